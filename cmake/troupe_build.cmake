@@ -1,0 +1,63 @@
+# Flags, layers and tests: everything that CMakeLists.txt files of the layers need.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+find_program(TROUPE_CCACHE ccache)
+if(TROUPE_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${TROUPE_CCACHE})
+endif()
+
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(PkgConfig REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+
+# Warnings, optimisation and sanitizers travel in this one target.
+add_library(troupe_options INTERFACE)
+target_compile_options(troupe_options INTERFACE -Wall -Wextra -Wpedantic -Wno-unknown-pragmas -Wno-psabi)
+target_include_directories(troupe_options INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src)
+target_link_libraries(troupe_options INTERFACE OpenMP::OpenMP_CXX)
+if(TROUPE_SANITIZE)
+  target_compile_options(troupe_options INTERFACE -fsanitize=${TROUPE_SANITIZE} -fno-omit-frame-pointer -g)
+  target_link_options(troupe_options INTERFACE -fsanitize=${TROUPE_SANITIZE})
+endif()
+
+# troupe_layer(NAME [DEPENDS layer...] [LIBRARIES target...]): src/NAME as static library troupe::NAME.
+# Every *.cpp below the folder belongs to it, except kernels/cpu, whose files are compiled per instruction set.
+function(troupe_layer name)
+  cmake_parse_arguments(arg "" "" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  foreach(pattern ${arg_EXCLUDE})
+    list(FILTER sources EXCLUDE REGEX ${pattern})
+  endforeach()
+  add_library(troupe_${name} STATIC ${sources})
+  add_library(troupe::${name} ALIAS troupe_${name})
+  set_target_properties(troupe_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_link_libraries(troupe_${name} PUBLIC troupe_options)
+  foreach(layer ${arg_DEPENDS})
+    target_link_libraries(troupe_${name} PUBLIC troupe::${layer})
+  endforeach()
+  target_link_libraries(troupe_${name} PRIVATE ${arg_LIBRARIES})
+endfunction()
+
+# troupe_tests(KIND LAYER [LIBRARIES target...]): every tests/KIND/LAYER/*_test.cpp in one program that links nothing
+# below LAYER, so that a forbidden dependency fails to link. The CTest label is KIND.
+function(troupe_tests kind layer)
+  cmake_parse_arguments(arg "" "" "LIBRARIES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${kind}/${layer}/*_test.cpp)
+  if(NOT sources OR NOT TARGET troupe_${layer})
+    return()
+  endif()
+  set(program ${kind}_${layer}_tests)
+  add_executable(${program} ${sources})
+  target_link_libraries(${program} PRIVATE troupe::${layer} troupe_test_support ${arg_LIBRARIES})
+  target_compile_definitions(${program} PRIVATE TROUPE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+  gtest_discover_tests(${program} TEST_PREFIX ${kind}/${layer}/ DISCOVERY_MODE PRE_TEST
+    PROPERTIES LABELS ${kind} TIMEOUT 600)
+endfunction()
