@@ -1,0 +1,27 @@
+// A view of a row-major matrix: does not own. Rows may be further apart than their length (stride, in elements).
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace troupe {
+
+template <class T>
+struct Matrix {
+  T* data = nullptr;
+  int64_t rows = 0, cols = 0, stride = 0;
+
+  Matrix() = default;
+  Matrix(T* data, int64_t rows, int64_t cols) : Matrix(data, rows, cols, cols) {}
+  Matrix(T* data, int64_t rows, int64_t cols, int64_t stride) : data(data), rows(rows), cols(cols), stride(stride) {}
+  template <class U>
+  requires std::is_same_v<const U, T> Matrix(const Matrix<U>& other)
+      : Matrix(other.data, other.rows, other.cols, other.stride) {}  // NOLINT: to const
+
+  T* row(int64_t i) const { return data + i * stride; }
+  T& operator()(int64_t i, int64_t j) const { return data[i * stride + j]; }
+  explicit operator bool() const { return data != nullptr; }
+  Matrix rows_from(int64_t begin, int64_t count) const { return {data + begin * stride, count, cols, stride}; }
+};
+
+}  // namespace troupe
