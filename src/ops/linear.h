@@ -1,0 +1,103 @@
+// E linear maps applied to rows sorted by expert; an ordinary dense layer is E = 1.
+//   y[r] = x[r] W_e^T + b_e   for rows r in [offsets[e], offsets[e + 1])
+// Weights are [E, N, K] (out, in) as in checkpoints. Forward and both backward products stand side by side, with the
+// neighbouring elementwise work fused into their write. Implementations: kLinear in linear.cpp.
+// Bits do not depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "ops/dropout.h"
+#include "tensor/matrix.h"
+#include "tensor/precision.h"
+#include "troupe/config.h"
+
+namespace troupe {
+
+// The weights of E maps, prepared for the three products in precision P (packed bf16 copies where a kernel wants them).
+// `weight` [E, N, K] and `bias` [E, N] (or nullptr) stay with the caller and must outlive this.
+template <class P>
+class LinearBank {
+ public:
+  using real = typename P::real;
+
+  LinearBank();
+  LinearBank(int64_t num_experts, int64_t out, int64_t in, const real* weight, const real* bias);
+  ~LinearBank();
+  LinearBank(LinearBank&&) noexcept;
+  LinearBank& operator=(LinearBank&&) noexcept;
+
+  int64_t num_experts() const { return num_experts_; }
+  int64_t out() const { return out_; }  // N
+  int64_t in() const { return in_; }    // K
+  const real* weight(int64_t expert) const { return weight_ + expert * out_ * in_; }
+  const real* bias(int64_t expert) const { return bias_ ? bias_ + expert * out_ : nullptr; }
+
+  // To be called after the weights changed (once per optimizer step, or after loading) and before the next product.
+  void weights_changed();
+
+  struct Packed;  // owned by the implementation that runs
+  Packed* packed() const { return packed_.get(); }
+
+ private:
+  int64_t num_experts_ = 0, out_ = 0, in_ = 0;
+  const real* weight_ = nullptr;
+  const real* bias_ = nullptr;
+  std::unique_ptr<Packed> packed_;
+};
+
+// Row ranges per expert: E + 1 ascending offsets. An empty span means one map over all rows.
+using RowOffsets = std::span<const int64_t>;
+
+// What happens to z = x W^T + b before it is stored.
+template <class P>
+struct ForwardEpilogue {
+  using real = typename P::real;
+  using operand = typename P::operand;
+
+  // Exactly one output is set. y_RN = f(z).
+  Matrix<operand> out_operand;
+  Matrix<real> out_real;
+  // f = gelu, and z itself is kept for the backward pass (may be empty in evaluation).
+  bool gelu = false;
+  Gelu gelu_kind = Gelu::kErf;
+  Matrix<operand> pre_activation;
+  // f = residual + dropout(z); residual may alias out_real.
+  Matrix<const real> residual;
+  Dropout dropout;
+};
+
+template <class P>
+void linear_forward(const LinearBank<P>& bank, Matrix<const typename P::operand> x_RK, RowOffsets offsets,
+                    const ForwardEpilogue<P>& epilogue);
+
+// dx = dy W, stored as is, or as da = dx * gelu'(pre_activation).
+template <class P>
+struct BackwardEpilogue {
+  using real = typename P::real;
+  using operand = typename P::operand;
+
+  Matrix<operand> out_operand;  // exactly one output is set; overwritten
+  Matrix<real> out_real;
+  Matrix<const operand> pre_activation;  // if set: multiply by the derivative of gelu
+  Gelu gelu_kind = Gelu::kErf;
+};
+
+template <class P>
+void linear_backward_input(const LinearBank<P>& bank, Matrix<const typename P::operand> dy_RN, RowOffsets offsets,
+                           const BackwardEpilogue<P>& epilogue);
+
+// dw[e] += dy^T x and db[e] += column sums of dy over the expert's rows. dw is [E, N, K], db [E, N] or nullptr.
+// Sums over rows run in an order fixed by the shape alone. An expert without rows is left as it is.
+template <class P>
+void linear_backward_weight(const LinearBank<P>& bank, Matrix<const typename P::operand> dy_RN,
+                            Matrix<const typename P::operand> x_RK, RowOffsets offsets, typename P::real* dw,
+                            typename P::real* db);
+
+extern template class LinearBank<F64>;
+extern template class LinearBank<F32>;
+extern template class LinearBank<Bf16>;
+
+}  // namespace troupe
