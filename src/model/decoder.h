@@ -1,0 +1,70 @@
+// The decoder-only language model, dense or with Mixture-of-Experts layers: pre-LN blocks, tied output
+// (fairseq models/transformer_lm.py, branch moe). Forward and backward are explicit; there is no tape.
+//
+//   x = embedding;  per layer: x += attention(LN(x)), x += ffn(LN(x)) or moe(LN(x));  logits = LN(x) E^T
+//
+// One Decoder works on one micro-batch at a time and owns the activations; parameters and gradients belong to the
+// caller.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "model/batch.h"
+#include "nn/moe/router_stats.h"
+#include "nn/parameters.h"
+#include "nn/run_mode.h"
+#include "tensor/arena.h"
+#include "tensor/precision.h"
+#include "troupe/config.h"
+
+namespace troupe {
+
+struct DecoderOptions {
+  bool recompute = false;  // keep only layer inputs and run each layer's forward again in the backward pass
+};
+
+template <class P>
+class Decoder {
+ public:
+  using real = typename P::real;
+
+  // `params` has the layout of make_parameter_table(config) and must outlive the decoder.
+  Decoder(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options = {});
+  ~Decoder();
+
+  const ModelConfig& config() const;
+
+  // To be called after parameters changed: once per optimizer step and after loading.
+  void weights_changed();
+
+  // Losses of a micro-batch; adds the gradient of LossSum::total (a sum over tokens, not yet divided) to `grads`.
+  LossSum forward_backward(const Batch& batch, const RunMode& mode, const ParameterStore<real>& grads);
+
+  // Losses only. nll_T [B * S] (may be empty) gets each target's negative log-likelihood, 0 where nothing is scored;
+  // argmax_T (may be empty) the most probable next token.
+  LossSum score(const Batch& batch, const RunMode& mode, std::span<real> nll_T = {}, std::span<int32_t> argmax_T = {});
+
+  // Routing statistics of every MoE layer in the last pass, in layer order; empty for a dense model.
+  std::span<const RouterStats> router_stats() const;
+
+  // Activation memory of the last plan: entries for printing, total in bytes.
+  const Arena& arena() const;
+
+  // Access for tests and for infer/: the residual stream after the embedding (0) and after layer i (i + 1), valid until
+  // the next pass; only kept states exist (all of them after forward_backward without recomputation).
+  Matrix<const real> residual(int64_t index) const;
+
+  struct State;
+  State& state() { return *state_; }
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+extern template class Decoder<F64>;
+extern template class Decoder<F32>;
+extern template class Decoder<Bf16>;
+
+}  // namespace troupe

@@ -1,0 +1,34 @@
+// What a forward pass is for. Blocks receive it beside their input.
+#pragma once
+
+#include <cstdint>
+
+#include "base/rng.h"
+#include "ops/dropout.h"
+
+namespace troupe {
+
+// Places per expert in this pass.
+struct CapacityRule {
+  enum Kind { kConfigured, kDropless, kTraining, kFraction } kind = kConfigured;
+  double fraction = 0.0;  // kFraction: ceil(fraction * S)
+};
+
+struct RunMode {
+  bool training = false;    // dropout and random second choices on; activations are kept for a backward pass
+  uint64_t key = 0;         // mixes seed and step
+  int64_t first_token = 0;  // index of the batch's token 0 in the global batch
+  CapacityRule capacity;
+
+  // The dropout at one site of one layer; off in evaluation.
+  enum Site { kEmbedding, kAttentionWeights, kAttentionOut, kFfnOut, kSecondChoice };
+  Dropout dropout(double probability, int64_t layer, Site site, int64_t first_row) const {
+    if (!training || probability <= 0.0) return {};
+    return {static_cast<float>(probability), site_key(layer, site), first_row};
+  }
+  uint64_t site_key(int64_t layer, Site site) const {
+    return mix_key(mix_key(key, static_cast<uint64_t>(layer)), site);
+  }
+};
+
+}  // namespace troupe

@@ -1,0 +1,32 @@
+#include "tensor/arena.h"
+
+#include "base/error.h"
+
+namespace troupe {
+
+void Arena::restart() {
+  entries_.clear();
+  planned_ = used_ = 0;
+  committed_ = false;
+}
+
+void Arena::commit() {
+  if (planned_ > memory_.bytes()) memory_ = RawBuffer(), memory_ = RawBuffer(planned_);
+  committed_ = true;
+}
+
+char* Arena::take(const std::string& name, int64_t bytes) {
+  const int64_t padded = (bytes + 63) / 64 * 64;
+  if (!committed_) {
+    entries_.push_back({name, padded});
+    planned_ += padded;
+    return nullptr;
+  }
+  char* const start = static_cast<char*>(memory_.data()) + used_;
+  used_ += padded;
+  if (used_ > planned_)
+    fail(ErrorCode::kInternal, "arena: {}: second pass exceeds the plan of {} bytes", name, planned_);
+  return start;
+}
+
+}  // namespace troupe
