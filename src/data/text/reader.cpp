@@ -1,0 +1,254 @@
+#include "data/text/reader.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
+#include "base/error.h"
+#include "data/text/byte_source.h"
+#include "data/text/json_line.h"
+#include "data/text/line_reader.h"
+#include "data/text/utf8.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Delivers documents, counts skips, and stops where the options say so.
+class Delivery {
+ public:
+  Delivery(const std::string& source, const TextOptions& options, const DocumentSink& sink, TextStats& stats)
+      : source_(source), options_(options), sink_(sink), stats_(stats) {}
+
+  void document(std::string text, int64_t line, std::string meta) {
+    if (text.find_first_not_of(" \t\r\n\f\v") == std::string::npos) {
+      skip(SkipReason::kEmpty, line, "expected text, got an empty document");
+      return;
+    }
+    ++stats_.documents;
+    stats_.bytes += static_cast<int64_t>(text.size());
+    sink_(Document{std::move(text), source_, line, std::move(meta)});
+  }
+
+  void skip(SkipReason reason, int64_t line, const std::string& message) {
+    const std::string where = fmt::format("{}:{}: {}", source_, line, message);
+    if (reason != SkipReason::kEmpty && options_.on_bad == OnBad::kStop)
+      fail(ErrorCode::kData, "{} (--on-bad skip counts and passes over such documents)", where);
+    TextStats::Skip& skip = stats_.skip(reason);
+    if (skip.count++ == 0) skip.first = where;
+  }
+
+ private:
+  const std::string& source_;
+  const TextOptions& options_;
+  const DocumentSink& sink_;
+  TextStats& stats_;
+};
+
+std::string too_long_message(size_t length, const TextOptions& options, std::string_view what) {
+  return fmt::format("expected a {} of at most {} bytes, got {} or more (--max-document-bytes raises the limit)", what,
+                     options.max_document_bytes, length);
+}
+
+std::optional<std::string> invalid_utf8_message(std::string_view line, int64_t number, bool first_bytes) {
+  const auto at = find_invalid_utf8(line);
+  if (!at) return std::nullopt;
+  if (first_bytes && (line.starts_with("\xFF\xFE") || line.starts_with("\xFE\xFF")))
+    return "expected UTF-8, got UTF-16 (convert it: iconv -f UTF-16 -t UTF-8)";
+  return fmt::format("expected UTF-8, got byte 0x{:02X} at byte {} of line {}", static_cast<unsigned char>(line[*at]),
+                     *at + 1, number);
+}
+
+enum class Next { kLine, kEnd, kDamage };
+
+// Damage of the stream (a truncated zstd frame) is counted like any other, and ends the file.
+Next next_line(LineReader& lines, Delivery& delivery) {
+  try {
+    return lines.next() ? Next::kLine : Next::kEnd;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kData) throw;
+    delivery.skip(SkipReason::kDamagedFile, lines.number(), error.what());
+    return Next::kDamage;
+  }
+}
+
+void read_json_lines(LineReader& lines, const TextOptions& options, Delivery& delivery) {
+  JsonLineParser parser;
+  JsonLineParser::Failure failure{};
+  while (next_line(lines, delivery) == Next::kLine) {
+    const int64_t number = lines.number();
+    if (lines.too_long()) {
+      delivery.skip(SkipReason::kTooLong, number, too_long_message(lines.length(), options, "line"));
+      continue;
+    }
+    if (lines.line().find_first_not_of(" \t\r") == std::string_view::npos) {
+      delivery.skip(SkipReason::kEmpty, number, "expected a JSON object, got a blank line");
+      continue;
+    }
+    std::string text, meta;
+    if (!parser.parse(lines.line(), failure) || !parser.get(options.field, text, failure) ||
+        (!options.meta_field.empty() && !parser.get(options.meta_field, meta, failure))) {
+      delivery.skip(failure.reason, number, failure.message);
+      continue;
+    }
+    delivery.document(std::move(text), number, std::move(meta));
+  }
+}
+
+// Plain text: gathers lines into one document, which a bad line spoils as a whole.
+class PlainDocument {
+ public:
+  explicit PlainDocument(Delivery& delivery) : delivery_(delivery) {}
+
+  void add(const LineReader& lines, const TextOptions& options) {
+    if (!open_) {
+      open_ = true;
+      first_line_ = lines.number();
+    } else if (!bad_) {
+      text_ += '\n';
+    }
+    if (bad_) return;
+    if (lines.too_long() || text_.size() + lines.length() > options.max_document_bytes) {
+      spoil(SkipReason::kTooLong, too_long_message(text_.size() + lines.length(), options, "document"));
+    } else if (auto message = invalid_utf8_message(lines.line(), lines.number(), lines.number() == 1)) {
+      spoil(SkipReason::kInvalidUtf8, *message);
+    } else {
+      text_.append(lines.line());
+    }
+  }
+
+  void finish() {
+    if (open_ && !bad_) delivery_.document(std::move(text_), first_line_, {});
+    open_ = bad_ = false;
+    text_.clear();
+  }
+
+ private:
+  void spoil(SkipReason reason, const std::string& message) {
+    bad_ = true;
+    text_ = {};
+    delivery_.skip(reason, first_line_, message);
+  }
+
+  Delivery& delivery_;
+  std::string text_;
+  int64_t first_line_ = 0;
+  bool open_ = false, bad_ = false;
+};
+
+void read_plain_text(LineReader& lines, const TextOptions& options, Delivery& delivery) {
+  PlainDocument document(delivery);
+  Next next;
+  while ((next = next_line(lines, delivery)) == Next::kLine) {
+    const bool blank = !lines.too_long() && lines.line().find_first_not_of(" \t\r\f\v") == std::string_view::npos;
+    if (blank && options.split == Split::kBlankLine)
+      document.finish();
+    else
+      document.add(lines, options);
+  }
+  if (next == Next::kEnd) document.finish();  // after damage the last document is incomplete
+}
+
+struct Input {
+  std::string path;
+  TextFormat format;
+};
+
+std::optional<TextFormat> format_of(std::string_view path) {
+  if (path.ends_with(".zst")) path.remove_suffix(4);
+  if (path.ends_with(".gz")) path.remove_suffix(3);
+  if (path.ends_with(".txt")) return TextFormat::kText;
+  if (path.ends_with(".jsonl") || path.ends_with(".ndjson")) return TextFormat::kJsonl;
+  return std::nullopt;
+}
+
+constexpr std::string_view kKinds = ".txt, .jsonl or .ndjson, each also with .zst or .gz";
+
+void list_folder(const std::string& folder, std::vector<Input>& inputs, TextStats& stats) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (it->is_regular_file()) paths.push_back(it->path().string());
+  if (error) fail(ErrorCode::kData, "{}: cannot list this folder: {}", folder, error.message());
+  std::sort(paths.begin(), paths.end());
+  const size_t before = inputs.size();
+  for (std::string& path : paths) {
+    if (const auto format = format_of(path)) {
+      inputs.push_back({std::move(path), *format});
+    } else if (stats.ignored_files++ == 0) {
+      stats.first_ignored = path;
+    }
+  }
+  if (inputs.size() == before) fail(ErrorCode::kData, "{}: expected {} files in this folder, got none", folder, kKinds);
+}
+
+std::vector<Input> list_inputs(const std::vector<std::string>& names, const TextOptions& options, TextStats& stats) {
+  std::vector<Input> inputs;
+  for (const std::string& name : names) {
+    std::error_code error;
+    if (name == "-") {
+      inputs.push_back({name, options.stdin_format});
+    } else if (fs::is_directory(name, error)) {
+      list_folder(name, inputs, stats);
+    } else if (!fs::exists(name, error)) {
+      fail(ErrorCode::kData, "{}: expected a file or a folder, got nothing of this name", name);
+    } else if (const auto format = format_of(name)) {
+      inputs.push_back({name, *format});
+    } else {
+      fail(ErrorCode::kUsage, "{}: expected {}, got another kind of name (pipe it in and name the input -)", name,
+           kKinds);
+    }
+  }
+  return inputs;
+}
+
+}  // namespace
+
+std::string_view name(SkipReason reason) {
+  constexpr std::array<std::string_view, kSkipReasons> kNames = {
+      "empty", "invalid_utf8", "bad_json", "missing_field", "wrong_type", "too_long", "damaged_file"};
+  return kNames[static_cast<size_t>(reason)];
+}
+
+int64_t TextStats::total_skipped() const {
+  int64_t total = 0;
+  for (const Skip& skip : skipped) total += skip.count;
+  return total;
+}
+
+std::string TextStats::report() const {
+  std::string text =
+      fmt::format("{} documents, {} bytes from {} files; {} skipped", documents, bytes, files, total_skipped());
+  for (size_t i = 0; i < kSkipReasons; ++i)
+    if (skipped[i].count)
+      text += fmt::format("\n  skipped {} {}, first: {}", skipped[i].count, name(static_cast<SkipReason>(i)),
+                          skipped[i].first);
+  if (ignored_files)
+    text += fmt::format("\n  ignored {} files of other kinds, first: {}", ignored_files, first_ignored);
+  if (crlf_files) text += fmt::format("\n  read CRLF line ends as LF in {} files", crlf_files);
+  if (byte_order_mark_files) text += fmt::format("\n  dropped the byte-order mark of {} files", byte_order_mark_files);
+  return text;
+}
+
+void read_documents(ByteSource& bytes, const std::string& source, TextFormat format, const TextOptions& options,
+                    const DocumentSink& sink, TextStats& stats) {
+  LineReader lines(bytes, options.max_document_bytes);
+  Delivery delivery(source, options, sink, stats);
+  ++stats.files;
+  (format == TextFormat::kJsonl ? read_json_lines : read_plain_text)(lines, options, delivery);
+  stats.crlf_files += lines.had_crlf();
+  stats.byte_order_mark_files += lines.had_byte_order_mark();
+}
+
+TextStats for_each_document(const std::vector<std::string>& inputs, const TextOptions& options,
+                            const DocumentSink& sink) {
+  TextStats stats;
+  for (const Input& input : list_inputs(inputs, options, stats)) {
+    const auto bytes = open_maybe_compressed(input.path);
+    read_documents(*bytes, input.path, input.format, options, sink, stats);
+  }
+  return stats;
+}
+
+}  // namespace troupe

@@ -1,0 +1,81 @@
+// Documents from users' own text: files, folders and standard input, one after the other, in bounded memory.
+//
+//   .txt               documents separated by blank lines, or the whole file as one (TextOptions::split)
+//   .jsonl, .ndjson    one JSON object a line; the text is the string under TextOptions::field
+//   .txt.zst, .jsonl.zst, .gz likewise, decompressed while reading
+//   a folder           every such file below it, sorted by path; other files are counted as ignored
+//   -                  standard input, text or JSON lines (TextOptions::stdin_format)
+//
+// Nothing is dropped without being counted. Damage (see SkipReason) stops reading with an Error whose message names
+// file and line, or is counted and passed over (OnBad::kSkip). Empty documents are always counted and passed over.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace troupe {
+
+class ByteSource;
+
+struct Document {
+  std::string text;    // valid UTF-8, not empty
+  std::string source;  // path of the file, or "-"
+  int64_t line = 0;    // first line of the document in its file, from 1
+  std::string meta;    // the string under TextOptions::meta_field, if one was asked for
+};
+
+enum class TextFormat { kText, kJsonl };
+enum class Split { kBlankLine, kFile };
+enum class OnBad { kStop, kSkip };
+
+struct TextOptions {
+  std::string field = "text";       // key of the text in JSON lines; "a.b" reaches into objects
+  std::string meta_field;           // key of a string kept with each document, e.g. "meta.pile_set_name"; "" for none
+  Split split = Split::kBlankLine;  // what separates documents in plain text
+  OnBad on_bad = OnBad::kStop;      // stop at the first damaged document, or count it and go on
+  size_t max_document_bytes = 64 << 20;  // longer documents (and JSON lines) are damage: they are hardly ever prose
+  TextFormat stdin_format = TextFormat::kText;
+};
+
+enum class SkipReason { kEmpty, kInvalidUtf8, kBadJson, kMissingField, kWrongType, kTooLong, kDamagedFile };
+inline constexpr size_t kSkipReasons = 7;
+std::string_view name(SkipReason reason);  // "empty", "invalid_utf8", ...
+
+struct TextStats {
+  struct Skip {
+    int64_t count = 0;
+    std::string first;  // the message of the first one: file, line, what was expected
+  };
+  int64_t documents = 0, bytes = 0;  // delivered; bytes of their text
+  int64_t files = 0;
+  int64_t ignored_files = 0;  // in folders, by their names
+  std::string first_ignored;
+  int64_t crlf_files = 0;             // line ends read as LF
+  int64_t byte_order_mark_files = 0;  // mark dropped
+  std::array<Skip, kSkipReasons> skipped;
+
+  Skip& skip(SkipReason reason) { return skipped[static_cast<size_t>(reason)]; }
+  const Skip& skip(SkipReason reason) const { return skipped[static_cast<size_t>(reason)]; }
+  int64_t total_skipped() const;
+  // For people: the first line has the counts, one more line for each kind of skip and each thing changed.
+  std::string report() const;
+};
+
+using DocumentSink = std::function<void(Document&&)>;
+
+// Reads every input in order and calls `sink` for each document, on the calling thread.
+// Throws Error(kUsage) for an input of unknown kind, kData for one that does not exist or, with OnBad::kStop, is
+// damaged.
+TextStats for_each_document(const std::vector<std::string>& inputs, const TextOptions& options,
+                            const DocumentSink& sink);
+
+// The same for one open stream; `source` is its name in documents and messages. Adds to `stats`.
+void read_documents(ByteSource& bytes, const std::string& source, TextFormat format, const TextOptions& options,
+                    const DocumentSink& sink, TextStats& stats);
+
+}  // namespace troupe
