@@ -1,0 +1,27 @@
+// Instruction sets for which kernels exist, and the one that this process uses.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+namespace troupe {
+
+// Ascending: each level implies those before it. kGeneric is what the compiler may assume anywhere (SSE2 on x86-64).
+//   kAvx2        AVX2, FMA, F16C            kAvx512Bf16  + AVX512-BF16
+//   kAvx512      AVX-512 F, BW, CD, DQ, VL  kAmx         + AMX tiles with bf16 products
+enum class Isa { kGeneric, kAvx2, kAvx512, kAvx512Bf16, kAmx };
+
+std::string_view isa_name(Isa isa);  // "generic", "avx2", "avx512", "avx512bf16", "amx"
+
+// What this processor and operating system allow, whatever TROUPE_ISA says. For kAmx the kernel's permission to use
+// tiles has been obtained for the whole process.
+Isa detected_isa();
+
+// The level in use: TROUPE_ISA if set, else detected_isa(). Throws kEnvironment if TROUPE_ISA names no level or one
+// that this machine lacks. Decided on the first call; call it before threads start, since AMX permission is inherited.
+Isa active_isa();
+
+// active_isa() for a given value of TROUPE_ISA (nullptr: unset) and machine; separate for tests.
+Isa choose_isa(const char* requested, Isa detected);
+
+}  // namespace troupe

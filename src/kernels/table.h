@@ -1,0 +1,20 @@
+// The kernels of one instruction set as function pointers; ops call kernels().group.function(...).
+// Headers that cpu/*.cpp include hold types only, no functions that are not static or in the level's namespace.
+#pragma once
+
+#include "base/isa.h"
+#include "kernels/cpu/epilogue.h"
+#include "kernels/cpu/gemm.h"
+
+namespace troupe {
+
+struct KernelTable {
+#define TROUPE_KERNELS(member, Type) const Type& member;
+#include "kernels/cpu/kernels.inc"
+#undef TROUPE_KERNELS
+};
+
+const KernelTable& kernels();         // of active_isa()
+const KernelTable& kernels(Isa isa);  // of a given level, which the machine must have (at most detected_isa())
+
+}  // namespace troupe
