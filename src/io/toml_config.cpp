@@ -1,0 +1,179 @@
+#include "io/toml_config.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/error.h"
+#include "io/atomic_file.h"
+
+namespace troupe {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr size_t kMaxBases = 16;
+
+std::string text_of(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::table:
+      return "a table";
+    case toml::node_type::array:
+      return "a list";
+    case toml::node_type::boolean:
+      return node.as_boolean()->get() ? "true" : "false";
+    case toml::node_type::string:
+      return toml_string(node.as_string()->get());
+    default: {
+      std::ostringstream text;
+      node.visit([&](const auto& value) {
+        if constexpr (toml::is_value<decltype(value)>) text << value;
+      });
+      return text.str();
+    }
+  }
+}
+
+GivenValue given_value(const toml::node& node) {
+  GivenValue given{.value = {}, .text = text_of(node)};
+  if (const auto* boolean = node.as_boolean()) given.value = boolean->get();
+  if (const auto* integer = node.as_integer()) given.value = integer->get();
+  if (const auto* number = node.as_floating_point()) given.value = number->get();
+  if (const auto* text = node.as_string()) given.value = text->get();
+  if (const auto* array = node.as_array()) {
+    std::vector<std::string> items;
+    for (const toml::node& item : *array) {
+      if (!item.is_string()) {
+        given.text = "a list with " + text_of(item);
+        return given;
+      }
+      items.push_back(item.as_string()->get());
+    }
+    given.value = std::move(items);
+  }
+  return given;
+}
+
+void read_table(const toml::table& table, const std::string& prefix, const std::string& where, FieldList& fields) {
+  for (const auto& [key, node] : table) {
+    const std::string path = prefix + std::string(key.str());
+    const std::string at = fmt::format("{}:{}", where, key.source().begin.line);
+    if (Field* field = fields.find(path)) {
+      assign(*field, given_value(node), ErrorCode::kUsage, at);
+      field->origin = at;
+    } else if (!fields.is_table(path)) {
+      fail_unknown_key(fields, path, ErrorCode::kUsage, at);
+    } else if (const toml::table* nested = node.as_table()) {
+      read_table(*nested, path + ".", where, fields);
+    } else {
+      fail(ErrorCode::kUsage, "{}: {}: expected a table, got {}", at, path, text_of(node));
+    }
+  }
+}
+
+toml::table parse(std::string_view text, const std::string& where) {
+  try {
+    return toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    fail(ErrorCode::kUsage, "{}:{}: expected TOML, got: {}", where, error.source().begin.line, error.description());
+  }
+}
+
+void read_file_into(const fs::path& path, std::vector<fs::path>& chain, const std::string& asked_at, FieldList& fields);
+
+void read_text_into(std::string_view text, const std::string& where, const fs::path& folder,
+                    std::vector<fs::path>& chain, FieldList& fields) {
+  toml::table table = parse(text, where);
+  if (const toml::node* base = table.get("base"); base && !fields.find("base")) {
+    const std::string at = fmt::format("{}:{}", where, base->source().begin.line);
+    if (!base->is_string())
+      fail(ErrorCode::kUsage, "{}: base: expected the path of a configuration file, got {}", at, text_of(*base));
+    read_file_into(folder / base->as_string()->get(), chain, at + ": base: ", fields);
+    table.erase("base");
+  }
+  read_table(table, "", where, fields);
+}
+
+void read_file_into(const fs::path& path, std::vector<fs::path>& chain, const std::string& asked_at,
+                    FieldList& fields) {
+  std::error_code error;
+  const fs::path resolved = fs::weakly_canonical(path, error);
+  if (!fs::exists(path) || fs::is_directory(path))
+    fail(ErrorCode::kUsage, "{}{}: expected a configuration file, got {}", asked_at, path.string(),
+         fs::is_directory(path) ? "a folder" : "nothing of that name");
+  if (std::find(chain.begin(), chain.end(), resolved) != chain.end())
+    fail(ErrorCode::kUsage, "{}{}: expected bases to end, got a file that is based on itself", asked_at, path.string());
+  if (chain.size() == kMaxBases)
+    fail(ErrorCode::kUsage, "{}{}: expected at most {} bases", asked_at, path.string(), kMaxBases);
+  chain.push_back(resolved);
+  read_text_into(read_file(path), path.string(), path.parent_path(), chain, fields);
+}
+
+// An override's value: TOML, or for strings and names the bare text.
+GivenValue override_value(const Field& field, const std::string& text, const std::string& where) {
+  const bool wants_text = field.kind == FieldKind::kString || field.kind == FieldKind::kEnum;
+  if (wants_text && (text.empty() || (text[0] != '"' && text[0] != '\'')))
+    return {.value = text, .text = toml_string(text)};
+  if (text.find('\n') == text.npos) {
+    try {
+      const toml::table table = toml::parse("value = " + text);
+      return given_value(*table.get("value"));
+    } catch (const toml::parse_error&) {
+      // Not TOML: reported below with what the field expects.
+    }
+  }
+  fail(ErrorCode::kUsage, "{}: {}: expected {}, got {}", where, field.path, expected_values(field),
+       text.empty() ? "nothing" : text);
+}
+
+}  // namespace
+
+void read_config(const fs::path& path, const std::vector<std::string>& overrides, FieldList& fields) {
+  std::vector<fs::path> chain;
+  read_file_into(path, chain, "", fields);
+  for (const std::string& text : overrides) apply_override(text, fields);
+}
+
+void read_config_text(std::string_view text, const std::string& where, const fs::path& folder, FieldList& fields) {
+  std::vector<fs::path> chain;
+  read_text_into(text, where, folder, chain, fields);
+}
+
+void apply_override(const std::string& override_text, FieldList& fields) {
+  const std::string where = "--set " + override_text;
+  const size_t equals = override_text.find('=');
+  if (equals == override_text.npos || equals == 0)
+    fail(ErrorCode::kUsage, "{}: expected key=value, got {}", where, equals == 0 ? "no key" : "no '='");
+  const std::string path = override_text.substr(0, equals);
+  Field* field = fields.find(path);
+  if (!field && fields.is_table(path))
+    fail(ErrorCode::kUsage, "{}: {}: expected one key, got a table (did you mean {}?)", where, path,
+         fields.nearest_to(path));
+  if (!field) fail_unknown_key(fields, path, ErrorCode::kUsage, where);
+  assign(*field, override_value(*field, override_text.substr(equals + 1), where), ErrorCode::kUsage, where);
+  field->origin = "--set";
+}
+
+std::string to_toml(const FieldList& fields, Origins origins) {
+  // TOML wants the keys of a table before its nested tables.
+  std::vector<std::string> tables;
+  const auto table_of = [](const Field& field) {
+    const size_t dot = field.path.rfind('.');
+    return dot == field.path.npos ? std::string() : field.path.substr(0, dot);
+  };
+  for (const Field& field : fields.fields())
+    if (std::find(tables.begin(), tables.end(), table_of(field)) == tables.end()) tables.push_back(table_of(field));
+  std::stable_partition(tables.begin(), tables.end(), [](const std::string& table) { return table.empty(); });
+  std::string out;
+  for (const std::string& table : tables) {
+    if (!table.empty()) out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", table);
+    for (const Field& field : fields.fields()) {
+      if (table_of(field) != table) continue;
+      out += field.path.substr(table.empty() ? 0 : table.size() + 1) + " = " + value_text(field);
+      out += origins == Origins::kShow ? fmt::format("  # {}\n", field.origin) : "\n";
+    }
+  }
+  return out;
+}
+
+}  // namespace troupe
