@@ -1,0 +1,42 @@
+#include "data/tokenizer/added_token_finder.h"
+
+#include <algorithm>
+
+#include "data/tokenizer/white_space.h"
+
+namespace troupe {
+
+AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens, const std::string& where) {
+  for (const AddedToken& token : tokens) by_content_.emplace(token.content, token);
+  for (const bool normalized : {false, true}) {
+    std::vector<std::string_view> contents;
+    for (const AddedToken& token : tokens)
+      if (token.normalized == normalized) contents.push_back(token.content);
+    if (contents.empty()) continue;
+    // Alternatives are tried in order, so the longest comes first.
+    std::stable_sort(contents.begin(), contents.end(), [](auto a, auto b) { return a.size() > b.size(); });
+    std::string pattern;
+    for (const std::string_view content : contents) {
+      if (!pattern.empty()) pattern += '|';
+      for (const char byte : content) pattern += fmt::format("\\x{:02x}", static_cast<uint8_t>(byte));
+    }
+    passes_[normalized] = std::make_unique<Regex>(pattern, Regex::Mode::kBytes, where + ": added_tokens");
+  }
+}
+
+AddedTokenFinder::Matcher::Matcher(const AddedTokenFinder& tokens) : tokens_(tokens) {
+  for (size_t pass = 0; pass < 2; ++pass)
+    if (tokens.passes_[pass]) matchers_[pass] = std::make_unique<RegexMatcher>(*tokens.passes_[pass]);
+}
+
+bool AddedTokenFinder::Matcher::find(size_t pass, std::string_view whole, size_t from, Match& match) {
+  if (!matchers_[pass] || !matchers_[pass]->find(whole, from, match.begin, match.end)) return false;
+  const AddedToken& token =
+      tokens_.by_content_.find(std::string(whole.substr(match.begin, match.end - match.begin)))->second;
+  match.id = token.id;
+  if (token.lstrip) match.begin -= trailing_white_space(whole.substr(from, match.begin - from));
+  if (token.rstrip) match.end += leading_white_space(whole.substr(match.end));
+  return true;
+}
+
+}  // namespace troupe

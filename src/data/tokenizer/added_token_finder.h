@@ -1,0 +1,60 @@
+// Finds added tokens in text before it is cut into words, as Hugging Face tokenizers does: tokens that are not
+// `normalized` first, the others in what is left; at each place the longest one; leftmost first.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "data/tokenizer/definition.h"
+#include "data/tokenizer/regex.h"
+
+namespace troupe {
+
+class AddedTokenFinder {
+ public:
+  AddedTokenFinder(const std::vector<AddedToken>& tokens, const std::string& where);
+
+  // One per thread.
+  class Matcher {
+   public:
+    explicit Matcher(const AddedTokenFinder& tokens);
+
+    // Calls text(part) and token(id) for the parts of `whole`, in order; parts of text are not empty.
+    template <class Text, class Token>
+    void split(std::string_view whole, const Text& text, const Token& token) {
+      split_pass(
+          0, whole, [&](std::string_view part) { split_pass(1, part, text, token); }, token);
+    }
+
+   private:
+    template <class Text, class Token>
+    void split_pass(size_t pass, std::string_view whole, const Text& text, const Token& token) {
+      size_t done = 0;
+      Match match;
+      while (find(pass, whole, done, match)) {
+        if (match.begin > done) text(whole.substr(done, match.begin - done));
+        token(match.id);
+        done = match.end;
+      }
+      if (done < whole.size()) text(whole.substr(done));
+    }
+
+    struct Match {
+      size_t begin, end;
+      int32_t id;
+    };
+    bool find(size_t pass, std::string_view whole, size_t from, Match& match);
+
+    const AddedTokenFinder& tokens_;
+    std::unique_ptr<RegexMatcher> matchers_[2];  // null if the pass has no tokens
+  };
+
+ private:
+  std::unordered_map<std::string, AddedToken> by_content_;
+  std::unique_ptr<Regex> passes_[2];
+};
+
+}  // namespace troupe
