@@ -9,11 +9,12 @@ namespace troupe {
 struct RouterStats {
   int64_t layer = 0;
   int64_t tokens = 0;
-  std::vector<int64_t> load_E;     // (token, choice) pairs per expert before dropping
-  std::vector<int64_t> dropped_K;  // dropped choices by rank of the choice
-  double entropy_sum = 0.0;        // sum over tokens of the router's entropy, nats
-  double aux = 0.0;                // balance loss, 1 = balanced; token-weighted mean over routing groups
-  int64_t aux_tokens = 0;          // tokens behind aux
+  std::vector<int64_t> load_E;       // (token, choice) pairs per expert before dropping
+  std::vector<int64_t> dropped_K;    // dropped choices by rank of the choice
+  double entropy_sum = 0.0;          // sum over tokens of the router's entropy, nats
+  double aux = 0.0;                  // balance loss, 1 = balanced; token-weighted mean over routing groups
+  std::vector<double> aux_by_group;  // of the last pass alone
+  int64_t aux_tokens = 0;            // tokens behind aux
 
   RouterStats& operator+=(const RouterStats& other);  // of the same layer
 

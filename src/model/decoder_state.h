@@ -1,0 +1,78 @@
+// The parts of a Decoder: blocks made of parameters, and the memory of one pass. Included by decoder.cpp and by infer/,
+// which runs the same blocks with a cache.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "model/decoder.h"
+#include "nn/attention_block.h"
+#include "nn/ffn_block.h"
+#include "nn/moe/moe_block.h"
+
+namespace troupe {
+
+// One layer: attention, then either a dense FFN or experts.
+template <class P>
+struct DecoderLayer {
+  using real = typename P::real;
+  struct Activations {
+    typename AttentionBlock<P>::Activations attention;
+    typename FfnBlock<P>::Activations ffn;
+    typename MoeBlock<P>::Activations moe;
+  };
+
+  AttentionBlock<P> attention;
+  std::optional<FfnBlock<P>> ffn;
+  std::optional<MoeBlock<P>> moe;
+
+  DecoderLayer(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params);
+  void weights_changed();
+  void plan(Arena& arena, const ModelConfig& config, int64_t T, Activations& acts) const;
+};
+
+// Which activations a pass keeps.
+enum class Keep { kAll, kLayerInputs, kNothing };
+
+template <class P>
+struct Decoder<P>::State {
+  using operand = typename P::operand;
+
+  ModelConfig config;
+  const ParameterStore<real>* params;
+  DecoderOptions options;
+
+  std::vector<DecoderLayer<P>> layers;
+  NormLayer<P> final_norm;
+  LinearBank<P> output;  // tied to the token embedding
+  Buffer<real> sinusoids;
+  int64_t num_sinusoids = 0;
+
+  // Memory of a pass, planned for (B, S, keep).
+  Arena arena;
+  int64_t planned_B = 0, planned_S = 0;
+  Keep planned_keep = Keep::kNothing;
+  std::vector<Matrix<real>> stream;  // [2 l] input of layer l, [2 l + 1] after its attention, [2 L] after the last
+  std::vector<typename DecoderLayer<P>::Activations> acts;
+  typename NormLayer<P>::Activations final_acts;
+  Scratch<P> scratch;
+  Matrix<real> dx_TD;
+  std::span<real> nll_T;
+
+  // The batch at hand.
+  SequenceShape shape;
+  std::vector<int32_t> positions_T, targets_T;
+  std::vector<uint8_t> valid_T;
+  std::vector<RouterStats> stats;
+
+  State(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options);
+  void plan(int64_t B, int64_t S, Keep keep);
+  void read_batch(const Batch& batch);
+  Matrix<const real> position_table(int64_t rows);
+
+  typename DecoderLayer<P>::Activations& layer_acts(int64_t layer) {
+    return acts[planned_keep == Keep::kAll ? static_cast<size_t>(layer) : 0];
+  }
+};
+
+}  // namespace troupe

@@ -1,0 +1,83 @@
+#include "nn/attention_block.h"
+
+#include <fmt/core.h>
+
+#include <cmath>
+
+#include "ops/elementwise.h"
+
+namespace troupe {
+
+template <class P>
+void AttentionBlock<P>::Activations::plan(Arena& arena, const ModelConfig& config, int64_t T) {
+  norm.plan(arena, T, config.d_model);
+  qkv_T3D = arena.matrix<operand>("attn.qkv", T, 3 * config.d_model);
+  ctx_TD = arena.matrix<operand>("attn.ctx", T, config.d_model);
+  lse_BHS = arena.span<real>("attn.lse", T * config.num_heads);
+}
+
+template <class P>
+AttentionBlock<P>::AttentionBlock(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params)
+    : config_(config), layer_(layer), norm_(params, fmt::format("layers.{}.attn_norm", layer)) {
+  const std::string name = fmt::format("layers.{}.attn.", layer);
+  const int64_t D = config.d_model;
+  // q, k and v lie back to back in the table: one [3D, D] product.
+  const auto qkv = [&](const char* kind) {
+    return params.table().range(name + "q_proj." + kind, name + "v_proj." + kind);
+  };
+  // range() spans entries in table order, q_proj.weight .. v_proj.weight without the biases.
+  qkv_proj_ = LinearLayer<P>(params, 1, 3 * D, D, qkv("weight"), qkv("bias"));
+  out_proj_ = LinearLayer<P>(params, D, D, name + "out_proj");
+}
+
+template <class P>
+void AttentionBlock<P>::weights_changed() {
+  qkv_proj_.bank.weights_changed();
+  out_proj_.bank.weights_changed();
+}
+
+template <class P>
+AttentionShape AttentionBlock<P>::attention_shape(const SequenceShape& shape, const RunMode& mode) const {
+  AttentionShape attention;
+  attention.B = shape.B, attention.S = shape.S, attention.H = config_.num_heads, attention.C = config_.head_dim();
+  attention.scale = 1.0 / std::sqrt(static_cast<double>(attention.C));
+  attention.key_valid = shape.token_valid;
+  attention.dropout =
+      mode.dropout(config_.attention_dropout, layer_, RunMode::kAttentionWeights, mode.first_token * config_.num_heads);
+  return attention;
+}
+
+template <class P>
+Dropout AttentionBlock<P>::out_dropout(const RunMode& mode) const {
+  return mode.dropout(config_.dropout, layer_, RunMode::kAttentionOut, mode.first_token);
+}
+
+template <class P>
+void AttentionBlock<P>::forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
+                                Activations& acts, Matrix<real> out_TD) const {
+  norm_.forward(x_TD, acts.norm);
+  linear_forward<P>(qkv_proj_.bank, acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
+  attention_forward<P>(attention_shape(shape, mode), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS);
+  linear_forward<P>(out_proj_.bank, acts.ctx_TD, {},
+                    {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(mode)});
+}
+
+template <class P>
+void AttentionBlock<P>::backward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
+                                 const Activations& acts, Matrix<real> dx_TD, const ParameterStore<real>& grads,
+                                 Scratch<P>& scratch) const {
+  dropout_backward<P>(dx_TD, out_dropout(mode), scratch.dy_TD);
+  out_proj_.backward_weight(scratch.dy_TD, acts.ctx_TD, {}, grads);
+  linear_backward_input<P>(out_proj_.bank, scratch.dy_TD, {}, {.out_operand = scratch.dctx_TD});
+  attention_backward<P>(attention_shape(shape, mode), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS, scratch.dctx_TD,
+                        scratch.dqkv_T3D);
+  qkv_proj_.backward_weight(scratch.dqkv_T3D, acts.norm.y_TD, {}, grads);
+  linear_backward_input<P>(qkv_proj_.bank, scratch.dqkv_T3D, {}, {.out_real = scratch.dnorm_TD});
+  norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
+}
+
+template class AttentionBlock<F64>;
+template class AttentionBlock<F32>;
+template class AttentionBlock<Bf16>;
+
+}  // namespace troupe

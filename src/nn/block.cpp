@@ -1,0 +1,59 @@
+#include "nn/block.h"
+
+#include "ops/layer_norm.h"
+
+namespace troupe {
+
+template <class P>
+void NormLayer<P>::Activations::plan(Arena& arena, int64_t T, int64_t D) {
+  mean_T = arena.span<real>("norm.mean", T);
+  rstd_T = arena.span<real>("norm.rstd", T);
+  y_TD = arena.matrix<operand>("norm.y", T, D);
+}
+
+template <class P>
+NormLayer<P>::NormLayer(const ParameterStore<real>& params, const std::string& name)
+    : weight(params.table().find(name + ".weight").slot),
+      bias(params.table().find(name + ".bias").slot),
+      params(&params) {}
+
+template <class P>
+void NormLayer<P>::forward(Matrix<const real> x_TD, Activations& acts, Matrix<real> y_real_TD) const {
+  layer_norm_forward<P>(x_TD, params->at(weight), params->at(bias), acts.y_TD, y_real_TD, acts.mean_T, acts.rstd_T);
+}
+
+template <class P>
+void NormLayer<P>::backward(Matrix<const real> x_TD, const Activations& acts, Matrix<const real> dy_TD,
+                            Matrix<real> dx_TD, const ParameterStore<real>& grads) const {
+  layer_norm_backward<P>(x_TD, params->at(weight), acts.mean_T, acts.rstd_T, dy_TD, dx_TD, grads.at(weight),
+                         grads.at(bias));
+}
+
+template <class P>
+void Scratch<P>::plan(Arena& arena, const ModelConfig& config, int64_t T, bool backward) {
+  const int64_t D = config.d_model, E = config.moe.num_experts, R = T * config.moe.top_k;
+  const bool sparse = config.num_moe_layers() > 0;
+  if (sparse) logits_TE = arena.matrix<real>("scratch.logits", T, E);
+  if (!backward) return;
+  dnorm_TD = arena.matrix<real>("scratch.dnorm", T, D);
+  dy_TD = arena.matrix<operand>("scratch.dy", T, D);
+  dctx_TD = arena.matrix<operand>("scratch.dctx", T, D);
+  dqkv_T3D = arena.matrix<operand>("scratch.dqkv", T, 3 * D);
+  if (config.num_moe_layers() < config.num_layers)
+    dhidden_TF = arena.matrix<operand>("scratch.dhidden", T, config.d_ff);
+  if (!sparse) return;
+  dye_RD = arena.matrix<operand>("scratch.dye", R, D);
+  dhidden_RF = arena.matrix<operand>("scratch.dhidden_experts", R, config.expert_d_ff());
+  dxe_RD = arena.matrix<real>("scratch.dxe", R, D);
+  dweight_TK = arena.span<real>("scratch.dweight", R);
+}
+
+#define TROUPE_INSTANTIATE(P)   \
+  template struct NormLayer<P>; \
+  template struct Scratch<P>;
+TROUPE_INSTANTIATE(F64)
+TROUPE_INSTANTIATE(F32)
+TROUPE_INSTANTIATE(Bf16)
+#undef TROUPE_INSTANTIATE
+
+}  // namespace troupe

@@ -1,0 +1,90 @@
+// What the blocks of a decoder layer share: parameter access, the shape of the micro-batch, scratch of the backward
+// pass.
+//
+// A block turns the residual stream x into x + f(LN(x)). forward() reads x, writes out (another matrix), and fills the
+// block's Activations; backward() adds d(f o LN)/dx to the residual gradient dx, which passes through unchanged
+// otherwise, and adds to the parameters' gradients.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "nn/parameters.h"
+#include "nn/run_mode.h"
+#include "ops/linear.h"
+#include "tensor/arena.h"
+
+namespace troupe {
+
+struct SequenceShape {
+  int64_t B = 0, S = 0;
+  std::span<const uint8_t> token_valid;  // [B, S], 0 for padding; empty if there is none
+  int64_t tokens() const { return B * S; }
+};
+
+// Weight [E, out, in] and bias [E, out] of a linear map, with their slots for the gradient.
+template <class P>
+struct LinearLayer {
+  using real = typename P::real;
+
+  Slot weight, bias;  // bias.size 0: no bias
+  LinearBank<P> bank;
+
+  LinearLayer() = default;
+  LinearLayer(const ParameterStore<real>& params, int64_t num_experts, int64_t out, int64_t in, Slot weight, Slot bias)
+      : weight(weight),
+        bias(bias),
+        bank(num_experts, out, in, params.at(weight).data(), bias.size ? params.at(bias).data() : nullptr) {}
+  LinearLayer(const ParameterStore<real>& params, int64_t out, int64_t in, const std::string& name)
+      : LinearLayer(params, 1, out, in, params.table().find(name + ".weight").slot,
+                    params.table().find(name + ".bias").slot) {}
+
+  void backward_weight(Matrix<const typename P::operand> dy, Matrix<const typename P::operand> x, RowOffsets offsets,
+                       const ParameterStore<real>& grads) const {
+    linear_backward_weight<P>(bank, dy, x, offsets, grads.at(weight).data(),
+                              bias.size ? grads.at(bias).data() : nullptr);
+  }
+};
+
+// LayerNorm in front of a block, and what its backward pass needs.
+template <class P>
+struct NormLayer {
+  using real = typename P::real;
+  using operand = typename P::operand;
+  struct Activations {
+    std::span<real> mean_T, rstd_T;
+    Matrix<operand> y_TD;
+
+    void plan(Arena& arena, int64_t T, int64_t D);
+  };
+
+  Slot weight, bias;
+  const ParameterStore<real>* params = nullptr;
+
+  NormLayer() = default;
+  NormLayer(const ParameterStore<real>& params, const std::string& name);
+  void forward(Matrix<const real> x_TD, Activations& acts, Matrix<real> y_real_TD = {}) const;
+  void backward(Matrix<const real> x_TD, const Activations& acts, Matrix<const real> dy_TD, Matrix<real> dx_TD,
+                const ParameterStore<real>& grads) const;
+};
+
+// Memory that only lives inside one block's backward pass (and the router's forward): shared by all layers.
+template <class P>
+struct Scratch {
+  using real = typename P::real;
+  using operand = typename P::operand;
+
+  Matrix<real> dnorm_TD;               // gradient of a norm's output
+  Matrix<operand> dy_TD;               // gradient of a block's output, as operand
+  Matrix<operand> dctx_TD, dqkv_T3D;   // attention
+  Matrix<operand> dhidden_TF;          // dense FFN
+  Matrix<operand> dye_RD, dhidden_RF;  // experts
+  Matrix<real> dxe_RD;
+  Matrix<real> logits_TE;  // router: logits, then their gradient
+  std::span<real> dweight_TK;
+
+  void plan(Arena& arena, const ModelConfig& config, int64_t T, bool backward);
+};
+
+}  // namespace troupe
