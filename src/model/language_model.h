@@ -1,0 +1,52 @@
+// A model ready for use: configuration, float32 parameters and a decoder in the chosen precision. What evaluation,
+// generation and serving hold; training holds its parts.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <variant>
+
+#include "model/decoder.h"
+#include "nn/parameters.h"
+#include "tensor/precision.h"
+
+namespace troupe {
+
+// bf16 where the CPU multiplies bf16, float32 elsewhere; "auto" in --precision.
+Precision default_precision();
+// "auto", "fp32" or "bf16"; throws kUsage otherwise.
+Precision parse_precision(const std::string& text);
+
+class LanguageModel {
+ public:
+  // An uninitialised model; fill params() and call weights_changed().
+  LanguageModel(const ModelConfig& config, Precision precision, DecoderOptions options = {});
+
+  const ModelConfig& config() const { return config_; }
+  const ParameterTable& table() const { return table_; }
+  const ParameterStore<float>& params() const { return params_; }
+  Precision precision() const { return precision_; }
+  void weights_changed();
+
+  // As Decoder::score and Decoder::forward_backward.
+  LossSum score(const Batch& batch, const RunMode& mode, std::span<float> nll_T = {}, std::span<int32_t> argmax_T = {});
+  LossSum forward_backward(const Batch& batch, const RunMode& mode, const ParameterStore<float>& grads);
+  std::span<const RouterStats> router_stats() const;
+  const Arena& arena() const;
+
+  // Calls f with the Decoder<F32> or Decoder<Bf16> inside.
+  template <class F>
+  decltype(auto) visit(const F& f) {
+    return std::visit([&](auto& decoder) -> decltype(auto) { return f(*decoder); }, decoder_);
+  }
+
+ private:
+  ModelConfig config_;
+  Precision precision_;
+  ParameterTable table_;
+  ParameterStore<float> params_;
+  std::variant<std::unique_ptr<Decoder<F32>>, std::unique_ptr<Decoder<Bf16>>> decoder_;
+};
+
+}  // namespace troupe
