@@ -7,21 +7,11 @@
 #include <cstdint>
 #include <span>
 
-#include "ops/dropout.h"
+#include "kernels/attention_shape.h"
 #include "tensor/matrix.h"
 #include "tensor/precision.h"
 
 namespace troupe {
-
-struct AttentionShape {
-  int64_t B = 0, S = 0, H = 0, C = 0;
-  double scale = 1.0;  // C^-0.5
-  // [B, S], 0 for a key that no query may attend to (padding); empty if every key is valid. A query without any valid
-  // key at or before it gets a zero context.
-  std::span<const uint8_t> key_valid;
-  // Mask element: row ((b * H + h) * S + i) (first_row counts those), column j, width S.
-  Dropout dropout;
-};
 
 // ctx_TD [T, D] is overwritten; lse_BHS [B, H, S] gets log(sum_j exp(scale q.k)) for the backward pass.
 template <class P>
@@ -33,5 +23,10 @@ template <class P>
 void attention_backward(const AttentionShape& shape, Matrix<const typename P::operand> qkv_T3D,
                         Matrix<const typename P::operand> ctx_TD, std::span<const typename P::real> lse_BHS,
                         Matrix<const typename P::operand> dctx_TD, Matrix<typename P::operand> dqkv_T3D);
+
+// New queries of each sequence against its cached keys and values (see DecodeSequence): no gradient, no dropout.
+// D = q.cols = H * C. Sequences may differ in length; one call serves a whole batch.
+template <class P>
+void attention_decode(int64_t H, double scale, std::span<const DecodeSequence<P>> sequences);
 
 }  // namespace troupe

@@ -1,0 +1,74 @@
+#include "ops/embedding.h"
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "kernels/ref/embedding.h"
+#include "ops/implementations.h"
+
+namespace troupe {
+namespace {
+
+template <class P>
+constexpr std::array kEmbedding = {
+    EmbeddingKernels<P>{"ref", never_refuses, ref::embedding_forward<P>, ref::embedding_backward<P>},
+};
+
+template <class P>
+const EmbeddingKernels<P>& chosen() {
+  static const EmbeddingKernels<P>& kernels = choose("embedding", embedding_list<P>());
+  return kernels;
+}
+
+}  // namespace
+
+template <class P>
+std::span<const EmbeddingKernels<P>> embedding_list() {
+  return kEmbedding<P>;
+}
+
+template <class P>
+void embedding_forward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T,
+                       Matrix<const typename P::real> embed_VD, Matrix<const typename P::real> positions_PD,
+                       double scale, const Dropout& dropout, Matrix<typename P::real> x_TD) {
+  chosen<P>().forward(tokens_T, positions_T, embed_VD, positions_PD, scale, dropout, x_TD);
+}
+
+template <class P>
+void embedding_backward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T, int64_t pad_id,
+                        double scale, const Dropout& dropout, Matrix<const typename P::real> dx_TD,
+                        Matrix<typename P::real> dembed_VD, Matrix<typename P::real> dpositions_PD) {
+  chosen<P>().backward(tokens_T, positions_T, pad_id, scale, dropout, dx_TD, dembed_VD, dpositions_PD);
+}
+
+// Every operation is rounded to float32 where fairseq's tensors round: c, k * -c, exp, p * w, sin, cos. exp, sin and
+// cos are taken in double and rounded once, so the table does not depend on the C library's float functions.
+void sinusoidal_positions(Matrix<float> table_PD) {
+  const int64_t half = table_PD.cols / 2;
+  const float c = static_cast<float>(std::log(10000.0) / static_cast<double>(half - 1));
+  std::vector<float> w(static_cast<size_t>(half), 1.0f);
+  for (int64_t k = 1; k < half; ++k) w[k] = static_cast<float>(std::exp(double{static_cast<float>(k) * -c}));
+  for (int64_t p = 0; p < table_PD.rows; ++p) {
+    float* row = table_PD.row(p);
+    for (int64_t k = 0; k < half; ++k) {
+      const double angle = static_cast<float>(p) * w[k];
+      row[k] = p == 1 ? 0.0f : static_cast<float>(std::sin(angle));
+      row[half + k] = p == 1 ? 0.0f : static_cast<float>(std::cos(angle));
+    }
+    if (table_PD.cols % 2 != 0) row[table_PD.cols - 1] = 0.0f;
+  }
+}
+
+#define TROUPE_INSTANTIATE(P)                                                                                   \
+  template std::span<const EmbeddingKernels<P>> embedding_list<P>();                                            \
+  template void embedding_forward<P>(std::span<const int32_t>, std::span<const int32_t>, Matrix<const P::real>, \
+                                     Matrix<const P::real>, double, const Dropout&, Matrix<P::real>);           \
+  template void embedding_backward<P>(std::span<const int32_t>, std::span<const int32_t>, int64_t, double,      \
+                                      const Dropout&, Matrix<const P::real>, Matrix<P::real>, Matrix<P::real>);
+TROUPE_INSTANTIATE(F64)
+TROUPE_INSTANTIATE(F32)
+TROUPE_INSTANTIATE(Bf16)
+#undef TROUPE_INSTANTIATE
+
+}  // namespace troupe
