@@ -1,0 +1,52 @@
+#include "troupe/config.h"
+
+#include "base/error.h"
+
+namespace troupe {
+namespace {
+
+void check(const MoeConfig& moe, int64_t num_layers, const std::string& where) {
+  if (moe.every > num_layers)
+    fail(ErrorCode::kUsage, "{}: moe.every: expected at most num_layers ({}), got {} (no layer would be MoE)", where,
+         num_layers, moe.every);
+  if (moe.top_k > moe.num_experts)
+    fail(ErrorCode::kUsage, "{}: moe.top_k: expected at most moe.num_experts ({}), got {}", where, moe.num_experts,
+         moe.top_k);
+  if (moe.second_choice != SecondChoice::kAll && moe.top_k != 2)
+    fail(ErrorCode::kUsage, "{}: moe.second_choice: expected all with moe.top_k {}, got {} (a policy of top-2 alone)",
+         where, moe.top_k, name_of_enum(moe.second_choice));
+  if (moe.top_k == 1 && moe.num_experts > 1 && moe.normalize != Normalize::kNever)
+    fail(
+        ErrorCode::kUsage,
+        "{}: moe.normalize: expected never with moe.top_k 1, got {} (one weight divided by itself is 1, and the router "
+        "would learn nothing from the loss)",
+        where, name_of_enum(moe.normalize));
+  if (moe.top_k == 1 && moe.capacity == Capacity::kFairseq && moe.capacity_factor == 0)
+    fail(ErrorCode::kUsage, "{}: moe.capacity_factor: expected a number above 0, got 0 (every token would be dropped)",
+         where);
+}
+
+}  // namespace
+
+void check(const ModelConfig& config, const std::string& where) {
+  if (config.d_model % config.num_heads != 0)
+    fail(ErrorCode::kUsage, "{}: num_heads: expected a divisor of d_model ({}), got {}", where, config.d_model,
+         config.num_heads);
+  if (config.positions == Positions::kSinusoidal && config.d_model < 4)
+    fail(ErrorCode::kUsage, "{}: d_model: expected at least 4 with sinusoidal positions, got {}", where,
+         config.d_model);
+  if (config.pad_id >= config.vocab_size)
+    fail(ErrorCode::kUsage, "{}: pad_id: expected an id below vocab_size ({}), got {}", where, config.vocab_size,
+         config.pad_id);
+  if (config.eos_id >= config.vocab_size)
+    fail(ErrorCode::kUsage, "{}: eos_id: expected an id below vocab_size ({}), got {}", where, config.vocab_size,
+         config.eos_id);
+  if (config.pad_id >= 0 && config.pad_id == config.eos_id)
+    fail(ErrorCode::kUsage, "{}: pad_id: expected another id than eos_id, got {} for both (no end would be learned)",
+         where, config.pad_id);
+  if (config.moe.pad_mask && config.pad_id < 0)
+    fail(ErrorCode::kUsage, "{}: moe.pad_mask: expected a pad_id, got -1 (there is nothing to mask)", where);
+  if (config.moe.num_experts > 0) check(config.moe, config.num_layers, where);
+}
+
+}  // namespace troupe
