@@ -1,0 +1,118 @@
+#include "infer/incremental.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "ops/attention.h"
+#include "ops/embedding.h"
+#include "ops/loss.h"
+
+namespace troupe {
+namespace {
+
+constexpr int64_t kFirstPosition = 2;
+
+template <class P>
+int64_t past_length(const NewTokens<P>& sequence) {
+  return (sequence.prefix ? sequence.prefix->length() : 0) + sequence.cache->length();
+}
+
+}  // namespace
+
+template <class P>
+void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> sequences) {
+  auto& s = state_;
+  const AttentionBlock<P>& block = s.layers[static_cast<size_t>(layer)].attention;
+  auto& acts = s.layer_acts(layer).attention;
+  const Matrix<real> x = s.stream[0];
+  const int64_t D = s.config.d_model;
+  block.norm().forward(x, acts.norm);
+  linear_forward<P>(block.qkv_proj().bank, acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
+
+  std::vector<DecodeSequence<P>> decode;
+  int64_t row = 0;
+  for (const NewTokens<P>& sequence : sequences) {
+    const auto count = static_cast<int64_t>(sequence.tokens.size());
+    for (int64_t i = 0; i < count; ++i) {
+      const operand* const qkv = acts.qkv_T3D.row(row + i);
+      sequence.cache->append(layer, i, qkv + D, qkv + 2 * D);
+    }
+    const int64_t own = sequence.cache->length() + count, shared = sequence.prefix ? sequence.prefix->length() : 0;
+    DecodeSequence<P> request;
+    request.q_ND = Matrix<const operand>(acts.qkv_T3D.row(row), count, D, acts.qkv_T3D.stride);
+    if (sequence.prefix) {
+      request.shared_k_LD = sequence.prefix->keys(layer, shared);
+      request.shared_v_LD = sequence.prefix->values(layer, shared);
+    }
+    request.k_LD = sequence.cache->keys(layer, own);
+    request.v_LD = sequence.cache->values(layer, own);
+    request.ctx_ND = acts.ctx_TD.rows_from(row, count);
+    decode.push_back(request);
+    row += count;
+  }
+  attention_decode<P>(s.config.num_heads, 1.0 / std::sqrt(static_cast<double>(s.config.head_dim())), decode);
+  linear_forward<P>(block.out_proj().bank, acts.ctx_TD, {}, {.out_real = x, .residual = x});
+}
+
+template <class P>
+Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const NewTokens<P>> sequences) {
+  auto& s = state_;
+  std::vector<int32_t> tokens, positions;
+  int64_t last_position = 0;
+  for (const NewTokens<P>& sequence : sequences) {
+    const int64_t past = past_length(sequence);
+    for (size_t i = 0; i < sequence.tokens.size(); ++i) {
+      const int32_t id = sequence.tokens[i];
+      if (id < 0 || id >= s.config.vocab_size)
+        fail(ErrorCode::kData, "token {}: expected an id in [0, {}), got {}", i, s.config.vocab_size, id);
+      tokens.push_back(id);
+      positions.push_back(static_cast<int32_t>(kFirstPosition + past + static_cast<int64_t>(i)));
+      last_position = std::max<int64_t>(last_position, positions.back());
+    }
+    sequence.cache->reserve(static_cast<int64_t>(sequence.tokens.size()));
+  }
+  if (s.config.positions == Positions::kLearned && last_position >= s.config.context + kFirstPosition)
+    fail(ErrorCode::kUsage, "sequence: expected at most {} tokens (model.context, learned positions), got {}",
+         s.config.context, last_position - kFirstPosition + 1);
+
+  const auto T = static_cast<int64_t>(tokens.size());
+  s.plan(1, T, Keep::kNothing);
+  s.shape = {1, T, {}};
+  s.stats.clear();
+  RunMode mode;
+  mode.capacity = {CapacityRule::kDropless};
+  const double scale = s.config.scale_embedding ? std::sqrt(static_cast<double>(s.config.d_model)) : 1.0;
+  const Matrix<real> x = s.stream[0];  // evaluation runs in place
+  embedding_forward<P>(
+      tokens, positions,
+      Matrix<const real>(s.params->at("embed_tokens.weight").data(), s.config.vocab_size, s.config.d_model),
+      s.position_table(last_position + 1), scale, {}, x);
+  for (int64_t layer = 0; layer < s.config.num_layers; ++layer) {
+    attend(layer, sequences);
+    DecoderLayer<P>& blocks = s.layers[static_cast<size_t>(layer)];
+    if (blocks.ffn)
+      blocks.ffn->forward(mode, x, s.layer_acts(layer).ffn, x);
+    else
+      blocks.moe->forward(s.shape, mode, x, s.layer_acts(layer).moe, x, s.scratch);
+  }
+  for (const NewTokens<P>& sequence : sequences) sequence.cache->advance(static_cast<int64_t>(sequence.tokens.size()));
+  s.final_norm.forward(x, s.final_acts);
+  return s.final_acts.y_TD;
+}
+
+template <class P>
+void IncrementalDecoder<P>::score(Matrix<const operand> hidden, std::span<const int32_t> targets, std::span<real> nll,
+                                  std::span<int32_t> argmax) const {
+  output_loss<P>(state_.output, hidden, targets, nll, argmax);
+}
+
+template <class P>
+void IncrementalDecoder<P>::logits(Matrix<const operand> hidden, Matrix<real> out) const {
+  linear_forward<P>(state_.output, hidden, {}, {.out_real = out});
+}
+
+template class IncrementalDecoder<F64>;
+template class IncrementalDecoder<F32>;
+template class IncrementalDecoder<Bf16>;
+
+}  // namespace troupe

@@ -1,0 +1,48 @@
+// The decoder on new positions only, with cached keys and values for the rest: what generation and scoring with shared
+// prefixes run. Same blocks and same results as a whole pass (up to the order of attention's sums); routing is
+// dropless, since capacity would make a token's output depend on what is decoded beside it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "infer/kv_cache.h"
+#include "model/decoder_state.h"
+
+namespace troupe {
+
+// New tokens of one sequence.
+template <class P>
+struct NewTokens {
+  std::span<const int32_t> tokens;     // at least one
+  const KvCache<P>* prefix = nullptr;  // a past that other sequences may share; not changed
+  KvCache<P>* cache = nullptr;         // the sequence's own past after the prefix; the new tokens are appended
+};
+
+template <class P>
+class IncrementalDecoder {
+ public:
+  using real = typename P::real;
+  using operand = typename P::operand;
+
+  explicit IncrementalDecoder(Decoder<P>& decoder) : state_(decoder.state()) {}
+
+  // Final hidden states of all new tokens, sequence after sequence: [sum of lengths, D], valid until the next pass.
+  // Throws kData for an id outside the vocabulary and kUsage past the last learned position.
+  Matrix<const operand> run(std::span<const NewTokens<P>> sequences);
+
+  // -log p(target) for rows of hidden states; targets < 0 give 0. argmax may be empty.
+  void score(Matrix<const operand> hidden, std::span<const int32_t> targets, std::span<real> nll,
+             std::span<int32_t> argmax = {}) const;
+
+  // Logits [rows, V].
+  void logits(Matrix<const operand> hidden, Matrix<real> out) const;
+
+ private:
+  void attend(int64_t layer, std::span<const NewTokens<P>> sequences);
+
+  typename Decoder<P>::State& state_;
+};
+
+}  // namespace troupe
