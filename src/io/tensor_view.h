@@ -11,10 +11,10 @@
 namespace troupe {
 
 struct TensorView {
-  std::string name;
+  std::string name = {};
   DType dtype = DType::kF32;
-  Shape shape;
-  std::span<const uint8_t> bytes;  // num_elements(shape) * size_of(dtype), little-endian
+  Shape shape = {};
+  std::span<const uint8_t> bytes = {};  // num_elements(shape) * size_of(dtype), little-endian
 
   int64_t size() const { return static_cast<int64_t>(bytes.size()) / size_of(dtype); }
 };
