@@ -7,8 +7,8 @@
 // element (i, k) at source[i * stride + k]) or across ("cols": element (i, k) at source[k * stride + i]). Packing
 // converts to the packed type and fills up with zeros, so tails need no care afterwards.
 // Numerics: products accumulate in float32, each C element over k in ascending order within a block (in pairs for bf16
-// dot instructions), whatever the position of the element: bits depend neither on the cut into rows and columns nor on
-// threads. Subnormal bf16 values count as zero where the hardware's bf16 instructions do so.
+// dot instructions), whatever the position of the element: bits depend on the cut of k alone, which k_block fixes.
+// Subnormal bf16 values count as zero where the hardware's bf16 instructions do so.
 #pragma once
 
 #include <cstdint>
@@ -20,12 +20,13 @@ using PackFunction = void (*)(const void* source, int64_t stride, int64_t count,
 
 struct GemmKernels {
   const char* name;
-  int64_t row_block, col_block, k_block;            // largest block of each kind that is packed at once
-  int64_t row_step, col_step, k_step;               // a packed block is padded to multiples of these
-  int64_t packed_bytes;                             // of one element
-  bool prepack;                                     // packed weights are worth keeping: half the size of float32
-  PackFunction pack_a_rows, pack_a_cols;            // operands
-  PackFunction pack_b_cols;                         // operands
+  int64_t row_block, col_block, k_block;  // largest block of each kind that is packed at once
+  int64_t row_step, col_step, k_step;     // a packed block is padded to multiples of these, which divide the blocks
+  int64_t packed_bytes;                   // of one element
+  bool free_cut;                          // bits do not depend on where rows and columns are cut into blocks
+  bool prepack;                           // packed weights are worth keeping: half the size of float32
+  PackFunction pack_a_rows, pack_a_cols;  // operands
+  PackFunction pack_b_cols;               // operands
   PackFunction pack_weight_rows, pack_weight_cols;  // float32 weights as B
   // c = A B, or c += A B. Reads and writes m x n elements of c, whose rows are ldc apart.
   void (*multiply)(int64_t m, int64_t n, int64_t k, const void* a, const void* b, float* c, int64_t ldc, bool add);

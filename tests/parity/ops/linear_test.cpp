@@ -1,0 +1,296 @@
+// Every row of linear_list() that runs on this machine against the reference in double.
+#include "ops/linear.h"
+
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/isa.h"
+#include "kernels/onednn/gemm.h"
+#include "linear_case.h"
+#include "ops/linear_list.h"
+
+namespace troupe {
+namespace {
+
+using test::BackwardOptions;
+using test::ForwardOptions;
+using test::Layout;
+using test::LinearCase;
+using test::LinearSizes;
+
+template <class P>
+LinearBank<P> bank_with(const LinearKernels<P>& implementation, const WeightView<P>& view) {
+  LinearBank<P> bank(view.num_experts, view.out, view.in, view.weight, view.bias, implementation);
+  bank.weights_changed();
+  return bank;
+}
+
+template <class P>
+RowOffsets span_of(const WeightView<P>& view, const int64_t* offsets) {
+  return {offsets, static_cast<size_t>(view.num_experts) + 1};
+}
+
+template <class P>
+void check_forward(const LinearKernels<P>& implementation, const LinearSizes& sizes, const ForwardOptions& options) {
+  LinearCase<P>(sizes).check_forward(
+      [&](const auto& view, auto x, const int64_t* offsets, const auto& epilogue) {
+        linear_forward<P>(bank_with(implementation, view), x, span_of(view, offsets), epilogue);
+      },
+      options);
+}
+
+template <class P>
+void check_backward_input(const LinearKernels<P>& implementation, const LinearSizes& sizes,
+                          const BackwardOptions& options) {
+  LinearCase<P>(sizes).check_backward_input(
+      [&](const auto& view, auto dy, const int64_t* offsets, const auto& epilogue) {
+        linear_backward_input<P>(bank_with(implementation, view), dy, span_of(view, offsets), epilogue);
+      },
+      options);
+}
+
+template <class P>
+void check_backward_weight(const LinearKernels<P>& implementation, const LinearSizes& sizes, bool with_bias = true) {
+  LinearCase<P>(sizes).check_backward_weight(
+      [&](const auto& view, auto dy, auto x, const int64_t* offsets, float* dw, float* db) {
+        linear_backward_weight<P>(bank_with(implementation, view), dy, x, span_of(view, offsets), dw, db);
+      },
+      with_bias);
+}
+
+template <class P>
+void check_all(const LinearKernels<P>& implementation, const LinearSizes& sizes) {
+  SCOPED_TRACE("rows of expert 0: " + std::to_string(sizes.rows[0]) + ", out " + std::to_string(sizes.out) + ", in " +
+               std::to_string(sizes.in));
+  check_forward<P>(implementation, sizes, {});
+  check_forward<P>(implementation, sizes, {.real_output = true});
+  check_backward_input<P>(implementation, sizes, {});
+  check_backward_input<P>(implementation, sizes, {.real_output = true});
+  check_backward_weight<P>(implementation, sizes);
+}
+
+// body(implementation) for every row that runs here.
+template <class P, class Body>
+void for_each_row(const Body& body) {
+  for (const LinearKernels<P>& row : linear_list<P>()) {
+    if (!row.refusal().empty()) continue;
+    SCOPED_TRACE(std::string(row.name));
+    body(row);
+  }
+}
+
+// 0, 1 and the neighbourhood of every step and block of that dimension.
+std::set<int64_t> critical_sizes(int64_t step, int64_t block) {
+  std::set<int64_t> sizes = {0, 1, 2, 3, 15, 16, 17};
+  for (const int64_t size : {step, block})
+    for (const int64_t near : {size - 1, size, size + 1}) sizes.insert(near);
+  sizes.erase(-1);
+  return sizes;
+}
+
+template <class P>
+class LinearParity : public testing::Test {};
+using Precisions = testing::Types<F32, Bf16>;
+TYPED_TEST_SUITE(LinearParity, Precisions);
+
+TYPED_TEST(LinearParity, RowsAroundEveryBlockSize) {
+  for_each_row<TypeParam>([](const auto& row) {
+    const int64_t step = row.gemm ? row.gemm().row_step : 1, block = row.gemm ? row.gemm().row_block : 8;
+    for (const int64_t rows : critical_sizes(step, block))
+      check_all<TypeParam>(row, {.rows = {rows}, .out = 37, .in = 21});
+  });
+}
+
+TYPED_TEST(LinearParity, WidthsAroundEveryBlockSize) {
+  for_each_row<TypeParam>([](const auto& row) {
+    const int64_t step = row.gemm ? row.gemm().col_step : 1, block = row.gemm ? row.gemm().col_block : 8;
+    for (const int64_t out : critical_sizes(step, block))
+      check_all<TypeParam>(row, {.rows = {5}, .out = out, .in = 40});
+  });
+}
+
+TYPED_TEST(LinearParity, DepthsAroundEveryBlockSize) {
+  for_each_row<TypeParam>([](const auto& row) {
+    const int64_t step = row.gemm ? row.gemm().k_step : 1, block = row.gemm ? row.gemm().k_block : 8;
+    for (const int64_t in : critical_sizes(step, block)) {
+      check_all<TypeParam>(row, {.rows = {6}, .out = 19, .in = in});
+      check_all<TypeParam>(row, {.rows = {in}, .out = 19, .in = 34});  // the depth of the weight gradient
+      check_all<TypeParam>(row, {.rows = {6}, .out = in, .in = 18});   // and of the input gradient
+    }
+  });
+}
+
+TYPED_TEST(LinearParity, StridesAndMisalignedPointers) {
+  for_each_row<TypeParam>([](const auto& row) {
+    for (const Layout layout : {Layout{0, 1}, Layout{3, 0}, Layout{5, 7}, Layout{64, 31}})
+      check_all<TypeParam>(row, {.rows = {29}, .out = 70, .in = 45, .layout = layout});
+  });
+}
+
+TYPED_TEST(LinearParity, UnevenExpertsSomeWithoutRows) {
+  for_each_row<TypeParam>([](const auto& row) {
+    check_all<TypeParam>(row, {.rows = {0, 1, 150, 0, 13, 2, 0}, .out = 66, .in = 50});
+    check_all<TypeParam>(row, {.rows = {0, 0, 0}, .out = 10, .in = 10});
+    check_all<TypeParam>(row, {.rows = {40, 0}, .out = 33, .in = 17, .bias = false});
+  });
+}
+
+TYPED_TEST(LinearParity, EveryForwardEpilogue) {
+  for_each_row<TypeParam>([](const auto& row) {
+    const Dropout dropout{0.3f, 77, 5};
+    for (const LinearSizes& sizes :
+         {LinearSizes{.rows = {31}, .out = 47, .in = 64, .layout = {2, 1}},
+          LinearSizes{.rows = {14, 3}, .out = 96, .in = 8}, LinearSizes{.rows = {2}, .out = 515, .in = 8}}) {
+      for (const Gelu kind : {Gelu::kErf, Gelu::kTanh})
+        for (const bool keep : {false, true})
+          check_forward<TypeParam>(row, sizes, {.gelu = true, .keep_pre_activation = keep, .kind = kind});
+      check_forward<TypeParam>(row, sizes, {.real_output = true, .residual = true});
+      check_forward<TypeParam>(row, sizes, {.real_output = true, .residual_aliases = true});
+      check_forward<TypeParam>(row, sizes, {.real_output = true, .residual_aliases = true, .dropout = dropout});
+      check_forward<TypeParam>(row, sizes, {.real_output = true, .dropout = dropout});
+    }
+  });
+}
+
+TYPED_TEST(LinearParity, BackwardThroughGelu) {
+  for_each_row<TypeParam>([](const auto& row) {
+    for (const Gelu kind : {Gelu::kErf, Gelu::kTanh})
+      for (const bool real : {false, true})
+        check_backward_input<TypeParam>(row, {.rows = {31, 4}, .out = 47, .in = 77, .layout = {2, 1}},
+                                        {.real_output = real, .gelu = true, .kind = kind});
+  });
+}
+
+TYPED_TEST(LinearParity, WeightGradientWithoutBias) {
+  for_each_row<TypeParam>([](const auto& row) {
+    check_backward_weight<TypeParam>(row, {.rows = {31, 4}, .out = 47, .in = 77}, false);
+  });
+}
+
+TYPED_TEST(LinearParity, ModelShapes) {
+  for_each_row<TypeParam>([](const auto& row) {
+    if (!row.gemm) return;  // the reference itself
+    check_all<TypeParam>(row, {.rows = {130, 0, 9}, .out = 768, .in = 260});
+    check_all<TypeParam>(row, {.rows = {100}, .out = 256, .in = 1536});
+  });
+}
+
+// Threads take tasks in any order, and narrow problems are cut more finely for more threads: bits must not change.
+TYPED_TEST(LinearParity, SameBitsForAnyNumberOfThreads) {
+  using P = TypeParam;
+  using operand = typename P::operand;
+  const int threads_before = omp_get_max_threads();
+  for_each_row<P>([&](const auto& row) {
+    const LinearCase<P> problem({.rows = {300, 0, 70, 1}, .out = 400, .in = row.gemm ? 900 : 30});
+    const LinearBank<P> bank = bank_with(row, problem.bank);
+    std::vector<std::vector<unsigned char>> results;
+    for (const int threads : {1, 2, 3}) {
+      omp_set_num_threads(threads);
+      test::Guarded<operand> y(problem.R, problem.N), dx(problem.R, problem.K);
+      test::Guarded<float> dw(problem.E * problem.N, problem.K), db(problem.E, problem.N);
+      dw.fill(0.5);
+      db.fill(0.5);
+      ForwardEpilogue<P> forward;
+      forward.out_operand = y.view();
+      forward.gelu = true;
+      BackwardEpilogue<P> backward;
+      backward.out_operand = dx.view();
+      const RowOffsets offsets(problem.offsets);
+      linear_forward<P>(bank, problem.x.view(), offsets, forward);
+      linear_backward_input<P>(bank, problem.dy.view(), offsets, backward);
+      linear_backward_weight<P>(bank, problem.dy.view(), problem.x.view(), offsets, dw.view().data, db.view().data);
+      std::vector<unsigned char> bytes;
+      const auto append = [&](const auto& matrix) {
+        const auto* first = reinterpret_cast<const unsigned char*>(&matrix(0, 0));
+        bytes.insert(bytes.end(), first, first + matrix.rows() * matrix.cols() * sizeof(matrix(0, 0)));
+      };
+      append(y);
+      append(dx);
+      append(dw);
+      append(db);
+      results.push_back(bytes);
+    }
+    EXPECT_TRUE(results[0] == results[1]) << "2 threads differ from 1";
+    EXPECT_TRUE(results[0] == results[2]) << "3 threads differ from 1";
+  });
+  omp_set_num_threads(threads_before);
+}
+
+TYPED_TEST(LinearParity, ChangedWeightsAreSeen) {
+  using P = TypeParam;
+  for_each_row<P>([](const auto& row) {
+    LinearCase<P> problem({.rows = {4}, .out = 20, .in = 20, .bias = false});
+    LinearBank<P> bank = bank_with(row, problem.bank);
+    test::Guarded<float> y(4, 20), dx(4, 20);
+    ForwardEpilogue<P> forward;
+    forward.out_real = y.view();
+    BackwardEpilogue<P> backward;
+    backward.out_real = dx.view();
+    linear_backward_input<P>(bank, problem.dy.view(), {}, backward);
+    problem.weight.fill(0.0);
+    bank.weights_changed();
+    linear_forward<P>(bank, problem.x.view(), {}, forward);
+    linear_backward_input<P>(bank, problem.dy.view(), {}, backward);
+    for (int64_t i = 0; i < 4; ++i)
+      for (int64_t j = 0; j < 20; ++j) {
+        EXPECT_EQ(y(i, j), 0.0f);
+        EXPECT_EQ(dx(i, j), 0.0f);
+      }
+  });
+}
+
+TYPED_TEST(LinearParity, NonFiniteValuesStayInTheirRow) {
+  using P = TypeParam;
+  for_each_row<P>([](const auto& row) {
+    LinearCase<P> problem({.rows = {5}, .out = 33, .in = 18});
+    problem.x(1, 3) = typename P::operand(std::numeric_limits<float>::quiet_NaN());
+    problem.x(3, 17) = typename P::operand(std::numeric_limits<float>::infinity());
+    const LinearBank<P> bank = bank_with(row, problem.bank);
+    test::Guarded<float> y(5, 33);
+    ForwardEpilogue<P> epilogue;
+    epilogue.out_real = y.view();
+    linear_forward<P>(bank, problem.x.view(), {}, epilogue);
+    for (int64_t i = 0; i < 5; ++i)
+      for (int64_t j = 0; j < 33; ++j) {
+        EXPECT_EQ(std::isnan(y(i, j)), i == 1) << i << ", " << j;
+        EXPECT_EQ(std::isinf(y(i, j)), i == 3) << i << ", " << j;
+      }
+  });
+}
+
+// The kernel that TROUPE_ISA asks for is the one that runs.
+TEST(LinearDispatch, TheForcedInstructionSetRuns) {
+  const LinearCase<Bf16> bf16_case({.rows = {1}});
+  const LinearCase<F32> f32_case({.rows = {1}});
+  const LinearBank<Bf16> bank(1, 1, 1, bf16_case.bank.weight, nullptr);
+  const LinearBank<F32> f32_bank(1, 1, 1, f32_case.bank.weight, nullptr);
+  const std::string fallback = onednn::unavailable_reason() ? "ref" : "onednn";
+  const Isa isa = active_isa();
+  EXPECT_EQ(bank.implementation(), isa == Isa::kGeneric ? fallback : std::string(isa_name(isa)));
+  EXPECT_EQ(f32_bank.implementation(),
+            isa == Isa::kGeneric ? fallback : std::string(isa_name(std::min(isa, Isa::kAvx512))));
+  if (const char* requested = std::getenv("TROUPE_ISA")) {
+    EXPECT_EQ(isa_name(isa), requested);
+  }
+}
+
+TEST(LinearDispatch, EveryRefusalNamesItsReason) {
+  for (const auto& row : linear_list<Bf16>()) {
+    const std::string reason = row.refusal();
+    if (row.name == "amx" && active_isa() < Isa::kAmx) {
+      EXPECT_EQ(reason, "the instruction set in use is " + std::string(isa_name(active_isa())));
+    }
+    if (row.name == "ref") {
+      EXPECT_EQ(reason, "");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace troupe
