@@ -22,6 +22,7 @@ class TokenDataset {
 
   const std::filesystem::path& path() const { return folder_; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
+  std::filesystem::path tokenizer_path() const { return folder_ / "tokenizer.json"; }  // a copy; may be missing
   int64_t documents() const { return documents_; }
   int64_t tokens() const { return begin_.back(); }
   int64_t text_bytes() const { return text_bytes_; }
@@ -59,6 +60,7 @@ class DatasetWriter {
 
   void add(std::span<const int32_t> ids, int64_t text_bytes);  // as ShardBuilder::add
 
+  const std::filesystem::path& path() const { return folder_.path(); }  // where further files of the folder go
   int64_t documents() const { return documents_; }
   int64_t tokens() const { return tokens_; }
   int64_t text_bytes() const { return text_bytes_; }

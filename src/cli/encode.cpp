@@ -1,0 +1,79 @@
+// troupe encode: text to token shards.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "data/shards/encode_text.h"
+
+namespace troupe::cli {
+namespace {
+
+struct Arguments {
+  std::string tokenizer, out;
+  std::vector<std::string> inputs;
+  EncodeOptions options;
+  bool json = false;
+};
+
+void run(const Arguments& arguments) {
+  const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer);
+  const auto start = std::chrono::steady_clock::now();
+  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  Progress progress("encode");
+  const EncodeStats stats =
+      encode_text(arguments.inputs, tokenizer, arguments.out, arguments.options, [&](const EncodeStats& so_far) {
+        progress.update(0, fmt::format("{} documents, {}B, {} tokens, {}B/s", short_number(so_far.documents),
+                                       short_number(so_far.text_bytes), short_number(so_far.tokens),
+                                       short_number(so_far.text_bytes / std::max(seconds(), 1e-9))));
+      });
+  progress.clear();
+  log::info("{}", stats.text.report());
+  const double bytes_per_s = static_cast<double>(stats.text_bytes) / std::max(seconds(), 1e-9);
+  if (arguments.json) {
+    const nlohmann::ordered_json line = {{"schema", "troupe.encode/1"},  {"out", arguments.out},
+                                         {"documents", stats.documents}, {"tokens", stats.tokens},
+                                         {"bytes", stats.text_bytes},    {"skipped", stats.text.total_skipped()},
+                                         {"time_s", seconds()},          {"bytes_per_s", bytes_per_s}};
+    fmt::print("{}\n", line.dump());
+  } else {
+    fmt::print("{}: {} documents, {} tokens, {} bytes ({:.2f} bytes per token), {}B/s\n", arguments.out,
+               stats.documents, stats.tokens, stats.text_bytes,
+               static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens), short_number(bytes_per_s));
+  }
+}
+
+}  // namespace
+
+void add_encode(CLI::App& app) {
+  auto* command = app.add_subcommand("encode", "Turn text into token shards for training and evaluation");
+  auto arguments = std::make_shared<Arguments>();
+  command
+      ->add_option("INPUT", arguments->inputs,
+                   "files (.txt, .jsonl, either .zst or .gz), folders, or - for standard input")
+      ->required();
+  command->add_option("--tokenizer", arguments->tokenizer, "tokenizer.json or a folder with it")->required();
+  command->add_option("--out", arguments->out, "folder to write, new or empty; its name names the shards")->required();
+  TextOptions& text = arguments->options.text;
+  command->add_option("--field", text.field, "JSON lines: key of the text; a.b reaches into objects");
+  command->add_option("--split", text.split, "plain text: what separates documents")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Split>{{"blank-line", Split::kBlankLine}, {"file", Split::kFile}}))
+      ->default_str("blank-line");
+  command->add_option("--on-bad", text.on_bad, "damaged text: stop there, or count it and go on")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, OnBad>{{"stop", OnBad::kStop}, {"skip", OnBad::kSkip}}))
+      ->default_str("stop");
+  command->add_option("--stdin-format", text.stdin_format, "what standard input holds")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, TextFormat>{{"text", TextFormat::kText}, {"jsonl", TextFormat::kJsonl}}))
+      ->default_str("text");
+  command->add_option("--shard-tokens", arguments->options.shard_tokens, "start a new shard after this many tokens")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  command->add_flag("--json", arguments->json, "print one JSON line");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace troupe::cli

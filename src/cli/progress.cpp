@@ -1,0 +1,90 @@
+#include "cli/progress.h"
+
+#include <fmt/core.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace troupe::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr double kBarSeconds = 0.1;  // the bar is drawn at most this often
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+size_t terminal_columns() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+}
+
+}  // namespace
+
+Progress::Progress(std::string label, double total, double line_seconds)
+    : label_(std::move(label)),
+      total_(total),
+      line_seconds_(line_seconds),
+      terminal_(isatty(STDERR_FILENO)),
+      start_(Clock::now()),
+      last_(start_ - std::chrono::hours(1)) {}
+
+Progress::~Progress() { clear(); }
+
+std::string Progress::text(double done, std::string_view detail) const {
+  if (total_ <= 0.0) return fmt::format("{}: {}", label_, detail);
+  const double share = std::clamp(done / total_, 0.0, 1.0), spent = seconds_since(start_);
+  const std::string left =
+      share > 0.0 && share < 1.0 ? ", " + short_duration(spent * (1.0 - share) / share) + " left" : "";
+  if (!terminal_) return fmt::format("{}: {:.0f} %{}  {}", label_, 100.0 * share, left, detail);
+  constexpr size_t kWidth = 24;
+  const auto filled = static_cast<size_t>(share * kWidth);
+  return fmt::format("{} [{}{}] {:3.0f} %{}  {}", label_, std::string(filled, '#'), std::string(kWidth - filled, '.'),
+                     100.0 * share, left, detail);
+}
+
+void Progress::update(double done, std::string_view detail) {
+  if (seconds_since(last_) < (terminal_ ? kBarSeconds : line_seconds_)) return;
+  last_ = Clock::now();
+  std::string line = text(done, detail);
+  if (!terminal_) {
+    std::fprintf(stderr, "%s\n", line.c_str());
+    return;
+  }
+  if (const size_t columns = terminal_columns(); line.size() >= columns) line.resize(columns - 1);
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+void Progress::clear() {
+  if (!drawn_) return;
+  std::fputs("\r\033[K", stderr);
+  std::fflush(stderr);
+  drawn_ = false;
+}
+
+void Progress::finish(std::string_view detail) {
+  clear();
+  std::fprintf(stderr, "%s: %.*s\n", label_.c_str(), static_cast<int>(detail.size()), detail.data());
+}
+
+std::string short_number(double value) {
+  for (const auto& [limit, suffix] : {std::pair{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}}) {
+    if (std::abs(value) < limit) continue;
+    const double scaled = value / limit;
+    return fmt::format("{:.{}f}{}", scaled, scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0, suffix);
+  }
+  return fmt::format("{:.0f}", value);
+}
+
+std::string short_duration(double seconds) {
+  const auto whole = static_cast<long>(std::lround(seconds));
+  if (whole < 100) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
+}
+
+}  // namespace troupe::cli

@@ -1,0 +1,38 @@
+// Progress of a long command on stderr: a bar if stderr is a terminal, else one line per interval.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+namespace troupe::cli {
+
+class Progress {
+ public:
+  // `total` < 0: unknown. Lines (without a terminal) come at most every `line_seconds`.
+  explicit Progress(std::string label, double total = -1.0, double line_seconds = 10.0);
+  ~Progress();  // ends the bar's line
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // `detail` follows the bar or stands in the line: "loss 3.21  lr 1e-3".
+  void update(double done, std::string_view detail);
+  // Removes the bar, so that a log line can be written; the next update draws it again.
+  void clear();
+  void finish(std::string_view detail);  // a last line that stays
+
+ private:
+  std::string text(double done, std::string_view detail) const;
+
+  std::string label_;
+  double total_, line_seconds_;
+  bool terminal_, drawn_ = false;
+  std::chrono::steady_clock::time_point start_, last_;
+};
+
+// "1.23M", "45.6k", "7": three digits with a suffix for thousands.
+std::string short_number(double value);
+// "12 s", "3 min 20 s", "2 h 05 min".
+std::string short_duration(double seconds);
+
+}  // namespace troupe::cli
