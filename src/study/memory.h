@@ -1,0 +1,33 @@
+// Memory of training a model on one machine, in bytes, before anything is allocated.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/precision.h"
+#include "troupe/config.h"
+
+namespace troupe {
+
+// A part of the memory, and how much of it belongs to experts.
+struct MemoryPart {
+  int64_t total = 0, experts = 0;
+};
+
+struct MemoryEstimate {
+  MemoryPart weights;       // float32 masters
+  MemoryPart gradients;     // float32
+  MemoryPart optimizer;     // Adam's two moments, float32
+  MemoryPart packed;        // bf16 copies of the matrices, one for forward and one for backward; none in float32
+  int64_t activations = 0;  // of one micro-batch, everything kept
+  int64_t activations_recompute = 0;  // the same with recomputation: layer inputs and one layer's insides
+
+  int64_t total(bool recompute) const {
+    return weights.total + gradients.total + optimizer.total + packed.total +
+           (recompute ? activations_recompute : activations);
+  }
+};
+
+// `micro_batch` sequences of `seq_len` tokens. Activations are what the decoder's arena takes, to the byte.
+MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision);
+
+}  // namespace troupe

@@ -1,0 +1,81 @@
+#include "study/cost.h"
+
+#include <gtest/gtest.h>
+
+#include "model/decoder.h"
+#include "model/decoder_parameters.h"
+#include "study/memory.h"
+
+namespace troupe {
+namespace {
+
+TEST(PaperTable, HasTenModelsAndEightOfGpt3AndAllAgree) {
+  const std::vector<PaperRow> rows = paper_table();
+  ASSERT_EQ(rows.size(), 18u);
+  for (const PaperRow& row : rows) {
+    EXPECT_EQ(row.zflops, row.preset->published_zflops) << row.preset->name;
+    EXPECT_TRUE(row.equal()) << row.preset->name << ": " << row.params;
+  }
+}
+
+TEST(PaperTable, PrintsLikeThePaper) {
+  EXPECT_EQ(as_printed("14.6B", 14605713408.0), "14.6B");
+  EXPECT_EQ(as_printed("1104B", 1104219021312.0), "1104B");
+  EXPECT_EQ(as_printed("760M", 758602752.0), "759M");
+  EXPECT_EQ(as_printed("22.273", 22.2729732096), "22.273");
+}
+
+TEST(Cost, FollowsTheFormulasByHand) {
+  // 96 T l h^2 (1 + s/(6h) + V/(16 l h)) + 32 T l h^2 with T = 1e9, l = 12, h = 768, s = 1024, V = 50,000.
+  const double l = 12, h = 768;
+  const Cost cost = cost_of(make_config(find_preset("moe-15b")), 1e9, 1024, paper_rule());
+  EXPECT_DOUBLE_EQ(cost.train_flops,
+                   1e9 * (96 * l * h * h * (1 + 1024 / (6 * h) + 50000 / (16 * l * h)) + 32 * l * h * h));
+  EXPECT_DOUBLE_EQ(cost.flops_per_token * 1e9, cost.train_flops);
+  EXPECT_EQ(cost.params_total, 14'605'713'408);
+  EXPECT_EQ(cost.params_experts, int64_t{6} * 512 * (8 * 768 * 768 + 5 * 768));
+}
+
+template <class P>
+void expect_arena_as_estimated(const ModelConfig& config, Precision precision) {
+  const int64_t B = 2, S = 24;
+  const MemoryEstimate memory = estimate_memory(config, B, S, precision);
+  const ParameterTable table = make_parameter_table(config);
+  const ParameterStore<float> params(table), grads(table);
+  initialize(params, 1);
+  for (const bool recompute : {false, true}) {
+    Decoder<P> decoder(config, params, {.recompute = recompute});
+    decoder.weights_changed();
+    Batch batch{.B = B, .S = S, .src = std::vector<int32_t>(B * S, 3), .tgt = std::vector<int32_t>(B * S, 4)};
+    decoder.forward_backward(batch, RunMode{}, grads);
+    EXPECT_EQ(recompute ? memory.activations_recompute : memory.activations, decoder.arena().bytes());
+  }
+}
+
+TEST(MemoryEstimate, IsTheArenaOfTheDecoder) {
+  ModelConfig config;
+  config.d_model = 32, config.num_heads = 2, config.d_ff = 128, config.vocab_size = 64, config.context = 32;
+  expect_arena_as_estimated<F32>(config, Precision::kFp32);
+  config.moe.num_experts = 4;
+  expect_arena_as_estimated<F32>(config, Precision::kFp32);
+  expect_arena_as_estimated<Bf16>(config, Precision::kBf16);
+  config.moe.every = 1;
+  expect_arena_as_estimated<F32>(config, Precision::kFp32);
+}
+
+TEST(MemoryEstimate, CountsStoresByHand) {
+  ModelConfig config;  // dense: V 4,096, D 192, F 768, 4 layers
+  const int64_t matrices = 4096 * 192 + 4 * (4 * 192 * 192 + 2 * 192 * 768);
+  const int64_t vectors = 4 * (4 * 192 + 768 + 192 + 4 * 192) + 2 * 192;
+  const MemoryEstimate memory = estimate_memory(config, 1, 256, Precision::kBf16);
+  EXPECT_EQ(memory.weights.total, 4 * (matrices + vectors));
+  EXPECT_EQ(memory.gradients.total, memory.weights.total);
+  EXPECT_EQ(memory.optimizer.total, 2 * memory.weights.total);
+  EXPECT_EQ(memory.packed.total, 4 * matrices);
+  EXPECT_EQ(memory.weights.experts, 0);
+  EXPECT_EQ(estimate_memory(config, 1, 256, Precision::kFp32).packed.total, 0);
+  EXPECT_LT(memory.activations_recompute, memory.activations);
+}
+
+}  // namespace
+}  // namespace troupe
