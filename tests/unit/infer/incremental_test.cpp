@@ -1,0 +1,148 @@
+// Decoding with a cache gives what a whole pass gives, token by token, dense and sparse.
+#include "infer/incremental.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "infer/generator.h"
+#include "infer/prefix_scorer.h"
+#include "model/decoder_parameters.h"
+
+namespace troupe {
+namespace {
+
+ModelConfig config_with(int64_t experts, Positions positions = Positions::kSinusoidal) {
+  ModelConfig config;
+  config.num_layers = 4, config.d_model = 16, config.num_heads = 2, config.d_ff = 24, config.vocab_size = 50;
+  config.context = 24, config.positions = positions;
+  config.moe.num_experts = experts, config.moe.top_k = std::min<int64_t>(2, std::max<int64_t>(1, experts));
+  return config;
+}
+
+std::vector<int32_t> random_tokens(int64_t count, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
+  for (int32_t& token : tokens) token = static_cast<int32_t>(rng.below(50));
+  return tokens;
+}
+
+std::vector<double> whole_pass(Decoder<F64>& decoder, const std::vector<int32_t>& tokens) {
+  Batch batch;
+  batch.B = 1, batch.S = static_cast<int64_t>(tokens.size()) - 1;
+  batch.src.assign(tokens.begin(), tokens.end() - 1);
+  batch.tgt.assign(tokens.begin() + 1, tokens.end());
+  std::vector<double> nll(static_cast<size_t>(batch.S));
+  decoder.score(batch, {.capacity = {CapacityRule::kDropless}}, nll);
+  return nll;
+}
+
+class Incremental : public testing::TestWithParam<ModelConfig> {};
+
+TEST_P(Incremental, PiecesScoreLikeTheWholeSequence) {
+  const ModelConfig config = GetParam();
+  const ParameterTable table = make_parameter_table(config);
+  const ParameterStore<double> params(table);
+  initialize(params, 3);
+  Decoder<F64> decoder(config, params);
+  const std::vector<int32_t> tokens = random_tokens(20, 1);
+  const std::vector<double> expected = whole_pass(decoder, tokens);
+
+  IncrementalDecoder<F64> incremental(decoder);
+  KvCache<F64> prefix(config), own(config);
+  std::vector<double> actual;
+  size_t at = 0;
+  for (const size_t count : {7, 1, 1, 6, 4}) {  // the first piece is the shared prefix
+    const NewTokens<F64> request{std::span(tokens).subspan(at, count), at == 0 ? nullptr : &prefix,
+                                 at == 0 ? &prefix : &own};
+    const auto hidden = incremental.run({&request, 1});
+    std::vector<double> nll(count);
+    incremental.score(hidden, std::span(tokens).subspan(at + 1, count), nll);
+    actual.insert(actual.end(), nll.begin(), nll.end());
+    at += count;
+  }
+  ASSERT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-12) << i;
+  EXPECT_EQ(prefix.length(), 7);
+  EXPECT_EQ(own.length(), 12);
+}
+
+TEST_P(Incremental, ContinuationsOfASharedPrefixScoreLikeWholeSequences) {
+  LanguageModel model(GetParam(), Precision::kFp32);
+  initialize(model.params(), 4);
+  model.weights_changed();
+  const std::vector<int32_t> prefix = random_tokens(9, 2);
+  const std::vector<std::vector<int32_t>> continuations = {
+      random_tokens(1, 5), {}, random_tokens(6, 6), random_tokens(3, 7)};
+  const auto scores = score_continuations(model, prefix, continuations);
+  ASSERT_EQ(scores.size(), continuations.size());
+  for (size_t i = 0; i < continuations.size(); ++i) {
+    std::vector<int32_t> all = prefix;
+    all.insert(all.end(), continuations[i].begin(), continuations[i].end());
+    Batch batch;
+    batch.B = 1, batch.S = static_cast<int64_t>(all.size()) - 1;
+    batch.src.assign(all.begin(), all.end() - 1);
+    batch.tgt.assign(all.begin() + 1, all.end());
+    std::vector<float> nll(static_cast<size_t>(batch.S));
+    model.score(batch, {.capacity = {CapacityRule::kDropless}}, nll);
+    ASSERT_EQ(scores[i].logprobs.size(), continuations[i].size());
+    for (size_t j = 0; j < continuations[i].size(); ++j)
+      EXPECT_NEAR(scores[i].logprobs[j], -nll[prefix.size() - 1 + j], 2e-5) << i << ", " << j;
+  }
+}
+
+TEST_P(Incremental, GreedyGenerationPicksTheMostProbableToken) {
+  LanguageModel model(GetParam(), Precision::kFp32);
+  initialize(model.params(), 4);
+  model.weights_changed();
+  const std::vector<int32_t> prompt = random_tokens(5, 8);
+  GenerateOptions options;
+  options.max_tokens = 10, options.stop_at_eos = false, options.sampling.temperature = 0.0;
+  const Generation generation = generate(model, prompt, options);
+  ASSERT_EQ(generation.tokens.size(), 10u);
+  std::vector<int32_t> all = prompt;
+  for (const int32_t token : generation.tokens) {
+    Batch batch;
+    batch.B = 1, batch.S = static_cast<int64_t>(all.size()), batch.src = all;
+    batch.tgt.assign(all.size(), 0);
+    std::vector<int32_t> argmax(all.size());
+    model.score(batch, {.capacity = {CapacityRule::kDropless}}, {}, argmax);
+    EXPECT_EQ(token, argmax.back());
+    all.push_back(token);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Incremental,
+                         testing::Values(config_with(0), config_with(4), config_with(0, Positions::kLearned)));
+
+TEST(Generate, LearnedPositionsEndTheText) {
+  LanguageModel model(config_with(0, Positions::kLearned), Precision::kFp32);
+  initialize(model.params(), 4);
+  model.weights_changed();
+  GenerateOptions options;
+  options.max_tokens = 1000, options.stop_at_eos = false;
+  const Generation generation = generate(model, random_tokens(20, 1), options);
+  EXPECT_EQ(generation.tokens.size(), 5u);  // the last one needs no position of its own
+}
+
+TEST(Sampler, FollowsTemperatureTopKTopPAndSeed) {
+  const std::vector<float> logits = {1.0f, 3.0f, 2.0f, 3.0f};
+  EXPECT_EQ(sample(logits, {.temperature = 0.0}, 0), 1);  // lowest id among equals
+  for (uint64_t i = 0; i < 50; ++i) {
+    EXPECT_EQ(sample(logits, {.top_k = 1}, i), 1);
+    EXPECT_EQ(sample(logits, {.top_p = 0.2}, i), 1);
+    const int32_t token = sample(logits, {.top_k = 2}, i);
+    EXPECT_TRUE(token == 1 || token == 3);
+    EXPECT_EQ(sample(logits, {.seed = 9}, i), sample(logits, {.seed = 9}, i));
+  }
+  int64_t counts[4] = {};
+  for (uint64_t i = 0; i < 20000; ++i) ++counts[sample(logits, {}, i)];
+  const double total = std::exp(1.0) + 2 * std::exp(3.0) + std::exp(2.0);
+  for (int token = 0; token < 4; ++token) {
+    const double p = std::exp(static_cast<double>(logits[token])) / total;
+    EXPECT_NEAR(static_cast<double>(counts[token]) / 20000, p, 5 * std::sqrt(p * (1 - p) / 20000)) << token;
+  }
+}
+
+}  // namespace
+}  // namespace troupe
