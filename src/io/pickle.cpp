@@ -17,7 +17,7 @@ using Id = PickleValue::Id;
 using Kind = PickleValue::Kind;
 
 constexpr size_t kMaxBytes = size_t{1} << 28;
-constexpr size_t kMaxValues = size_t{1} << 22;
+constexpr size_t kMaxValues = size_t{1} << 20;
 constexpr size_t kMaxDimensions = 64;
 
 enum Opcode : uint8_t {

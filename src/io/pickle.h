@@ -50,7 +50,7 @@ class Pickle {
   using Id = PickleValue::Id;
   using Kind = PickleValue::Kind;
 
-  // Throws kData "WHERE: byte N: ...": truncation, an opcode outside protocols 2 to 5, a wrong stack, more than four
+  // Throws kData "WHERE: byte N: ...": truncation, an opcode outside protocols 2 to 5, a wrong stack, more than one
   // million values, more than 256 MiB. Memory is proportional to the input.
   Pickle(std::span<const uint8_t> bytes, const std::string& where);
 

@@ -200,14 +200,16 @@ void SafetensorsWriter::finish() {
   if (left_) fail(ErrorCode::kInternal, "{}: {} bytes of data missing", file_.path().string(), left_);
 }
 
+void write_safetensors(FileWriter& file, const std::vector<TensorToWrite>& tensors, const Metadata& metadata) {
+  SafetensorsWriter writer(file, tensors, metadata);
+  for (const TensorToWrite& tensor : tensors)
+    writer.append(tensor.data, static_cast<size_t>(num_elements(tensor.shape) * size_of(tensor.dtype)));
+  writer.finish();
+}
+
 FileSummary write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
                               const Metadata& metadata) {
-  return write_file_atomically(path, [&](FileWriter& file) {
-    SafetensorsWriter writer(file, tensors, metadata);
-    for (const TensorToWrite& tensor : tensors)
-      writer.append(tensor.data, static_cast<size_t>(num_elements(tensor.shape) * size_of(tensor.dtype)));
-    writer.finish();
-  });
+  return write_file_atomically(path, [&](FileWriter& file) { write_safetensors(file, tensors, metadata); });
 }
 
 }  // namespace troupe

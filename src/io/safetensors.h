@@ -74,7 +74,8 @@ class SafetensorsWriter {
   uint64_t left_ = 0;
 };
 
-// The same in one call, for tensors whose `data` is set; atomic.
+// The same in one call, for tensors whose `data` is set; to a path it is atomic.
+void write_safetensors(FileWriter& file, const std::vector<TensorToWrite>& tensors, const Metadata& metadata = {});
 FileSummary write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors,
                               const Metadata& metadata = {});
 
