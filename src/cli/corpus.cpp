@@ -1,0 +1,142 @@
+// troupe corpus list | build NAME | stats PATH...
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/text_options.h"
+#include "data/corpus/build.h"
+
+namespace troupe::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::filesystem::path default_cache() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache)
+    return std::filesystem::path(cache) / "troupe/packages";
+  if (const char* home = std::getenv("HOME"); home && *home)
+    return std::filesystem::path(home) / ".cache/troupe/packages";
+  return "corpus/packages";
+}
+
+void print_line(const Json& json) { std::printf("%s\n", json.dump().c_str()); }
+
+void list(bool json) {
+  for (const corpus::Corpus& corpus : corpus::corpora()) {
+    if (!json) std::printf("%s: %s\n", std::string(corpus.name).c_str(), std::string(corpus.summary).c_str());
+    for (const corpus::Source& source : corpus.sources) {
+      if (json)
+        print_line({{"schema", "troupe.corpus.source/1"},
+                    {"corpus", corpus.name},
+                    {"side", corpus::name(source.side)},
+                    {"domain", source.domain},
+                    {"package", source.package},
+                    {"parser", source.parser}});
+      else
+        std::printf("%s\n",
+                    fmt::format("  {:8} {:14} {}", corpus::name(source.side), source.domain, source.package).c_str());
+    }
+  }
+}
+
+void build(const std::string& name, corpus::BuildOptions options, bool json) {
+  const corpus::Corpus corpus = corpus::find_corpus(name);
+  if (options.out.empty()) options.out = std::filesystem::path("corpus") / name;
+  const auto start = std::chrono::steady_clock::now();
+  const corpus::BuildResult result = corpus::build_corpus(corpus, options);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (result.already_complete)
+    log::info("corpus: {} is complete, nothing to do (--force builds it again)", options.out.string());
+  else
+    log::info("corpus: {} is complete after {:.1f} s; {} has packages, checksums and removals", options.out.string(),
+              seconds, result.manifest.string());
+  if (!json)
+    std::printf("%s\n",
+                fmt::format("{:8} {:14} {:>9} {:>12}  {}", "split", "domain", "documents", "bytes", "file").c_str());
+  for (const corpus::CorpusPart& part : result.parts) {
+    if (json)
+      print_line({{"schema", "troupe.corpus.part/1"},
+                  {"corpus", name},
+                  {"split", corpus::name(part.split)},
+                  {"domain", part.domain},
+                  {"documents", part.documents},
+                  {"bytes", part.bytes},
+                  {"file", part.file.string()}});
+    else
+      std::printf("%s\n", fmt::format("{:8} {:14} {:>9} {:>12}  {}", corpus::name(part.split), part.domain,
+                                      part.documents, part.bytes, part.file.string())
+                              .c_str());
+  }
+}
+
+void stats(const std::vector<std::string>& inputs, const TextOptions& options, bool json) {
+  int64_t longest = 0;
+  const TextStats stats = for_each_document(inputs, options, [&](Document&& document) {
+    longest = std::max(longest, static_cast<int64_t>(document.text.size()));
+  });
+  if (!json) {
+    std::printf("%s\n  longest document: %lld bytes\n", stats.report().c_str(), static_cast<long long>(longest));
+    return;
+  }
+  Json line{{"schema", "troupe.corpus.stats/1"},
+            {"documents", stats.documents},
+            {"bytes", stats.bytes},
+            {"longest", longest},
+            {"files", stats.files},
+            {"skipped", stats.total_skipped()}};
+  for (size_t i = 0; i < kSkipReasons; ++i)
+    if (stats.skipped[i].count)
+      line["skips"][std::string(name(static_cast<SkipReason>(i)))] =
+          Json{{"count", stats.skipped[i].count}, {"first", stats.skipped[i].first}};
+  line["ignored_files"] = stats.ignored_files;
+  line["crlf_files"] = stats.crlf_files;
+  line["byte_order_mark_files"] = stats.byte_order_mark_files;
+  print_line(line);
+}
+
+}  // namespace
+
+void add_corpus(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("corpus", "build text corpora from Debian packages; look at your own text");
+  command->require_subcommand(1);
+  static bool json = false;
+  static std::string name;
+  static corpus::BuildOptions options;
+  static std::vector<std::string> inputs;
+  static TextOptions text;
+  static std::string out, cache = default_cache().string(), packages_dir;
+  const auto add_json = [](CLI::App* sub) {
+    sub->add_flag("--json", json, "one JSON object a line on standard output");
+  };
+
+  CLI::App* list_command = command->add_subcommand("list", "the corpora that can be built, and their sources");
+  add_json(list_command);
+  list_command->callback([] { list(json); });
+
+  CLI::App* build_command = command->add_subcommand("build", "download, clean, deduplicate and split a corpus");
+  build_command->add_option("NAME", name, "which corpus; `troupe corpus list` has the names")->required();
+  build_command->add_option("--out", out, "folder of the result (default: corpus/NAME)");
+  build_command->add_option("--cache", cache, "folder where downloaded packages are kept");
+  build_command->add_option("--packages-dir", packages_dir, "folder with the .deb files; nothing is downloaded");
+  build_command->add_flag("--force", options.force, "build again even if the corpus is complete");
+  add_json(build_command);
+  build_command->callback([] {
+    options.out = out;
+    options.cache = cache;
+    options.packages_dir = packages_dir;
+    build(name, options, json);
+  });
+
+  CLI::App* stats_command =
+      command->add_subcommand("stats", "read text as training would and report documents, bytes and damage");
+  stats_command->add_option("PATH", inputs, ".txt, .jsonl (each also .zst or .gz), folders, or - for standard input")
+      ->required();
+  add_text_options(*stats_command, text);
+  add_json(stats_command);
+  stats_command->callback([] { stats(inputs, text, json); });
+}
+
+}  // namespace troupe::cli

@@ -1,0 +1,115 @@
+#include "data/corpus/manifest.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "io/checksum.h"
+#include "io/json_file.h"
+
+namespace troupe::corpus {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Raised when a parser or clean_text() changes what it gives, so that corpora built before are built again.
+constexpr int kRecipeVersion = 1;
+
+Json counts(const DomainReport::Counts& c) { return Json{{"documents", c.documents}, {"bytes", c.bytes}}; }
+
+Json rules_json(const RuleOptions& rules) {
+  return Json{{"valid_share", rules.valid_share},         {"min_valid_bytes", rules.min_valid_bytes},
+              {"max_valid_share", rules.max_valid_share}, {"near_duplicate", rules.near_duplicate},
+              {"overlap_words", rules.overlap_words},     {"max_overlap", rules.max_overlap}};
+}
+
+Split split_named(const std::string& text) {
+  for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut})
+    if (text == name(split)) return split;
+  fail(ErrorCode::kData, "{}: parts.split: expected train, valid or heldout, got {}", kManifestName, text);
+}
+
+}  // namespace
+
+std::string recipe_checksum(const Corpus& corpus, const RuleOptions& rules) {
+  std::string text = fmt::format("{} {} {}\n", kRecipeVersion, corpus.name, rules_json(rules).dump());
+  for (const Source& s : corpus.sources)
+    text += fmt::format("{}|{}|{}|{}|{}\n", s.package, s.domain, name(s.side), s.parser, s.paths);
+  return to_hex(xxh3(text));
+}
+
+Json make_manifest(const Corpus& corpus, const RuleOptions& rules, const std::vector<Archive>& archives,
+                   const std::vector<std::string>& copyrights, const std::map<std::string, ParseCounts>& parsed,
+                   const std::map<std::string, DomainReport>& reports, const std::vector<WrittenPart>& parts) {
+  Json manifest{{"format", kManifestFormat},
+                {"corpus", corpus.name},
+                {"recipe", recipe_checksum(corpus, rules)},
+                {"rules", rules_json(rules)}};
+  for (size_t i = 0; i < archives.size(); ++i)
+    manifest["packages"].push_back(Json{{"package", archives[i].package},
+                                        {"version", archives[i].version},
+                                        {"file", archives[i].file.filename().string()},
+                                        {"bytes", archives[i].bytes},
+                                        {"sha256", archives[i].sha256},
+                                        {"copyright", copyrights[i]}});
+  for (const auto& [domain, report] : reports) {
+    Json entry;
+    const ParseCounts& p = parsed.at(domain);
+    entry["parsed"] = Json{{"files", p.files},
+                           {"documents", report.parsed.documents},
+                           {"bytes", report.parsed.bytes},
+                           {"skipped_empty", p.empty},
+                           {"skipped_not_utf8", p.not_utf8}};
+    if (p.not_utf8) entry["parsed"]["first_not_utf8"] = p.first_not_utf8;
+    entry["removed"] = Json{{"exact_duplicates", counts(report.exact_duplicates)},
+                            {"near_duplicates", counts(report.near_duplicates)},
+                            {"overlap_with_training", counts(report.overlapping)}};
+    entry["validation_passed_over"] = counts(report.passed_over);
+    for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut}) {
+      const size_t s = static_cast<size_t>(split);
+      if (report.kept[s].documents == 0) continue;
+      Json& kept = entry[std::string(name(split))] = counts(report.kept[s]);
+      if (split == Split::kTrain) continue;
+      kept["ngrams"] = report.ngrams[s];
+      kept["ngrams_in_training"] = report.shared_ngrams[s];
+    }
+    manifest["domains"][domain] = std::move(entry);
+  }
+  for (const WrittenPart& written : parts)
+    manifest["parts"].push_back(Json{{"file", written.part.file.generic_string()},
+                                     {"split", name(written.part.split)},
+                                     {"domain", written.part.domain},
+                                     {"documents", written.part.documents},
+                                     {"text_bytes", written.part.bytes},
+                                     {"file_bytes", written.file_bytes},
+                                     {"xxh3", to_hex(written.xxh3)}});
+  return manifest;
+}
+
+ManifestSummary read_manifest(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / kManifestName;
+  const nlohmann::json json = read_json_file(file);
+  try {
+    if (json.at("format") != kManifestFormat)
+      fail(ErrorCode::kData, "{}: format: expected {}, got {}", file.string(), kManifestFormat,
+           json.at("format").dump());
+    ManifestSummary summary{json.at("corpus"), json.at("recipe"), {}};
+    for (const auto& entry : json.at("parts")) {
+      WrittenPart written;
+      written.part.file = entry.at("file").get<std::string>();
+      written.part.split = split_named(entry.at("split"));
+      written.part.domain = entry.at("domain");
+      written.part.documents = entry.at("documents");
+      written.part.bytes = entry.at("text_bytes");
+      written.file_bytes = entry.at("file_bytes");
+      written.xxh3 = std::stoull(entry.at("xxh3").get<std::string>(), nullptr, 16);
+      summary.parts.push_back(std::move(written));
+    }
+    return summary;
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    fail(ErrorCode::kData, "{}: expected the manifest of a corpus, got: {}", file.string(), error.what());
+  }
+}
+
+}  // namespace troupe::corpus

@@ -1,0 +1,14 @@
+// dictd dictionaries (dictfmt(1)): an index of "word TAB offset TAB length", numbers in base 64, into a text.
+#pragma once
+
+#include <string_view>
+
+#include "data/corpus/parsers/parser.h"
+
+namespace troupe::corpus {
+
+// One document per distinct (offset, length), in the order of the text; entries about the dictionary (00-*) are left
+// out, and cross-references lose their braces. Throws Error(kData) naming the line of the index.
+void parse_dictd(std::string_view index, std::string_view text, const Emit& emit);
+
+}  // namespace troupe::corpus

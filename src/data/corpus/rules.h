@@ -1,0 +1,57 @@
+// The rules that keep held-out text unseen, applied to all documents of a corpus at once (docs/corpus.md):
+//   1. exact duplicates go, training text first in line;
+//   2. near-duplicates (Jaccard >= 0.8 over 5-word shingles) go among the documents of the training side;
+//   3. validation is chosen from these by a hash of their text, in its order, until a domain has its share. A document
+//      of which more than 1 % of the 13-word n-grams stand in any other document is passed over and stays in training;
+//   4. a held-out document goes if more than 1 % of its 13-word n-grams stand in a training document.
+// The result depends on the documents and their order alone, not on the number of threads.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace troupe::corpus {
+
+enum class Split { kTrain, kValid, kHeldOut };
+inline constexpr int kSplits = 3;
+std::string_view name(Split split);  // "train", "valid", "heldout": also the folders' names
+
+struct CorpusDocument {
+  std::string text;    // clean_text() of what the parser gave; not empty
+  std::string source;  // PACKAGE/PATH
+  std::string domain;
+  Split split = Split::kTrain;
+};
+
+struct RuleOptions {
+  double valid_share = 0.02;          // of the bytes of a training domain
+  int64_t min_valid_bytes = 100'000;  // a small domain gives a larger share to reach this ...
+  double max_valid_share = 0.05;      // ... but not more than this one
+  double near_duplicate = 0.8;
+  int overlap_words = 13;
+  double max_overlap = 0.01;
+};
+
+struct DomainReport {
+  struct Counts {
+    int64_t documents = 0, bytes = 0;
+  };
+  Counts parsed, exact_duplicates, near_duplicates;
+  Counts overlapping;  // held-out documents that went because of training text
+  Counts passed_over;  // documents that stay in training because they overlap others too much to validate on
+  std::array<Counts, kSplits> kept;
+  // Of validation and held-out text: n-grams, and how many of them stand in training text all the same.
+  std::array<int64_t, kSplits> ngrams{}, shared_ngrams{};
+};
+
+// Drops documents and sets `split` of those which stay, in their order. Keys of the result are domains.
+std::map<std::string, DomainReport> apply_rules(std::vector<CorpusDocument>& documents, const RuleOptions& options);
+
+// Valid UTF-8 without control characters, overstrikes, trailing blanks and runs of blank lines. "" for text that is not
+// UTF-8: the caller counts it.
+std::string clean_text(std::string_view text);
+
+}  // namespace troupe::corpus

@@ -1,0 +1,67 @@
+#include "data/corpus/sources.h"
+
+#include <fnmatch.h>
+
+#include <set>
+
+#include "base/error.h"
+#include "base/nearest.h"
+
+namespace troupe::corpus {
+namespace {
+
+constexpr unsigned kQuickstart = 1, kFull = 2, kBoth = kQuickstart | kFull;
+constexpr Split kTrain = Split::kTrain, kHeldOut = Split::kHeldOut;
+
+constexpr Source kSources[] = {
+#define TROUPE_SOURCE(corpora, package, domain, side, parser, paths) {corpora, package, domain, side, parser, paths},
+#include "data/corpus/sources.inc"
+#undef TROUPE_SOURCE
+};
+
+Corpus select(std::string_view name, std::string_view summary, unsigned bit) {
+  Corpus corpus{name, summary, {}};
+  for (const Source& source : kSources)
+    if (source.corpora & bit) corpus.sources.push_back(source);
+  return corpus;
+}
+
+}  // namespace
+
+std::vector<std::string> Corpus::packages() const {
+  std::set<std::string> names;
+  for (const Source& source : sources) names.emplace(source.package);
+  return {names.begin(), names.end()};
+}
+
+std::vector<Corpus> corpora() {
+  std::vector<Corpus> list = {
+      select("quickstart", "six training and two held-out domains from nine packages, 25 MB to download", kQuickstart)};
+  (void)kFull;
+  return list;
+}
+
+Corpus find_corpus(std::string_view name) {
+  std::vector<std::string> names;
+  for (Corpus& corpus : corpora()) {
+    if (corpus.name == name) return std::move(corpus);
+    names.emplace_back(corpus.name);
+  }
+  fail(ErrorCode::kUsage, "corpus: expected a name that `troupe corpus list` prints, got {} (did you mean {}?)", name,
+       nearest(name, names));
+}
+
+bool path_matches(std::string_view patterns, const std::string& path) {
+  bool matches = false;
+  while (!patterns.empty()) {
+    const size_t blank = patterns.find(' ');
+    std::string pattern(patterns.substr(0, blank));
+    patterns.remove_prefix(blank == std::string_view::npos ? patterns.size() : blank + 1);
+    const bool takes_away = pattern.starts_with('!');
+    if (takes_away) pattern.erase(0, 1);
+    if (fnmatch(pattern.c_str(), path.c_str(), 0) == 0) matches = !takes_away;
+  }
+  return matches;
+}
+
+}  // namespace troupe::corpus
