@@ -1,0 +1,242 @@
+// troupe tokenizer train | encode | decode
+#include "data/tokenizer/tokenizer.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <filesystem>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/threads.h"
+#include "cli/command.h"
+#include "data/text/reader.h"
+#include "data/text/utf8.h"
+#include "data/tokenizer/bpe_trainer.h"
+#include "data/tokenizer/definition.h"
+
+namespace troupe::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void print_line(const Json& object) {
+  const std::string line = object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size())
+    fail(ErrorCode::kEnvironment, "standard output: expected to write {} bytes, got an error", line.size());
+}
+
+std::string read_standard_input() {
+  return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+}
+
+// Calls use(object, where) for each line of standard input, blank ones apart.
+template <class Use>
+void for_each_json_line(const Use& use) {
+  int64_t number = 0;
+  for (std::string line; std::getline(std::cin, line);) {
+    const std::string where = fmt::format("standard input:{}", ++number);
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    Json object = Json::parse(line, nullptr, false);
+    if (!object.is_object())
+      fail(ErrorCode::kData, "{}: expected a JSON object, got {}", where,
+           object.is_discarded() ? "something that is not JSON" : object.type_name());
+    use(object, where);
+  }
+}
+
+const Json& field(const Json& object, const char* name, const char* expected, const std::string& where) {
+  const auto found = object.find(name);
+  if (found == object.end()) fail(ErrorCode::kData, "{}: {}: expected {}, got no such field", where, name, expected);
+  return *found;
+}
+
+std::vector<int32_t> ids_from_json(const Json& array, const std::string& where) {
+  if (!array.is_array())
+    fail(ErrorCode::kData, "{}: ids: expected an array of integers, got {}", where, array.type_name());
+  std::vector<int32_t> ids;
+  for (const Json& id : array) {
+    if (!id.is_number_integer() || id < 0 || id > kMaxTokenId)
+      fail(ErrorCode::kData, "{}: ids[{}]: expected an integer from 0 to {}, got {}", where, ids.size(), kMaxTokenId,
+           id.dump());
+    ids.push_back(id.get<int32_t>());
+  }
+  return ids;
+}
+
+// {"ids": [...]}, [...], or integers separated by white space.
+std::vector<int32_t> ids_from_text(const std::string& text, const std::string& where) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == text.npos) return {};
+  if (text[first] == '{' || text[first] == '[') {
+    const Json value = Json::parse(text, nullptr, false);
+    if (value.is_discarded())
+      fail(ErrorCode::kData, "{}: expected one JSON value, got something else (one object a line: --jsonl)", where);
+    return ids_from_json(value.is_object() ? field(value, "ids", "an array of integers", where) : value, where);
+  }
+  Json array = Json::array();
+  std::istringstream words(text);
+  for (std::string word; words >> word;) array.push_back(Json::parse(word, nullptr, false));
+  for (size_t i = 0; i < array.size(); ++i)
+    if (!array[i].is_number_integer())
+      fail(ErrorCode::kData, "{}: expected integers separated by spaces, got something else as number {}", where,
+           i + 1);
+  return ids_from_json(array, where);
+}
+
+struct TrainFlags {
+  BpeTrainerOptions options{.vocab_size = 4096};
+  TextOptions text;
+  std::vector<std::string> inputs;
+  std::string out;
+  bool skip_damaged = false, jsonl = false, json = false;
+};
+
+void run_train(TrainFlags& flags) {
+  const auto start = std::chrono::steady_clock::now();
+  flags.text.on_bad = flags.skip_damaged ? OnBad::kSkip : OnBad::kStop;
+  flags.text.stdin_format = flags.jsonl ? TextFormat::kJsonl : TextFormat::kText;
+  BpeTrainer trainer(flags.options);
+  const TextStats text_stats =
+      for_each_document(flags.inputs, flags.text, [&](Document&& document) { trainer.add(document.text); });
+  log::info("{}", text_stats.report());
+  if (text_stats.documents == 0) fail(ErrorCode::kData, "tokenizer train: expected at least one document, got none");
+  const Tokenizer tokenizer = trainer.finish();
+  const std::filesystem::path file = std::filesystem::path(flags.out) / "tokenizer.json";
+  tokenizer.save(file.string());
+
+  const BpeTrainer::Stats& stats = trainer.stats();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (tokenizer.vocab_size() < flags.options.vocab_size)
+    log::warning("the text has too few repeated pairs: {} tokens instead of {} (more text, or --min-count 1)",
+                 tokenizer.vocab_size(), flags.options.vocab_size);
+  if (flags.json) {
+    print_line({{"schema", "troupe.tokenizer.train/1"},
+                {"path", file.string()},
+                {"vocab_size", tokenizer.vocab_size()},
+                {"documents", stats.texts},
+                {"bytes", stats.bytes},
+                {"words", stats.words},
+                {"distinct_words", stats.distinct_words},
+                {"threads", num_threads()},
+                {"seconds", seconds}});
+  } else {
+    fmt::print("{}: {} tokens, from {} documents, {} bytes, {} words ({} distinct), in {:.1f} s on {} threads\n",
+               file.string(), tokenizer.vocab_size(), stats.texts, stats.bytes, stats.words, stats.distinct_words,
+               seconds, num_threads());
+  }
+}
+
+struct CodeFlags {
+  std::string tokenizer;
+  bool jsonl = false, json = false, as_text = false, raw = false;
+};
+
+void run_encode(const CodeFlags& flags) {
+  const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
+  const auto added = flags.as_text ? Tokenizer::AddedTokens::kAsText : Tokenizer::AddedTokens::kMatch;
+  if (!flags.jsonl) return print_line({{"ids", tokenizer.encode(read_standard_input(), added)}});
+  for_each_json_line([&](const Json& object, const std::string& where) {
+    const Json& text = field(object, "text", "a string", where);
+    if (!text.is_string()) fail(ErrorCode::kData, "{}: text: expected a string, got {}", where, text.type_name());
+    print_line({{"ids", tokenizer.encode(text.get_ref<const std::string&>(), added)}});
+  });
+}
+
+// Invalid UTF-8 cannot be written in JSON: it shows as U+FFFD in `text`, and `bytes` has all of it in hexadecimal.
+void print_text(const std::string& text, const CodeFlags& flags) {
+  if (flags.raw) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    return;
+  }
+  Json object = {{"text", text}};
+  if (find_invalid_utf8(text)) {
+    std::string hex;
+    for (const char byte : text) hex += fmt::format("{:02x}", static_cast<uint8_t>(byte));
+    object["bytes"] = hex;
+  }
+  print_line(object);
+}
+
+void run_decode(const CodeFlags& flags) {
+  const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
+  const auto decode = [&](const std::vector<int32_t>& ids, const std::string& where) {
+    try {
+      return tokenizer.decode(ids);
+    } catch (const Error& error) {
+      fail(error.code(), "{}: {}", where, error.what());
+    }
+  };
+  if (!flags.jsonl) {
+    const std::string where = "standard input";
+    return print_text(decode(ids_from_text(read_standard_input(), where), where), flags);
+  }
+  for_each_json_line([&](const Json& object, const std::string& where) {
+    print_text(decode(ids_from_json(field(object, "ids", "an array of integers", where), where), where), flags);
+  });
+}
+
+void add_train(CLI::App& parent) {
+  auto* const command =
+      parent.add_subcommand("train", "Train a byte-level BPE tokenizer on text; writes DIR/tokenizer.json");
+  const auto flags = std::make_shared<TrainFlags>();
+  command
+      ->add_option("inputs", flags->inputs,
+                   "Text files (.txt, .jsonl, also .zst or .gz), folders of them, or - for standard input")
+      ->required()
+      ->type_name("FILE|DIR|-");
+  command
+      ->add_option("--vocab-size", flags->options.vocab_size,
+                   "Tokens in all: <|endoftext|> (id 0), the 256 bytes, then merges in the order learned")
+      ->type_name("N");
+  command->add_option("--out", flags->out, "Folder for tokenizer.json")->required()->type_name("DIR");
+  command->add_option("--min-count", flags->options.min_count, "Merge only pairs that occur at least this often")
+      ->type_name("N");
+  command->add_option("--field", flags->text.field, "Key of the text in JSON lines")->type_name("NAME");
+  command->add_flag("--jsonl", flags->jsonl, "Standard input is JSON lines, not plain text");
+  command->add_flag("--skip-damaged", flags->skip_damaged,
+                    "Count damaged documents and go on, rather than stop at the first");
+  command->add_flag("--json", flags->json, "Print the summary as JSON");
+  command->callback([flags] { run_train(*flags); });
+}
+
+CLI::App* add_code(CLI::App& parent, const char* name, const char* help, const std::shared_ptr<CodeFlags>& flags) {
+  auto* const command = parent.add_subcommand(name, help);
+  command
+      ->add_option("--tokenizer", flags->tokenizer,
+                   "A tokenizer.json, or a folder with one, or with GPT-2's encoder.json and vocab.bpe")
+      ->required()
+      ->type_name("PATH");
+  command->add_flag("--json", flags->json, "Accepted for uniformity: the output is JSON lines anyway");
+  return command;
+}
+
+}  // namespace
+
+void add_tokenizer(CLI::App& app) {
+  auto* const command = app.add_subcommand("tokenizer", "Train a tokenizer; turn text into token ids and back");
+  command->require_subcommand(1);
+  add_train(*command);
+
+  const auto encode = std::make_shared<CodeFlags>();
+  auto* const encode_command =
+      add_code(*command, "encode", "Text on standard input to ids: prints {\"ids\": [...]} per input", encode);
+  encode_command->add_flag("--jsonl", encode->jsonl, "Input is JSON lines with `text`, not one text");
+  encode_command->add_flag("--added-as-text", encode->as_text,
+                           "Read \"<|endoftext|>\" and other added tokens in the text as ordinary text");
+  encode_command->callback([encode] { run_encode(*encode); });
+
+  const auto decode = std::make_shared<CodeFlags>();
+  auto* const decode_command = add_code(*command, "decode",
+                                        "Ids on standard input to text: prints {\"text\": ...} per input, with `bytes` "
+                                        "in hexadecimal if they are not UTF-8",
+                                        decode);
+  decode_command->add_flag("--jsonl", decode->jsonl, "Input is JSON lines with `ids`, not one list of ids");
+  decode_command->add_flag("--raw", decode->raw, "Print the bytes themselves, nothing around them");
+  decode_command->callback([decode] { run_decode(*decode); });
+}
+
+}  // namespace troupe::cli
