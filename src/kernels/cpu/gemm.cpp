@@ -1,8 +1,53 @@
+// Which block products this instruction set has. Operands that it cannot multiply as bf16 are widened to float32 when
+// packed.
 #include "kernels/cpu/gemm.h"
+
+#if TROUPE_ISA_LEVEL >= 1
+#include "kernels/cpu/gemm_registers.h"
+#endif
 
 namespace troupe::TROUPE_ISA_NAMESPACE {
 
 extern const GemmTable gemm_kernels;
+
+#if TROUPE_ISA_LEVEL == 0
 const GemmTable gemm_kernels = {nullptr, nullptr};
+#else
+namespace {
+
+// 24 sums of 32 registers, or 12 of 16; the rest holds one row of B and a broadcast element of A.
+constexpr int kRows = TROUPE_ISA_LEVEL >= 2 ? 12 : 6, kVectors = 2, kCols = kVectors * Vector::kLanes;
+
+template <class Product, class Operand, class Weight>
+constexpr GemmKernels register_kernels(const char* name, int64_t k_block, bool prepack) {
+  return {.name = name,
+          .row_block = 96,
+          .col_block = 256,
+          .k_block = k_block,
+          .row_step = kRows,
+          .col_step = kCols,
+          .k_step = Product::kDepth,
+          .packed_bytes = 4 / Product::kDepth,
+          .free_cut = true,
+          .prepack = prepack,
+          .pack_a_rows = pack_rows<Operand, kRows>,
+          .pack_a_cols = pack_cols<Operand, kRows>,
+          .pack_b_cols = pack_cols<Operand, kCols>,
+          .pack_weight_rows = pack_rows<Weight, kCols>,
+          .pack_weight_cols = pack_cols<Weight, kCols>,
+          .multiply = RegisterKernel<Product, kRows, kVectors>::multiply};
+}
+
+constexpr GemmKernels kFloat = register_kernels<FloatProduct, FloatUnit, FloatUnit>("float32", 256, false);
+#if TROUPE_ISA_LEVEL >= 3
+constexpr GemmKernels kBf16 = register_kernels<PairProduct, PairUnit<bf16>, PairUnit<float> >("bf16 pairs", 384, true);
+#else
+constexpr GemmKernels kBf16 = register_kernels<FloatProduct, WidenedUnit, RoundedUnit>("bf16 as float32", 256, false);
+#endif
+
+}  // namespace
+
+const GemmTable gemm_kernels = {&kFloat, &kBf16};
+#endif
 
 }  // namespace troupe::TROUPE_ISA_NAMESPACE

@@ -1,0 +1,181 @@
+// Packing for register-blocked products. A packed block is a row of panels of kWidth vectors; a panel holds, for every
+// unit of depth, the unit of each of its vectors: [panel][unit][vector]. A unit is 32 bits: one float, or two
+// consecutive bf16. Vectors and depth are filled up with zeros.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "tensor/bf16.h"
+
+namespace troupe::TROUPE_ISA_NAMESPACE {
+
+static inline uint32_t float_bits(float value) { return __builtin_bit_cast(uint32_t, value); }
+static inline uint32_t bf16_bits(bf16 value) { return value.bits; }
+static inline uint32_t bf16_bits(float value) {  // rounded to nearest, ties to even; NaN stays NaN
+  const uint32_t word = float_bits(value);
+  const uint32_t rounded = (word + 0x7FFFu + ((word >> 16) & 1u)) >> 16;
+  return (word & 0x7FFFFFFFu) > 0x7F800000u ? (word >> 16) | 0x40u : rounded;
+}
+
+// Units: how the packed type represents `depth` consecutive source elements.
+struct FloatUnit {  // one float as it is
+  static constexpr int kDepth = 1;
+  using Source = float;
+  static uint32_t one(const float* p, int64_t) { return float_bits(*p); }
+};
+struct WidenedUnit {  // one bf16 as float
+  static constexpr int kDepth = 1;
+  using Source = bf16;
+  static uint32_t one(const bf16* p, int64_t) { return uint32_t{p->bits} << 16; }
+};
+struct RoundedUnit {  // one float rounded to bf16, as float
+  static constexpr int kDepth = 1;
+  using Source = float;
+  static uint32_t one(const float* p, int64_t) { return bf16_bits(*p) << 16; }
+};
+template <class T>
+struct PairUnit {  // two elements as bf16, `step` apart
+  static constexpr int kDepth = 2;
+  using Source = T;
+  static uint32_t one(const T* p, int64_t step) { return bf16_bits(p[0]) | bf16_bits(p[step]) << 16; }
+  static uint32_t half(const T* p) { return bf16_bits(p[0]); }
+};
+
+// The last unit where depth is odd.
+template <class Unit>
+static inline uint32_t last_unit(const typename Unit::Source* p) {
+  if constexpr (Unit::kDepth == 2)
+    return Unit::half(p);
+  else
+    return Unit::one(p, 0);
+}
+
+#if TROUPE_ISA_LEVEL >= 2
+// Rows of 16 units loaded from along k; elements from `left` on are zero.
+static inline __m512i load_units(FloatUnit, const float* p, int64_t left) {
+  return _mm512_castps_si512(_mm512_maskz_loadu_ps(static_cast<__mmask16>(left >= 16 ? 0xFFFFu : (1u << left) - 1), p));
+}
+static inline __m512i load_units(WidenedUnit, const bf16* p, int64_t left) {
+  const auto mask = static_cast<__mmask16>(left >= 16 ? 0xFFFFu : (1u << left) - 1);
+  return _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p)), 16);
+}
+static inline __m512i load_units(PairUnit<bf16>, const bf16* p, int64_t left) {
+  return _mm512_maskz_loadu_epi16(static_cast<__mmask32>(left >= 32 ? 0xFFFFFFFFu : (1u << left) - 1), p);
+}
+static inline __m512i round_to_bf16(__m512i word) {  // in the upper halves; the lower are zero
+  const __m512i even = _mm512_and_si512(_mm512_srli_epi32(word, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(word, _mm512_add_epi32(even, _mm512_set1_epi32(0x7FFF)));
+  const __mmask16 nan =
+      _mm512_cmpgt_epi32_mask(_mm512_and_si512(word, _mm512_set1_epi32(0x7FFFFFFF)), _mm512_set1_epi32(0x7F800000));
+  const __m512i quiet = _mm512_or_si512(word, _mm512_set1_epi32(0x400000));
+  return _mm512_and_si512(_mm512_mask_mov_epi32(rounded, nan, quiet), _mm512_set1_epi32(static_cast<int>(0xFFFF0000)));
+}
+static inline __m512i load_units(RoundedUnit, const float* p, int64_t left) {
+  return round_to_bf16(load_units(FloatUnit{}, p, left));
+}
+static inline __m512i load_units(PairUnit<float>, const float* p, int64_t left) {
+  const __m512i low = round_to_bf16(load_units(FloatUnit{}, p, left < 16 ? left : 16));
+  const __m512i high = round_to_bf16(left > 16 ? load_units(FloatUnit{}, p + 16, left - 16) : _mm512_setzero_si512());
+  return _mm512_permutex2var_epi16(low,
+                                   _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31,
+                                                    29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1),
+                                   high);
+}
+
+// In-register transposition of 16 x 16 units.
+static inline void transpose(__m512i (&r)[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xDD);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xDD);
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xDD);
+    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xDD);
+  }
+}
+#endif
+
+// Vectors that lie along k.
+template <class Unit, int kWidth>
+static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
+  const auto* from = static_cast<const typename Unit::Source*>(source);
+  auto* to = static_cast<uint32_t*>(packed);
+  const int64_t units = (depth + Unit::kDepth - 1) / Unit::kDepth;
+  for (int64_t first = 0; first < count; first += kWidth, to += units * kWidth) {
+#if TROUPE_ISA_LEVEL >= 2
+    constexpr int kGroup = 16;
+    for (int64_t i0 = 0; i0 < kWidth; i0 += kGroup) {
+      const auto lanes = static_cast<__mmask16>(kWidth - i0 >= kGroup ? 0xFFFFu : (1u << (kWidth - i0)) - 1);
+      for (int64_t u0 = 0; u0 < units; u0 += kGroup) {
+        __m512i block[kGroup];
+        for (int i = 0; i < kGroup; ++i) {
+          const int64_t vector = first + i0 + i;
+          block[i] = vector < count && i0 + i < kWidth
+                         ? load_units(Unit{}, from + vector * stride + u0 * Unit::kDepth, depth - u0 * Unit::kDepth)
+                         : _mm512_setzero_si512();
+        }
+        transpose(block);
+        const int64_t last = units - u0 < kGroup ? units - u0 : kGroup;
+        for (int64_t u = 0; u < last; ++u) _mm512_mask_storeu_epi32(to + (u0 + u) * kWidth + i0, lanes, block[u]);
+      }
+    }
+#else
+    for (int64_t i = 0; i < kWidth; ++i) {
+      const auto* vector = from + (first + i) * stride;
+      for (int64_t u = 0; u < units; ++u) {
+        const auto* p = vector + u * Unit::kDepth;
+        uint32_t unit = 0;
+        if (first + i < count) unit = (u + 1) * Unit::kDepth <= depth ? Unit::one(p, 1) : last_unit<Unit>(p);
+        to[u * kWidth + i] = unit;
+      }
+    }
+#endif
+  }
+}
+
+// Vectors that lie across: one element of each side by side, the next along k a stride away. Four units of every panel
+// in turn, so that source rows are read along and cache lines are still there for the next panel.
+template <class Unit, int kWidth>
+static void pack_cols(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
+  const auto* from = static_cast<const typename Unit::Source*>(source);
+  const int64_t units = (depth + Unit::kDepth - 1) / Unit::kDepth;
+  for (int64_t u0 = 0; u0 < units; u0 += 4) {
+    const int64_t u1 = u0 + 4 < units ? u0 + 4 : units;
+    for (int64_t first = 0; first < count; first += kWidth) {
+      auto* panel = static_cast<uint32_t*>(packed) + first * units;
+      for (int64_t u = u0; u < u1; ++u) {
+        const auto* p = from + u * Unit::kDepth * stride + first;
+        uint32_t* to = panel + u * kWidth;
+        if (first + kWidth <= count && (u + 1) * Unit::kDepth <= depth) {
+          for (int i = 0; i < kWidth; ++i) to[i] = Unit::one(p + i, stride);
+          continue;
+        }
+        for (int i = 0; i < kWidth; ++i) {
+          uint32_t unit = 0;
+          if (first + i < count)
+            unit = (u + 1) * Unit::kDepth <= depth ? Unit::one(p + i, stride) : last_unit<Unit>(p + i);
+          to[i] = unit;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace troupe::TROUPE_ISA_NAMESPACE

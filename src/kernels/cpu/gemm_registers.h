@@ -1,0 +1,91 @@
+// Products of packed panels with a block of C in registers: kRows x (kVectors vectors). Per unit of depth it loads
+// kVectors vectors of B and one unit of each row of A; all else stays in registers. B panels are the outer loop: a
+// panel of k_block units stays in the L1 cache while the panels of A stream past it from L2.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/gemm_pack.h"
+#include "kernels/cpu/simd.h"
+
+namespace troupe::TROUPE_ISA_NAMESPACE {
+
+struct FloatProduct {
+  static constexpr int kDepth = 1;
+  static Vector accumulate(Vector a, Vector b, Vector sum) { return multiply_add(a, b, sum); }
+};
+#if TROUPE_ISA_LEVEL >= 3
+struct PairProduct {
+  static constexpr int kDepth = 2;
+  static Vector accumulate(Vector a, Vector b, Vector sum) { return dot_pairs(a, b, sum); }
+};
+#endif
+
+// c [kUsed, kVectors * lanes] (+)= a b, where a is a panel of kRows rows of which kUsed count.
+template <class Product, int kRows, int kVectors, int kUsed>
+static void multiply_panels(int64_t units, const float* a, const float* b, float* c, int64_t ldc, bool add) {
+  constexpr int kLanes = Vector::kLanes;
+  Vector sum[kUsed][kVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kUsed; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) sum[i][j] = Vector::zero();
+  for (int64_t u = 0; u < units; ++u, a += kRows, b += kVectors * kLanes) {
+    Vector b_u[kVectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) b_u[j] = Vector::load(b + j * kLanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kUsed; ++i) {
+      const Vector a_ui = Vector::broadcast(a + i);
+#pragma GCC unroll 4
+      for (int j = 0; j < kVectors; ++j) sum[i][j] = Product::accumulate(a_ui, b_u[j], sum[i][j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kUsed; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVectors; ++j) {
+      float* c_ij = c + i * ldc + j * kLanes;
+      (add ? Vector::load(c_ij) + sum[i][j] : sum[i][j]).store(c_ij);
+    }
+}
+
+template <class Product, int kRows, int kVectors>
+struct RegisterKernel {
+  static constexpr int kCols = kVectors * Vector::kLanes;
+  using PanelFunction = void (*)(int64_t, const float*, const float*, float*, int64_t, bool);
+
+  // One entry per number of rows in use, so that few rows cost no more than they need.
+  template <int... kUsed>
+  struct Panels {
+    static constexpr PanelFunction kFunctions[] = {multiply_panels<Product, kRows, kVectors, kUsed + 1>...};
+  };
+  template <int kCount, int... kUsed>
+  struct MakePanels : MakePanels<kCount - 1, kCount - 1, kUsed...> {};
+  template <int... kUsed>
+  struct MakePanels<0, kUsed...> : Panels<kUsed...> {};
+
+  static void multiply(int64_t m, int64_t n, int64_t k, const void* a, const void* b, float* c, int64_t ldc, bool add) {
+    const int64_t units = (k + Product::kDepth - 1) / Product::kDepth;
+    for (int64_t j = 0; j < n; j += kCols) {
+      const float* b_panel = static_cast<const float*>(b) + j * units;
+      for (int64_t i = 0; i < m; i += kRows) {
+        const float* a_panel = static_cast<const float*>(a) + i * units;
+        const int64_t rows = m - i < kRows ? m - i : kRows, cols = n - j < kCols ? n - j : kCols;
+        const PanelFunction panels = MakePanels<kRows>::kFunctions[rows - 1];
+        float* c_ij = c + i * ldc + j;
+        if (cols == kCols) {
+          panels(units, a_panel, b_panel, c_ij, ldc, add);
+          continue;
+        }
+        float tile[kRows * kCols];  // columns beyond n must not be touched
+        panels(units, a_panel, b_panel, tile, kCols, false);
+        for (int64_t row = 0; row < rows; ++row)
+          for (int64_t col = 0; col < cols; ++col)
+            c_ij[row * ldc + col] = add ? c_ij[row * ldc + col] + tile[row * kCols + col] : tile[row * kCols + col];
+      }
+    }
+  }
+};
+
+}  // namespace troupe::TROUPE_ISA_NAMESPACE
