@@ -1,0 +1,151 @@
+// Facts about the decoder that need no reference data.
+#include "model/decoder.h"
+
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "model/decoder_parameters.h"
+#include "model/language_model.h"
+#include "troupe/error.h"
+
+namespace troupe {
+namespace {
+
+ModelConfig small() {
+  ModelConfig config;
+  config.num_layers = 2, config.d_model = 32, config.num_heads = 4, config.d_ff = 48, config.vocab_size = 64;
+  config.context = 16;
+  return config;
+}
+
+Batch random_batch(int64_t B, int64_t S, uint64_t seed = 1) {
+  Batch batch;
+  batch.B = B, batch.S = S;
+  Rng rng(seed);
+  for (int64_t i = 0; i < B * S; ++i) {
+    batch.src.push_back(static_cast<int32_t>(rng.below(64)));
+    batch.tgt.push_back(static_cast<int32_t>(rng.below(64)));
+  }
+  return batch;
+}
+
+TEST(Decoder, OneExpertEqualsTheDenseModel) {
+  const ModelConfig dense = small();
+  ModelConfig sparse = small();
+  sparse.moe.num_experts = 1, sparse.moe.top_k = 1;
+  LanguageModel a(dense, Precision::kFp32), b(sparse, Precision::kFp32);
+  initialize(a.params(), 3);
+  initialize(b.params(), 3);
+  for (const char* kind : {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}) {
+    const auto from = a.params().at(std::string("layers.1.ffn.") + kind);
+    std::copy(from.begin(), from.end(), b.params().at(std::string("layers.1.moe.experts.0.") + kind).begin());
+  }
+  a.weights_changed(), b.weights_changed();
+  const ParameterStore<float> da(a.table()), db(b.table());
+  const Batch batch = random_batch(3, 16);
+  const LossSum la = a.forward_backward(batch, {}, da), lb = b.forward_backward(batch, {}, db);
+  EXPECT_NEAR(la.nll, lb.nll, 1e-4);
+  EXPECT_NEAR(lb.aux, static_cast<double>(lb.tokens), 1e-3);  // one expert is balanced
+  for (const Parameter& parameter : a.table().entries()) {
+    std::string name = parameter.name;
+    if (const size_t at = name.find("1.ffn."); at != std::string::npos) name.replace(at, 6, "1.moe.experts.0.");
+    const auto expected = da.at(parameter.slot), actual = db.at(name);
+    for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(actual[i], expected[i], 2e-5) << name << " " << i;
+  }
+}
+
+class Precisions : public testing::TestWithParam<Precision> {};
+
+TEST_P(Precisions, BitsDoNotDependOnThreadsOrRecomputation) {
+  ModelConfig config = small();
+  config.moe.num_experts = 6, config.dropout = 0.1, config.attention_dropout = 0.1;
+  const Batch batch = random_batch(5, 16);
+  std::vector<std::vector<float>> gradients;
+  const int kept = omp_get_max_threads();
+  for (const int threads : {1, 2, 3})
+    for (const bool recompute : {false, true}) {
+      omp_set_num_threads(threads);
+      LanguageModel model(config, GetParam(), {.recompute = recompute});
+      initialize(model.params(), 3);
+      model.weights_changed();
+      const ParameterStore<float> grads(model.table());
+      model.forward_backward(batch, {.key = 5}, grads);
+      gradients.emplace_back(grads.all().begin(), grads.all().end());
+    }
+  omp_set_num_threads(kept);
+  for (const auto& other : gradients)
+    EXPECT_EQ(std::memcmp(other.data(), gradients[0].data(), other.size() * sizeof(float)), 0);
+}
+
+TEST_P(Precisions, SequencesDoNotSeeEachOtherNorTheFuture) {
+  ModelConfig config = small();
+  config.moe.num_experts = 6;
+  LanguageModel model(config, GetParam());
+  initialize(model.params(), 3);
+  model.weights_changed();
+  Batch batch = random_batch(2, 16);
+  std::vector<float> before(32), after(32);
+  model.score(batch, {}, before);
+  batch.src[5] = (batch.src[5] + 1) % 64;
+  model.score(batch, {}, after);
+  for (size_t t = 0; t < 32; ++t) {
+    if (t < 5 || t >= 16) {
+      EXPECT_EQ(after[t], before[t]) << t;
+    }
+  }
+  EXPECT_NE(after[5], before[5]);
+}
+
+// Microscopic batches add up: the gradient of a batch is the sum over its halves (dropless, sums of losses).
+TEST_P(Precisions, GradientsAccumulateOverMicroBatches) {
+  ModelConfig config = small();
+  config.moe.num_experts = 6, config.moe.aux_loss_weight = 0.0, config.dropout = 0.2;
+  LanguageModel model(config, GetParam());
+  initialize(model.params(), 3);
+  model.weights_changed();
+  const Batch whole = random_batch(4, 16);
+  const ParameterStore<float> expected(model.table()), actual(model.table());
+  model.forward_backward(whole, {.key = 8}, expected);
+  for (int64_t half = 0; half < 2; ++half) {
+    Batch part;
+    part.B = 2, part.S = 16, part.first_sequence = 2 * half;
+    part.src.assign(whole.src.begin() + half * 32, whole.src.begin() + (half + 1) * 32);
+    part.tgt.assign(whole.tgt.begin() + half * 32, whole.tgt.begin() + (half + 1) * 32);
+    model.forward_backward(part, {.key = 8}, actual);
+  }
+  const double tolerance = GetParam() == Precision::kFp32 ? 1e-5 : 2e-2;
+  for (int64_t i = 0; i < static_cast<int64_t>(expected.all().size()); ++i)
+    ASSERT_NEAR(actual.all()[i], expected.all()[i], tolerance) << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Precisions, testing::Values(Precision::kFp32, Precision::kBf16),
+                         [](const auto& info) { return info.param == Precision::kFp32 ? "Fp32" : "Bf16"; });
+
+TEST(Decoder, DenseAndSparseTwinsStartEqual) {
+  ModelConfig sparse = small();
+  sparse.moe.num_experts = 4;
+  LanguageModel a(small(), Precision::kFp32), b(sparse, Precision::kFp32);
+  initialize(a.params(), 11);
+  initialize(b.params(), 11);
+  for (const char* name : {"embed_tokens.weight", "layers.0.ffn.fc1.weight", "layers.1.attn.q_proj.weight"})
+    EXPECT_TRUE(std::ranges::equal(a.params().at(name), b.params().at(name))) << name;
+}
+
+TEST(Decoder, RefusesIdsOutsideTheVocabulary) {
+  LanguageModel model(small(), Precision::kFp32);
+  Batch batch = random_batch(1, 4);
+  batch.src[2] = 64;
+  try {
+    model.score(batch, {});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "batch: token 2 of sequence 0: expected an id in [0, 64), got 64");
+  }
+}
+
+}  // namespace
+}  // namespace troupe
