@@ -1,55 +1,102 @@
 #include "kernels/cpu/epilogue.h"
 
-#include "kernels/ref/gelu.h"
+#include "base/rng.h"
+#include "kernels/cpu/vec_math.h"
 
 namespace troupe::TROUPE_ISA_NAMESPACE {
 namespace {
 
+// Formulas: kernels/ref/gelu.h.
+TROUPE_INLINE Vec gelu(Gelu kind, Vec z) {
+  if (kind == Gelu::kErf) return z * 0.5f * (1.0f + erf(z * 0.707106781f));
+  return z * 0.5f * (1.0f + tanh(0.797884561f * (z + 0.044715f * z * z * z)));
+}
+
+TROUPE_INLINE Vec gelu_derivative(Gelu kind, Vec z) {
+  if (kind == Gelu::kErf)
+    return 0.5f * (1.0f + erf(z * 0.707106781f)) + z * (0.39894228f * exp_nonpositive(-0.5f * z * z));
+  const Vec t = tanh(0.797884561f * (z + 0.044715f * z * z * z));
+  const Vec du = 0.797884561f * (1.0f + 0.134145f * z * z);
+  return 0.5f * (1.0f + t) + 0.5f * z * (1.0f - t * t) * du;
+}
+
+// Scales of `count` consecutive elements of a dropout mask: Dropout::scale, one draw for every four elements.
+TROUPE_INLINE void dropout_scales(const Dropout& dropout, uint64_t first, int64_t count, float* scales) {
+  const float kept = 1.0f / (1.0f - dropout.probability);
+  for (int64_t i = 0; i < count;) {
+    const uint64_t element = first + static_cast<uint64_t>(i);
+    const std::array<uint32_t, 4> words = philox(dropout.key, element >> 2);
+    for (uint64_t word = element & 3; word < 4 && i < count; ++word, ++i)
+      scales[i] = static_cast<float>(words[word] >> 8) * 0x1.0p-24f < dropout.probability ? 0.0f : kept;
+  }
+}
+
+// p, or nullptr where the matrix is not set.
+template <class T>
+TROUPE_INLINE T* at(const Matrix<T>& matrix, int64_t row, int64_t col) {
+  return matrix.data ? matrix.data + row * matrix.stride + col : nullptr;
+}
+
 template <class P>
 void forward(const EpilogueBlock& block, const float* bias, const ForwardEpilogue<P>& e) {
-  using operand = typename P::operand;
   for (int64_t i = 0; i < block.rows; ++i) {
     const int64_t row = block.row + i;
     const float* z_i = block.z + i * block.stride;
-    for (int64_t j = 0; j < block.cols; ++j) {
-      const int64_t col = block.col + j;
-      const float z = z_i[j] + (bias ? bias[j] : 0.0f);
-      if (e.pre_activation.data) e.pre_activation.data[row * e.pre_activation.stride + col] = operand(z);
-      float y = e.gelu ? ref::gelu(e.gelu_kind, z) : z;
-      if (e.dropout.probability > 0.0f) y *= e.dropout.scale(row, col, block.width);
-      if (e.residual.data) y += e.residual.data[row * e.residual.stride + col];
-      if (e.out_operand.data) e.out_operand.data[row * e.out_operand.stride + col] = operand(y);
-      if (e.out_real.data) e.out_real.data[row * e.out_real.stride + col] = y;
-    }
+    auto* const pre_activation = at(e.pre_activation, row, block.col);
+    const auto* const residual = at(e.residual, row, block.col);
+    auto* const out_operand = at(e.out_operand, row, block.col);
+    auto* const out_real = at(e.out_real, row, block.col);
+    const uint64_t element = static_cast<uint64_t>((e.dropout.first_row + row) * block.width + block.col);
+    for_vectors(block.cols, [&](int64_t j, int64_t count) {
+      Vec y = load_n(z_i + j, count);
+      if (bias) y += load_n(bias + j, count);
+      if (pre_activation) store_n(pre_activation + j, y, count);
+      if (e.gelu) y = gelu(e.gelu_kind, y);
+      if (e.dropout.probability > 0.0f) {
+        float scales[kWidth] = {};
+        dropout_scales(e.dropout, element + static_cast<uint64_t>(j), count, scales);
+        y *= load(scales);
+      }
+      if (residual) y += load_n(residual + j, count);
+      if (out_operand) store_n(out_operand + j, y, count);
+      if (out_real) store_n(out_real + j, y, count);
+    });
   }
 }
 
 template <class P>
 void backward(const EpilogueBlock& block, const BackwardEpilogue<P>& e) {
-  using operand = typename P::operand;
   for (int64_t i = 0; i < block.rows; ++i) {
     const int64_t row = block.row + i;
     const float* dx_i = block.z + i * block.stride;
-    for (int64_t j = 0; j < block.cols; ++j) {
-      const int64_t col = block.col + j;
-      float dx = dx_i[j];
-      if (e.pre_activation.data)
-        dx *= ref::gelu_derivative(e.gelu_kind, float(e.pre_activation.data[row * e.pre_activation.stride + col]));
-      if (e.out_operand.data) e.out_operand.data[row * e.out_operand.stride + col] = operand(dx);
-      if (e.out_real.data) e.out_real.data[row * e.out_real.stride + col] = dx;
-    }
+    const auto* const pre_activation = at(e.pre_activation, row, block.col);
+    auto* const out_operand = at(e.out_operand, row, block.col);
+    auto* const out_real = at(e.out_real, row, block.col);
+    for_vectors(block.cols, [&](int64_t j, int64_t count) {
+      Vec dx = load_n(dx_i + j, count);
+      if (pre_activation) dx *= gelu_derivative(e.gelu_kind, load_n(pre_activation + j, count));
+      if (out_operand) store_n(out_operand + j, dx, count);
+      if (out_real) store_n(out_real + j, dx, count);
+    });
   }
 }
 
 template <class T>
 void column_sums(Matrix<const T> dy, float* sums) {
-  constexpr int64_t kWidth = 64;
-  for (int64_t col = 0; col < dy.cols; col += kWidth) {
-    const int64_t width = dy.cols - col < kWidth ? dy.cols - col : kWidth;
-    float sum[kWidth] = {};
-    for (int64_t i = 0; i < dy.rows; ++i)
-      for (int64_t j = 0; j < width; ++j) sum[j] += float(dy.data[i * dy.stride + col + j]);
-    for (int64_t j = 0; j < width; ++j) sums[col + j] += sum[j];
+  constexpr int64_t kVectors = 4;
+  for (int64_t col = 0; col < dy.cols; col += kVectors * kWidth) {
+    const int64_t cols = dy.cols - col < kVectors * kWidth ? dy.cols - col : kVectors * kWidth;
+    Vec sum[kVectors] = {};
+    for (int64_t i = 0; i < dy.rows; ++i) {
+      const T* row = dy.data + i * dy.stride + col;
+      if (cols == kVectors * kWidth)
+        for (int64_t v = 0; v < kVectors; ++v) sum[v] += load(row + v * kWidth);
+      else
+        for_vectors(cols, [&](int64_t j, int64_t count) { sum[j / kWidth] += load_n(row + j, count); });
+    }
+    for_vectors(cols, [&](int64_t j, int64_t count) {
+      store_n(sums + col + j, load_n(sums + col + j, count) + sum[j / kWidth], count);
+    });
   }
 }
 

@@ -16,7 +16,7 @@ const GemmTable gemm_kernels = {nullptr, nullptr};
 namespace {
 
 // 24 sums of 32 registers, or 12 of 16; the rest holds one row of B and a broadcast element of A.
-constexpr int kRows = TROUPE_ISA_LEVEL >= 2 ? 12 : 6, kVectors = 2, kCols = kVectors * Vector::kLanes;
+constexpr int kRows = TROUPE_ISA_LEVEL >= 2 ? 12 : 6, kVectors = 2, kCols = kVectors * kWidth;
 
 template <class Product, class Operand, class Weight>
 constexpr GemmKernels register_kernels(const char* name, int64_t k_block, bool prepack) {

@@ -1,4 +1,4 @@
-// Packing for register-blocked products. A packed block is a row of panels of kWidth vectors; a panel holds, for every
+// Packing for register-blocked products. A packed block is a row of panels of kPanel vectors; a panel holds, for every
 // unit of depth, the unit of each of its vectors: [panel][unit][vector]. A unit is 32 bits: one float, or two
 // consecutive bf16. Vectors and depth are filled up with zeros.
 #pragma once
@@ -113,37 +113,37 @@ static inline void transpose(__m512i (&r)[16]) {
 #endif
 
 // Vectors that lie along k.
-template <class Unit, int kWidth>
+template <class Unit, int kPanel>
 static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
   const auto* from = static_cast<const typename Unit::Source*>(source);
   auto* to = static_cast<uint32_t*>(packed);
   const int64_t units = (depth + Unit::kDepth - 1) / Unit::kDepth;
-  for (int64_t first = 0; first < count; first += kWidth, to += units * kWidth) {
+  for (int64_t first = 0; first < count; first += kPanel, to += units * kPanel) {
 #if TROUPE_ISA_LEVEL >= 2
     constexpr int kGroup = 16;
-    for (int64_t i0 = 0; i0 < kWidth; i0 += kGroup) {
-      const auto lanes = static_cast<__mmask16>(kWidth - i0 >= kGroup ? 0xFFFFu : (1u << (kWidth - i0)) - 1);
+    for (int64_t i0 = 0; i0 < kPanel; i0 += kGroup) {
+      const auto lanes = static_cast<__mmask16>(kPanel - i0 >= kGroup ? 0xFFFFu : (1u << (kPanel - i0)) - 1);
       for (int64_t u0 = 0; u0 < units; u0 += kGroup) {
         __m512i block[kGroup];
         for (int i = 0; i < kGroup; ++i) {
           const int64_t vector = first + i0 + i;
-          block[i] = vector < count && i0 + i < kWidth
+          block[i] = vector < count && i0 + i < kPanel
                          ? load_units(Unit{}, from + vector * stride + u0 * Unit::kDepth, depth - u0 * Unit::kDepth)
                          : _mm512_setzero_si512();
         }
         transpose(block);
         const int64_t last = units - u0 < kGroup ? units - u0 : kGroup;
-        for (int64_t u = 0; u < last; ++u) _mm512_mask_storeu_epi32(to + (u0 + u) * kWidth + i0, lanes, block[u]);
+        for (int64_t u = 0; u < last; ++u) _mm512_mask_storeu_epi32(to + (u0 + u) * kPanel + i0, lanes, block[u]);
       }
     }
 #else
-    for (int64_t i = 0; i < kWidth; ++i) {
+    for (int64_t i = 0; i < kPanel; ++i) {
       const auto* vector = from + (first + i) * stride;
       for (int64_t u = 0; u < units; ++u) {
         const auto* p = vector + u * Unit::kDepth;
         uint32_t unit = 0;
         if (first + i < count) unit = (u + 1) * Unit::kDepth <= depth ? Unit::one(p, 1) : last_unit<Unit>(p);
-        to[u * kWidth + i] = unit;
+        to[u * kPanel + i] = unit;
       }
     }
 #endif
@@ -152,22 +152,22 @@ static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t
 
 // Vectors that lie across: one element of each side by side, the next along k a stride away. Four units of every panel
 // in turn, so that source rows are read along and cache lines are still there for the next panel.
-template <class Unit, int kWidth>
+template <class Unit, int kPanel>
 static void pack_cols(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
   const auto* from = static_cast<const typename Unit::Source*>(source);
   const int64_t units = (depth + Unit::kDepth - 1) / Unit::kDepth;
   for (int64_t u0 = 0; u0 < units; u0 += 4) {
     const int64_t u1 = u0 + 4 < units ? u0 + 4 : units;
-    for (int64_t first = 0; first < count; first += kWidth) {
+    for (int64_t first = 0; first < count; first += kPanel) {
       auto* panel = static_cast<uint32_t*>(packed) + first * units;
       for (int64_t u = u0; u < u1; ++u) {
         const auto* p = from + u * Unit::kDepth * stride + first;
-        uint32_t* to = panel + u * kWidth;
-        if (first + kWidth <= count && (u + 1) * Unit::kDepth <= depth) {
-          for (int i = 0; i < kWidth; ++i) to[i] = Unit::one(p + i, stride);
+        uint32_t* to = panel + u * kPanel;
+        if (first + kPanel <= count && (u + 1) * Unit::kDepth <= depth) {
+          for (int i = 0; i < kPanel; ++i) to[i] = Unit::one(p + i, stride);
           continue;
         }
-        for (int i = 0; i < kWidth; ++i) {
+        for (int i = 0; i < kPanel; ++i) {
           uint32_t unit = 0;
           if (first + i < count)
             unit = (u + 1) * Unit::kDepth <= depth ? Unit::one(p + i, stride) : last_unit<Unit>(p + i);

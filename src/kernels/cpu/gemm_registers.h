@@ -6,37 +6,41 @@
 #include <cstdint>
 
 #include "kernels/cpu/gemm_pack.h"
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/vec_math.h"
 
 namespace troupe::TROUPE_ISA_NAMESPACE {
 
 struct FloatProduct {
   static constexpr int kDepth = 1;
-  static Vector accumulate(Vector a, Vector b, Vector sum) { return multiply_add(a, b, sum); }
+  static Vec accumulate(Vec a, Vec b, Vec sum) { return a * b + sum; }
 };
 #if TROUPE_ISA_LEVEL >= 3
+// sum + a_even b_even + a_odd b_odd of the bf16 pairs in each lane (VDPBF16PS: flushes subnormals, rounds to nearest).
 struct PairProduct {
   static constexpr int kDepth = 2;
-  static Vector accumulate(Vector a, Vector b, Vector sum) { return dot_pairs(a, b, sum); }
+  static Vec accumulate(Vec a, Vec b, Vec sum) {
+    return std::bit_cast<Vec>(
+        _mm512_dpbf16_ps(std::bit_cast<__m512>(sum), std::bit_cast<__m512bh>(a), std::bit_cast<__m512bh>(b)));
+  }
 };
 #endif
 
 // c [kUsed, kVectors * lanes] (+)= a b, where a is a panel of kRows rows of which kUsed count.
 template <class Product, int kRows, int kVectors, int kUsed>
 static void multiply_panels(int64_t units, const float* a, const float* b, float* c, int64_t ldc, bool add) {
-  constexpr int kLanes = Vector::kLanes;
-  Vector sum[kUsed][kVectors];
+  constexpr int kLanes = kWidth;
+  Vec sum[kUsed][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kUsed; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) sum[i][j] = Vector::zero();
+    for (int j = 0; j < kVectors; ++j) sum[i][j] = Vec{};
   for (int64_t u = 0; u < units; ++u, a += kRows, b += kVectors * kLanes) {
-    Vector b_u[kVectors];
+    Vec b_u[kVectors];
 #pragma GCC unroll 4
-    for (int j = 0; j < kVectors; ++j) b_u[j] = Vector::load(b + j * kLanes);
+    for (int j = 0; j < kVectors; ++j) b_u[j] = load(b + j * kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < kUsed; ++i) {
-      const Vector a_ui = Vector::broadcast(a + i);
+      const Vec a_ui = broadcast(a[i]);
 #pragma GCC unroll 4
       for (int j = 0; j < kVectors; ++j) sum[i][j] = Product::accumulate(a_ui, b_u[j], sum[i][j]);
     }
@@ -46,13 +50,13 @@ static void multiply_panels(int64_t units, const float* a, const float* b, float
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) {
       float* c_ij = c + i * ldc + j * kLanes;
-      (add ? Vector::load(c_ij) + sum[i][j] : sum[i][j]).store(c_ij);
+      store(c_ij, add ? load(c_ij) + sum[i][j] : sum[i][j]);
     }
 }
 
 template <class Product, int kRows, int kVectors>
 struct RegisterKernel {
-  static constexpr int kCols = kVectors * Vector::kLanes;
+  static constexpr int kCols = kVectors * kWidth;
   using PanelFunction = void (*)(int64_t, const float*, const float*, float*, int64_t, bool);
 
   // One entry per number of rows in use, so that few rows cost no more than they need.
