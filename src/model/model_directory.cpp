@@ -1,0 +1,221 @@
+#include "model/model_directory.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "io/atomic_file.h"
+#include "io/checkpoint_directory.h"
+#include "io/json_config.h"
+#include "io/json_file.h"
+#include "model/decoder_parameters.h"
+
+namespace troupe {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char *kConfig = "config.json", *kWeights = "model.safetensors",
+                     *kIndex = "model.safetensors.index.json", *kFormat = "troupe.model/1";
+
+std::vector<fs::path> weight_files(const fs::path& folder, std::unordered_map<std::string, std::string>& weight_map) {
+  if (fs::exists(folder / kWeights)) return {folder / kWeights};
+  const fs::path path = folder / kIndex;
+  if (!fs::exists(path))
+    fail(ErrorCode::kData, "{}: expected {} or {}, got neither", folder.string(), kWeights, kIndex);
+  const nlohmann::json index = read_json_file(path);
+  const auto map = index.is_object() ? index.find("weight_map") : index.end();
+  if (!index.is_object() || map == index.end() || !map->is_object())
+    fail(ErrorCode::kData, "{}: weight_map: expected an object of tensor names and files, got none", path.string());
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string() || file.get_ref<const std::string&>().find('/') != std::string::npos)
+      fail(ErrorCode::kData, "{}: weight_map.{}: expected the name of a file in this folder, got {}", path.string(),
+           tensor, file.dump());
+    weight_map[tensor] = file.get<std::string>();
+    names.insert(file.get<std::string>());
+  }
+  std::vector<fs::path> files;
+  for (const std::string& name : names) files.push_back(folder / name);
+  return files;
+}
+
+// Consecutive ranges of the table of at most `max_bytes` each (a larger parameter has its own).
+std::vector<std::span<const Parameter>> cut_into_shards(const std::vector<Parameter>& entries, int64_t max_bytes) {
+  std::vector<std::span<const Parameter>> shards;
+  size_t begin = 0;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const int64_t size = entries[i].slot.size * static_cast<int64_t>(sizeof(float));
+    if (i > begin && bytes + size > max_bytes) {
+      shards.emplace_back(entries.data() + begin, i - begin);
+      begin = i;
+      bytes = 0;
+    }
+    bytes += size;
+  }
+  shards.emplace_back(entries.data() + begin, entries.size() - begin);
+  return shards;
+}
+
+void write_shard(const fs::path& path, std::span<const Parameter> parameters, const ParameterSource& source) {
+  std::vector<TensorToWrite> tensors;
+  for (const Parameter& parameter : parameters) tensors.push_back({parameter.name, DType::kF32, parameter.shape});
+  write_file_atomically(path, [&](FileWriter& file) {
+    SafetensorsWriter writer(file, tensors, {{"format", "pt"}});  // the mark that other readers of the format expect
+    Buffer<float> values;
+    for (const Parameter& parameter : parameters) {
+      values.reserve(parameter.slot.size);
+      const std::span<float> room = values.span().first(static_cast<size_t>(parameter.slot.size));
+      source(parameter, room);
+      writer.append(room.data(), room.size_bytes());
+    }
+    writer.finish();
+  });
+}
+
+}  // namespace
+
+std::string config_json(const ModelConfig& config) {
+  nlohmann::ordered_json object = {{"format", kFormat}};
+  object.update(to_json(fields_of(config)));
+  return object.dump(1) + "\n";
+}
+
+ModelConfig read_model_config(const fs::path& folder) {
+  const fs::path path = folder / kConfig;
+  nlohmann::json object = read_json_file(path);
+  if (!object.is_object()) fail(ErrorCode::kData, "{}: expected an object, got {}", path.string(), object.type_name());
+  const auto format = object.find("format");
+  if (format == object.end() || *format != kFormat)
+    fail(ErrorCode::kData, "{}: format: expected \"{}\", got {}{}", path.string(), kFormat,
+         format == object.end() ? "none" : format->dump(),
+         object.contains("architectures") ? " (this is a Hugging Face model; it cannot be read yet)" : "");
+  object.erase(format);
+  ModelConfig config;
+  FieldList fields = fields_of(config);
+  from_json(object, path.string(), fields);
+  try {
+    check(config, path.string());
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kData, error.what());
+  }
+  return config;
+}
+
+ModelTensors::ModelTensors(const fs::path& folder) {
+  std::unordered_map<std::string, std::string> weight_map;
+  const std::vector<fs::path> paths = weight_files(folder, weight_map);
+  where_ = (folder / (weight_map.empty() ? kWeights : kIndex)).string();
+  files_.reserve(paths.size());
+  for (const fs::path& path : paths) {
+    const SafetensorsFile& file = files_.emplace_back(path);
+    for (const TensorView& tensor : file.tensors()) {
+      if (!weight_map.empty()) {
+        const auto planned = weight_map.find(tensor.name);
+        if (planned == weight_map.end() || planned->second != path.filename())
+          fail(ErrorCode::kData, "{}: {}: expected a tensor that {} places here, got one that it does not",
+               file.where(), tensor.name, kIndex);
+      }
+      index_.emplace(tensor.name, &tensor);
+      tensors_.push_back(&tensor);
+    }
+  }
+  for (const auto& [name, file] : weight_map)
+    if (!index_.contains(name))
+      fail(ErrorCode::kData, "{}: weight_map.{}: expected this tensor in {}, got none", where_, name, file);
+}
+
+const TensorView* ModelTensors::find(const std::string& name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : found->second;
+}
+
+void ModelTensors::check_against(const ParameterTable& table) const {
+  std::string first;
+  int64_t problems = 0;
+  const auto report = [&](std::string problem) {
+    if (++problems == 1) first = std::move(problem);
+  };
+  for (const Parameter& parameter : table.entries()) {
+    const TensorView* tensor = find(parameter.name);
+    if (!tensor)
+      report(
+          fmt::format("{}: expected {}, got no such tensor", parameter.name, describe(DType::kF32, parameter.shape)));
+    else if (tensor->shape != parameter.shape)
+      report(fmt::format("{}: expected {} (by config.json), got {}", parameter.name, to_string(parameter.shape),
+                         describe(tensor->dtype, tensor->shape)));
+  }
+  for (const TensorView* tensor : tensors_)
+    if (!table.find_or_null(tensor->name))
+      report(fmt::format("{}: expected only tensors of the model of config.json, got this one", tensor->name));
+  if (problems > 1) first += fmt::format(" (and {} more tensors that do not fit)", problems - 1);
+  if (problems > 0) fail(ErrorCode::kData, "{}: {}", where_, first);
+}
+
+void load_parameters(const fs::path& folder, const ParameterStore<float>& params) {
+  const ModelTensors tensors(folder);
+  tensors.check_against(params.table());
+  for (const Parameter& parameter : params.table().entries())
+    convert_to_f32(*tensors.find(parameter.name), params.at(parameter.slot), tensors.where());
+}
+
+fs::path find_model(const fs::path& folder) {
+  if (!fs::is_directory(folder))
+    fail(ErrorCode::kData, "{}: expected a model's folder, got {}", folder.string(),
+         fs::exists(folder) ? "a file" : "nothing of this name");
+  if (fs::exists(folder / kConfig)) return folder;
+  for (const fs::path& root : {folder, folder / "checkpoints"})
+    if (const auto checkpoint = newest_complete(root)) return checkpoint->folder;
+  fail(ErrorCode::kData, "{}: expected a model ({} and {}) or a run with a complete checkpoint, got neither",
+       folder.string(), kConfig, kWeights);
+}
+
+std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision precision, DecoderOptions options) {
+  const fs::path found = find_model(folder);
+  auto model = std::make_unique<LanguageModel>(read_model_config(found), precision, options);
+  load_parameters(found, model->params());
+  model->weights_changed();
+  return model;
+}
+
+std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params) {
+  std::vector<TensorToWrite> tensors;
+  for (const Parameter& parameter : params.table().entries())
+    tensors.push_back({parameter.name, DType::kF32, parameter.shape, params.at(parameter.slot).data()});
+  return tensors;
+}
+
+void write_model(const fs::path& folder, const ModelConfig& config, const ParameterSource& source,
+                 const SaveOptions& options) {
+  const ParameterTable table = make_parameter_table(config);
+  const auto shards = cut_into_shards(table.entries(), options.max_shard_bytes);
+  if (shards.size() == 1) {
+    write_shard(folder / kWeights, shards[0], source);
+  } else {
+    nlohmann::json weight_map = nlohmann::json::object();
+    int64_t total = 0;
+    for (size_t i = 0; i < shards.size(); ++i) {
+      const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+      write_shard(folder / name, shards[i], source);
+      for (const Parameter& parameter : shards[i]) {
+        weight_map[parameter.name] = name;
+        total += parameter.slot.size * static_cast<int64_t>(sizeof(float));
+      }
+    }
+    write_json_file(folder / kIndex, nlohmann::json{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}});
+  }
+  write_file_atomically(folder / kConfig, config_json(config));
+}
+
+void write_model(const fs::path& folder, const ModelConfig& config, const ParameterStore<float>& params,
+                 const SaveOptions& options) {
+  write_model(
+      folder, config,
+      [&](const Parameter& parameter, std::span<float> out) {
+        const std::span<float> values = params.at(parameter.slot);
+        std::copy(values.begin(), values.end(), out.begin());
+      },
+      options);
+}
+
+}  // namespace troupe
