@@ -99,10 +99,28 @@ bool FieldList::is_table(std::string_view path) const {
   });
 }
 
+std::vector<std::string> FieldList::tables() const {
+  std::vector<std::string> tables;
+  for (const Field& field : fields_)
+    if (std::find(tables.begin(), tables.end(), table_of(field)) == tables.end()) tables.push_back(table_of(field));
+  std::stable_partition(tables.begin(), tables.end(), [](const std::string& table) { return table.empty(); });
+  return tables;
+}
+
 std::string FieldList::nearest_to(std::string_view path) const {
   std::vector<std::string> paths;
   for (const Field& field : fields_) paths.push_back(field.path);
   return nearest(path, paths);
+}
+
+std::string table_of(const Field& field) {
+  const size_t dot = field.path.rfind('.');
+  return dot == field.path.npos ? std::string() : field.path.substr(0, dot);
+}
+
+std::string key_of(const Field& field) {
+  const size_t dot = field.path.rfind('.');
+  return dot == field.path.npos ? field.path : field.path.substr(dot + 1);
 }
 
 void assign(Field& field, const GivenValue& given, ErrorCode code, std::string_view where) {

@@ -79,6 +79,7 @@ class FieldList {
   const std::vector<Field>& fields() const { return fields_; }
   Field* find(std::string_view path);                   // nullptr if there is none
   bool is_table(std::string_view path) const;           // whether fields lie below this path
+  std::vector<std::string> tables() const;              // "" (top level) first, then in the order of the struct
   std::string nearest_to(std::string_view path) const;  // the most similar path, for hints
 
  private:
@@ -99,6 +100,10 @@ template <class Config>
 const FieldList fields_of(const Config& config) {
   return fields_of(const_cast<Config&>(config));
 }
+
+// "moe.num_experts" is the key "num_experts" of the table "moe".
+std::string table_of(const Field& field);
+std::string key_of(const Field& field);
 
 // Sets the field after checking type and range. A whole-numbered float (8e6) is a whole number; a whole number is a
 // float. Throws `code`: "WHERE: moe.num_experts: expected a whole number in [0, 65536], got "12"".

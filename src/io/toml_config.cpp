@@ -155,21 +155,12 @@ void apply_override(const std::string& override_text, FieldList& fields) {
 }
 
 std::string to_toml(const FieldList& fields, Origins origins) {
-  // TOML wants the keys of a table before its nested tables.
-  std::vector<std::string> tables;
-  const auto table_of = [](const Field& field) {
-    const size_t dot = field.path.rfind('.');
-    return dot == field.path.npos ? std::string() : field.path.substr(0, dot);
-  };
-  for (const Field& field : fields.fields())
-    if (std::find(tables.begin(), tables.end(), table_of(field)) == tables.end()) tables.push_back(table_of(field));
-  std::stable_partition(tables.begin(), tables.end(), [](const std::string& table) { return table.empty(); });
-  std::string out;
-  for (const std::string& table : tables) {
+  std::string out;  // TOML wants the keys of a table before its nested tables
+  for (const std::string& table : fields.tables()) {
     if (!table.empty()) out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", table);
     for (const Field& field : fields.fields()) {
       if (table_of(field) != table) continue;
-      out += field.path.substr(table.empty() ? 0 : table.size() + 1) + " = " + value_text(field);
+      out += key_of(field) + " = " + value_text(field);
       out += origins == Origins::kShow ? fmt::format("  # {}\n", field.origin) : "\n";
     }
   }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "io/config_reference.h"
 #include "io/json_config.h"
 #include "io/toml_config.h"
 
@@ -211,6 +212,19 @@ TEST(TomlConfig, PutsTheKeysOfATableBeforeItsTables) {
       to_toml(fields_of(Outer{}), Origins::kShow),
       "flag = false  # default\nname = \"x\"  # default\nshade = \"light\"  # default\nlist = [\"a\"]  # default\n"
       "\n[inner]\ncount = 3  # default\nrate = 0.1  # default\n");
+}
+
+TEST(ConfigReference, HasEveryFieldWithTypeDefaultValuesAndMeaning) {
+  const Outer defaults;
+  EXPECT_EQ(to_markdown(fields_of(defaults)),
+            "## Top level\n\n| key | type | default | values | meaning |\n|---|---|---|---|---|\n"
+            "| `flag` | boolean | `false` |  | a switch |\n"
+            "| `name` | string | `\"x\"` |  | a name |\n"
+            "| `shade` | name | `\"light\"` | `light`, `dark` | a shade |\n"
+            "| `list` | strings | `[\"a\"]` |  | some names |\n"
+            "\n## `[inner]`\n\n| key | type | default | values | meaning |\n|---|---|---|---|---|\n"
+            "| `count` | integer | `3` | 0 to 64 | how many |\n"
+            "| `rate` | float | `0.1` | ≥ 0 | per second |\n");
 }
 
 TEST(JsonConfig, RoundTripsInTheOrderOfTheStruct) {

@@ -1,0 +1,81 @@
+// troupe config show | reference: what a configuration file resolves to, and which keys there are.
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "cli/run_file.h"
+#include "io/atomic_file.h"
+#include "io/config_reference.h"
+#include "io/json_config.h"
+#include "io/toml_config.h"
+
+namespace troupe::cli {
+namespace {
+
+constexpr const char* kPreamble =
+    "# Configuration\n\n"
+    "<!-- Written by `troupe config reference`; do not edit. -->\n\n"
+    "A run is one TOML file. A variation is another file that begins with `base = \"other.toml\"` (read first, "
+    "relative\n"
+    "to the file itself) or `--set key=value` on the command line, which is recorded in the run directory. In "
+    "`--set`,\n"
+    "keys are written in full (`--set model.moe.num_experts=16`), strings need no quotes, and the last value of a key\n"
+    "counts. Whole numbers may be written as floats (`8e6`). An unknown key is an error that names the nearest one.\n"
+    "`troupe config show CONFIG.toml` prints every resolved value and where it came from.\n\n";
+
+struct Flags {
+  std::string config, check;
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+
+void show(const Flags& flags) {
+  RunFile run;
+  FieldList fields = fields_of(run);
+  read_config(flags.config, flags.overrides, fields);
+  check_rules(run, flags.config);
+  if (flags.json)
+    print_json(to_json(fields));
+  else
+    fmt::print("{}", to_toml(fields, Origins::kShow));
+}
+
+void reference(const Flags& flags) {
+  const RunFile defaults;
+  const std::string text = kPreamble + to_markdown(fields_of(defaults));
+  if (flags.check.empty()) {
+    fmt::print("{}", text);
+  } else if (read_file(flags.check) != text) {
+    fail(ErrorCode::kNo, "{}: expected the output of `troupe config reference`, got another text (write it anew)",
+         flags.check);
+  }
+}
+
+}  // namespace
+
+void add_config(CLI::App& app) {
+  auto* const command = app.add_subcommand("config", "Print what a configuration file resolves to, or every key");
+  command->require_subcommand(1);
+  const auto flags = std::make_shared<Flags>();
+
+  auto* const show_command = command->add_subcommand("show", "Every value, and the file and line that it comes from");
+  show_command->add_option("config", flags->config, "A run's configuration file")->required()->type_name("CONFIG.toml");
+  show_command->add_option("--set", flags->overrides, "Change one key; may be repeated")
+      ->type_name("key=value")
+      ->expected(1)
+      ->take_all()
+      ->default_str("");
+  show_command->add_flag("--json", flags->json, "One JSON object on stdout");
+  show_command->callback([flags] { show(*flags); });
+
+  auto* const reference_command =
+      command->add_subcommand("reference", "Every key with type, default, range and meaning, as Markdown");
+  reference_command->add_option("--check", flags->check, "Compare with this file instead; exit code 1 if it is stale")
+      ->type_name("FILE");
+  reference_command->callback([flags] { reference(*flags); });
+}
+
+}  // namespace troupe::cli

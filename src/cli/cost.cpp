@@ -1,0 +1,243 @@
+// troupe cost: parameters, training FLOPs and memory of a preset or of a configuration, and the paper's Table 1.
+#include "study/cost.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/run_file.h"
+#include "study/memory.h"
+
+namespace troupe::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Flags {
+  std::string preset, config, rule, precision = "bf16";
+  std::vector<std::string> overrides;
+  double tokens = 0;
+  int64_t seq_len = 0, vocab = 0, micro_batch = 1;
+  bool table = false, json = false, list = false;
+};
+
+void print_paper_table(const Flags& flags) {
+  bool all_equal = true;
+  std::vector<std::vector<std::string>> rows = {
+      {"preset", "layers", "width", "experts", "params", "computed", "ZFLOPs", "computed", "verdict"}};
+  for (const PaperRow& row : paper_table()) {
+    const Preset& preset = *row.preset;
+    all_equal &= row.equal();
+    std::string verdict = row.equal() ? "equal" : "DIFFERS";
+    if (row.equal() && preset.nominal_params && row.params != preset.published_params) verdict += " (nominal size)";
+    if (flags.json) {
+      print_json({{"preset", preset.name},
+                  {"params_published", preset.published_params},
+                  {"params_computed", row.params},
+                  {"params_nominal", preset.nominal_params},
+                  {"zflops_published", preset.published_zflops},
+                  {"zflops_computed", row.zflops},
+                  {"equal", row.equal()}});
+      continue;
+    }
+    rows.push_back({std::string(preset.name), std::to_string(preset.num_layers), std::to_string(preset.d_model),
+                    preset.num_experts ? std::to_string(preset.num_experts) : "-", std::string(preset.published_params),
+                    row.params, std::string(preset.published_zflops), row.zflops, verdict});
+  }
+  if (!flags.json) {
+    print_table(rows);
+    fmt::print(
+        "\nTraining on 300e9 tokens of context 2,048; V = 50,000, activations recomputed, router left out.\n"
+        "A nominal size is the name of a size class, not a count; only its ZFLOPs are compared.\n");
+  }
+  if (!all_equal) fail(ErrorCode::kNo, "cost --table: expected every row as published, got a difference");
+}
+
+std::string flops_text(double flops) {
+  constexpr const char* kUnits[] = {"FLOPs", "kFLOPs", "MFLOPs", "GFLOPs", "TFLOPs", "PFLOPs", "EFLOPs", "ZFLOPs"};
+  size_t unit = 0;
+  double scale = 1.0;
+  for (; unit + 1 < std::size(kUnits) && flops >= 100.0 * scale; ++unit) scale *= 1e3;
+  return fmt::format("{:.4f} {}", flops / scale, kUnits[unit]);
+}
+
+Json part_to_json(const MemoryPart& part) { return {{"total", part.total}, {"experts", part.experts}}; }
+
+Json to_json(const MemoryEstimate& memory) {
+  return {{"weights", part_to_json(memory.weights)},     {"gradients", part_to_json(memory.gradients)},
+          {"optimizer", part_to_json(memory.optimizer)}, {"packed", part_to_json(memory.packed)},
+          {"activations", memory.activations},           {"activations_recompute", memory.activations_recompute}};
+}
+
+struct Question {
+  std::string name;
+  ModelConfig model;
+  double tokens;
+  int64_t seq_len;
+  FlopsRule rule;
+  std::string rule_name;
+};
+
+Question read_question(const Flags& flags) {
+  if (flags.preset.empty() == flags.config.empty())
+    fail(ErrorCode::kUsage, "cost: expected one of --preset, --config and --table, got {}",
+         flags.preset.empty() ? "none" : "several");
+  if (!flags.overrides.empty() && flags.config.empty())
+    fail(ErrorCode::kUsage, "cost: --set: expected --config beside it, got --preset");
+  Question question;
+  if (!flags.preset.empty()) {
+    question.name = flags.preset;
+    question.model = make_config(find_preset(flags.preset));
+    question.tokens = flags.tokens > 0 ? flags.tokens : kPaperTokens;
+    question.rule_name = "paper";
+  } else {
+    question.name = flags.config;
+    const RunFile run = load_run_file(flags.config, flags.overrides);
+    question.model = run.model;
+    question.tokens = flags.tokens;
+    if (flags.tokens <= 0) fail(ErrorCode::kUsage, "cost: --tokens: expected with --config, got nothing");
+    question.rule_name = "troupe";
+  }
+  if (!flags.rule.empty()) question.rule_name = flags.rule;
+  question.seq_len = flags.seq_len > 0 ? flags.seq_len : question.model.context;
+  question.rule = question.rule_name == "paper" ? paper_rule() : FlopsRule{};
+  if (flags.vocab > 0) question.rule.vocab_size = flags.vocab;
+  return question;
+}
+
+void print_cost(const Flags& flags) {
+  const Question question = read_question(flags);
+  const ModelConfig& model = question.model;
+  const Cost cost = cost_of(model, question.tokens, question.seq_len, question.rule);
+  const Precision precision = flags.precision == "bf16" ? Precision::kBf16 : Precision::kFp32;
+  const MemoryEstimate memory = estimate_memory(model, flags.micro_batch, question.seq_len, precision);
+  const int64_t vocab = question.rule.vocab_size > 0 ? question.rule.vocab_size : model.vocab_size;
+  if (flags.json) {
+    print_json({{"preset", question.name},
+                {"params_total", cost.params_total},
+                {"params_active", cost.params_active},
+                {"train_zflops", cost.train_zflops()},
+                {"flops_per_token", cost.flops_per_token},
+                {"params_experts", cost.params_experts},
+                {"tokens", question.tokens},
+                {"seq_len", question.seq_len},
+                {"vocab", vocab},
+                {"rule", question.rule_name},
+                {"forward_flops_per_token",
+                 {{"projections", cost.forward.projections},
+                  {"attention", cost.forward.attention},
+                  {"dense_ffn", cost.forward.dense_ffn},
+                  {"experts", cost.forward.experts},
+                  {"router", cost.forward.router},
+                  {"output", cost.forward.output}}},
+                {"precision", flags.precision},
+                {"micro_batch", flags.micro_batch},
+                {"memory_bytes", to_json(memory)}});
+    return;
+  }
+  const std::string experts = model.moe.num_experts == 0
+                                  ? "dense"
+                                  : fmt::format("{} experts, top-{}, in {} of the layers", model.moe.num_experts,
+                                                model.moe.top_k, model.num_moe_layers());
+  fmt::print("{}: {} layers, width {}, {}; {} embedding rows\n\n", question.name, model.num_layers, model.d_model,
+             experts, grouped(model.vocab_size));
+  fmt::print("parameters         {:>20}\n", grouped(cost.params_total));
+  fmt::print("  active per token {:>20}\n", grouped(cost.params_active));
+  fmt::print("  in experts       {:>20}\n", grouped(cost.params_experts));
+  fmt::print("training           {:>20} for {} tokens\n", flops_text(cost.train_flops), short_number(question.tokens));
+  fmt::print("  per token        {:>20}: {}, V = {}, context {}\n\n", flops_text(cost.flops_per_token),
+             question.rule_name == "paper" ? "the paper's rule (layers recomputed, router left out)"
+                                           : "nothing recomputed, router counted",
+             grouped(vocab), grouped(question.seq_len));
+
+  std::vector<std::vector<std::string>> rows = {{"forward pass, per token", "MFLOPs", "share"}};
+  const auto flops_row = [&](const char* name, double flops) {
+    rows.push_back(
+        {name, fmt::format("{:.2f}", flops / 1e6), fmt::format("{:.1f} %", 100 * flops / cost.forward.total())});
+  };
+  flops_row("attention projections", cost.forward.projections);
+  flops_row("attention", cost.forward.attention);
+  flops_row("dense FFN", cost.forward.dense_ffn);
+  if (model.moe.num_experts > 0) {
+    flops_row("experts", cost.forward.experts);
+    if (question.rule.router) flops_row("router", cost.forward.router);
+  }
+  flops_row("output layer", cost.forward.output);
+  flops_row("total", cost.forward.total());
+  print_table(rows);
+
+  const bool small = memory.total(false) < 1'000'000'000;
+  const auto size_text = [&](int64_t bytes) {
+    return fmt::format("{:.{}f}", static_cast<double>(bytes) / (small ? 1e6 : 1e9), small ? 1 : 3);
+  };
+  rows = {{fmt::format("memory of training, {}", small ? "MB" : "GB"), "total", "experts"}};
+  const auto memory_row = [&](const std::string& name, const MemoryPart& part) {
+    rows.push_back({name, size_text(part.total), size_text(part.experts)});
+  };
+  memory_row("weights, float32", memory.weights);
+  memory_row("gradients, float32", memory.gradients);
+  memory_row("optimizer (two moments)", memory.optimizer);
+  if (precision == Precision::kBf16) memory_row("packed bf16 copies (own kernels)", memory.packed);
+  rows.push_back({fmt::format("activations, {} x {} tokens", flags.micro_batch, grouped(question.seq_len)),
+                  size_text(memory.activations), ""});
+  rows.push_back({"  with recomputation", size_text(memory.activations_recompute), ""});
+  rows.push_back({"total", size_text(memory.total(false)), ""});
+  rows.push_back({"  with recomputation", size_text(memory.total(true)), ""});
+  fmt::print("\n");
+  print_table(rows);
+}
+
+}  // namespace
+
+void add_cost(CLI::App& app) {
+  auto* const command =
+      app.add_subcommand("cost", "Parameters, training FLOPs and memory of a model, before training it");
+  const auto flags = std::make_shared<Flags>();
+  command->add_option("--preset", flags->preset, "A model of the study or of GPT-3, e.g. moe-15b (all: --table)")
+      ->type_name("NAME");
+  command->add_option("--config", flags->config, "A run's configuration file")->type_name("CONFIG.toml");
+  command->add_option("--set", flags->overrides, "Change one key of the configuration; may be repeated")
+      ->type_name("key=value")
+      ->expected(1)
+      ->take_all()
+      ->default_str("");
+  command->add_flag("--table", flags->table, "The paper's Table 1 beside computed values; exit code 1 if any differs");
+  command->add_option("--tokens", flags->tokens, "Training tokens; presets: 300e9")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->default_str("");
+  command->add_option("--seq-len", flags->seq_len, "Context in tokens; the model's (presets: 2048)")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->default_str("");
+  command
+      ->add_option("--vocab", flags->vocab,
+                   "Columns of the output layer in FLOPs (paper's rule: 50000; else the model's); parameters are "
+                   "counted with the model's embedding rows whatever this says")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->default_str("");
+  command
+      ->add_option("--rule", flags->rule,
+                   "What FLOPs count. paper: layers recomputed, router left out (presets). troupe: nothing recomputed, "
+                   "router counted (configurations)")
+      ->check(CLI::IsMember({"paper", "troupe"}))
+      ->default_str("");
+  command->add_option("--micro-batch", flags->micro_batch, "Sequences whose activations are in memory at a time")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--precision", flags->precision, "Of matrix products, for the memory of packed weights")
+      ->check(CLI::IsMember({"fp32", "bf16"}));
+  command->add_flag("--json", flags->json, "One JSON object (--table: one a row) on stdout");
+  command->callback([flags] {
+    if (flags->table && (!flags->preset.empty() || !flags->config.empty()))
+      fail(ErrorCode::kUsage, "cost: expected one of --preset, --config and --table, got several");
+    flags->table ? print_paper_table(*flags) : print_cost(*flags);
+  });
+}
+
+}  // namespace troupe::cli

@@ -1,0 +1,61 @@
+#include "cli/output.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace troupe::cli {
+namespace {
+
+void put(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    fail(ErrorCode::kEnvironment, "standard output: expected to write {} bytes, got an error", text.size());
+}
+
+// Code points, which for the signs used here are columns.
+size_t columns(const std::string& text) {
+  size_t count = 0;
+  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  return count;
+}
+
+}  // namespace
+
+void print_json(const nlohmann::ordered_json& object) {
+  put(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+void print_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); ++i) {
+      if (i == widths.size()) widths.push_back(0);
+      widths[i] = std::max(widths[i], columns(row[i]));
+    }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const std::string padding(widths[i] - columns(row[i]), ' ');
+      line += (i ? "  " : "") + (i ? padding + row[i] : row[i] + padding);
+    }
+    out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    if (&row == &rows.front()) {
+      size_t total = 2 * (widths.size() - 1);
+      for (const size_t width : widths) total += width;
+      out += std::string(total, '-') + "\n";
+    }
+  }
+  put(out);
+}
+
+std::string grouped(long long value) {
+  std::string text = fmt::format("{}", value);
+  for (auto i = static_cast<std::ptrdiff_t>(text.size()) - 3; i > (value < 0); i -= 3) text.insert(i, ",");
+  return text;
+}
+
+}  // namespace troupe::cli

@@ -1,0 +1,19 @@
+// Results on stdout: one JSON object a line for programs, aligned tables for people.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace troupe::cli {
+
+// Invalid UTF-8 becomes U+FFFD. Throws kEnvironment if stdout cannot be written.
+void print_json(const nlohmann::ordered_json& object);
+
+// Columns as wide as their widest cell, two spaces apart; the first is aligned to the left, the others to the right.
+// The first row is the header, with a rule below.
+void print_table(const std::vector<std::vector<std::string>>& rows);
+
+std::string grouped(long long value);  // 14,605,713,408
+
+}  // namespace troupe::cli

@@ -1,0 +1,20 @@
+// The configuration file of a run, as the commands read it.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "train/run_config.h"
+
+namespace troupe::cli {
+
+using RunFile = RunConfig;  // tables [model], [train], [data]
+
+// The rules of [model] across fields (training checks those of the other tables); throws kUsage naming `where`.
+void check_rules(const RunFile& run, const std::string& where);
+
+// Reads the file with its bases and the overrides "key=value", and checks the rules; throws kUsage.
+RunFile load_run_file(const std::filesystem::path& path, const std::vector<std::string>& overrides);
+
+}  // namespace troupe::cli
