@@ -1,0 +1,116 @@
+// Golden checkpoints become models: settings, names, values.
+#include "model/fairseq_model.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "error_of.h"
+#include "io/safetensors.h"
+#include "model/decoder_parameters.h"
+#include "model/fairseq_names.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+using test::error_of;
+using testing::HasSubstr;
+
+const fs::path kModels = fs::path(TROUPE_TEST_DATA) / "golden/fairseq-small";
+
+TEST(FairseqModel, TheMoeModelHasItsRecipe) {
+  const ModelConfig config = config_of(FairseqCheckpoint(kModels / "moe"));
+  EXPECT_EQ(config.num_layers, 4);
+  EXPECT_EQ(config.d_model, 64);
+  EXPECT_EQ(config.num_heads, 4);
+  EXPECT_EQ(config.d_ff, 256);
+  EXPECT_EQ(config.vocab_size, 512);
+  EXPECT_EQ(config.context, 64);
+  EXPECT_EQ(config.positions, Positions::kSinusoidal);
+  EXPECT_EQ(config.gelu, Gelu::kErf);
+  EXPECT_TRUE(config.scale_embedding);
+  EXPECT_EQ(config.dropout, 0.0);
+  EXPECT_EQ(config.pad_id, 1);
+  EXPECT_EQ(config.eos_id, 2);
+  EXPECT_EQ(config.moe.num_experts, 8);
+  EXPECT_EQ(config.moe.every, 2);
+  EXPECT_EQ(config.moe.top_k, 2);
+  EXPECT_EQ(config.moe.expert_d_ff, 0);
+  EXPECT_EQ(config.moe.capacity, Capacity::kFairseq);
+  EXPECT_EQ(config.moe.eval_capacity_fraction, 0.25);
+  EXPECT_EQ(config.moe.second_choice, SecondChoice::kAll);
+  EXPECT_EQ(config.moe.normalize, Normalize::kAfterDropping);
+  EXPECT_FALSE(config.moe.batch_prioritized);
+  EXPECT_FALSE(config.moe.pad_mask);
+  EXPECT_EQ(config.moe.aux_loss_weight, 0.01);
+  EXPECT_EQ(config.moe.aux_combine, AuxCombine::kSum);
+  EXPECT_FALSE(config.is_moe_layer(0));
+  EXPECT_TRUE(config.is_moe_layer(1));
+}
+
+TEST(FairseqModel, DenseModelsHaveTheirPositionsAndTheChosenGelu) {
+  EXPECT_EQ(config_of(FairseqCheckpoint(kModels / "dense/model.pt")).moe.num_experts, 0);
+  const FairseqCheckpoint learned(kModels / "dense-learned/model.pt");
+  EXPECT_EQ(config_of(learned).positions, Positions::kLearned);
+  EXPECT_EQ(config_of(learned).context, 12);
+  EXPECT_EQ(config_of(learned, Gelu::kTanh).gelu, Gelu::kTanh);
+}
+
+struct Model {
+  const char *checkpoint, *golden;
+};
+
+void PrintTo(const Model& model, std::ostream* out) { *out << model.checkpoint; }
+
+struct EveryModel : testing::TestWithParam<Model> {};
+
+TEST_P(EveryModel, HasTheGoldenValuesInItsParameters) {
+  const FairseqCheckpoint checkpoint(kModels / GetParam().checkpoint);
+  const SafetensorsFile golden(kModels / GetParam().golden);
+  const ParameterTable table = make_parameter_table(config_of(checkpoint));
+  check_tensors(checkpoint, table);
+  EXPECT_EQ(table.entries().size(), golden.tensors().size());
+  for (const Parameter& parameter : table.entries()) {
+    const TensorView& expected = golden.at(fairseq_name_of(parameter.name).value(), parameter.shape);
+    EXPECT_EQ(troupe_name_of(expected.name), parameter.name);
+    std::vector<float> values(static_cast<size_t>(parameter.slot.size));
+    read_parameter(checkpoint, parameter, values);
+    EXPECT_EQ(std::memcmp(values.data(), expected.bytes.data(), expected.bytes.size()), 0) << parameter.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(FairseqModel, EveryModel,
+                         testing::Values(Model{"dense/model_after5.pt", "dense/after5.safetensors"},
+                                         Model{"moe-parallel/after", "moe-parallel/after3.safetensors"}));
+
+TEST(FairseqModel, NamesTensorAndShapesThatDoNotFit) {
+  const FairseqCheckpoint checkpoint(kModels / "moe/model");
+  ModelConfig config = config_of(checkpoint);
+  config.d_ff = 128;
+  EXPECT_THAT(error_of([&] { check_tensors(checkpoint, make_parameter_table(config)); }),
+              HasSubstr("decoder.layers.0.fc1.weight: expected [128, 64] by its settings, got F32 [256, 64]"));
+  config = config_of(checkpoint);
+  config.moe.num_experts = 7;
+  EXPECT_THAT(error_of([&] { check_tensors(checkpoint, make_parameter_table(config)); }),
+              HasSubstr("decoder.layers.1.moe_layer.gate.wg.weight: expected [7, 64]"));
+  config = config_of(checkpoint);
+  config.num_layers = 2;
+  EXPECT_THAT(error_of([&] { check_tensors(checkpoint, make_parameter_table(config)); }),
+              HasSubstr("decoder.layers.2.self_attn.k_proj.weight: expected only tensors of the model"));
+  config.num_layers = 6;
+  EXPECT_THAT(error_of([&] { check_tensors(checkpoint, make_parameter_table(config)); }),
+              HasSubstr("decoder.layers.4.self_attn_layer_norm.weight: expected [64], got no such tensor"));
+}
+
+TEST(FairseqNames, UnknownOnesHaveNoCounterpart) {
+  EXPECT_EQ(troupe_name_of("decoder.layers.x.fc1.weight"), std::nullopt);
+  EXPECT_EQ(troupe_name_of("decoder.layers.0"), std::nullopt);
+  EXPECT_EQ(troupe_name_of("decoder.layers.0.other.weight"), std::nullopt);
+  EXPECT_EQ(troupe_name_of("encoder.layers.0.fc1.weight"), std::nullopt);
+  EXPECT_EQ(fairseq_name_of("layers.10.moe.experts.511.fc2.bias"), "decoder.layers.10.moe_layer.experts.511.fc2.bias");
+}
+
+}  // namespace
+}  // namespace troupe
