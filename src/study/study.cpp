@@ -1,0 +1,174 @@
+#include "study/study.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "data/tokenizer/tokenizer.h"
+#include "io/atomic_file.h"
+#include "io/json_file.h"
+#include "io/toml_config.h"
+#include "model/decoder_parameters.h"
+#include "model/flops.h"
+#include "study/probe.h"
+#include "train/pretrain.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kProbeSeconds = 4.0;
+constexpr double kProbeMargin = 0.9;  // a probe runs cooler and undisturbed
+constexpr int64_t kFewestSteps = 20;
+
+// The training configuration of one model, with the study's data, seed and length filled in.
+RunConfig model_config(const std::string& path, const StudyConfig& study, const StudyData& data) {
+  RunConfig config = load_config<RunConfig>(path);
+  config.model.vocab_size = study.vocab_size;
+  config.model.eos_id = Tokenizer::load(data.tokenizer.string()).end_of_text();
+  config.train.seed = study.seed;
+  config.train.steps = 0;
+  config.train.tokens = study.tokens;
+  config.data = {};
+  for (const StudyDomain& domain : data.train) config.data.train.push_back(domain.name + "=" + domain.dataset.string());
+  for (const StudyDomain& domain : data.evaluation)
+    if (!domain.held_out) config.data.valid.push_back(domain.name + "=" + domain.dataset.string());
+  check(config, path);
+  return config;
+}
+
+// Tokens of each model, so that training all of them takes at most max_minutes here. Decided once per folder: a study
+// that goes on keeps its plan.
+int64_t plan_tokens(const StudyConfig& study, const std::vector<StudyModel>& models, const fs::path& file,
+                    const StudyEvents& events) {
+  if (study.max_minutes <= 0.0) return study.tokens;
+  const nlohmann::ordered_json asked = {{"tokens", study.tokens}, {"max_minutes", study.max_minutes}};
+  if (fs::exists(file)) {
+    const nlohmann::json plan = read_json_file(file);
+    if (plan.value("asked", nlohmann::json()) == nlohmann::json(asked) && plan["tokens"].is_number_integer())
+      return plan["tokens"].get<int64_t>();
+  }
+  events.message(fmt::format("probe: a few training steps of each model ({:.0f} s each)", kProbeSeconds));
+  nlohmann::ordered_json rates;
+  double seconds_per_token = 0.0;
+  for (const StudyModel& model : models) {
+    const double rate = probe_training(model.config, kProbeSeconds);
+    rates[model.name] = rate;
+    seconds_per_token += 1.0 / rate;
+    events.message(fmt::format("probe: {}: {:.0f} tokens/s", model.name, rate));
+  }
+  const RunConfig& config = models.front().config;
+  const int64_t step_tokens = config.train.batch_sequences * config.model.context;
+  const auto affordable = static_cast<int64_t>(kProbeMargin * 60.0 * study.max_minutes / seconds_per_token);
+  int64_t tokens = study.tokens;
+  if (affordable < tokens) {
+    tokens = std::max(kFewestSteps, affordable / step_tokens) * step_tokens;
+    events.message(fmt::format(
+        "This machine would need {:.0f} minutes for {} tokens per model; training on {} instead, to stay "
+        "within {:.0f} minutes.",
+        static_cast<double>(study.tokens) * seconds_per_token / 60.0, study.tokens, tokens, study.max_minutes));
+  } else {
+    events.message(fmt::format("probe: {} tokens per model will take about {:.1f} minutes", tokens,
+                               static_cast<double>(tokens) * seconds_per_token / 60.0));
+  }
+  write_json_file(file, nlohmann::ordered_json{{"asked", asked}, {"tokens", tokens}, {"tokens_per_s", rates}});
+  return tokens;
+}
+
+bool is_complete(const StudyModel& model) {
+  const fs::path written = model.run / "config.toml";
+  if (!fs::exists(written)) return false;
+  if (read_file(written) != to_toml(fields_of(model.config)))
+    fail(ErrorCode::kUsage,
+         "{}: expected a run with the settings of this study, got one with others (choose another "
+         "--out, or remove it)",
+         model.run.string());
+  return fs::exists(model.run / "model" / "model.safetensors");
+}
+
+void train_model(const StudyModel& model, double peak_flops, const StudyEvents& events) {
+  if (is_complete(model)) return events.message(fmt::format("{}: trained before", model.name));
+  PretrainOptions options;
+  options.run = model.run;
+  options.resume = true;
+  options.peak_flops = peak_flops;
+  options.interrupted = events.interrupted;
+  options.message = [&](const std::string& line) { events.message(fmt::format("{}: {}", model.name, line)); };
+  options.step = [&](const StepStats& stats, int64_t steps, double seconds) {
+    events.step(model.name, stats, steps, seconds);
+  };
+  const PretrainResult result = pretrain(model.config, model.name, options);
+  if (result.interrupted)
+    fail(ErrorCode::kInterrupted, "interrupted in {} after step {}: run the same command again to go on", model.name,
+         result.step);
+}
+
+// Totals from the last line that training wrote.
+void read_totals(StudyModel& model) {
+  std::ifstream lines(model.run / "metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const nlohmann::json values = nlohmann::json::parse(line, nullptr, false);
+    if (!values.is_object() || values.value("schema", "") != "troupe.train/1") continue;
+    model.tokens = values.at("tokens").get<int64_t>();
+    model.seconds = values.at("time_s").get<double>();
+  }
+  if (model.tokens == 0 || model.seconds <= 0.0)
+    fail(ErrorCode::kData, "{}: expected at least one line of training, got none",
+         (model.run / "metrics.jsonl").string());
+}
+
+std::vector<StudyComparison> compare(const std::vector<StudyModel>& models) {
+  std::vector<StudyComparison> comparisons;
+  for (size_t m = 1; m < models.size(); ++m)
+    for (size_t d = 0; d < models[m].evaluation.domains.size(); ++d) {
+      const DomainResult &a = models[m].evaluation.domains[d], &b = models[0].evaluation.domains[d];
+      comparisons.push_back({.model = models[m].name,
+                             .baseline = models[0].name,
+                             .domain = a.domain,
+                             .held_out = a.held_out,
+                             .difference = paired_difference(a.documents, b.documents)});
+    }
+  return comparisons;
+}
+
+}  // namespace
+
+StudyResult run_study(const StudyConfig& config, const fs::path& config_folder, const fs::path& out, double peak_flops,
+                      const StudyEvents& events) {
+  StudyResult result{.config = config, .models = {}, .comparisons = {}};
+  const StudyData data = prepare_study_data(config.corpus, config.vocab_size, out, events.message);
+  for (const std::string& text : config.models) {
+    const NamedEntry entry = parse_named(text);
+    StudyModel model{.name = entry.name, .run = out / entry.name};
+    model.config = model_config((config_folder / entry.value).string(), config, data);
+    model.params = make_parameter_table(model.config.model).num_parameters();
+    model.active_params = num_active_parameters(model.config.model);
+    model.flops_per_token = train_flops_per_token(model.config.model, model.config.model.context);
+    result.models.push_back(std::move(model));
+  }
+  if (result.models.empty()) fail(ErrorCode::kUsage, "study.models: expected at least one, got none");
+
+  result.planned_tokens = plan_tokens(config, result.models, out / "plan.json", events);
+  for (StudyModel& model : result.models) model.config.train.tokens = result.planned_tokens;
+  for (StudyModel& model : result.models) train_model(model, peak_flops, events);
+  for (StudyModel& model : result.models) {
+    read_totals(model);
+    model.evaluation = evaluate_model(model.run / "model", model.run / "evaluation.json", config, data,
+                                      [&](const std::string& domain, double share) {
+                                        if (events.interrupted && events.interrupted())
+                                          fail(ErrorCode::kInterrupted,
+                                               "interrupted in the evaluation of {}: run the same command again to go "
+                                               "on",
+                                               model.name);
+                                        events.evaluation(model.name + ", " + domain, share);
+                                      });
+  }
+  result.comparisons = compare(result.models);
+  return result;
+}
+
+}  // namespace troupe

@@ -1,0 +1,51 @@
+// The configuration file of a study: models trained on the same tokens in the same order, and what they are compared
+// on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "troupe/fields.h"
+
+namespace troupe {
+
+struct StudyConfig {
+  std::string corpus;
+  int64_t vocab_size = 4096;
+  std::vector<std::string> models;
+  int64_t tokens = 0;
+  int64_t seed = 1;
+  double max_minutes = 0.0;
+  int64_t valid_tokens = 0;
+  std::vector<std::string> prompts;
+  int64_t sample_tokens = 60;
+  double sample_temperature = 0.8;
+
+  template <class V>
+  void fields(V& v) {
+    v("corpus", corpus, any_value(), "folder built by `troupe corpus build`: train/, valid/ and heldout/ domains");
+    v("vocab_size", vocab_size, at_least(257), "tokens of the tokenizer, which is trained on train/");
+    v("models", models, any_value(),
+      "\"NAME=CONFIG.toml\": training configurations, relative to this file; the first is the baseline of comparisons");
+    v("tokens", tokens, at_least(1), "training tokens of each model");
+    v("seed", seed, range(0, 1e15), "of every model: initialisation, order of the data, dropout");
+    v("max_minutes", max_minutes, at_least(0),
+      "time for training all models on this machine: a slower one gets fewer tokens; 0: no limit");
+    v("valid_tokens", valid_tokens, at_least(0), "most tokens scored of each domain, cut at a document; 0: all");
+    v("prompts", prompts, any_value(), "openings that every model continues, for the report");
+    v("sample_tokens", sample_tokens, at_least(1), "length of those continuations");
+    v("sample_temperature", sample_temperature, at_least(0), "their temperature");
+  }
+};
+
+struct StudyFile {
+  StudyConfig study;
+
+  template <class V>
+  void fields(V& v) {
+    v("study", study);
+  }
+};
+
+}  // namespace troupe

@@ -1,0 +1,79 @@
+#include "study/study_data.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "data/corpus/build.h"
+#include "data/shards/dataset.h"
+#include "data/shards/encode_text.h"
+#include "data/text/reader.h"
+#include "data/tokenizer/bpe_trainer.h"
+#include "io/atomic_file.h"
+#include "io/checksum.h"
+#include "io/json_file.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char* folder_of(corpus::Split split) {
+  switch (split) {
+    case corpus::Split::kTrain:
+      return "train";
+    case corpus::Split::kValid:
+      return "valid";
+    default:
+      return "heldout";
+  }
+}
+
+void train_tokenizer(const std::vector<corpus::CorpusPart>& parts, int64_t vocab_size, const fs::path& file) {
+  BpeTrainer trainer({.vocab_size = vocab_size});
+  std::vector<std::string> inputs;
+  for (const corpus::CorpusPart& part : parts)
+    if (part.split == corpus::Split::kTrain) inputs.push_back(part.file.string());
+  for_each_document(inputs, {}, [&](Document&& document) { trainer.add(document.text); });
+  const Tokenizer tokenizer = trainer.finish();
+  if (tokenizer.vocab_size() != vocab_size)
+    fail(ErrorCode::kData, "study.vocab_size: expected text for {} tokens, got enough for {}", vocab_size,
+         tokenizer.vocab_size());
+  tokenizer.save(file.string());
+}
+
+}  // namespace
+
+StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const fs::path& out,
+                             const std::function<void(const std::string&)>& message) {
+  const fs::path folder = out / "data";
+  const std::vector<corpus::CorpusPart> parts = corpus::read_corpus(corpus);
+  const nlohmann::ordered_json made_from = {{"corpus_manifest", to_hex(xxh3_of_file(corpus / "manifest.json"))},
+                                            {"vocab_size", vocab_size}};
+  const fs::path stamp = folder / "made-from.json";
+  const bool complete = fs::exists(stamp) && read_json_file(stamp) == nlohmann::json(made_from);
+
+  StudyData data{.tokenizer = folder / "tokenizer" / "tokenizer.json", .train = {}, .evaluation = {}};
+  if (!complete) {
+    fs::remove_all(folder);  // of another corpus or vocabulary, or unfinished
+    message(fmt::format("tokenizer: learning {} tokens", vocab_size));
+    train_tokenizer(parts, vocab_size, data.tokenizer);
+  }
+  const Tokenizer tokenizer = Tokenizer::load(data.tokenizer.string());
+  for (const corpus::CorpusPart& part : parts) {
+    const fs::path dataset = folder / folder_of(part.split) / part.domain;
+    if (!complete) {
+      const EncodeStats stats = encode_text({part.file.string()}, tokenizer, dataset);
+      message(fmt::format("encoded {} {}: {} documents, {} tokens, {:.2f} bytes per token", folder_of(part.split),
+                          part.domain, stats.documents, stats.tokens,
+                          static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens)));
+    }
+    StudyDomain domain{part.domain, dataset, part.split == corpus::Split::kHeldOut};
+    (part.split == corpus::Split::kTrain ? data.train : data.evaluation).push_back(std::move(domain));
+  }
+  if (!complete) write_json_file(stamp, made_from);
+  return data;
+}
+
+}  // namespace troupe
