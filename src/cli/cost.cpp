@@ -73,6 +73,10 @@ Json to_json(const MemoryEstimate& memory) {
           {"activations", memory.activations},           {"activations_recompute", memory.activations_recompute}};
 }
 
+std::string tokens_text(double tokens) {
+  return tokens < 1e9 ? short_number(tokens) : fmt::format("{:.4g}B", tokens / 1e9);
+}
+
 struct Question {
   std::string name;
   ModelConfig model;
@@ -98,8 +102,12 @@ Question read_question(const Flags& flags) {
     question.name = flags.config;
     const RunFile run = load_run_file(flags.config, flags.overrides);
     question.model = run.model;
-    question.tokens = flags.tokens;
-    if (flags.tokens <= 0) fail(ErrorCode::kUsage, "cost: --tokens: expected with --config, got nothing");
+    question.tokens = flags.tokens > 0 ? flags.tokens
+                                       : static_cast<double>(num_steps(run)) *
+                                             static_cast<double>(run.train.batch_sequences * run.model.context);
+    if (question.tokens <= 0)
+      fail(ErrorCode::kUsage, "cost: --tokens: expected with {}, which has neither train.steps nor train.tokens",
+           flags.config);
     question.rule_name = "troupe";
   }
   if (!flags.rule.empty()) question.rule_name = flags.rule;
@@ -148,7 +156,7 @@ void print_cost(const Flags& flags) {
   fmt::print("parameters         {:>20}\n", grouped(cost.params_total));
   fmt::print("  active per token {:>20}\n", grouped(cost.params_active));
   fmt::print("  in experts       {:>20}\n", grouped(cost.params_experts));
-  fmt::print("training           {:>20} for {} tokens\n", flops_text(cost.train_flops), short_number(question.tokens));
+  fmt::print("training           {:>20} for {} tokens\n", flops_text(cost.train_flops), tokens_text(question.tokens));
   fmt::print("  per token        {:>20}: {}, V = {}, context {}\n\n", flops_text(cost.flops_per_token),
              question.rule_name == "paper" ? "the paper's rule (layers recomputed, router left out)"
                                            : "nothing recomputed, router counted",
@@ -206,7 +214,7 @@ void add_cost(CLI::App& app) {
       ->take_all()
       ->default_str("");
   command->add_flag("--table", flags->table, "The paper's Table 1 beside computed values; exit code 1 if any differs");
-  command->add_option("--tokens", flags->tokens, "Training tokens; presets: 300e9")
+  command->add_option("--tokens", flags->tokens, "Training tokens; presets: 300e9; configurations: their own")
       ->type_name("N")
       ->check(CLI::PositiveNumber)
       ->default_str("");
