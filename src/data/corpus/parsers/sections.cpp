@@ -46,7 +46,9 @@ std::string without_emphasis(std::string_view text) {
     while (i < text.size() && (text[i] == '*' || text[i] == '_')) ++i;
     const bool left = begin > 0 && word_at(begin - 1), right = word_at(i);
     const bool inside = begin > 0 && letter_at(begin - 1) && letter_at(i);
-    if (inside || (!left && !right)) out += text.substr(begin, i - begin);
+    // A single star alone is a list item or a product; other marks that stand alone were separated from their word.
+    const bool star = text.substr(begin, i - begin) == "*";
+    if (inside || (!left && !right && star)) out += text.substr(begin, i - begin);
   }
   return out;
 }
