@@ -1,8 +1,8 @@
 #include "data/tokenizer/bpe.h"
 
 #include <algorithm>
+#include <functional>
 #include <queue>
-#include <tuple>
 
 namespace troupe {
 
@@ -40,43 +40,42 @@ void Bpe::encode_short(std::string_view word, std::vector<int32_t>& ids) const {
   ids.insert(ids.end(), symbols, symbols + count);
 }
 
-// Symbols are a linked list over the positions of their first bytes; candidates wait in a queue and are dropped when
-// one of their symbols has changed since.
+// Symbols are a linked list over the positions of their first bytes. Candidates wait in a queue, as rank and position
+// in one number, and are dropped when they no longer describe the symbols at their position.
 void Bpe::encode_long(std::string_view word, std::vector<int32_t>& ids) const {
+  constexpr int kPositionBits = 36;  // words up to 64 GiB, 2^28 merges
   struct Symbol {
     int32_t id;  // -1 once joined to the left
     int64_t previous, next;
   };
-  struct Candidate {
-    int32_t rank;
-    int64_t at;
-    int32_t left, right, result;
-    bool operator>(const Candidate& other) const { return std::tie(rank, at) > std::tie(other.rank, other.at); }
-  };
   const auto count = static_cast<int64_t>(word.size());
   std::vector<Symbol> symbols(word.size());
   for (int64_t i = 0; i < count; ++i) symbols[i] = {byte_ids_[static_cast<uint8_t>(word[i])], i - 1, i + 1};
-  std::vector<Candidate> initial;
-  const auto candidate = [&](int64_t at, const auto& add) {
-    const int32_t left = symbols[at].id, right = symbols[symbols[at].next].id;
-    const Ranked merge = find(left, right);
-    if (merge.rank != kNone.rank) add(Candidate{merge.rank, at, left, right, merge.result});
+  const auto merge_at = [&](int64_t at) {
+    const Symbol& left = symbols[at];
+    return left.id < 0 || left.next == count ? kNone : find(left.id, symbols[left.next].id);
   };
-  for (int64_t i = 0; i + 1 < count; ++i) candidate(i, [&](const Candidate& c) { initial.push_back(c); });
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue(std::greater<>{}, std::move(initial));
+  const auto candidate = [&](int32_t rank, int64_t at) {
+    return static_cast<uint64_t>(rank) << kPositionBits | static_cast<uint64_t>(at);
+  };
+  std::vector<uint64_t> initial;
+  for (int64_t i = 0; i < count; ++i)
+    if (const Ranked merge = merge_at(i); merge.rank != kNone.rank) initial.push_back(candidate(merge.rank, i));
+  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> queue(std::greater<>{}, std::move(initial));
   while (!queue.empty()) {
-    const Candidate top = queue.top();
+    const uint64_t top = queue.top();
     queue.pop();
-    Symbol& left = symbols[top.at];
-    if (left.id != top.left || left.next == count || symbols[left.next].id != top.right) continue;
-    Symbol& right = symbols[left.next];
-    left.id = top.result;
-    right.id = -1;
+    const auto at = static_cast<int64_t>(top & ((uint64_t{1} << kPositionBits) - 1));
+    const Ranked merge = merge_at(at);
+    if (candidate(merge.rank, at) != top) continue;
+    Symbol &left = symbols[at], &right = symbols[left.next];
+    left.id = merge.result;
     left.next = right.next;
-    if (left.next < count) symbols[left.next].previous = top.at;
-    const auto push = [&](const Candidate& c) { queue.push(c); };
-    if (left.previous >= 0) candidate(left.previous, push);
-    if (left.next < count) candidate(top.at, push);
+    right.id = -1;
+    if (left.next < count) symbols[left.next].previous = at;
+    for (const int64_t changed : {left.previous, at})
+      if (changed >= 0)
+        if (const Ranked next = merge_at(changed); next.rank != kNone.rank) queue.push(candidate(next.rank, changed));
   }
   for (int64_t i = 0; i < count; i = symbols[i].next) ids.push_back(symbols[i].id);
 }

@@ -1,0 +1,156 @@
+// tokenizer.json: what is refused, and with which words.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/rng.h"
+#include "data/tokenizer/definition.h"
+#include "data/tokenizer/tokenizer.h"
+#include "error_of.h"
+#include "io/atomic_file.h"
+
+namespace troupe {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+const std::string kFolder = TROUPE_TEST_DATA "/tokenizer/";
+
+std::string error_of_text(const std::string& text) {
+  return test::error_of([&] { Tokenizer(parse_tokenizer_json(text, "t.json"), "t.json"); });
+}
+
+// Reads a file with one value changed; a null pointer to `remove` the key.
+std::string error_with(const std::string& pointer, const Json& value, const std::string& file = "byte_level.json") {
+  Json root = Json::parse(read_file(kFolder + file));
+  root[Json::json_pointer(pointer)] = value;
+  return error_of_text(root.dump());
+}
+
+TEST(TokenizerJson, ReadsAllKindsOfItsTestData) {
+  for (const char* const file : {"byte_level.json", "split_whole_words.json", "prefix_space.json", "added_tokens.json"})
+    EXPECT_EQ(error_of_text(read_file(kFolder + file)), "") << file;
+}
+
+TEST(TokenizerJson, RefusesWhatItWouldDoDifferentlyNamingTheField) {
+  const struct {
+    const char* pointer;
+    Json value;
+    const char* message;
+  } cases[] = {
+      {"/truncation", {{"max_length", 5}}, "t.json: truncation: expected null, got {\"max_length\":5}"},
+      {"/padding", {{"strategy", "BatchLongest"}}, "t.json: padding: expected null, got"},
+      {"/normalizer", {{"type", "NFC"}}, "t.json: normalizer: expected null, got {\"type\":\"NFC\"}"},
+      {"/extra", 1, "t.json: extra: expected no such field (it would be ignored)"},
+      {"/version", "2.0", "t.json: version: expected \"1.0\", got \"2.0\""},
+      {"/model/type", "WordPiece", "t.json: model.type: expected \"BPE\", got \"WordPiece\""},
+      {"/model/dropout", 0.1, "t.json: model.dropout: expected null, got 0.1"},
+      {"/model/unk_token", "<unk>", "t.json: model.unk_token: expected null, got \"<unk>\""},
+      {"/model/continuing_subword_prefix", "##",
+       "t.json: model.continuing_subword_prefix: expected null or \"\", got \"##\""},
+      {"/model/end_of_word_suffix", "</w>", "t.json: model.end_of_word_suffix: expected null or \"\", got \"</w>\""},
+      {"/model/byte_fallback", true, "t.json: model.byte_fallback: expected false, got true"},
+      {"/model/ignore_merges", "yes", "t.json: model.ignore_merges: expected true or false, got \"yes\""},
+      {"/model/strange", 1, "t.json: model.strange: expected no such field"},
+      {"/model/vocab/Ġ", nullptr, "t.json: model.vocab.Ġ: expected an integer, got null"},
+      {"/model/vocab/zz", 5, "t.json: model.vocab: \"zz\": expected an id of its own, got 5"},
+      {"/model/vocab/z z", 5000, "t.json: model.vocab: \"z z\": expected characters of the byte alphabet"},
+      {"/model/vocab/zz", 1LL << 40, "t.json: model.vocab: \"zz\": expected an id from 0 to 16777215"},
+      {"/model/merges/2", "a", "t.json: model.merges[2]: expected two tokens separated by one space, got \"a\""},
+      {"/model/merges/2", "q qq", "t.json: model.merges[2]: expected tokens of the vocabulary, got \"qq\""},
+      {"/model/merges/2", Json::array({"a"}), "t.json: model.merges[2]: expected two tokens, got [\"a\"]"},
+      {"/model/merges/2", 7, "t.json: model.merges[2]: expected \"LEFT RIGHT\" or [\"LEFT\", \"RIGHT\"], got 7"},
+      {"/model/merges/1", Json::parse(read_file(kFolder + "byte_level.json"))["model"]["merges"][0],
+       "t.json: model.merges[1]: expected each merge once"},
+      {"/pre_tokenizer", nullptr, "t.json: pre_tokenizer: expected an object, got null"},
+      {"/pre_tokenizer/type", "Whitespace", "t.json: pre_tokenizer.type: expected \"ByteLevel\" or a \"Sequence\""},
+      {"/pre_tokenizer/use_regex", false, "t.json: pre_tokenizer.use_regex: expected true"},
+      {"/pre_tokenizer/new_option", false, "t.json: pre_tokenizer.new_option: expected no such field"},
+      {"/decoder", nullptr, "t.json: decoder: expected an object, got null"},
+      {"/decoder/type", "Metaspace", "t.json: decoder.type: expected \"ByteLevel\", got \"Metaspace\""},
+      {"/post_processor",
+       {{"type", "TemplateProcessing"}},
+       "t.json: post_processor.type: expected \"ByteLevel\", got \"TemplateProcessing\""},
+      {"/added_tokens/0/single_word", true, "t.json: added_tokens[0].single_word: expected false, got true"},
+      {"/added_tokens/0/content", "", "t.json: added_tokens[0].content: expected at least one character"},
+      {"/added_tokens/0/id", 3, "t.json: added_tokens[0].id: expected 0 as in the vocabulary, got 3"},
+      {"/added_tokens/0/id", -3, "t.json: added_tokens[0].id: expected an id from 0 to 16777215, got -3"},
+      {"/added_tokens/0/content", "<other>", "t.json: added_tokens[0].id: expected an id of its own, got 0"},
+      {"/added_tokens/0/color", "red", "t.json: added_tokens[0].color: expected no such field"},
+  };
+  for (const auto& [pointer, value, message] : cases)
+    EXPECT_THAT(error_with(pointer, value), HasSubstr(message)) << pointer;
+}
+
+TEST(TokenizerJson, RefusesOtherSplits) {
+  const auto error = [](const std::string& pointer, const Json& value) {
+    return error_with("/pre_tokenizer/pretokenizers" + pointer, value, "split_whole_words.json");
+  };
+  const std::string field = "t.json: pre_tokenizer.pretokenizers";
+  EXPECT_THAT(error("/0/behavior", "Removed"),
+              HasSubstr(field + "[0].behavior: expected \"Isolated\", got \"Removed\""));
+  EXPECT_THAT(error("/0/invert", true), HasSubstr(field + "[0].invert: expected false, got true"));
+  EXPECT_THAT(error("/0/pattern", {{"String", " "}}), HasSubstr(field + "[0].pattern.String: expected no such field"));
+  EXPECT_THAT(error("/0/pattern/Regex", "\\b"), HasSubstr(field + "[0].pattern.Regex: expected constructs"));
+  EXPECT_THAT(error("/0/type", "Digits"), HasSubstr(field + "[0].type: expected \"Split\", got \"Digits\""));
+  EXPECT_THAT(error("/1/use_regex", true), HasSubstr(field + "[1]: expected use_regex false after a Split"));
+  EXPECT_THAT(error("/1/add_prefix_space", true), HasSubstr(field + "[1]: expected add_prefix_space false"));
+  EXPECT_THAT(error("/2", {{"type", "Split"}}), HasSubstr(field + ": expected two of them, Split and ByteLevel"));
+}
+
+TEST(TokenizerJson, RefusesAByteWithoutToken) {
+  Json root = Json::parse(read_file(kFolder + "byte_level.json"));
+  root["model"]["vocab"].erase("þ");
+  EXPECT_EQ(error_of_text(root.dump()),
+            "t.json: model.vocab: expected a token for each of the 256 bytes, got none for byte 0xfe (\"þ\")");
+}
+
+TEST(TokenizerJson, RefusesAnAddedTokenThatMergesMakeOfOtherBytes) {
+  Json root = Json::parse(read_file(kFolder + "byte_level.json"));
+  const int id = root["model"]["vocab"]["Ġthe"];
+  root["added_tokens"].push_back({{"id", id}, {"content", "Ġthe"}, {"special", false}});
+  EXPECT_THAT(error_of_text(root.dump()),
+              HasSubstr("\"Ġthe\": expected a token that is either added or part of words, got one that is both"));
+}
+
+TEST(TokenizerJson, SaysWhereItStopsBeingJson) {
+  EXPECT_THAT(error_of_text("{\n \"version\": \"1.0\",\n x}"),
+              HasSubstr("t.json: line 3, column 2 (byte 22): expected JSON"));
+  EXPECT_THAT(error_of_text(""), HasSubstr("t.json: line 1, column 1 (byte 0): expected JSON"));
+  EXPECT_EQ(error_of_text("[]"), "t.json: expected an object, got []");
+  EXPECT_EQ(error_of_text("{}"), "t.json: model: expected a value, got none");
+  EXPECT_THAT(error_of_text(R"({"version": "1.0", "version": "1.0"})"), HasSubstr("version: expected each field once"));
+}
+
+TEST(TokenizerJson, DuplicateTokensAreRefused) {
+  std::string text = read_file(kFolder + "byte_level.json");
+  text.insert(text.find("\"vocab\":{") + 9, "\"!\":9000,");
+  EXPECT_THAT(error_of_text(text), HasSubstr("t.json: model.vocab: \"!\": expected each token once, got it twice"));
+}
+
+TEST(TokenizerJson, DamagedFilesAreReadOrRefused) {
+  Rng rng(1);
+  for (const char* const file : {"added_tokens.json", "split_whole_words.json"}) {
+    const std::string intact = read_file(kFolder + file);
+    int refused = 0;
+    for (int i = 0; i < 400; ++i) {
+      std::string text = intact.substr(0, i % 2 ? intact.size() : rng.below(intact.size()));
+      for (uint64_t changes = rng.below(4); changes > 0 && !text.empty(); --changes)
+        text[rng.below(text.size())] = "\"{}[]:,0 \xff\\eu"[rng.below(14)];
+      try {
+        const Tokenizer tokenizer(parse_tokenizer_json(text, "t.json"), "t.json");
+        EXPECT_EQ(tokenizer.decode(tokenizer.encode("the rain")), "the rain");
+      } catch (const Error& error) {
+        ++refused;
+        EXPECT_EQ(error.code(), ErrorCode::kData);
+        EXPECT_EQ(std::string(error.what()).substr(0, 6), "t.json");
+      }
+    }
+    EXPECT_GT(refused, 200);
+  }
+}
+
+}  // namespace
+}  // namespace troupe
