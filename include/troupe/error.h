@@ -10,12 +10,13 @@ namespace troupe {
 
 // Values are the program's exit codes.
 enum class ErrorCode {
-  kNo = 1,           // ran, but the answer is no (a threshold missed, a verification failed)
-  kUsage = 2,        // bad flag, configuration or shape at an API edge
-  kData = 3,         // bad data file, model or checkpoint
-  kEnvironment = 4,  // instruction set, memory, disk, missing library
-  kNonFinite = 5,    // loss or gradient is not finite
-  kInternal = 70,    // a bug of ours
+  kNo = 1,             // ran, but the answer is no (a threshold missed, a verification failed)
+  kUsage = 2,          // bad flag, configuration or shape at an API edge
+  kData = 3,           // bad data file, model or checkpoint
+  kEnvironment = 4,    // instruction set, memory, disk, missing library
+  kNonFinite = 5,      // loss or gradient is not finite
+  kInternal = 70,      // a bug of ours
+  kInterrupted = 130,  // SIGINT or SIGTERM; what can be resumed was saved
 };
 
 class Error : public std::runtime_error {

@@ -6,7 +6,9 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/text_options.h"
 #include "data/shards/encode_text.h"
 
 namespace troupe::cli {
@@ -38,7 +40,7 @@ void run(const Arguments& arguments) {
                                          {"documents", stats.documents}, {"tokens", stats.tokens},
                                          {"bytes", stats.text_bytes},    {"skipped", stats.text.total_skipped()},
                                          {"time_s", seconds()},          {"bytes_per_s", bytes_per_s}};
-    fmt::print("{}\n", line.dump());
+    print_json(line);
   } else {
     fmt::print("{}: {} documents, {} tokens, {} bytes ({:.2f} bytes per token), {}B/s\n", arguments.out,
                stats.documents, stats.tokens, stats.text_bytes,
@@ -57,19 +59,7 @@ void add_encode(CLI::App& app) {
       ->required();
   command->add_option("--tokenizer", arguments->tokenizer, "tokenizer.json or a folder with it")->required();
   command->add_option("--out", arguments->out, "folder to write, new or empty; its name names the shards")->required();
-  TextOptions& text = arguments->options.text;
-  command->add_option("--field", text.field, "JSON lines: key of the text; a.b reaches into objects");
-  command->add_option("--split", text.split, "plain text: what separates documents")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Split>{{"blank-line", Split::kBlankLine}, {"file", Split::kFile}}))
-      ->default_str("blank-line");
-  command->add_option("--on-bad", text.on_bad, "damaged text: stop there, or count it and go on")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, OnBad>{{"stop", OnBad::kStop}, {"skip", OnBad::kSkip}}))
-      ->default_str("stop");
-  command->add_option("--stdin-format", text.stdin_format, "what standard input holds")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, TextFormat>{{"text", TextFormat::kText}, {"jsonl", TextFormat::kJsonl}}))
-      ->default_str("text");
+  add_text_options(*command, arguments->options.text);
   command->add_option("--shard-tokens", arguments->options.shard_tokens, "start a new shard after this many tokens")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   command->add_flag("--json", arguments->json, "print one JSON line");

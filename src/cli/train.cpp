@@ -1,0 +1,96 @@
+// troupe train: a model from a configuration file.
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/run_file.h"
+#include "train/pretrain.h"
+
+namespace troupe::cli {
+namespace {
+
+struct Arguments {
+  std::string config, run;
+  std::vector<std::string> overrides;
+  bool resume = false, json = false;
+};
+
+// "books 4.61  web 4.56": the validation lines of one step, for people.
+std::string validation_text(const std::vector<nlohmann::ordered_json>& lines) {
+  std::string text;
+  for (const auto& line : lines)
+    text += fmt::format("{}{} {:.4f}", text.empty() ? "" : "  ", line["data"].get<std::string>(),
+                        line["nll"].get<double>());
+  return text;
+}
+
+void run(const Arguments& arguments) {
+  const RunConfig config = load_run_file(arguments.config, arguments.overrides);
+  const InterruptGuard signals;
+  Progress progress("train", static_cast<double>(num_steps(config)));
+  std::vector<nlohmann::ordered_json> validation;
+  double seconds = 0.0, tokens = 0.0;
+
+  PretrainOptions options;
+  options.run = arguments.run.empty() ? std::filesystem::path("runs") / std::filesystem::path(arguments.config).stem()
+                                      : std::filesystem::path(arguments.run);
+  options.resume = arguments.resume;
+  options.interrupted = [&] { return signals.interrupted(); };
+  options.message = [&](const std::string& line) {
+    progress.clear();
+    log::info("{}", line);
+  };
+  options.metrics = [&](const nlohmann::ordered_json& line) {
+    if (arguments.json) print_json(line);
+    if (line["schema"] != "troupe.valid/1") return;
+    if (!validation.empty() && validation.front()["step"] != line["step"]) validation.clear();
+    validation.push_back(line);
+    if (validation.size() == config.data.valid.size())
+      options.message(
+          fmt::format("step {}: validation nats: {}", line["step"].get<int64_t>(), validation_text(validation)));
+  };
+  options.step = [&](const StepStats& stats, int64_t steps, double step_seconds) {
+    seconds += step_seconds;
+    tokens += static_cast<double>(stats.loss.tokens);
+    progress.update(
+        static_cast<double>(stats.step),
+        fmt::format("step {}/{}  loss {:.4f}  lr {:.3g}  {} tokens/s", stats.step, steps,
+                    stats.loss.nll / static_cast<double>(stats.loss.tokens), stats.lr, short_number(tokens / seconds)));
+  };
+
+  const PretrainResult result = pretrain(config, arguments.config, options);
+  progress.clear();
+  if (result.interrupted)
+    fail(ErrorCode::kInterrupted, "interrupted after step {}: {} is written; --resume goes on with it", result.step,
+         result.checkpoint.string());
+  if (!arguments.json) fmt::print("{}\n", result.model.string());
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto* command = app.add_subcommand("train", "Train a model from a configuration file");
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("config", arguments->config, "configuration file (see `troupe config reference`)")
+      ->required()
+      ->type_name("CONFIG.toml");
+  command->add_option("--set", arguments->overrides, "change one key; may be repeated")
+      ->type_name("key=value")
+      ->expected(1)
+      ->take_all();
+  command->add_option("--run", arguments->run, "folder of the run; runs/NAME of the configuration if not given")
+      ->type_name("DIR");
+  command->add_flag("--resume", arguments->resume, "go on from the newest complete checkpoint in the run's folder");
+  command->add_flag("--json", arguments->json, "print the lines of metrics.jsonl on stdout, too");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace troupe::cli

@@ -1,0 +1,48 @@
+// What a run needs to go on: CHECKPOINT/{config.json, model.safetensors, tokenizer.json} as in a model directory, plus
+// optimizer.safetensors (moments) and train_state.json (docs/formats/checkpoint.md). So a checkpoint is also a model.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "io/checkpoint_directory.h"
+#include "train/metrics.h"
+#include "train/run_config.h"
+#include "train/trainer.h"
+
+namespace troupe {
+
+// The data that a run reads, by content: resuming on other data would repeat or skip.
+struct DatasetIdentity {
+  std::string name, checksum;
+  int64_t tokens = 0;
+  double weight = 0.0;
+  bool operator==(const DatasetIdentity&) const = default;
+};
+
+// Everything beside parameters and moments. Random numbers need no state: they are functions of (seed, step).
+struct TrainState {
+  RunConfig config;
+  std::vector<DatasetIdentity> data;
+  int64_t step = 0;            // updates done
+  int64_t validated_step = 0;  // of the last validation
+  RunTotals totals;
+  MetricsInterval interval;
+};
+
+Checkpoint save_checkpoint(const std::filesystem::path& root, const TrainState& state, Trainer& trainer,
+                           const std::filesystem::path& tokenizer_json);
+
+// Reads the state alone. Throws kData naming file and field.
+TrainState load_train_state(const Checkpoint& checkpoint);
+// Fills parameters, moments and step counters of a trainer of the same model.
+void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer);
+
+// Throws kUsage if going on from `saved` with `config` and `data` would not continue the same run (model, seed, batch,
+// data). Returns a line for every other setting that differs.
+std::vector<std::string> check_resume(const TrainState& saved, const RunConfig& config,
+                                      const std::vector<DatasetIdentity>& data, const std::string& where);
+
+}  // namespace troupe

@@ -1,0 +1,46 @@
+#include "train/gradients.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "base/error.h"
+#include "ops/adam.h"
+
+namespace troupe {
+namespace {
+
+// "NAME: expected finite values, got nan at index 5", or nothing.
+std::optional<std::string> first_non_finite(const ParameterStore<float>& store) {
+  for (const Parameter& parameter : store.table().entries()) {
+    const std::span<const float> values = store.at(parameter.slot);
+    if (const int64_t at = find_non_finite<float>(values); at >= 0)
+      return fmt::format("{}: expected finite values, got {} at index {}", parameter.name,
+                         values[static_cast<size_t>(at)], at);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+double gradient_norm(const ParameterStore<float>& grads, int64_t tokens) {
+  return std::sqrt(sum_of_squares<float>(grads.all())) / static_cast<double>(tokens);
+}
+
+double clip_factor(double norm, double max_norm) {
+  return max_norm > 0.0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
+}
+
+void require_finite(int64_t step, const LossSum& loss, double norm, const ParameterStore<float>& params,
+                    const ParameterStore<float>& grads) {
+  if (std::isfinite(loss.total) && std::isfinite(norm)) return;
+  constexpr const char* kHint =
+      "parameters and checkpoints are as before this step; a lower train.schedule.lr, a longer warm-up or "
+      "train.clip_norm may help";
+  if (const auto found = first_non_finite(params)) fail(ErrorCode::kNonFinite, "step {}: {} ({})", step, *found, kHint);
+  if (const auto found = first_non_finite(grads))
+    fail(ErrorCode::kNonFinite, "step {}: gradient of {} ({})", step, *found, kHint);
+  fail(ErrorCode::kNonFinite, "step {}: loss: expected a finite value, got {} ({})", step, loss.total, kHint);
+}
+
+}  // namespace troupe

@@ -1,0 +1,23 @@
+// What happens to gradients between the backward pass and the optimizer: one norm over everything, clipping, and the
+// stop at values that are not finite.
+#pragma once
+
+#include <cstdint>
+
+#include "model/batch.h"
+#include "nn/parameters.h"
+
+namespace troupe {
+
+// L2 norm over all parameters of the gradient of the mean loss: `grads` holds sums over `tokens` tokens.
+double gradient_norm(const ParameterStore<float>& grads, int64_t tokens);
+
+// min(1, max_norm / (norm + 1e-6)); 1 if max_norm is 0: measured only (fairseq utils.py:330-396).
+double clip_factor(double norm, double max_norm);
+
+// Throws kNonFinite naming the step and the first tensor with a value that is not finite, unless loss and norm are
+// finite: "step 12: gradient of layers.3.moe.experts.17.fc1.weight: expected finite values, got nan at index 5 (...)".
+void require_finite(int64_t step, const LossSum& loss, double norm, const ParameterStore<float>& params,
+                    const ParameterStore<float>& grads);
+
+}  // namespace troupe

@@ -1,0 +1,53 @@
+// Adam over the parameter table: one group, no exceptions for biases or norms (fairseq optim/adam.py).
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/adam_step.h"
+#include "nn/parameters.h"
+#include "troupe/fields.h"
+
+namespace troupe {
+
+template <>
+struct EnumNames<AdamStep::Form> {
+  static constexpr std::array<std::pair<std::string_view, AdamStep::Form>, 2> values = {
+      {{"fairseq", AdamStep::Form::kFairseq}, {"usual", AdamStep::Form::kUsual}}};
+};
+
+struct AdamConfig {
+  double beta1 = 0.9, beta2 = 0.98;
+  double eps = 1e-8;
+  double weight_decay = 0.0;
+  AdamStep::Form form = AdamStep::Form::kFairseq;
+
+  template <class V>
+  void fields(V& v) {
+    v("beta1", beta1, range(0, 0.999999), "decay of the first moment");
+    v("beta2", beta2, range(0, 0.999999), "decay of the second moment");
+    v("eps", eps, at_least(0), "added to the root of the second moment");
+    v("weight_decay", weight_decay, at_least(0), "decoupled: parameters shrink by weight_decay * lr per update");
+    v("form", form, any_value(), "fairseq: eps joins the uncorrected root; usual: the bias-corrected one (AdamW)");
+  }
+};
+
+class AdamOptimizer {
+ public:
+  AdamOptimizer(const ParameterTable& table, const AdamConfig& config);
+
+  // One update of every parameter with gradient grad_scale * grads. An expert without tokens moves too (momentum,
+  // decay), as in fairseq.
+  void update(const ParameterStore<float>& params, const ParameterStore<float>& grads, double lr, double grad_scale);
+
+  int64_t updates() const { return updates_; }
+  void set_updates(int64_t updates) { updates_ = updates; }  // after the moments were loaded
+  const ParameterStore<float>& first_moment() const { return m_; }
+  const ParameterStore<float>& second_moment() const { return v_; }
+
+ private:
+  AdamConfig config_;
+  ParameterStore<float> m_, v_;
+  int64_t updates_ = 0;
+};
+
+}  // namespace troupe

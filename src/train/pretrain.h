@@ -1,0 +1,45 @@
+// A training run from a configuration file to a model: the folder of the run, data, validation, metrics, checkpoints
+// and resume around Trainer::step().
+//
+//   RUN/config.toml            every setting, resolved
+//   RUN/metrics.jsonl          one line per log interval and validation set
+//   RUN/checkpoints/step-N/    newest train.keep_last (docs/formats/checkpoint.md)
+//   RUN/model/                 the trained model, once the run is complete
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "train/run_config.h"
+#include "train/trainer.h"
+
+namespace troupe {
+
+struct PretrainOptions {
+  std::filesystem::path run;  // the folder
+  bool resume = false;        // go on from the newest complete checkpoint; without one start from the beginning
+  double peak_flops = 0.0;    // measured peak of the machine in the run's precision, for mfu; 0: unknown
+
+  // What happens meanwhile; each may be empty. All are called on the calling thread.
+  std::function<void(const std::string& line)> message;                             // for people
+  std::function<void(const StepStats& stats, int64_t steps, double seconds)> step;  // after each update
+  std::function<void(const nlohmann::ordered_json& line)> metrics;                  // each line of metrics.jsonl
+  std::function<bool()> interrupted;  // asked after each update: true writes a checkpoint and stops
+};
+
+struct PretrainResult {
+  int64_t step = 0;  // updates done
+  bool interrupted = false;
+  std::filesystem::path model;       // empty if interrupted
+  std::filesystem::path checkpoint;  // the newest
+};
+
+// Throws kUsage for a bad configuration, a run folder that already has checkpoints (without resume) or ones of another
+// run; kData for bad data; kNonFinite naming step and tensor, in which case every checkpoint stays as it was.
+PretrainResult pretrain(const RunConfig& config, const std::string& where, const PretrainOptions& options);
+
+}  // namespace troupe

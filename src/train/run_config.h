@@ -1,0 +1,94 @@
+// The configuration file of a training run: tables [model], [train] and [data].
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "train/optimizer.h"
+#include "train/schedule.h"
+#include "troupe/config.h"
+#include "troupe/fields.h"
+
+namespace troupe {
+
+struct TrainConfig {
+  int64_t seed = 1;
+  int64_t steps = 0;
+  int64_t tokens = 0;
+  int64_t batch_sequences = 32;
+  int64_t micro_sequences = 0;
+  std::string precision = "auto";
+  bool recompute = false;
+  double clip_norm = 0.0;
+  ScheduleConfig schedule;
+  AdamConfig adam;
+  int64_t log_every = 10;
+  int64_t valid_every = 0;
+  int64_t valid_tokens = 0;
+  int64_t checkpoint_every = 500;
+  int64_t keep_last = 2;
+
+  template <class V>
+  void fields(V& v) {
+    v("seed", seed, range(0, 1e15), "of initialisation, order of the data, dropout and random routing");
+    v("steps", steps, at_least(0), "optimizer updates of the run");
+    v("tokens", tokens, at_least(0), "the same in tokens, rounded up to whole updates; give one of the two");
+    v("batch_sequences", batch_sequences, at_least(1), "sequences per update");
+    v("micro_sequences", micro_sequences, at_least(0),
+      "sequences in memory at a time, gradients are accumulated over them; 0 means all");
+    v("precision", precision, any_value(),
+      "fp32, bf16 (inputs of matrix products only), or auto: bf16 if the CPU has it");
+    v("recompute", recompute, any_value(), "keep only layer inputs and compute the rest again in the backward pass");
+    v("clip_norm", clip_norm, at_least(0), "largest L2 norm of the whole gradient; 0 measures without clipping");
+    v("schedule", schedule);
+    v("adam", adam);
+    v("log_every", log_every, at_least(1), "updates between two lines of metrics.jsonl");
+    v("valid_every", valid_every, at_least(0), "updates between validations; 0 validates after the last update only");
+    v("valid_tokens", valid_tokens, at_least(0), "tokens of each validation set, cut at a document; 0 means all of it");
+    v("checkpoint_every", checkpoint_every, at_least(0), "updates between checkpoints; 0 writes one at the end only");
+    v("keep_last", keep_last, at_least(1), "checkpoints that are kept");
+  }
+};
+
+struct DataConfig {
+  std::vector<std::string> train;
+  std::vector<std::string> weights;
+  std::vector<std::string> valid;
+  bool verify = true;
+
+  template <class V>
+  void fields(V& v) {
+    v("train", train, any_value(), "datasets (folders from `troupe encode`), \"NAME=FOLDER\" or \"FOLDER\"");
+    v("weights", weights, any_value(), "\"NAME=SHARE\" for every dataset; none: each in proportion to its size");
+    v("valid", valid, any_value(), "validation datasets, written like train");
+    v("verify", verify, any_value(), "read all data and check its checksums before training");
+  }
+};
+
+struct RunConfig {
+  ModelConfig model;
+  TrainConfig train;
+  DataConfig data;
+
+  template <class V>
+  void fields(V& v) {
+    v("model", model);
+    v("train", train);
+    v("data", data);
+  }
+};
+
+// Rules of [train] and [data] across fields, and [model]'s; throws kUsage naming `where` and the field.
+void check(const RunConfig& config, const std::string& where);
+
+// Updates of the run, from train.steps or train.tokens.
+int64_t num_steps(const RunConfig& config);
+
+// "NAME=VALUE" entries. Without a "=" the name is the last part of the path.
+struct NamedEntry {
+  std::string name, value;
+};
+NamedEntry parse_named(const std::string& text);
+
+}  // namespace troupe

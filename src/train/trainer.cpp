@@ -1,0 +1,54 @@
+#include "train/trainer.h"
+
+#include "base/rng.h"
+#include "train/gradients.h"
+
+namespace troupe {
+namespace {
+
+constexpr uint64_t kPassStream = 0x70617373;  // keeps dropout's keys apart from those of the data order
+
+RunMode training_mode(uint64_t seed, int64_t step, const Batch& batch) {
+  RunMode mode;
+  mode.training = true;
+  mode.key = mix_key(mix_key(seed, kPassStream), static_cast<uint64_t>(step));
+  mode.first_token = batch.first_sequence * batch.S;
+  return mode;
+}
+
+void add(std::vector<RouterStats>& sum, std::span<const RouterStats> stats) {
+  sum.resize(stats.size());
+  for (size_t i = 0; i < stats.size(); ++i) sum[i] += stats[i];
+}
+
+}  // namespace
+
+Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOptions& options, BatchAt batch_at)
+    : model_(model),
+      schedule_(schedule),
+      options_(options),
+      batch_at_(std::move(batch_at)),
+      grads_(model.table()),
+      optimizer_(model.table(), options.adam) {}
+
+// One process computes the whole batch. Several would each take a share of the micro-batches, and sum `loss` and
+// `grads_` where the comment stands; what follows is then the same on all.
+StepStats Trainer::step() {
+  StepStats stats{.step = step_ + 1, .loss = {}, .lr = schedule_(step_), .grad_norm = 0.0, .routers = {}};
+  grads_.set_zero();
+  for (int64_t micro = 0; micro < options_.micro_batches; ++micro) {
+    const Batch batch = batch_at_(step_, micro);
+    stats.loss += model_.forward_backward(batch, training_mode(options_.seed, step_, batch), grads_);
+    add(stats.routers, model_.router_stats());
+  }
+  // (sum over processes)
+  stats.grad_norm = gradient_norm(grads_, stats.loss.tokens);
+  require_finite(stats.step, stats.loss, stats.grad_norm, model_.params(), grads_);
+  const double scale = clip_factor(stats.grad_norm, options_.clip_norm) / static_cast<double>(stats.loss.tokens);
+  optimizer_.update(model_.params(), grads_, stats.lr, scale);
+  model_.weights_changed();
+  ++step_;
+  return stats;
+}
+
+}  // namespace troupe

@@ -1,0 +1,60 @@
+// The training step, on one page (trainer.cpp): batch -> loss and gradients -> norm -> optimizer. Knows nothing about
+// files, logs or the length of a run.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "model/language_model.h"
+#include "nn/moe/router_stats.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+
+namespace troupe {
+
+struct StepStats {
+  int64_t step = 0;                  // updates done, this one included
+  LossSum loss;                      // over all micro-batches
+  double lr = 0.0;                   // of this update
+  double grad_norm = 0.0;            // of the mean loss, before clipping
+  std::vector<RouterStats> routers;  // by MoE layer, over all micro-batches
+};
+
+struct TrainerOptions {
+  uint64_t seed = 1;          // of dropout and random second choices
+  int64_t micro_batches = 1;  // forward and backward passes per update
+  double clip_norm = 0.0;
+  AdamConfig adam;
+};
+
+class Trainer {
+ public:
+  // Micro-batch `micro` of update `step`, both from 0. Its content must depend on these alone.
+  using BatchAt = std::function<Batch(int64_t step, int64_t micro)>;
+
+  // `model` must outlive the trainer.
+  Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOptions& options, BatchAt batch_at);
+
+  // One update. Throws kNonFinite naming step and tensor if loss or gradient is not finite; then parameters, moments
+  // and step() are as before.
+  StepStats step();
+
+  int64_t steps_done() const { return step_; }
+  void set_steps_done(int64_t steps) { step_ = steps; }  // after parameters and moments were loaded
+
+  LanguageModel& model() { return model_; }
+  AdamOptimizer& optimizer() { return optimizer_; }
+  const ParameterStore<float>& gradients() const { return grads_; }  // of the last step: sums over tokens
+
+ private:
+  LanguageModel& model_;
+  Schedule schedule_;
+  TrainerOptions options_;
+  BatchAt batch_at_;
+  ParameterStore<float> grads_;
+  AdamOptimizer optimizer_;
+  int64_t step_ = 0;
+};
+
+}  // namespace troupe
