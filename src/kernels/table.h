@@ -3,8 +3,10 @@
 #pragma once
 
 #include "base/isa.h"
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/peak.h"
 
 namespace troupe {
 

@@ -1,0 +1,86 @@
+// troupe bench gemm: the three products of the layers of a 125M model.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+
+#include "base/rng.h"
+#include "cli/bench.h"
+#include "ops/linear.h"
+#include "tensor/buffer.h"
+
+namespace troupe::cli {
+namespace {
+
+struct GemmFlags {
+  std::vector<int64_t> rows = {2048, 8192, 16384};
+  std::string precision = "bf16";
+};
+
+template <class T>
+Buffer<T> random_buffer(int64_t size, uint64_t seed, double scale) {
+  Buffer<T> buffer(size);
+  Rng rng(seed);
+  for (T& value : buffer) value = T(static_cast<float>(rng.uniform(-scale, scale)));
+  return buffer;
+}
+
+template <class P>
+void measure(const BenchFlags& flags, PeakMeter& meter, int64_t rows, int64_t in, int64_t out) {
+  using operand = typename P::operand;
+  const auto weight = random_buffer<float>(out * in, 1, 0.05);
+  const auto bias = random_buffer<float>(out, 2, 0.05);
+  const auto x = random_buffer<operand>(rows * in, 3, 1.0);
+  const auto dy = random_buffer<operand>(rows * out, 4, 1.0);
+  Buffer<operand> y(rows * out), dx(rows * in);
+  Buffer<float> dw(out * in), db(out);
+  LinearBank<P> bank(1, out, in, weight.data(), bias.data());
+  bank.weights_changed();
+
+  constexpr bool kIsBf16 = std::is_same_v<P, Bf16>;
+  const Peak peak = kIsBf16 ? Peak::kBf16 : Peak::kF32;
+  const std::string shape = fmt::format("{} x {} -> {} {}", rows, in, out, kIsBf16 ? "bf16" : "fp32");
+  const double flops = 2.0 * static_cast<double>(rows) * static_cast<double>(in) * static_cast<double>(out);
+  ForwardEpilogue<P> forward;
+  forward.out_operand = {y.data(), rows, out};
+  print_result(flags, "gemm-forward", shape,
+               measure_against(meter, peak, flops, flags.seconds,
+                               [&] {
+                                 linear_forward<P>(bank, {x.data(), rows, in}, {}, forward);
+                               }),
+               peak);
+  BackwardEpilogue<P> backward;
+  backward.out_operand = {dx.data(), rows, in};
+  print_result(flags, "gemm-backward-input", shape,
+               measure_against(meter, peak, flops, flags.seconds,
+                               [&] {
+                                 linear_backward_input<P>(bank, {dy.data(), rows, out}, {}, backward);
+                               }),
+               peak);
+  print_result(
+      flags, "gemm-backward-weight", shape,
+      measure_against(
+          meter, peak, flops, flags.seconds,
+          [&] {
+            linear_backward_weight<P>(bank, {dy.data(), rows, out}, {x.data(), rows, in}, {}, dw.data(), db.data());
+          }),
+      peak);
+}
+
+}  // namespace
+
+void add_bench_gemm(CLI::App& bench) {
+  auto* const command = bench.add_subcommand("gemm", "The three products of a 125M model's layers");
+  const auto flags = std::make_shared<BenchFlags>();
+  const auto own = std::make_shared<GemmFlags>();
+  command->add_option("--rows", own->rows, "Tokens per product");
+  command->add_option("--precision", own->precision, "Operands")->check(CLI::IsMember({"bf16", "fp32"}));
+  add_bench_flags(*command, flags, [flags, own] {
+    PeakMeter meter;
+    for (const int64_t rows : own->rows)
+      for (const auto& [in, out] : {std::pair{768, 2304}, {768, 768}, {768, 3072}, {3072, 768}})
+        own->precision == "bf16" ? measure<Bf16>(*flags, meter, rows, in, out)
+                                 : measure<F32>(*flags, meter, rows, in, out);
+  });
+}
+
+}  // namespace troupe::cli

@@ -1,0 +1,127 @@
+#include "kernels/peak.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <vector>
+
+#include "kernels/table.h"
+
+namespace troupe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kFloats = int64_t{16} << 20;  // 64 MiB an array: beyond the last-level cache of one or two sockets
+constexpr double kBurstSeconds = 0.005;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Calls body(begin, end) on one range of the arrays per thread; returns the time.
+template <class Body>
+double on_every_thread(const Body& body) {
+  const Clock::time_point start = Clock::now();
+#pragma omp parallel
+  {
+    const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    const int64_t part = kFloats / threads / 1024 * 1024;
+    body(thread * part, thread + 1 == threads ? kFloats : (thread + 1) * part);
+  }
+  return seconds_since(start);
+}
+
+}  // namespace
+
+std::string_view peak_name(Peak peak) {
+  constexpr std::array<std::string_view, 4> kNames = {"bf16", "float32", "triad", "read"};
+  return kNames[static_cast<size_t>(peak)];
+}
+
+PeakMeter::PeakMeter() : a_(kFloats), b_(kFloats), c_(kFloats) {
+  on_every_thread([&](int64_t begin, int64_t end) {
+    std::fill(a_.begin() + begin, a_.begin() + end, 1.0f);
+    std::fill(b_.begin() + begin, b_.begin() + end, 2.0f);
+    std::fill(c_.begin() + begin, c_.begin() + end, 0.0f);
+  });
+  for (const Peak peak : {Peak::kBf16, Peak::kF32}) {
+    int64_t& iterations = iterations_[static_cast<int>(peak)];
+    double shortest = 0.0;  // of three, since other programs may be running
+    for (iterations = 1000; shortest < kBurstSeconds; iterations *= 2) {
+      shortest = 1.0;
+      for (int attempt = 0; attempt < 3; ++attempt) {
+        const Clock::time_point start = Clock::now();
+        burst(peak);
+        shortest = std::min(shortest, seconds_since(start));
+      }
+    }
+  }
+}
+
+double PeakMeter::burst(Peak peak) {
+  const PeakKernels& loops = kernels().peak;
+  switch (peak) {
+    case Peak::kBf16:
+    case Peak::kF32: {
+      const auto loop = peak == Peak::kBf16 ? loops.multiply_bf16 : loops.multiply_f32;
+      const int64_t iterations = iterations_[static_cast<int>(peak)];
+      double flops = 0.0;
+      const Clock::time_point start = Clock::now();
+#pragma omp parallel reduction(+ : flops)
+      flops += loop(iterations);
+      return flops / seconds_since(start);
+    }
+    case Peak::kTriad:
+      return 3.0 * sizeof(float) * kFloats / on_every_thread([&](int64_t begin, int64_t end) {
+               loops.triad(a_.data() + begin, b_.data() + begin, c_.data() + begin, end - begin);
+             });
+    case Peak::kRead:
+      return sizeof(float) * kFloats / on_every_thread([&](int64_t begin, int64_t end) {
+               volatile float sink = loops.sum(a_.data() + begin, end - begin);
+               static_cast<void>(sink);
+             });
+  }
+  return 0.0;
+}
+
+Peaks measure_peaks() {
+  PeakMeter meter;
+  const auto measure = [&](Peak peak) {
+    std::vector<double> bursts;
+    for (int i = 0; i < 25; ++i) bursts.push_back(meter.burst(peak));
+    return median(bursts);
+  };
+  return {measure(Peak::kBf16), measure(Peak::kF32), measure(Peak::kTriad), measure(Peak::kRead)};
+}
+
+PacedResult measure_against(PeakMeter& meter, Peak peak, double work, double seconds,
+                            const std::function<void()>& call) {
+  constexpr double kShortestStretch = 0.01;
+  call();
+  int64_t calls = 1;
+  for (;;) {  // calls between two bursts: enough to dwarf the clock and the start of threads
+    const Clock::time_point start = Clock::now();
+    for (int64_t i = 0; i < calls; ++i) call();
+    if (seconds_since(start) >= kShortestStretch) break;
+    calls *= 2;
+  }
+  std::vector<double> rates, bursts = {meter.burst(peak)}, ratios;
+  const Clock::time_point begin = Clock::now();
+  while (ratios.size() < 3 || seconds_since(begin) < seconds) {
+    const Clock::time_point start = Clock::now();
+    for (int64_t i = 0; i < calls; ++i) call();
+    rates.push_back(work * static_cast<double>(calls) / seconds_since(start));
+    bursts.push_back(meter.burst(peak));
+    ratios.push_back(rates.back() / (0.5 * (bursts[bursts.size() - 2] + bursts.back())));
+  }
+  return {median(rates), median(bursts), median(ratios), static_cast<int64_t>(ratios.size())};
+}
+
+}  // namespace troupe

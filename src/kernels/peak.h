@@ -1,0 +1,49 @@
+// What this machine reaches at most, measured with all threads at the instruction set in use. Shared machines drift by
+// a factor of two within minutes, so speeds are reported as ratios to peaks measured beside the work.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "tensor/buffer.h"
+
+namespace troupe {
+
+enum class Peak {
+  kBf16,   // best bf16 product on registers or tiles (float32 below AVX512-BF16), FLOP/s
+  kF32,    // float32 multiply-add on registers, FLOP/s
+  kTriad,  // c = a + 3 b on memory, bytes/s: two reads and one write, past the caches
+  kRead,   // sum of an array in memory, bytes/s
+};
+std::string_view peak_name(Peak peak);
+
+class PeakMeter {
+ public:
+  PeakMeter();              // allocates 192 MiB for the bandwidth peaks
+  double burst(Peak peak);  // one measurement of about 5 ms
+
+ private:
+  Buffer<float> a_, b_, c_;
+  int64_t iterations_[2] = {0, 0};  // per thread, of the compute peaks
+};
+
+struct Peaks {
+  double bf16_flops = 0, f32_flops = 0;  // per second, all threads
+  double triad_bytes = 0, read_bytes = 0;
+};
+Peaks measure_peaks();  // medians of bursts; takes about a second
+
+struct PacedResult {
+  double rate = 0;   // work per second, median
+  double peak = 0;   // median of the peak's bursts
+  double ratio = 0;  // median over repetitions of rate over the mean of the bursts before and after it
+  int64_t repetitions = 0;
+};
+
+// Runs `call`, which does `work` (FLOPs or bytes), for about `seconds`, with bursts of the peak in between. The first
+// call is not counted.
+PacedResult measure_against(PeakMeter& meter, Peak peak, double work, double seconds,
+                            const std::function<void()>& call);
+
+}  // namespace troupe
