@@ -19,19 +19,19 @@ struct EvalText {
 
   int64_t documents() const { return static_cast<int64_t>(begin.size()) - 1; }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
-  int64_t bytes() const;          // -1 if unknown
-  std::string checksum() const;   // XXH3-64 of ids and document starts, 16 hexadecimal digits
+  int64_t bytes() const;         // -1 if unknown
+  std::string checksum() const;  // XXH3-64 of ids and document starts, 16 hexadecimal digits
 };
 
 // What the end of a line becomes.
 enum class Newline {
-  kKeep,         // a token like any other: a document is encoded as it stands
-  kEndOfText,    // end-of-text, as in the study's corpora: each line stripped and encoded on its own; a lone end-of-text
-                 // (an empty line) separates documents
+  kKeep,       // a token like any other: a document is encoded as it stands
+  kEndOfText,  // end-of-text, as in the study's corpora: each line stripped and encoded on its own; a lone end-of-text
+               // (an empty line) separates documents
 };
 
 struct EvalTextOptions {
-  TextOptions text;         // meta_field splits the documents into one EvalText per value, "NAME/VALUE"
+  TextOptions text;  // meta_field splits the documents into one EvalText per value, "NAME/VALUE"
   Newline newline = Newline::kKeep;
   int32_t end_of_text = 0;  // id
 };

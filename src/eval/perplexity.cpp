@@ -27,8 +27,8 @@ PerplexityOptions resolve(PerplexityOptions options, const ModelConfig& config) 
 
 // Adds the row's scores to the documents that its tokens belong to.
 void add_row(const EvalText& text, const Window& window, std::span<const float> nll, PerplexityResult& result) {
-  auto document = static_cast<size_t>(
-      std::upper_bound(text.begin.begin(), text.begin.end(), window.scored) - text.begin.begin() - 1);
+  auto document = static_cast<size_t>(std::upper_bound(text.begin.begin(), text.begin.end(), window.scored) -
+                                      text.begin.begin() - 1);
   for (int64_t token = window.scored; token < window.end; ++token) {
     while (token >= text.begin[document + 1]) ++document;
     const float value = nll[static_cast<size_t>(token - window.begin)];
@@ -103,7 +103,8 @@ Batch make_batch(const EvalText& text, std::span<const Window> windows, std::spa
     const Window& window = windows[static_cast<size_t>(rows[row])];
     int32_t* src = batch.src.data() + static_cast<int64_t>(row) * width;
     int32_t* tgt = batch.tgt.data() + static_cast<int64_t>(row) * width;
-    src[0] = window.starts_document ? static_cast<int32_t>(config.eos_id) : text.ids[static_cast<size_t>(window.begin - 1)];
+    src[0] =
+        window.starts_document ? static_cast<int32_t>(config.eos_id) : text.ids[static_cast<size_t>(window.begin - 1)];
     std::copy(text.ids.begin() + window.begin, text.ids.begin() + window.end - 1, src + 1);
     std::copy(text.ids.begin() + window.scored, text.ids.begin() + window.end, tgt + (window.scored - window.begin));
   }
@@ -128,7 +129,8 @@ PerplexityResult evaluate_perplexity(LanguageModel& model, const EvalText& text,
     fail(ErrorCode::kData, "{}: token {}: expected text, got the model's padding token {}", text.name,
          pad - text.ids.begin(), config.pad_id);
 
-  PerplexityResult result{.bytes = text.bytes(), .context = options.context, .batch_sequences = options.batch_sequences};
+  PerplexityResult result{
+      .bytes = text.bytes(), .context = options.context, .batch_sequences = options.batch_sequences};
   result.documents.resize(static_cast<size_t>(text.documents()));
   for (size_t document = 0; document < text.document_bytes.size(); ++document)
     result.documents[document].bytes = text.document_bytes[document];

@@ -87,7 +87,8 @@ std::vector<int64_t> fairseq_order(std::span<const Window> windows, uint32_t see
   std::vector<int64_t> order(windows.size());
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    const int64_t length_a = windows[static_cast<size_t>(a)].length(), length_b = windows[static_cast<size_t>(b)].length();
+    const int64_t length_a = windows[static_cast<size_t>(a)].length(),
+                  length_b = windows[static_cast<size_t>(b)].length();
     return length_a != length_b ? length_a < length_b : rank[static_cast<size_t>(a)] < rank[static_cast<size_t>(b)];
   });
   return order;

@@ -15,6 +15,8 @@ Precision parse_precision(const std::string& text) {
   fail(ErrorCode::kUsage, "--precision: expected auto, fp32 or bf16, got {}", text);
 }
 
+std::string to_string(Precision precision) { return precision == Precision::kBf16 ? "bf16" : "fp32"; }
+
 LanguageModel::LanguageModel(const ModelConfig& config, Precision precision, DecoderOptions options)
     : config_(config), precision_(precision), table_(make_parameter_table(config)), params_(table_) {
   if (precision == Precision::kBf16)

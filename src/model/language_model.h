@@ -17,6 +17,7 @@ namespace troupe {
 Precision default_precision();
 // "auto", "fp32" or "bf16"; throws kUsage otherwise.
 Precision parse_precision(const std::string& text);
+std::string to_string(Precision precision);  // "fp32" or "bf16"
 
 class LanguageModel {
  public:

@@ -33,7 +33,8 @@ class FairseqDictionary {
 };
 
 // What fairseq's hub scores for a text (tasks/language_modeling.py:268-311, data/strip_token_dataset.py): </s> at both
-// ends is stripped; the input is </s> and the tokens, so that n tokens get n scores.
+// ends is stripped. The input is then </s> and all n tokens; the first n predictions are the scores, but the last token
+// is routed like the others and so counts for an expert's capacity.
 std::vector<int32_t> strip_eos(std::vector<int32_t> ids, int32_t eos = FairseqDictionary::kEos);
 
 }  // namespace troupe

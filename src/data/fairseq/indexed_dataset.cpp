@@ -67,8 +67,9 @@ std::filesystem::path with_extension(const std::filesystem::path& prefix, const 
 FairseqLines parse_fairseq_lines(std::span<const uint8_t> idx, const std::string& idx_where,
                                  std::span<const uint8_t> bin, const std::string& bin_where) {
   if (idx.size() < kHeader || std::memcmp(idx.data(), kMagic.data(), kMagic.size()) != 0)
-    fail(ErrorCode::kData, "{}: byte 0: expected the magic MMIDIDX and a header of {} bytes, got {} bytes of another kind",
-         idx_where, kHeader, idx.size());
+    fail(ErrorCode::kData,
+         "{}: byte 0: expected the magic MMIDIDX and a header of {} bytes, got {} bytes of another kind", idx_where,
+         kHeader, idx.size());
   if (const auto version = load<uint64_t>(idx, 9); version != 1)
     fail(ErrorCode::kData, "{}: byte 9: version: expected 1, got {}", idx_where, version);
   const uint8_t dtype = idx[17];

@@ -13,8 +13,8 @@
 namespace troupe {
 
 struct FairseqLines {
-  std::vector<int32_t> ids;        // all lines one after the other
-  std::vector<int64_t> begin{0};   // [lines + 1] first id of each line
+  std::vector<int32_t> ids;       // all lines one after the other
+  std::vector<int64_t> begin{0};  // [lines + 1] first id of each line
 };
 
 // `prefix`: PREFIX, PREFIX.bin or PREFIX.idx. Throws kData naming file and field: another magic, version or dtype, a

@@ -1,0 +1,12 @@
+// The subcommands of `troupe eval`, one file each.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace troupe::cli {
+
+void add_eval_ppl(CLI::App& eval);
+
+}  // namespace troupe::cli

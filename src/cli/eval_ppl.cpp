@@ -1,0 +1,204 @@
+// troupe eval ppl: perplexity on text, token shards and fairseq's binary ids.
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/eval.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/text_options.h"
+#include "data/fairseq/indexed_dataset.h"
+#include "eval/capacity.h"
+#include "eval/perplexity.h"
+#include "model/model_directory.h"
+
+namespace troupe::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Flags {
+  std::string model, tokenizer, precision = "auto", capacity, mode = "blocks", newline = "keep";
+  std::vector<std::string> data;
+  TextOptions text;
+  PerplexityOptions options;
+  bool json = false;
+};
+
+// Paths of one data set in the order of the command line; without NAME= the file's or folder's name stands for it.
+struct DataSet {
+  std::string name;
+  std::vector<std::string> paths;
+};
+
+std::vector<DataSet> parse_data(const std::vector<std::string>& arguments) {
+  std::vector<DataSet> sets;
+  for (const std::string& argument : arguments) {
+    const size_t equals = argument.find('=');
+    const std::string path = equals == argument.npos ? argument : argument.substr(equals + 1);
+    fs::path stem = path;
+    while (stem.has_extension()) stem.replace_extension();
+    const std::string name = equals == argument.npos
+                                 ? (stem.has_filename() ? stem : stem.parent_path()).filename().string()
+                                 : argument.substr(0, equals);
+    if (name.empty() || path.empty())
+      fail(ErrorCode::kUsage, "--data: expected NAME=PATH or PATH, got \"{}\"", argument);
+    const auto same = std::find_if(sets.begin(), sets.end(), [&](const DataSet& set) { return set.name == name; });
+    (same == sets.end() ? sets.emplace_back(DataSet{name, {}}) : *same).paths.push_back(path);
+  }
+  return sets;
+}
+
+// Reads the sets one after the other; the tokenizer is loaded when text first needs it.
+class Reader {
+ public:
+  Reader(const Flags& flags, const ModelConfig& config) : flags_(flags), config_(config) {}
+
+  std::vector<EvalText> read(const DataSet& set) {
+    const auto eos = static_cast<int32_t>(config_.eos_id);
+    const auto is_binary = [](const std::string& path) {
+      return fs::is_regular_file(fs::path(path) / "index.json") || is_fairseq_binary(path);
+    };
+    if (std::none_of(set.paths.begin(), set.paths.end(), is_binary)) return read_text(set, eos);
+    if (set.paths.size() > 1)
+      fail(ErrorCode::kUsage, "--data: {}: expected one folder of shards or one pair of fairseq files, got {} paths",
+           set.name, set.paths.size());
+    if (fs::is_regular_file(fs::path(set.paths[0]) / "index.json"))
+      return {read_eval_shards(set.name, set.paths[0], eos)};
+    return {read_eval_fairseq(set.name, set.paths[0], eos)};
+  }
+
+ private:
+  std::vector<EvalText> read_text(const DataSet& set, int32_t eos) {
+    if (!tokenizer_) {
+      tokenizer_.emplace(
+          Tokenizer::load(flags_.tokenizer.empty() ? find_model(flags_.model).string() : flags_.tokenizer));
+      if (tokenizer_->vocab_size() > config_.vocab_size)
+        fail(ErrorCode::kUsage, "--tokenizer: expected at most {} ids (the model's vocabulary), got {}",
+             config_.vocab_size, tokenizer_->vocab_size());
+    }
+    EvalTextOptions options{.text = flags_.text, .end_of_text = eos};
+    options.newline = flags_.newline == "eos" ? Newline::kEndOfText : Newline::kKeep;
+    TextStats stats;
+    std::vector<EvalText> texts = read_eval_text(set.name, set.paths, *tokenizer_, options, stats);
+    log::info("{}: {}", set.name, stats.report());
+    return texts;
+  }
+
+  const Flags& flags_;
+  const ModelConfig& config_;
+  std::optional<Tokenizer> tokenizer_;
+};
+
+std::string number_or_dash(double value, int digits) {
+  return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "-";
+}
+
+nlohmann::ordered_json number_or_null(double value) {
+  return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+}
+
+void run(Flags& flags) {
+  flags.options.mode = parse_window_mode(flags.mode);
+  flags.options.capacity = parse_capacity(!flags.capacity.empty() ? flags.capacity
+                                          : flags.options.fairseq ? "configured"
+                                                                  : "dropless");
+  const std::vector<DataSet> sets = parse_data(flags.data);
+  const std::unique_ptr<LanguageModel> model = load_model(flags.model, parse_precision(flags.precision));
+  const std::string mode = flags.options.fairseq ? "fairseq" : flags.mode;
+  Reader reader(flags, model->config());
+
+  std::vector<std::vector<std::string>> table = {
+      {"data", "documents", "tokens", "nll", "std. error", "ppl", "bits/byte", "dropped"}};
+  for (const DataSet& set : sets) {
+    for (const EvalText& text : reader.read(set)) {
+      Progress progress(text.name, 1.0);
+      const PerplexityResult result =
+          evaluate_perplexity(*model, text, flags.options, [&](int64_t done, int64_t total) {
+            progress.update(static_cast<double>(done) / static_cast<double>(total),
+                            fmt::format("{}/{} windows", done, total));
+          });
+      progress.clear();
+      if (!flags.json) {
+        table.push_back({text.name, grouped(text.documents()), grouped(result.sum.tokens),
+                         fmt::format("{:.4f}", result.nll()), number_or_dash(result.standard_error(), 4),
+                         fmt::format("{:.3f}", result.perplexity()), number_or_dash(result.bits_per_byte(), 4),
+                         fmt::format("{:.1f} %", 100.0 * result.sum.drop_rate())});
+        continue;
+      }
+      print_json({{"schema", "troupe.eval.ppl/1"},
+                  {"data", text.name},
+                  {"tokens", result.sum.tokens},
+                  {"bytes", result.bytes < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(result.bytes)},
+                  {"nll", result.nll()},
+                  {"ppl", result.perplexity()},
+                  {"bits_per_byte", number_or_null(result.bits_per_byte())},
+                  {"drop_rate", result.sum.drop_rate()},
+                  {"stderr", number_or_null(result.standard_error())},
+                  {"nll_sum", result.sum.nll},
+                  {"documents", text.documents()},
+                  {"capacity", to_string(flags.options.capacity)},
+                  {"mode", mode},
+                  {"context", result.context},
+                  {"batch", result.batch_sequences},
+                  {"precision", to_string(model->precision())},
+                  {"model", flags.model},
+                  {"data_checksum", text.checksum()}});
+    }
+  }
+  if (flags.json) return;
+  print_table(table);
+  log::info("{}, {}, {} of {} tokens, {} routing", flags.model, to_string(model->precision()), mode,
+            flags.options.context ? flags.options.context : model->config().context, to_string(flags.options.capacity));
+}
+
+}  // namespace
+
+void add_eval_ppl(CLI::App& eval) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* const command = eval.add_subcommand("ppl", "Perplexity and bits per byte on text");
+  command->add_option("--model", flags->model, "model directory, or a run's folder")->required();
+  command
+      ->add_option(
+          "--data", flags->data,
+          "NAME=PATH or PATH, any number: text (.txt, .jsonl, either .zst or .gz, a folder), a folder of token "
+          "shards, or fairseq's PREFIX of .bin and .idx; the same NAME again adds files")
+      ->required();
+  command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json or its folder (default: the model directory)");
+  command->add_option("--mode", flags->mode,
+                      "blocks of the whole text, sliding windows over it, or documents one by one");
+  command->add_option("--context", flags->options.context, "tokens of a sequence (default: the model's context)")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--stride", flags->options.stride,
+                   "tokens by which windows move (default: half the context when sliding, all of it in documents)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--batch", flags->options.batch_sequences, "sequences in a batch (default: about 4,096 tokens)")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--capacity", flags->capacity,
+                      "places per expert: dropless, train, configured or a fraction of a batch's tokens (default: "
+                      "dropless; with --fairseq: configured)");
+  command->add_flag("--fairseq", flags->options.fairseq,
+                    "fairseq's eval_lm: its blocks, their order in batches, padding of MoE models");
+  command
+      ->add_option("--context-window", flags->options.context_window,
+                   "with --fairseq: unscored tokens in front of each block, taken out of the context")
+      ->check(CLI::NonNegativeNumber)
+      ->needs("--fairseq");
+  command
+      ->add_option("--newline", flags->newline,
+                   "what the end of a line becomes: keep it, or eos (end-of-text, as in the study's corpora)")
+      ->check(CLI::IsMember({"keep", "eos"}));
+  command->add_option("--by-field", flags->text.meta_field,
+                      "JSON lines: one result per value of this field, e.g. meta.pile_set_name");
+  add_text_options(*command, flags->text);
+  command->add_option("--precision", flags->precision, "auto, fp32 or bf16");
+  command->add_flag("--json", flags->json, "one JSON object per data set");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace troupe::cli

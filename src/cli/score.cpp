@@ -1,0 +1,64 @@
+// troupe score: log-probabilities of given targets, tensors in and tensors out.
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "eval/capacity.h"
+#include "eval/score_file.h"
+#include "model/model_directory.h"
+
+namespace troupe::cli {
+namespace {
+
+struct Flags {
+  std::string model, tokens, out, precision = "auto", capacity = "dropless";
+};
+
+void run(const Flags& flags) {
+  const CapacityRule capacity = parse_capacity(flags.capacity);
+  const Precision precision = parse_precision(flags.precision);
+  const std::filesystem::path folder = find_model(flags.model);
+  ModelConfig config = read_model_config(folder);
+  config.moe.group_sequences = 0;  // the whole file is one routing group
+  LanguageModel model(config, precision);
+  load_parameters(folder, model.params());
+  model.weights_changed();
+
+  Progress progress("score");
+  const LossSum sum = score_file(model, flags.tokens, flags.out, capacity, [&](int64_t done, int64_t total) {
+    progress.update(static_cast<double>(done) / static_cast<double>(total),
+                    fmt::format("{}/{} sequences", done, total));
+  });
+  progress.clear();
+  print_json({{"schema", "troupe.score/1"},
+              {"tokens", sum.tokens},
+              {"nll_sum", sum.nll},
+              {"drop_rate", sum.drop_rate()},
+              {"capacity", to_string(capacity)},
+              {"precision", to_string(precision)},
+              {"model", flags.model},
+              {"out", flags.out}});
+}
+
+}  // namespace
+
+void add_score(CLI::App& app) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* const command = app.add_subcommand("score", "Log-probabilities of given targets, tensors in and out");
+  command->add_option("--model", flags->model, "model directory, or a run's folder")->required();
+  command->add_option("--tokens", flags->tokens, "safetensors file with src and tgt, int64 [B, S]; tgt < 0: not scored")
+      ->required();
+  command->add_option("--out", flags->out, "safetensors file to write: logprobs, float32 [B, S], natural log")
+      ->required();
+  command->add_option("--precision", flags->precision, "auto, fp32 or bf16");
+  command->add_option(
+      "--capacity", flags->capacity,
+      "places per expert: dropless, train, configured or a fraction of the tokens; [B, S] is one group");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace troupe::cli

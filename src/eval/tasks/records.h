@@ -1,0 +1,47 @@
+// Evaluation data in its released file formats, as JSON records that know their file and line.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace troupe {
+
+enum class RecordFormat {
+  kJsonl,    // one object a line
+  kJson,     // one document; `each` names the list of records in it
+  kCsv,      // header line; fields in double quotes may hold commas, line ends and doubled quotes (RFC 4180)
+  kTsv,      // header line; a quote is a character like any other (GLUE)
+  kCopaXml,  // <copa-corpus><item id asks-for most-plausible-alternative><p/><a1/><a2/></item>: records like
+             // SuperGLUE's
+};
+RecordFormat parse_record_format(std::string_view name, const std::string& where);  // throws kUsage
+
+struct Record {
+  std::shared_ptr<nlohmann::json> value;  // an object; the fields of a table are texts
+  std::string where;                      // "dev.jsonl:12"
+};
+
+struct RecordOptions {
+  RecordFormat format = RecordFormat::kJsonl;
+  std::string each;                 // kJson: path of the list, "data.intrasentence"
+  std::vector<std::string> expand;  // paths of lists: one record per element, which takes the list's place
+  std::vector<std::pair<std::string, std::string>> rename;  // columns: from, to
+};
+
+// `text` is the content of a file called `where`. Throws kData naming file, line and field: bytes that are not UTF-8,
+// JSON that is broken or no object, a row with another number of columns than the header, an unclosed quote, a list
+// that is missing.
+std::vector<Record> parse_records(std::string_view text, const std::string& where, const RecordOptions& options);
+
+// Puts line i of a label file into field `label` of record i. Throws kData if the numbers of lines differ, a line is
+// blank, or the record has another label already.
+void add_labels(std::string_view text, const std::string& where, std::vector<Record>& records);
+
+// The content of a file, decompressed if its name ends in .zst or .gz.
+std::string read_text_file(const std::filesystem::path& path);
+
+}  // namespace troupe
