@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/isa.h"
 #include "base/log.h"
 
 namespace troupe {
@@ -14,6 +15,13 @@ namespace troupe {
 using Refusal = std::string();
 
 inline std::string never_refuses() { return {}; }
+
+// For kernels of kernels/table.h that exist at every level.
+template <Isa level>
+std::string refuses_below() {
+  if (active_isa() >= level) return {};
+  return fmt::format("the instruction set in use is {}", isa_name(active_isa()));
+}
 
 // The first entry that does not refuse. Entry needs `name` and `refusal`.
 template <class Entry>

@@ -173,6 +173,22 @@ TROUPE_INLINE Vec exp_nonpositive(Vec x) {
   return x < broadcast(-87.3365478f) ? Vec{} : y;
 }
 
+// 2^x for x <= 0 (or a rounding error above), without an exact split of the exponent's argument: half a unit of x in
+// the last place is the error. Below -126 the result is 0. NaN as arithmetic makes it stays NaN.
+// x = n + r with |r| <= 1/2: 2^r = 1 + r P(r).
+TROUPE_INLINE Vec exp2_nonpositive(Vec x) {
+  const Vec shifted = max(broadcast(-126.0f), x) + 12582912.0f;
+  const Vec r = max(broadcast(-126.0f), x) - (shifted - 12582912.0f);
+  Vec p = r * 0.000153533616f + 0.00133988744f;
+  p = p * r + 0.00961843736f;
+  p = p * r + 0.0555033247f;
+  p = p * r + 0.240226479f;
+  p = p * r + 0.693147203f;
+  p = p * r + 1.0f;
+  const Vec y = to_vec(bits_of(p) + (bits_of(shifted) << 23));
+  return x < broadcast(-126.0f) ? Vec{} : y;
+}
+
 // erf. |x| < 0.9375: x + x P(x^2); beyond: 1 - e^(-|x| Q(|x|)), which is 1 from 4 on.
 TROUPE_INLINE Vec erf(Vec x) {
   const Vec t = min(abs(x), broadcast(4.0f));

@@ -1,0 +1,31 @@
+// Blocked attention over heads and sequences in parallel (kernels/cpu/attention.h does one head). Bits do not depend on
+// the number of threads: a query block, or in the backward pass a head, is computed by one thread in a fixed order.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/attention_shape.h"
+#include "kernels/cpu/attention.h"
+#include "tensor/matrix.h"
+#include "tensor/precision.h"
+
+namespace troupe {
+
+// P is F32 or Bf16. Meaning: ops/attention.h.
+template <class P>
+void blocked_attention_forward(const AttentionBlocks& blocks, const AttentionShape& shape,
+                               Matrix<const typename P::operand> qkv_T3D, Matrix<typename P::operand> ctx_TD,
+                               std::span<float> lse_BHS);
+
+template <class P>
+void blocked_attention_backward(const AttentionBlocks& blocks, const AttentionShape& shape,
+                                Matrix<const typename P::operand> qkv_T3D, Matrix<const typename P::operand> ctx_TD,
+                                std::span<const float> lse_BHS, Matrix<const typename P::operand> dctx_TD,
+                                Matrix<typename P::operand> dqkv_T3D);
+
+template <class P>
+void blocked_attention_decode(const AttentionBlocks& blocks, int64_t H, double scale,
+                              std::span<const DecodeSequence<P>> sequences);
+
+}  // namespace troupe

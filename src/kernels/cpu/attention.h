@@ -1,0 +1,62 @@
+// Attention of one head of one sequence, blocked: no more than kQueryBlock x kKeyBlock logits exist at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/dropout.h"
+#include "tensor/bf16.h"
+
+namespace troupe {
+
+constexpr int64_t kQueryBlock = 64, kKeyBlock = 64;
+
+// Rows of keys or values, `count` of them, `stride` elements apart, pointing at the head's first column.
+template <class T>
+struct HeadRows {
+  const T* data = nullptr;
+  int64_t count = 0, stride = 0;
+};
+
+// Queries [query_begin, query_end) of the head; query i sees keys 0 .. first_position + i.
+template <class T>
+struct AttentionForwardTask {
+  HeadRows<T> q, shared_k, shared_v, k, v;  // keys: shared ones first
+  int64_t C, first_position, query_begin, query_end;
+  float scale;               // > 0
+  const uint8_t* key_valid;  // of every key, or nullptr
+  Dropout dropout;
+  int64_t dropout_row, dropout_width;  // of query 0
+  T* ctx;                              // row of query 0, head's first column
+  int64_t ctx_stride;
+  float* lse;       // of query 0, or nullptr
+  void* workspace;  // forward_workspace bytes, 64-byte aligned
+};
+
+template <class T>
+struct AttentionBackwardTask {
+  HeadRows<T> q, k, v, ctx, dctx;
+  int64_t C;
+  float scale;
+  const uint8_t* key_valid;
+  const float* lse;
+  Dropout dropout;
+  int64_t dropout_row, dropout_width;
+  T *dq, *dk, *dv;
+  int64_t dqkv_stride;
+  void* workspace;  // backward_workspace bytes, 64-byte aligned
+};
+
+struct AttentionBlocks {
+  int64_t (*forward_workspace)(int64_t num_keys, int64_t C);
+  int64_t (*backward_workspace)(int64_t S, int64_t C);
+  void (*forward_f32)(const AttentionForwardTask<float>& task);
+  void (*forward_bf16)(const AttentionForwardTask<bf16>& task);
+  // For few queries: reads every key and value once, as they lie; no dropout, no key_valid, no lse.
+  // The workspace holds one float for every key.
+  void (*forward_few_f32)(const AttentionForwardTask<float>& task);
+  void (*forward_few_bf16)(const AttentionForwardTask<bf16>& task);
+  void (*backward_f32)(const AttentionBackwardTask<float>& task);
+  void (*backward_bf16)(const AttentionBackwardTask<bf16>& task);
+};
+
+}  // namespace troupe

@@ -1,0 +1,86 @@
+// Dropout factors for a vector of elements: the mask of kernels/dropout.h, element by element. Include only from
+// cpu/*.cpp.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/vec_math.h"
+#include "kernels/dropout.h"
+
+namespace troupe::TROUPE_ISA_NAMESPACE {
+namespace {
+
+typedef uint64_t VecWide __attribute__((vector_size(kWidth * 4)));  // half as many lanes
+
+// Products of the low halves of the lanes; what the upper halves hold does not matter.
+TROUPE_INLINE VecWide multiply_low(VecWide a, uint32_t b) {
+#if TROUPE_ISA_LEVEL >= 2
+  return std::bit_cast<VecWide>(_mm512_mul_epu32(std::bit_cast<__m512i>(a), _mm512_set1_epi64(b)));
+#elif TROUPE_ISA_LEVEL == 1
+  return std::bit_cast<VecWide>(_mm256_mul_epu32(std::bit_cast<__m256i>(a), _mm256_set1_epi64x(b)));
+#else
+  return (a & 0xFFFFFFFFu) * uint64_t{b};
+#endif
+}
+
+struct PhiloxWords {
+  VecUint word[4];
+};
+
+// philox(key, counter)[0..3] for the counter of each lane, given by its low and high 32 bits.
+TROUPE_INLINE PhiloxWords philox_vec(uint64_t key, VecUint low, VecUint high) {
+  // Even and odd lanes apart, each value in the low half of a wide lane; upper halves hold rubbish.
+  VecWide x0[2], x1[2], x2[2] = {VecWide{}, VecWide{}}, x3[2] = {VecWide{}, VecWide{}};
+  x0[0] = std::bit_cast<VecWide>(low), x0[1] = x0[0] >> 32;
+  x1[0] = std::bit_cast<VecWide>(high), x1[1] = x1[0] >> 32;
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (int odd = 0; odd < 2; ++odd) {
+      const VecWide p0 = multiply_low(x0[odd], 0xD2511F53u), p1 = multiply_low(x2[odd], 0xCD9E8D57u);
+      x0[odd] = (p1 >> 32) ^ x1[odd] ^ uint64_t { k0 };
+      x2[odd] = (p0 >> 32) ^ x3[odd] ^ uint64_t { k1 };
+      x1[odd] = p1;
+      x3[odd] = p0;
+    }
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  const auto join = [](const VecWide* x) { return std::bit_cast<VecUint>((x[0] & 0xFFFFFFFFu) | (x[1] << 32)); };
+  return {{join(x0), join(x1), join(x2), join(x3)}};
+}
+
+// The factor 0 or 1 / (1 - p) of a random word.
+class DropoutFactor {
+ public:
+  explicit DropoutFactor(const Dropout& dropout) : kept_(1.0f / (1.0f - dropout.probability)) {
+    // (word >> 8) * 2^-24 < p, as integers: word >> 8 < ceil(p 2^24)
+    const double scaled = static_cast<double>(dropout.probability) * 0x1.0p24;
+    const uint32_t whole = static_cast<uint32_t>(scaled);
+    threshold_ = whole + (static_cast<double>(whole) < scaled ? 1u : 0u);
+  }
+  TROUPE_INLINE Vec operator()(VecUint word) const {
+    return (word >> 8) < VecUint{} + threshold_ ? Vec{} : broadcast(kept_);
+  }
+
+ private:
+  uint32_t threshold_;
+  float kept_;
+};
+
+// Factors of the kWidth elements from `element` on.
+TROUPE_INLINE Vec dropout_row(const Dropout& dropout, const DropoutFactor& factor, uint64_t element) {
+  VecUint low, high, which;
+  for (int i = 0; i < kWidth; ++i) {
+    const uint64_t counter = (element + static_cast<uint64_t>(i)) >> 2;
+    low[i] = static_cast<uint32_t>(counter);
+    high[i] = static_cast<uint32_t>(counter >> 32);
+    which[i] = static_cast<uint32_t>((element + static_cast<uint64_t>(i)) & 3);
+  }
+  const PhiloxWords words = philox_vec(dropout.key, low, high);
+  VecUint word = words.word[3];
+  for (uint32_t w = 0; w < 3; ++w) word = which == VecUint{} + w ? words.word[w] : word;
+  return factor(word);
+}
+
+}  // namespace
+}  // namespace troupe::TROUPE_ISA_NAMESPACE
