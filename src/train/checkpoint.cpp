@@ -107,7 +107,7 @@ std::vector<std::string> check_resume(const TrainState& saved, const RunConfig& 
   std::vector<std::string> changed;
   const FieldList before = fields_of(saved.config), now = fields_of(config);
   for (const std::string& line : differences(before, now, "the checkpoint", "the configuration")) {
-    if (decides_the_run(line))
+    if (decides_the_run(line.substr(0, line.find(':'))))
       fail(ErrorCode::kUsage, "{}: expected the settings of the run to resume, got {} (start another run)", where,
            line);
     changed.push_back(line);

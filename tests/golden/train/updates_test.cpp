@@ -1,5 +1,6 @@
 // Consecutive updates of fairseq's trainer from its checkpoints: rates, losses, gradient norms, drops and the weights
 // that come out.
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

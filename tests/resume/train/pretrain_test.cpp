@@ -1,0 +1,237 @@
+// A run that is stopped and resumed computes what one that was not stopped computes: same parameters and moments to the
+// bit, same lines of metrics, for any number of threads.
+#include "train/pretrain.h"
+
+#include <fmt/core.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "error_of.h"
+#include "io/atomic_file.h"
+#include "io/checkpoint_directory.h"
+#include "io/checksum.h"
+#include "io/json_file.h"
+#include "temporary_folder.h"
+#include "training.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+using test::error_of;
+using test::Kind;
+using test::small_run;
+using test::TemporaryFolder;
+using testing::HasSubstr;
+
+struct RunOptions {
+  bool resume = false;
+  int64_t stop_after = -1;  // as if a signal came during this update
+};
+
+PretrainResult run(const RunConfig& config, const fs::path& folder, RunOptions options = {}) {
+  int64_t done = 0;
+  PretrainOptions pretrain_options;
+  pretrain_options.run = folder;
+  pretrain_options.resume = options.resume;
+  pretrain_options.step = [&](const StepStats& stats, int64_t, double) { done = stats.step; };
+  pretrain_options.interrupted = [&] { return done == options.stop_after; };
+  return pretrain(config, "test.toml", pretrain_options);
+}
+
+// Lines of metrics.jsonl without what depends on the clock.
+std::vector<std::string> metrics(const fs::path& folder) {
+  std::vector<std::string> lines;
+  const std::string text = read_file(folder / "metrics.jsonl");
+  for (size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {
+    auto line = nlohmann::ordered_json::parse(text.substr(begin, end - begin));
+    for (const char* clock : {"tokens_per_s", "time_s", "mfu"}) line.erase(clock);
+    lines.push_back(line.dump());
+  }
+  return lines;
+}
+
+void expect_same_checkpoint(const fs::path& a, const fs::path& b) {
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"})
+    EXPECT_EQ(xxh3_of_file(a / file), xxh3_of_file(b / file)) << a << " and " << b << ": " << file;
+}
+
+class Resume : public testing::TestWithParam<std::tuple<Kind, int>> {
+ protected:
+  void SetUp() override {
+    threads_ = omp_get_max_threads();
+    omp_set_num_threads(std::get<1>(GetParam()));
+  }
+  void TearDown() override { omp_set_num_threads(threads_); }
+  int threads_ = 1;
+};
+
+TEST_P(Resume, EqualsARunThatWasNotStopped) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), std::get<0>(GetParam()));
+  const PretrainResult whole = run(config, folder / "whole");
+  EXPECT_EQ(whole.step, 12);
+  EXPECT_EQ(metrics(folder / "whole").size(), 6u + 3u);
+
+  // 7 is no step of a checkpoint, a log line or a validation; 4 is one of a log line and a validation; 5 of a
+  // checkpoint.
+  for (const int64_t stop : {1, 4, 5, 7, 11}) {
+    SCOPED_TRACE(fmt::format("stopped after {}", stop));
+    const fs::path parts = folder / fmt::format("parts-{}", stop);
+    const PretrainResult first = run(config, parts, {.stop_after = stop});
+    EXPECT_TRUE(first.interrupted);
+    EXPECT_EQ(first.step, stop);
+    const PretrainResult second = run(config, parts, {.resume = true});
+    EXPECT_FALSE(second.interrupted);
+    expect_same_checkpoint(whole.checkpoint, second.checkpoint);
+    EXPECT_EQ(metrics(parts), metrics(folder / "whole"));
+  }
+}
+
+// What follows a checkpoint is computed again after a crash, and lines written meanwhile are dropped.
+TEST_P(Resume, FromAnOlderCheckpointDropsLaterMetrics) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), std::get<0>(GetParam()));
+  const PretrainResult whole = run(config, folder / "run");
+  const std::vector<std::string> lines = metrics(folder / "run");
+  fs::rename(folder / "run" / "checkpoints" / "step-00000012", folder / "kept");
+  fs::resize_file(folder / "run" / "checkpoints" / "step-00000010" / "optimizer.safetensors",
+                  100);  // damaged: not used
+  const PretrainResult again = run(config, folder / "run", {.resume = true});
+  expect_same_checkpoint(folder / "kept", again.checkpoint);
+  EXPECT_EQ(metrics(folder / "run"), lines);
+}
+INSTANTIATE_TEST_SUITE_P(Models, Resume,
+                         testing::Combine(testing::Values(Kind::kDense, Kind::kMoe), testing::Values(1, 2)),
+                         [](const auto& info) {
+                           return fmt::format("{}{}", std::get<0>(info.param) == Kind::kMoe ? "moe" : "dense",
+                                              std::get<1>(info.param));
+                         });
+
+TEST(Threads, DoNotChangeABit) {
+  for (const Kind kind : {Kind::kDense, Kind::kMoe}) {
+    const TemporaryFolder folder;
+    const RunConfig config = small_run(folder.path(), kind);
+    const int threads = omp_get_max_threads();
+    std::vector<PretrainResult> results;
+    for (const int n : {1, 2, 3}) {
+      omp_set_num_threads(n);
+      results.push_back(run(config, folder / fmt::format("threads-{}", n)));
+    }
+    omp_set_num_threads(threads);
+    expect_same_checkpoint(results[0].checkpoint, results[1].checkpoint);
+    expect_same_checkpoint(results[0].checkpoint, results[2].checkpoint);
+  }
+}
+
+TEST(Pretrain, LearnsAndExportsTheModel) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kMoe);
+  config.model.dropout = config.model.attention_dropout = 0.0;
+  config.train.steps = 60;
+  const PretrainResult result = run(config, folder / "run");
+  std::vector<double> nll;
+  for (const std::string& text : metrics(folder / "run"))
+    if (const auto line = nlohmann::json::parse(text); line["schema"] == "troupe.valid/1") {
+      nll.push_back(line["nll"]);
+      EXPECT_NEAR(line["ppl"].get<double>(), std::exp(nll.back()), 1e-9 * line["ppl"].get<double>());
+      EXPECT_GT(line["bits_per_byte"].get<double>(), 0.0);
+    }
+  ASSERT_EQ(nll.size(), 15u);
+  EXPECT_NEAR(nll.front(), std::log(40.0), 0.6);
+  EXPECT_LT(nll.back(), nll.front() - 0.5);
+  EXPECT_EQ(result.model, folder / "run" / "model");
+  EXPECT_EQ(xxh3_of_file(result.model / "model.safetensors"), xxh3_of_file(result.checkpoint / "model.safetensors"));
+  EXPECT_EQ(list_checkpoints(folder / "run" / "checkpoints").size(), 3u);  // train.keep_last
+  const auto last = nlohmann::json::parse(metrics(folder / "run").at(metrics(folder / "run").size() - 2));
+  ASSERT_EQ(last["moe"].size(), 1u);
+  double sum = 0.0;
+  for (const auto& share : last["moe"][0]["load"]) sum += share.get<double>();
+  EXPECT_NEAR(sum, 1.0, 1e-12);
+}
+
+TEST(Pretrain, MicroBatchesDoNotChangeADenseRun) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kDense);
+  std::vector<double> loss;
+  for (const int64_t micro : {0, 4, 1}) {
+    config.train.micro_sequences = micro;
+    run(config, folder / fmt::format("micro-{}", micro));
+    loss.push_back(nlohmann::json::parse(metrics(folder / fmt::format("micro-{}", micro)).back())["nll"]);
+  }
+  EXPECT_NEAR(loss[0], loss[1], 1e-5);
+  EXPECT_NEAR(loss[0], loss[2], 1e-5);
+}
+
+TEST(Pretrain, StopsAtNonFiniteValuesAndOverwritesNothing) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kMoe);
+  config.train.schedule = {.kind = ScheduleKind::kConstant, .lr = 1e30};
+  config.train.checkpoint_every = 1;
+  const std::string message = error_of([&] { run(config, folder / "run"); }, ErrorCode::kNonFinite);
+  EXPECT_THAT(message, testing::MatchesRegex("step [0-9]+: .*: expected (a )?finite value.*"));
+  const auto checkpoint = newest_complete(folder / "run" / "checkpoints");
+  ASSERT_TRUE(checkpoint);
+  EXPECT_THAT(message, HasSubstr(fmt::format("step {}:", checkpoint->step + 1)));
+  EXPECT_FALSE(fs::exists(folder / "run" / "model"));
+}
+
+TEST(Pretrain, RefusesToMixRuns) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kDense);
+  run(config, folder / "run", {.stop_after = 2});
+  const auto message = [&](const RunConfig& other, bool resume) {
+    return error_of([&] { run(other, folder / "run", {.resume = resume}); }, ErrorCode::kUsage);
+  };
+  EXPECT_THAT(message(config, false), HasSubstr("expected a new run, got one at step 2 (--resume goes on with it)"));
+  RunConfig other = config;
+  other.model.d_ff = 65;
+  EXPECT_THAT(message(other, true), HasSubstr("model.d_ff: 64 in the checkpoint, 65 in the configuration"));
+  other = config;
+  other.train.batch_sequences = 16;
+  EXPECT_THAT(message(other, true), HasSubstr("train.batch_sequences: 8 in the checkpoint, 16 in the configuration"));
+  other = config;
+  other.data.train.pop_back();
+  EXPECT_THAT(message(other, true), HasSubstr("data.train: expected the 2 datasets of the run to resume, got 1"));
+  other.data.train.push_back("b=" + test::write_token_dataset(folder / "other", 9, 25));
+  EXPECT_THAT(message(other, true), HasSubstr("as in the run to resume, got b"));
+  config.train.steps = 4;  // a setting that may change
+  EXPECT_EQ(run(config, folder / "run", {.resume = true}).step, 4);
+}
+
+TEST(Pretrain, RefusesDataThatDoesNotFit) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), Kind::kDense);
+  const auto message = [&](const RunConfig& other, ErrorCode code = ErrorCode::kUsage) {
+    return error_of([&] { run(other, folder / "run"); }, code);
+  };
+  RunConfig other = config;
+  other.model.vocab_size = 39;
+  EXPECT_THAT(message(other), HasSubstr("model.vocab_size: expected at least the 40 ids of"));
+  other = config;
+  other.model.eos_id = 3;
+  EXPECT_THAT(message(other), HasSubstr("model.eos_id: expected 0, the end-of-text of"));
+  other = config;
+  other.data.weights = {"a=1", "c=2"};
+  EXPECT_THAT(message(other), HasSubstr("data.weights: expected a name from data.train, got c"));
+  other.data.weights = {"a=1"};
+  EXPECT_THAT(message(other), HasSubstr("expected a weight for every dataset or for none, got none for b"));
+  other.data.weights = {"a=much", "b=1"};
+  EXPECT_THAT(message(other), HasSubstr("data.weights: a: expected a number above 0, got much"));
+  other = config;
+  other.train.tokens = 1000;
+  EXPECT_THAT(message(other), HasSubstr("expected either steps or tokens above 0, got 12 and 1000"));
+  other = config;
+  other.train.micro_sequences = 3;
+  EXPECT_THAT(message(other), HasSubstr("expected a divisor of train.batch_sequences (8), got 3"));
+  const fs::path shard = folder / "b" / "b-00000.tok";
+  fs::resize_file(shard, fs::file_size(shard) - 2);
+  EXPECT_THAT(message(config, ErrorCode::kData), HasSubstr("b-00000.tok: expected"));
+}
+
+}  // namespace
+}  // namespace troupe
