@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/output.h"
 #include "cli/text_options.h"
 #include "data/corpus/build.h"
 
@@ -22,24 +23,26 @@ std::filesystem::path default_cache() {
   return "corpus/packages";
 }
 
-void print_line(const Json& json) { std::printf("%s\n", json.dump().c_str()); }
-
 void list(bool json) {
+  std::vector<std::vector<std::string>> rows = {{"corpus", "split", "domain", "package"}};
   for (const corpus::Corpus& corpus : corpus::corpora()) {
-    if (!json) std::printf("%s: %s\n", std::string(corpus.name).c_str(), std::string(corpus.summary).c_str());
     for (const corpus::Source& source : corpus.sources) {
       if (json)
-        print_line({{"schema", "troupe.corpus.source/1"},
+        print_json({{"schema", "troupe.corpus.source/1"},
                     {"corpus", corpus.name},
-                    {"side", corpus::name(source.side)},
+                    {"split", corpus::name(source.side)},
                     {"domain", source.domain},
                     {"package", source.package},
                     {"parser", source.parser}});
-      else
-        std::printf("%s\n",
-                    fmt::format("  {:8} {:14} {}", corpus::name(source.side), source.domain, source.package).c_str());
+      rows.push_back({std::string(corpus.name), std::string(corpus::name(source.side)), std::string(source.domain),
+                      std::string(source.package)});
     }
   }
+  if (json) return;
+  for (const corpus::Corpus& corpus : corpus::corpora())
+    std::printf("%s\n", fmt::format("{}: {}", corpus.name, corpus.summary).c_str());
+  std::printf("\n");
+  print_table(rows);
 }
 
 void build(const std::string& name, corpus::BuildOptions options, bool json) {
@@ -53,23 +56,20 @@ void build(const std::string& name, corpus::BuildOptions options, bool json) {
   else
     log::info("corpus: {} is complete after {:.1f} s; {} has packages, checksums and removals", options.out.string(),
               seconds, result.manifest.string());
-  if (!json)
-    std::printf("%s\n",
-                fmt::format("{:8} {:14} {:>9} {:>12}  {}", "split", "domain", "documents", "bytes", "file").c_str());
+  std::vector<std::vector<std::string>> rows = {{"domain", "split", "documents", "bytes", "file"}};
   for (const corpus::CorpusPart& part : result.parts) {
+    rows.push_back({part.domain, std::string(corpus::name(part.split)), grouped(part.documents), grouped(part.bytes),
+                    part.file.string()});
     if (json)
-      print_line({{"schema", "troupe.corpus.part/1"},
+      print_json({{"schema", "troupe.corpus.part/1"},
                   {"corpus", name},
                   {"split", corpus::name(part.split)},
                   {"domain", part.domain},
                   {"documents", part.documents},
                   {"bytes", part.bytes},
                   {"file", part.file.string()}});
-    else
-      std::printf("%s\n", fmt::format("{:8} {:14} {:>9} {:>12}  {}", corpus::name(part.split), part.domain,
-                                      part.documents, part.bytes, part.file.string())
-                              .c_str());
   }
+  if (!json) print_table(rows);
 }
 
 void stats(const std::vector<std::string>& inputs, const TextOptions& options, bool json) {
@@ -94,7 +94,7 @@ void stats(const std::vector<std::string>& inputs, const TextOptions& options, b
   line["ignored_files"] = stats.ignored_files;
   line["crlf_files"] = stats.crlf_files;
   line["byte_order_mark_files"] = stats.byte_order_mark_files;
-  print_line(line);
+  print_json(line);
 }
 
 }  // namespace

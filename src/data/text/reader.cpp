@@ -246,7 +246,7 @@ TextStats for_each_document(const std::vector<std::string>& inputs, const TextOp
   TextStats stats;
   for (const Input& input : list_inputs(inputs, options, stats)) {
     const auto bytes = open_maybe_compressed(input.path);
-    read_documents(*bytes, input.path, input.format, options, sink, stats);
+    read_documents(*bytes, input.path == "-" ? "stdin" : input.path, input.format, options, sink, stats);
   }
   return stats;
 }

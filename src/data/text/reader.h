@@ -24,7 +24,7 @@ class ByteSource;
 
 struct Document {
   std::string text;    // valid UTF-8, not empty
-  std::string source;  // path of the file, or "-"
+  std::string source;  // path of the file, or "stdin"
   int64_t line = 0;    // first line of the document in its file, from 1
   std::string meta;    // the string under TextOptions::meta_field, if one was asked for
 };

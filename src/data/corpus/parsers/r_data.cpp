@@ -2,13 +2,16 @@
 
 #include <zlib.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace troupe::corpus {
 namespace {
 
 constexpr uint32_t kCharacterVector = 16, kCharacters = 9;
-constexpr uint32_t kMaxObjectBytes = 1u << 28;  // 256 MiB: far above any text object, far below a bomb
+constexpr size_t kMaxObjectBytes = 1u << 28;  // 256 MiB: far above any text object
+constexpr size_t kMaxRatio = 1032;  // of deflate (zlib's technical notes): more cannot be in the bytes that follow
 
 class Xdr {
  public:
@@ -66,8 +69,9 @@ std::vector<std::string> read_r_database(std::string_view bytes) {
   for (Xdr file(bytes); !file.empty();) {
     const size_t at = file.position();
     const uint32_t size = file.u32("an object's length");
-    if (size > kMaxObjectBytes)
-      fail(ErrorCode::kData, "byte {}: expected an object of at most {} bytes, got {}", at, kMaxObjectBytes, size);
+    const size_t possible = std::min(kMaxObjectBytes, kMaxRatio * file.rest().size());
+    if (size > possible)
+      fail(ErrorCode::kData, "byte {}: expected an object of at most {} bytes, got {}", at, possible, size);
     std::string object(size, '\0');
     uLongf written = size;
     uLong consumed = static_cast<uLong>(file.rest().size());
