@@ -1,25 +1,35 @@
 #include "cli/text_options.h"
 
+#include <fmt/core.h>
+
 #include <CLI/CLI.hpp>
-#include <map>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "base/nearest.h"
 
 namespace troupe::cli {
 
 void add_text_options(CLI::App& command, TextOptions& options) {
   // The first name is the default.
   const auto choice = [&](const char* flag, auto& value, const auto& names, const char* help) {
-    std::map<std::string, std::decay_t<decltype(value)>> values;
     std::string list;
-    for (const auto& [name, meaning] : names) {
-      values[name] = meaning;
-      (list += list.empty() ? "" : "|") += name;
+    std::vector<std::string> known;
+    for (const auto& row : names) {
+      (list += list.empty() ? "" : "|") += row.first;
+      known.emplace_back(row.first);
     }
-    command.add_option(flag, value, help)
-        ->transform(CLI::CheckedTransformer(values).description(""))
+    const auto set = [&value, names, known, list](const std::string& word) {
+      for (const auto& row : names) {
+        if (word != row.first) continue;
+        value = row.second;
+        return;
+      }
+      throw CLI::ValidationError(
+          fmt::format("expected {}, got {} (did you mean {}?)", list, word, nearest(word, known)));
+    };
+    command.add_option_function<std::string>(flag, set, help)
         ->type_name(list)
         ->default_str(names.front().first)
         ->group("Text");

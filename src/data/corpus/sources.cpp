@@ -10,21 +10,20 @@
 namespace troupe::corpus {
 namespace {
 
-constexpr unsigned kQuickstart = 1, kFull = 2, kBoth = kQuickstart | kFull;
 constexpr Split kTrain = Split::kTrain, kHeldOut = Split::kHeldOut;
 
 constexpr Source kSources[] = {
-#define TROUPE_SOURCE(corpora, package, domain, side, parser, paths) {corpora, package, domain, side, parser, paths},
+#define TROUPE_SOURCE(corpus, package, domain, side, parser, paths) {corpus, package, domain, side, parser, paths},
 #include "data/corpus/sources.inc"
 #undef TROUPE_SOURCE
 };
 
-Corpus select(std::string_view name, std::string_view summary, unsigned bit) {
-  Corpus corpus{name, summary, {}};
-  for (const Source& source : kSources)
-    if (source.corpora & bit) corpus.sources.push_back(source);
-  return corpus;
-}
+struct CorpusRow {
+  std::string_view name, summary;
+};
+constexpr CorpusRow kCorpora[] = {
+    {"quickstart", "six training and two held-out domains from nine packages, 25 MB to download"},
+};
 
 }  // namespace
 
@@ -35,9 +34,13 @@ std::vector<std::string> Corpus::packages() const {
 }
 
 std::vector<Corpus> corpora() {
-  std::vector<Corpus> list = {
-      select("quickstart", "six training and two held-out domains from nine packages, 25 MB to download", kQuickstart)};
-  (void)kFull;
+  std::vector<Corpus> list;
+  for (const CorpusRow& row : kCorpora) {
+    Corpus corpus{row.name, row.summary, {}};
+    for (const Source& source : kSources)
+      if (source.corpus == row.name) corpus.sources.push_back(source);
+    list.push_back(std::move(corpus));
+  }
   return list;
 }
 

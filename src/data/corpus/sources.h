@@ -11,8 +11,7 @@
 namespace troupe::corpus {
 
 struct Source {
-  unsigned corpora;  // bits: kQuickstart, kFull
-  std::string_view package, domain;
+  std::string_view corpus, package, domain;
   Split side;  // kTrain or kHeldOut
   std::string_view parser, paths;
 };

@@ -25,7 +25,7 @@ class CorpusBuild : public testing::Test {
  protected:
   void SetUp() override {
     if (run_program({"dpkg-deb", "--version"}, ".").status != 0) GTEST_SKIP() << "dpkg-deb is missing";
-    std::string quotes, entries, index;
+    std::string quotes;
     Rng rng(1);
     for (int i = 0; i < 300; ++i) {
       std::string text;
@@ -39,8 +39,8 @@ class CorpusBuild : public testing::Test {
     package("fun", "1:2.0-1");
     package("man", "3");
     corpus_.name = "tiny";
-    corpus_.sources = {{1, "fun", "quotes", Split::kTrain, "fortunes", "usr/share/games/fortunes/* !*.dat"},
-                       {1, "ma*", "manuals", Split::kHeldOut, "man", "usr/share/man/*"}};
+    corpus_.sources = {{"tiny", "fun", "quotes", Split::kTrain, "fortunes", "usr/share/games/fortunes/* !*.dat"},
+                       {"tiny", "ma*", "manuals", Split::kHeldOut, "man", "usr/share/man/*"}};
     options_.out = folder_ / "out";
     options_.packages_dir = folder_ / "debs";
     options_.rules.min_valid_bytes = 0;
