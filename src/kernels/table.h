@@ -3,10 +3,13 @@
 #pragma once
 
 #include "base/isa.h"
+#include "kernels/cpu/adam.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/layer_norm.h"
 #include "kernels/cpu/peak.h"
+#include "kernels/cpu/rows.h"
 
 namespace troupe {
 

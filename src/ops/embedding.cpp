@@ -4,16 +4,56 @@
 #include <cmath>
 #include <vector>
 
+#include "base/threads.h"
 #include "kernels/ref/embedding.h"
+#include "kernels/table.h"
 #include "ops/implementations.h"
 
 namespace troupe {
 namespace {
 
+template <Isa level>
+void forward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T, Matrix<const float> embed_VD,
+             Matrix<const float> positions_PD, double scale, const Dropout& dropout, Matrix<float> x_TD) {
+  parallel_chunks(x_TD.rows, 64, [&](int64_t begin, int64_t end) {
+    kernels(level).rows.embedding_forward(tokens_T.data(), positions_T.data(), embed_VD, positions_PD,
+                                          static_cast<float>(scale), dropout, begin, end, x_TD);
+  });
+}
+
+// Every part owns the rows id % num_parts == part of the table and adds to them in token order, so neither the number
+// of parts nor who runs them shows in the result; a part's scan of the ids is small against one row.
+template <Isa level>
+void scatter_add(std::span<const int32_t> ids_T, int64_t skip, double scale, const Dropout& dropout,
+                 Matrix<const float> dx_TD, Matrix<float> table) {
+  const int64_t num_parts = num_threads() == 1 ? 1 : 8 * num_threads();
+  parallel_for(num_parts, [&](int64_t part) {
+    kernels(level).rows.scatter_add(ids_T.data(), skip, part, num_parts, static_cast<float>(scale), dropout, dx_TD,
+                                    table);
+  });
+}
+
+template <Isa level>
+void backward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T, int64_t pad_id, double scale,
+              const Dropout& dropout, Matrix<const float> dx_TD, Matrix<float> dembed_VD, Matrix<float> dpositions_PD) {
+  scatter_add<level>(tokens_T, pad_id, scale, dropout, dx_TD, dembed_VD);
+  if (dpositions_PD) scatter_add<level>(positions_T, 1, 1.0, dropout, dx_TD, dpositions_PD);
+}
+
+template <class P, Isa level>
+constexpr EmbeddingKernels<P> vectorized(std::string_view name) {
+  return {name, refuses_below<level>, forward<level>, backward<level>};
+}
+
 template <class P>
-constexpr std::array kEmbedding = {
-    EmbeddingKernels<P>{"ref", never_refuses, ref::embedding_forward<P>, ref::embedding_backward<P>},
-};
+constexpr EmbeddingKernels<P> kReference = {"ref", never_refuses, ref::embedding_forward<P>,
+                                            ref::embedding_backward<P>};
+
+template <class P>
+constexpr std::array kEmbedding = {vectorized<P, Isa::kAvx512>("avx512"), vectorized<P, Isa::kAvx2>("avx2"),
+                                   vectorized<P, Isa::kGeneric>("generic"), kReference<P>};
+template <>
+constexpr std::array kEmbedding<F64> = {kReference<F64>};
 
 template <class P>
 const EmbeddingKernels<P>& chosen() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/cpu/vec_math.h"
 #include "kernels/dropout.h"
@@ -67,19 +68,42 @@ class DropoutFactor {
   float kept_;
 };
 
-// Factors of the kWidth elements from `element` on.
-TROUPE_INLINE Vec dropout_row(const Dropout& dropout, const DropoutFactor& factor, uint64_t element) {
-  VecUint low, high, which;
-  for (int i = 0; i < kWidth; ++i) {
-    const uint64_t counter = (element + static_cast<uint64_t>(i)) >> 2;
-    low[i] = static_cast<uint32_t>(counter);
-    high[i] = static_cast<uint32_t>(counter >> 32);
-    which[i] = static_cast<uint32_t>((element + static_cast<uint64_t>(i)) & 3);
+template <int... I>
+TROUPE_INLINE VecUint interleave_low(VecUint a, VecUint b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, (I / 2 + I % 2 * kWidth)...);
+}
+template <int... I>
+TROUPE_INLINE VecUint interleave_high(VecUint a, VecUint b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, (kWidth / 2 + I / 2 + I % 2 * kWidth)...);
+}
+
+// Factors of `count` consecutive elements of a mask into out[0 .. count).
+constexpr int64_t kDropoutStep = 4 * kWidth;
+inline void dropout_factors(const Dropout& dropout, uint64_t first, int64_t count, float* out) {
+  const DropoutFactor factor(dropout);
+  constexpr auto kLanes = std::make_integer_sequence<int, kWidth>{};
+  const uint64_t skipped = first & 3;  // elements of the first counter that come before `first`
+  const int64_t step = skipped ? kDropoutStep - 4 : kDropoutStep;
+  for (int64_t done = 0; done < count; done += step) {
+    const uint64_t counter = (first - skipped + static_cast<uint64_t>(done)) >> 2;
+    VecUint low =
+        std::bit_cast<VecUint>(__builtin_convertvector(lane_numbers(), VecInt)) + static_cast<uint32_t>(counter);
+    VecUint high = VecUint{} + static_cast<uint32_t>(counter >> 32);
+    high = low < VecUint{} + static_cast<uint32_t>(counter) ? high + 1u : high;
+    const PhiloxWords w = philox_vec(dropout.key, low, high);
+    // Lane l, word k becomes element 4 l + k.
+    const VecUint even_low = interleave_low(w.word[0], w.word[2], kLanes);
+    const VecUint odd_low = interleave_low(w.word[1], w.word[3], kLanes);
+    const VecUint even_high = interleave_high(w.word[0], w.word[2], kLanes);
+    const VecUint odd_high = interleave_high(w.word[1], w.word[3], kLanes);
+    float block[kDropoutStep];
+    store(block, factor(interleave_low(even_low, odd_low, kLanes)));
+    store(block + kWidth, factor(interleave_high(even_low, odd_low, kLanes)));
+    store(block + 2 * kWidth, factor(interleave_low(even_high, odd_high, kLanes)));
+    store(block + 3 * kWidth, factor(interleave_high(even_high, odd_high, kLanes)));
+    const int64_t used = count - done < step ? count - done : step;
+    std::memcpy(out + done, block + skipped, static_cast<size_t>(used) * sizeof(float));
   }
-  const PhiloxWords words = philox_vec(dropout.key, low, high);
-  VecUint word = words.word[3];
-  for (uint32_t w = 0; w < 3; ++w) word = which == VecUint{} + w ? words.word[w] : word;
-  return factor(word);
 }
 
 }  // namespace

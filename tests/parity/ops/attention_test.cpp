@@ -4,15 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
-#include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "base/threads.h"
-#include "gradient.h"
 #include "guarded.h"
 #include "ops/implementations.h"
+#include "parity.h"
 
 namespace troupe {
 namespace {
@@ -31,32 +29,8 @@ const Case kCases[] = {
     {1, 130, 1, 16, 0.5f, false, {0, 7}}, {0, 5, 2, 4, 0, false, {}},       {2, 0, 2, 4, 0, false, {}},
 };
 
-template <class T>
-std::vector<double> widened(const test::Guarded<T>& m) {
-  std::vector<double> values;
-  for (int64_t i = 0; i < m.rows(); ++i)
-    for (int64_t j = 0; j < m.cols(); ++j) values.push_back(static_cast<double>(static_cast<float>(m(i, j))));
-  return values;
-}
-
-// |got - want| <= tolerance * (rms of want + |want|); names the worst element.
-template <class T>
-void expect_close(const test::Guarded<T>& got, const std::vector<double>& want, double tolerance,
-                  const std::string& what) {
-  double squares = 0;
-  for (const double value : want) squares += value * value;
-  const double rms = std::sqrt(squares / std::max<double>(1, static_cast<double>(want.size())));
-  double worst = 0;
-  std::string where;
-  for (int64_t i = 0; i < got.rows(); ++i)
-    for (int64_t j = 0; j < got.cols(); ++j) {
-      const double expected = want[static_cast<size_t>(i * got.cols() + j)], actual = static_cast<float>(got(i, j));
-      const double error = std::abs(actual - expected) / (tolerance * (rms + std::abs(expected)) + 1e-30);
-      if (!(error <= worst))
-        worst = error, where = fmt::format("[{}, {}]: expected {}, got {}", i, j, expected, actual);
-    }
-  EXPECT_LE(worst, 1.0) << what << " " << where << " (tolerance " << tolerance << ")";
-}
+using test::expect_close;
+using test::widened;
 
 template <class P>
 class Attention {
@@ -143,19 +117,14 @@ TYPED_TEST(AttentionParity, BitsDoNotDependOnThreads) {
   const Case c = {1, 300, 3, 64, 0.1f, true, {}};
   for (const AttentionKernels<P>& kernels : attention_list<P>()) {
     if (!kernels.refusal().empty() || kernels.name == "ref") continue;
-    const int threads = num_threads();
-    omp_set_num_threads(1);
-    Attention<P> one(c);
-    one.run(kernels);
-    for (const int count : {2, 3}) {
-      omp_set_num_threads(count);
-      Attention<P> many(c);
-      many.run(kernels);
-      const size_t bytes = static_cast<size_t>(one.T * one.D) * sizeof(typename P::operand);
-      EXPECT_EQ(std::memcmp(one.ctx.view().data, many.ctx.view().data, bytes), 0) << kernels.name;
-      EXPECT_EQ(std::memcmp(one.dqkv.view().data, many.dqkv.view().data, 3 * bytes), 0) << kernels.name;
-    }
-    omp_set_num_threads(threads);
+    std::unique_ptr<Attention<P>> first;
+    test::with_threads({1, 2, 3}, [&](int count) {
+      auto attention = std::make_unique<Attention<P>>(c);
+      attention->run(kernels);
+      if (!first) return void(first = std::move(attention));
+      EXPECT_TRUE(test::equal_bits(first->ctx, attention->ctx)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dqkv, attention->dqkv)) << kernels.name << ", " << count << " threads";
+    });
   }
 }
 

@@ -1,0 +1,154 @@
+// Every implementation of layer norm against the float64 reference.
+#include "ops/layer_norm.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "guarded.h"
+#include "ops/implementations.h"
+#include "parity.h"
+
+namespace troupe {
+namespace {
+
+using test::expect_close;
+using test::Guarded;
+using test::Layout;
+using test::widened;
+
+template <class P>
+struct LayerNorm {
+  using operand = typename P::operand;
+
+  LayerNorm(int64_t T, int64_t D, Layout layout)
+      : x(T, D, layout),
+        gamma(1, D),
+        beta(1, D),
+        y(T, D, layout),
+        y_real(T, D, layout),
+        mean(1, T),
+        rstd(1, T),
+        dy(T, D, layout),
+        dx(T, D, layout),
+        dgamma(1, D),
+        dbeta(1, D) {
+    x.fill_normal(1, 3.0);
+    for (int64_t t = 0; t < T; ++t)
+      for (int64_t d = 0; d < D; ++d) x(t, d) += 5.0f;  // a mean that a one-pass variance would suffer from
+    gamma.fill_normal(2), beta.fill_normal(3), dy.fill_normal(4);
+  }
+  template <class T>
+  static std::span<T> flat(Guarded<T>& m) {
+    return {m.view().data, static_cast<size_t>(m.cols())};
+  }
+  void run(const LayerNormKernels<P>& kernels) {
+    y.fill(9), y_real.fill(9), mean.fill(9), rstd.fill(9);
+    dx.fill(0.5), dgamma.fill(0.25), dbeta.fill(0.125);
+    kernels.forward(std::as_const(x).view(), flat(gamma), flat(beta), kLayerNormEpsilon, y.view(), y_real.view(),
+                    flat(mean), flat(rstd));
+    kernels.backward(std::as_const(x).view(), flat(gamma), flat(mean), flat(rstd), std::as_const(dy).view(), dx.view(),
+                     flat(dgamma), flat(dbeta));
+  }
+  void expect_guards_intact(const std::string& what) {
+    y.expect_guards_intact(what), y_real.expect_guards_intact(what), dx.expect_guards_intact(what);
+    mean.expect_guards_intact(what), rstd.expect_guards_intact(what);
+    dgamma.expect_guards_intact(what), dbeta.expect_guards_intact(what);
+  }
+
+  Guarded<float> x, gamma, beta;
+  Guarded<operand> y;
+  Guarded<float> y_real, mean, rstd, dy, dx, dgamma, dbeta;
+};
+
+template <class P>
+class LayerNormParity : public testing::Test {};
+using Precisions = testing::Types<F32, Bf16>;
+TYPED_TEST_SUITE(LayerNormParity, Precisions);
+
+TYPED_TEST(LayerNormParity, EveryImplementationMatchesTheReference) {
+  using P = TypeParam;
+  struct Case {
+    int64_t T, D;
+    Layout layout;
+  };
+  for (const Case& c : {Case{0, 5, {}},
+                        {1, 1, {}},
+                        {3, 15, {2, 1}},
+                        {2, 16, {}},
+                        {5, 17, {0, 3}},
+                        {63, 64, {}},
+                        {64, 33, {}},
+                        {65, 768, {4, 5}},
+                        {130, 40, {}}}) {
+    LayerNorm<P> fast(c.T, c.D, c.layout);
+    const auto x = widened(fast.x), gamma = widened(fast.gamma), beta = widened(fast.beta), dy = widened(fast.dy);
+    std::vector<double> y(c.T * c.D), mean(c.T), rstd(c.T), dx(c.T * c.D, 0.5), dgamma(c.D, 0.25), dbeta(c.D, 0.125);
+    layer_norm_forward<F64>({x.data(), c.T, c.D}, gamma, beta, {y.data(), c.T, c.D}, {}, mean, rstd);
+    layer_norm_backward<F64>({x.data(), c.T, c.D}, gamma, mean, rstd, {dy.data(), c.T, c.D}, {dx.data(), c.T, c.D},
+                             dgamma, dbeta);
+    for (const auto& kernels : layer_norm_list<P>()) {
+      if (!kernels.refusal().empty()) continue;
+      const std::string what = fmt::format("{} T {} D {}", kernels.name, c.T, c.D);
+      fast.run(kernels);
+      // float32 sums of D or T terms; means of 5 against deviations of 3 lose a bit or two.
+      const double tolerance = 16 * 0x1p-24;
+      expect_close(fast.y_real, y, tolerance, what + " y_real");
+      expect_close(fast.y, y, std::is_same_v<P, Bf16> ? 0x1p-8 : tolerance, what + " y");
+      expect_close(fast.mean, mean, tolerance, what + " mean");
+      expect_close(fast.rstd, rstd, tolerance, what + " rstd");
+      expect_close(fast.dx, dx, 4 * tolerance, what + " dx");
+      expect_close(fast.dgamma, dgamma, 4 * tolerance, what + " dgamma");
+      expect_close(fast.dbeta, dbeta, 4 * tolerance, what + " dbeta");
+      fast.expect_guards_intact(what);
+    }
+  }
+}
+
+TYPED_TEST(LayerNormParity, BitsDoNotDependOnThreads) {
+  using P = TypeParam;
+  for (const auto& kernels : layer_norm_list<P>()) {
+    if (!kernels.refusal().empty()) continue;
+    std::unique_ptr<LayerNorm<P>> first;
+    test::with_threads({1, 2, 3}, [&](int count) {
+      auto norm = std::make_unique<LayerNorm<P>>(333, 65, Layout{});
+      norm->run(kernels);
+      if (!first) return void(first = std::move(norm));
+      EXPECT_TRUE(test::equal_bits(first->y, norm->y)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dx, norm->dx)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dgamma, norm->dgamma)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dbeta, norm->dbeta)) << kernels.name << ", " << count << " threads";
+    });
+  }
+}
+
+TYPED_TEST(LayerNormParity, NanStaysInItsRow) {
+  using P = TypeParam;
+  for (const auto& kernels : layer_norm_list<P>()) {
+    if (!kernels.refusal().empty()) continue;
+    LayerNorm<P> norm(3, 20, {});
+    norm.x(1, 19) = std::nanf("");
+    norm.run(kernels);
+    for (int64_t t = 0; t < 3; ++t)
+      for (int64_t d = 0; d < 20; ++d)
+        EXPECT_EQ(std::isnan(static_cast<float>(norm.y(t, d))), t == 1) << kernels.name << " " << t << " " << d;
+  }
+}
+
+TYPED_TEST(LayerNormParity, OutputsMayBeLeftOut) {
+  using P = TypeParam;
+  for (const auto& kernels : layer_norm_list<P>()) {
+    if (!kernels.refusal().empty()) continue;
+    LayerNorm<P> norm(3, 20, {});
+    norm.run(kernels);
+    Guarded<float> y_real(3, 20);
+    kernels.forward(std::as_const(norm.x).view(), norm.flat(norm.gamma), norm.flat(norm.beta), kLayerNormEpsilon, {},
+                    y_real.view(), {}, {});
+    EXPECT_TRUE(test::equal_bits(norm.y_real, y_real)) << kernels.name;
+  }
+}
+
+}  // namespace
+}  // namespace troupe
