@@ -1,5 +1,7 @@
 #include "kernels/onednn/gemm.h"
 
+#include <fmt/core.h>
+
 #include <dnnl.hpp>
 
 #include "base/isa.h"
@@ -44,6 +46,9 @@ constexpr GemmKernels make(const char* name) {
           .row_block = 192,
           .col_block = 384,
           .k_block = 768,
+          .gradient_rows = 384,
+          .gradient_cols = 768,
+          .gradient_depth = 768,
           .row_step = 1,
           .col_step = 1,
           .k_step = 1,
@@ -85,6 +90,11 @@ bool cap_isa() {
 }  // namespace
 
 const char* unavailable_reason() { return cap_isa() ? nullptr : ""; }
+
+std::string version() {
+  const dnnl_version_t* version = dnnl_version();
+  return fmt::format("{}.{}.{}", version->major, version->minor, version->patch);
+}
 
 const GemmKernels& gemm_f32() {
   static constexpr GemmKernels kernels = make<float>("onednn");

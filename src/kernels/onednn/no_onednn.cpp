@@ -5,6 +5,7 @@
 namespace troupe::onednn {
 
 const char* unavailable_reason() { return "not built with oneDNN"; }
+std::string version() { return {}; }
 const GemmKernels& gemm_f32() { fail(ErrorCode::kInternal, "oneDNN: {}", unavailable_reason()); }
 const GemmKernels& gemm_bf16() { fail(ErrorCode::kInternal, "oneDNN: {}", unavailable_reason()); }
 

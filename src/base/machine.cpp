@@ -1,0 +1,119 @@
+#include "base/machine.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+namespace troupe {
+namespace fs = std::filesystem;
+namespace {
+
+std::string read_text(const fs::path& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// The value of "key : value" or "key: value"; "" if there is none.
+std::string value_of(const std::string& text, const std::string& key) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t colon = line.find(':');
+    if (colon == line.npos || line.compare(0, key.size(), key) != 0) continue;
+    if (line.find_first_not_of(" \t", key.size()) != colon) continue;
+    const size_t begin = line.find_first_not_of(" \t", colon + 1);
+    if (begin != line.npos) return line.substr(begin);
+  }
+  return {};
+}
+
+int64_t kilobytes_of(const std::string& meminfo, const std::string& key) {
+  return std::atoll(value_of(meminfo, key).c_str()) * 1024;
+}
+
+// The folders of this process's group and its ancestors under the mount of a controller ("" for version 2). In a
+// container the path names the host's folder and may not exist; then the mount's root is the group.
+std::vector<fs::path> group_folders(const fs::path& root, const std::string& controller) {
+  std::vector<fs::path> folders;
+  const fs::path mount = root / "sys/fs/cgroup" / controller;
+  std::istringstream lines(read_text(root / "proc/self/cgroup"));
+  for (std::string line; std::getline(lines, line);) {  // "4:memory:/path", "0::/path"
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == line.npos || second == line.npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const bool mine = controller.empty() ? controllers == ",," : controllers.find("," + controller + ",") != line.npos;
+    if (!mine) continue;
+    for (fs::path path = line.substr(second + 1); path.has_relative_path(); path = path.parent_path())
+      folders.push_back(mount / path.relative_path());
+  }
+  folders.push_back(mount);
+  return folders;
+}
+
+template <class T>
+void lower(std::optional<T>& limit, T value) {
+  limit = limit ? std::min(*limit, value) : value;
+}
+
+void read_limits(const fs::path& root, Machine& machine) {
+  constexpr int64_t kNoLimit = int64_t{1} << 60;  // version 1 writes about 2^63 for "none"
+  const auto memory = [&](const fs::path& file) {
+    const int64_t bytes = std::atoll(read_text(file).c_str());  // "max" reads as 0
+    if (bytes > 0 && bytes < kNoLimit) lower(machine.memory_limit_bytes, bytes);
+  };
+  const auto processors = [&](double quota, double period) {
+    if (quota > 0 && period > 0) lower(machine.quota_cpus, quota / period);
+  };
+  for (const fs::path& folder : group_folders(root, "")) {
+    memory(folder / "memory.max");
+    double quota = 0, period = 0;
+    if (std::istringstream(read_text(folder / "cpu.max")) >> quota >> period) processors(quota, period);
+  }
+  for (const fs::path& folder : group_folders(root, "memory")) memory(folder / "memory.limit_in_bytes");
+  for (const fs::path& folder : group_folders(root, "cpu"))
+    processors(std::atof(read_text(folder / "cpu.cfs_quota_us").c_str()),
+               std::atof(read_text(folder / "cpu.cfs_period_us").c_str()));
+}
+
+// "always [madvise] never" -> "madvise".
+std::string chosen(const std::string& text) {
+  const size_t open = text.find('['), close = text.find(']');
+  return open == text.npos || close == text.npos || close < open ? "" : text.substr(open + 1, close - open - 1);
+}
+
+int64_t count_nodes(const fs::path& folder) {
+  int64_t count = 0;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    count += name.size() > 4 && name.compare(0, 4, "node") == 0 && name.find_first_not_of("0123456789", 4) == name.npos;
+  }
+  return count;
+}
+
+}  // namespace
+
+Machine read_machine(const fs::path& root) {
+  Machine machine;
+  machine.cpu = value_of(read_text(root / "proc/cpuinfo"), "model name");
+  machine.online_cpus = std::max<int64_t>(0, ::sysconf(_SC_NPROCESSORS_ONLN));
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  machine.allowed_cpus =
+      ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : machine.online_cpus;
+  const std::string meminfo = read_text(root / "proc/meminfo");
+  machine.memory_bytes = kilobytes_of(meminfo, "MemTotal");
+  machine.available_bytes = kilobytes_of(meminfo, "MemAvailable");
+  read_limits(root, machine);
+  machine.numa_nodes = count_nodes(root / "sys/devices/system/node");
+  machine.huge_pages = chosen(read_text(root / "sys/kernel/mm/transparent_hugepage/enabled"));
+  return machine;
+}
+
+}  // namespace troupe
