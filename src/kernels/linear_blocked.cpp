@@ -168,8 +168,8 @@ void multiply_rows(const GemmKernels& gemm, const WeightOperand& weights, const 
 // The tile of dw that one task computes: large, since dy and x are packed once per tile, but enough tiles for all
 // threads where the kernel's bits allow any cut.
 void choose_tile(const GemmKernels& gemm, int64_t num_experts, int64_t out, int64_t in, int64_t& rows, int64_t& cols) {
-  rows = std::min(round_up(384, gemm.row_step), round_up(std::max<int64_t>(1, out), gemm.row_step));
-  cols = std::min(round_up(768, gemm.col_step), round_up(std::max<int64_t>(1, in), gemm.col_step));
+  rows = std::min(round_up(gemm.gradient_rows, gemm.row_step), round_up(std::max<int64_t>(1, out), gemm.row_step));
+  cols = std::min(round_up(gemm.gradient_cols, gemm.col_step), round_up(std::max<int64_t>(1, in), gemm.col_step));
   if (!gemm.free_cut) return;
   const int64_t wanted = 4 * omp_get_max_threads();
   while (num_experts * num_blocks(out, rows) * num_blocks(in, cols) < wanted && (rows > 64 || cols > 64)) {
@@ -246,7 +246,7 @@ void blocked_backward_weight(const BlockedLinear& how, const WeightView<P>& bank
   // An empty row of weights still has a bias gradient, so there is at least one tile of columns.
   const int64_t row_tiles = num_blocks(bank.out, tile_rows),
                 col_tiles = std::max<int64_t>(1, num_blocks(bank.in, tile_cols));
-  const int64_t padded_depth = round_up(gemm.k_block, gemm.k_step);
+  const int64_t padded_depth = round_up(gemm.gradient_depth, gemm.k_step);
   const int64_t a_bytes = round_up(tile_rows * padded_depth * gemm.packed_bytes, 64);
   const int64_t b_bytes = tile_cols * padded_depth * gemm.packed_bytes;
 
@@ -255,8 +255,8 @@ void blocked_backward_weight(const BlockedLinear& how, const WeightView<P>& bank
     const int64_t n0 = tile / col_tiles * tile_rows, rows = std::min(tile_rows, bank.out - n0);
     const int64_t i0 = tile % col_tiles * tile_cols, cols = std::min(tile_cols, bank.in - i0);
     float* const c = dw + (expert * bank.out + n0) * bank.in + i0;
-    for (int64_t r0 = offsets[expert]; r0 < offsets[expert + 1]; r0 += gemm.k_block) {
-      const int64_t depth = std::min(gemm.k_block, offsets[expert + 1] - r0);
+    for (int64_t r0 = offsets[expert]; r0 < offsets[expert + 1]; r0 += gemm.gradient_depth) {
+      const int64_t depth = std::min(gemm.gradient_depth, offsets[expert + 1] - r0);
       if (cols > 0) {
         gemm.pack_a_cols(dy_RN.row(r0) + n0, dy_RN.stride, rows, depth, scratch);
         gemm.pack_b_cols(x_RK.row(r0) + i0, x_RK.stride, cols, depth, scratch + a_bytes);

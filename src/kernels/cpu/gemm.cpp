@@ -1,9 +1,12 @@
 // Which block products this instruction set has. Operands that it cannot multiply as bf16 are widened to float32 when
-// packed.
+// packed. Block sizes: A blocks and what is kept of C live in L2, a panel of B over k_block in L1.
 #include "kernels/cpu/gemm.h"
 
 #if TROUPE_ISA_LEVEL >= 1
 #include "kernels/cpu/gemm_registers.h"
+#endif
+#if TROUPE_ISA_LEVEL >= 4
+#include "kernels/cpu/gemm_tiles.h"
 #endif
 
 namespace troupe::TROUPE_ISA_NAMESPACE {
@@ -24,6 +27,9 @@ constexpr GemmKernels register_kernels(const char* name, int64_t k_block, bool p
           .row_block = 96,
           .col_block = 256,
           .k_block = k_block,
+          .gradient_rows = 384,
+          .gradient_cols = 768,
+          .gradient_depth = k_block,
           .row_step = kRows,
           .col_step = kCols,
           .k_step = Product::kDepth,
@@ -39,7 +45,28 @@ constexpr GemmKernels register_kernels(const char* name, int64_t k_block, bool p
 }
 
 constexpr GemmKernels kFloat = register_kernels<FloatProduct, FloatUnit, FloatUnit>("float32", 256, false);
-#if TROUPE_ISA_LEVEL >= 3
+
+#if TROUPE_ISA_LEVEL >= 4
+constexpr GemmKernels kBf16 = {.name = "bf16 tiles",
+                               .row_block = 256,
+                               .col_block = 256,
+                               .k_block = 384,
+                               .gradient_rows = 384,
+                               .gradient_cols = 384,
+                               .gradient_depth = 1024,
+                               .row_step = kTileRows,
+                               .col_step = 2 * kTileRows,
+                               .k_step = kTileDepth,
+                               .packed_bytes = 2,
+                               .free_cut = true,
+                               .prepack = true,
+                               .pack_a_rows = pack_tile_rows,
+                               .pack_a_cols = pack_tile_cols,
+                               .pack_b_cols = pack_cols<PairUnit<bf16>, kTileRows, kTileUnits>,
+                               .pack_weight_rows = pack_rows<PairUnit<float>, kTileRows, kTileUnits>,
+                               .pack_weight_cols = pack_cols<PairUnit<float>, kTileRows, kTileUnits>,
+                               .multiply = multiply_with_tiles};
+#elif TROUPE_ISA_LEVEL == 3
 constexpr GemmKernels kBf16 = register_kernels<PairProduct, PairUnit<bf16>, PairUnit<float> >("bf16 pairs", 384, true);
 #else
 constexpr GemmKernels kBf16 = register_kernels<FloatProduct, WidenedUnit, RoundedUnit>("bf16 as float32", 256, false);

@@ -7,7 +7,8 @@
 // element (i, k) at source[i * stride + k]) or across ("cols": element (i, k) at source[k * stride + i]). Packing
 // converts to the packed type and fills up with zeros, so tails need no care afterwards.
 // Numerics: products accumulate in float32, each C element over k in ascending order within a block (in pairs for bf16
-// dot instructions), whatever the position of the element: bits depend on the cut of k alone, which k_block fixes.
+// dot instructions), whatever the position of the element: bits depend on the cut of k alone, which k_block and
+// gradient_depth fix.
 // Subnormal bf16 values count as zero where the hardware's bf16 instructions do so.
 #pragma once
 
@@ -20,7 +21,10 @@ using PackFunction = void (*)(const void* source, int64_t stride, int64_t count,
 
 struct GemmKernels {
   const char* name;
-  int64_t row_block, col_block, k_block;  // largest block of each kind that is packed at once
+  // Largest blocks packed at once: for products with weights (rows of activations, columns of weights, depth), and for
+  // weight gradients (a tile of dw, and the rows of activations summed between two visits to it).
+  int64_t row_block, col_block, k_block;
+  int64_t gradient_rows, gradient_cols, gradient_depth;
   int64_t row_step, col_step, k_step;     // a packed block is padded to multiples of these, which divide the blocks
   int64_t packed_bytes;                   // of one element
   bool free_cut;                          // bits do not depend on where rows and columns are cut into blocks

@@ -1,6 +1,6 @@
 // Packing for register-blocked products. A packed block is a row of panels of kPanel vectors; a panel holds, for every
 // unit of depth, the unit of each of its vectors: [panel][unit][vector]. A unit is 32 bits: one float, or two
-// consecutive bf16. Vectors and depth are filled up with zeros.
+// consecutive bf16. Vectors are filled up with zeros, depth to a multiple of kStep units.
 #pragma once
 
 #include <immintrin.h>
@@ -43,13 +43,19 @@ struct PairUnit {  // two elements as bf16, `step` apart
   static uint32_t half(const T* p) { return bf16_bits(p[0]); }
 };
 
-// The last unit where depth is odd.
+template <class Unit, int kStep>
+static inline int64_t units_of(int64_t depth) {
+  constexpr int64_t kElements = Unit::kDepth * kStep;
+  return (depth + kElements - 1) / kElements * kStep;
+}
+
+// The unit at p where `left` elements remain: whole, half or nothing.
 template <class Unit>
-static inline uint32_t last_unit(const typename Unit::Source* p) {
+static inline uint32_t unit_at(const typename Unit::Source* p, int64_t step, int64_t left) {
+  if (left >= Unit::kDepth) return Unit::one(p, step);
   if constexpr (Unit::kDepth == 2)
-    return Unit::half(p);
-  else
-    return Unit::one(p, 0);
+    if (left == 1) return Unit::half(p);
+  return 0;
 }
 
 #if TROUPE_ISA_LEVEL >= 2
@@ -113,11 +119,11 @@ static inline void transpose(__m512i (&r)[16]) {
 #endif
 
 // Vectors that lie along k.
-template <class Unit, int kPanel>
+template <class Unit, int kPanel, int kStep = 1>
 static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
   const auto* from = static_cast<const typename Unit::Source*>(source);
   auto* to = static_cast<uint32_t*>(packed);
-  const int64_t units = (depth + Unit::kDepth - 1) / Unit::kDepth;
+  const int64_t units = units_of<Unit, kStep>(depth);
   for (int64_t first = 0; first < count; first += kPanel, to += units * kPanel) {
 #if TROUPE_ISA_LEVEL >= 2
     constexpr int kGroup = 16;
@@ -140,10 +146,8 @@ static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t
     for (int64_t i = 0; i < kPanel; ++i) {
       const auto* vector = from + (first + i) * stride;
       for (int64_t u = 0; u < units; ++u) {
-        const auto* p = vector + u * Unit::kDepth;
-        uint32_t unit = 0;
-        if (first + i < count) unit = (u + 1) * Unit::kDepth <= depth ? Unit::one(p, 1) : last_unit<Unit>(p);
-        to[u * kPanel + i] = unit;
+        const int64_t k = u * Unit::kDepth;
+        to[u * kPanel + i] = first + i < count ? unit_at<Unit>(vector + k, 1, depth - k) : 0;
       }
     }
 #endif
@@ -152,10 +156,10 @@ static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t
 
 // Vectors that lie across: one element of each side by side, the next along k a stride away. Four units of every panel
 // in turn, so that source rows are read along and cache lines are still there for the next panel.
-template <class Unit, int kPanel>
+template <class Unit, int kPanel, int kStep = 1>
 static void pack_cols(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
   const auto* from = static_cast<const typename Unit::Source*>(source);
-  const int64_t units = (depth + Unit::kDepth - 1) / Unit::kDepth;
+  const int64_t units = units_of<Unit, kStep>(depth);
   for (int64_t u0 = 0; u0 < units; u0 += 4) {
     const int64_t u1 = u0 + 4 < units ? u0 + 4 : units;
     for (int64_t first = 0; first < count; first += kPanel) {
@@ -167,12 +171,8 @@ static void pack_cols(const void* source, int64_t stride, int64_t count, int64_t
           for (int i = 0; i < kPanel; ++i) to[i] = Unit::one(p + i, stride);
           continue;
         }
-        for (int i = 0; i < kPanel; ++i) {
-          uint32_t unit = 0;
-          if (first + i < count)
-            unit = (u + 1) * Unit::kDepth <= depth ? Unit::one(p + i, stride) : last_unit<Unit>(p + i);
-          to[i] = unit;
-        }
+        for (int i = 0; i < kPanel; ++i)
+          to[i] = first + i < count ? unit_at<Unit>(p + i, stride, depth - u * Unit::kDepth) : 0;
       }
     }
   }

@@ -1,0 +1,21 @@
+# cmake -D NM=nm -D NAMESPACE=isa_avx512 -D OBJECTS=a.o,b.o -P check_isa_symbols.cmake
+# Objects compiled for an instruction set may share no function with other objects: of two copies the linker keeps one,
+# and if that is the one with AVX-512 in it, the program crashes on machines without. Fails naming such functions.
+string(REPLACE "," ";" objects "${OBJECTS}")
+execute_process(COMMAND ${NM} -C --defined-only ${objects} OUTPUT_VARIABLE symbols RESULT_VARIABLE result)
+if(result)
+  message(FATAL_ERROR "${NM} failed on ${objects}")
+endif()
+string(REPLACE "\n" ";" lines "${symbols}")
+set(shared "")
+foreach(line IN LISTS lines)
+  if(line MATCHES "^[0-9a-f]+ [Wu] (.*)$")
+    set(symbol "${CMAKE_MATCH_1}")
+    if(NOT symbol MATCHES "${NAMESPACE}::")
+      string(APPEND shared "\n  ${symbol}")
+    endif()
+  endif()
+endforeach()
+if(shared)
+  message(FATAL_ERROR "${NAMESPACE}: expected symbols of this namespace only, got shared ones:${shared}")
+endif()
