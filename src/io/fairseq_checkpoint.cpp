@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -87,6 +86,11 @@ FairseqCheckpoint::FairseqCheckpoint(const fs::path& path) {
 void FairseqCheckpoint::open(const fs::path& path) {
   folder_ = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const std::optional<fs::path> prefix = prefix_of(path);
+  if (!prefix && !fs::exists(path))
+    fail(ErrorCode::kData,
+         "{}: expected a checkpoint (a .pt file), or the prefix of -shared.pt and -rank-R.pt files, got "
+         "nothing of this name",
+         path.string());
   if (!prefix) {
     files_.push_back(std::make_unique<TorchFile>(path));
     add_tensors(0, 0);
@@ -157,10 +161,20 @@ void FairseqCheckpoint::add_tensors(size_t file, int64_t rank) {
          experts_per_file_, local_experts);
   num_experts_ = std::max(num_experts_, is_rank_file ? (rank + 1) * experts_per_file_ : local_experts);
 
+  const auto skip = [&](const std::string& what) {
+    ++skipped_.try_emplace(what, torch.where(), 0).first->second.second;
+  };
   if (pickle.find(pickle.root(), "last_optimizer_state"))
-    notes_.push_back(torch.where() + ": last_optimizer_state: not read (optimizer states are not imported)");
-  for (const auto& [name, count] : pickle.inert())
-    notes_.push_back(fmt::format("{}: {}: not executed, {} time{}", torch.where(), name, count, count == 1 ? "" : "s"));
+    skip("last_optimizer_state: not read (optimizer states are not imported)");
+  for (const auto& [name, count] : pickle.inert()) skip(name + ": met in the pickle and not executed");
+}
+
+std::vector<std::string> FairseqCheckpoint::notes() const {
+  std::vector<std::string> lines;
+  for (const auto& [what, place] : skipped_)
+    lines.push_back(place.second == 1 ? fmt::format("{}: {}", place.first, what)
+                                      : fmt::format("{} and {} more: {}", place.first, place.second - 1, what));
+  return lines;
 }
 
 void FairseqCheckpoint::check_settings() {

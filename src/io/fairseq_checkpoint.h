@@ -5,12 +5,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "io/torch_file.h"
@@ -41,7 +43,7 @@ class FairseqCheckpoint {
   const std::string& where() const { return files_.front()->where(); }  // the file that holds the settings
   const std::filesystem::path& folder() const { return folder_; }
   // What was not read, one line each: optimizer state, objects of unknown classes.
-  const std::vector<std::string>& notes() const { return notes_; }
+  std::vector<std::string> notes() const;
 
  private:
   void open(const std::filesystem::path& path);
@@ -56,7 +58,8 @@ class FairseqCheckpoint {
   std::vector<size_t> file_of_;  // of each tensor
   std::unordered_map<std::string, size_t> index_;
   int64_t num_ranks_ = 0, num_experts_ = 0, experts_per_file_ = 0;
-  std::vector<std::string> notes_;
+  // What was not read: its description, where first, and in how many files.
+  std::map<std::string, std::pair<std::string, int64_t>> skipped_;
 };
 
 }  // namespace troupe

@@ -1,0 +1,262 @@
+// troupe inspect PATH: what a model, checkpoint, tensor file or token shard holds.
+#include <CLI/CLI.hpp>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "data/shards/shard.h"
+#include "io/checkpoint_directory.h"
+#include "io/fairseq_checkpoint.h"
+#include "io/json_config.h"
+#include "io/json_file.h"
+#include "io/tensor_stats.h"
+#include "model/decoder_parameters.h"
+#include "model/fairseq_model.h"
+#include "model/model_directory.h"
+#include "tensor/buffer.h"
+
+namespace troupe::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+struct Flags {
+  std::string path;
+  bool stats = false, all = false, json = false;
+};
+
+// One tensor of whatever kind of file; `read` gives its values as float32.
+struct Entry {
+  std::string name;
+  DType dtype;
+  Shape shape;
+  std::function<void(std::span<float>)> read;
+};
+
+struct Subject {
+  std::string kind;  // "troupe model", ...
+  fs::path path;
+  std::vector<Entry> entries;
+  std::optional<ModelConfig> config;
+  Json facts = Json::object();  // printed as they are
+};
+
+bool is_floating(DType dtype) { return dtype <= DType::kBf16; }
+
+Subject open_model(const fs::path& folder) {
+  Subject subject{.kind = "troupe model", .path = folder, .config = read_model_config(folder)};
+  const auto tensors = std::make_shared<ModelTensors>(folder);
+  tensors->check_against(make_parameter_table(*subject.config));
+  for (const TensorView* tensor : tensors->tensors())
+    subject.entries.push_back({tensor->name, tensor->dtype, tensor->shape, [tensors, tensor](std::span<float> out) {
+                                 convert_to_f32(*tensor, out, tensors->where());
+                               }});
+  return subject;
+}
+
+Subject open_checkpoint(const Checkpoint& checkpoint) {
+  if (const std::string problem = problem_of(checkpoint); !problem.empty()) fail(ErrorCode::kData, "{}", problem);
+  Subject subject = fs::exists(checkpoint.folder / "config.json") ? open_model(checkpoint.folder)
+                                                                  : Subject{.path = checkpoint.folder};
+  subject.kind = "troupe checkpoint";
+  subject.facts["step"] = checkpoint.step;
+  Json& files = subject.facts["files"] = Json::object();
+  const fs::path manifest = checkpoint.folder / "manifest.json";
+  for (const auto& [name, summary] : parse_manifest(read_file(manifest), manifest.string()).files)
+    files[name] = summary.bytes;
+  return subject;
+}
+
+Subject open_safetensors(const fs::path& path) {
+  const auto file = std::make_shared<SafetensorsFile>(path);
+  Subject subject{.kind = "safetensors", .path = path};
+  if (!file->metadata().empty()) subject.facts["metadata"] = file->metadata();
+  for (const TensorView& tensor : file->tensors())
+    subject.entries.push_back({tensor.name, tensor.dtype, tensor.shape,
+                               [file, &tensor](std::span<float> out) { convert_to_f32(tensor, out, file->where()); }});
+  return subject;
+}
+
+Subject open_fairseq(const fs::path& path) {
+  const auto checkpoint = std::make_shared<FairseqCheckpoint>(path);
+  Subject subject{.kind = "fairseq checkpoint", .path = path, .config = config_of(*checkpoint)};
+  if (checkpoint->is_sharded()) subject.facts["rank_files"] = checkpoint->num_ranks();
+  if (!checkpoint->notes().empty()) subject.facts["not_read"] = checkpoint->notes();
+  for (const TorchTensor& tensor : checkpoint->tensors())
+    subject.entries.push_back({tensor.name, tensor.dtype, tensor.shape,
+                               [checkpoint, &tensor](std::span<float> out) { checkpoint->read_f32(tensor, out); }});
+  return subject;
+}
+
+Subject open_shard(const fs::path& path) {
+  const TokenShard shard(path);
+  Subject subject{.kind = "token shard", .path = path};
+  subject.facts = {{"documents", shard.documents()},
+                   {"tokens", shard.tokens()},
+                   {"text_bytes", shard.text_bytes()},
+                   {"vocab_size", shard.vocabulary().size},
+                   {"end_of_text", shard.vocabulary().end_of_text}};
+  return subject;
+}
+
+std::optional<int64_t> checkpoint_step(const fs::path& folder) {
+  const fs::path manifest = folder / "manifest.json";
+  if (!fs::exists(manifest)) return std::nullopt;
+  return parse_manifest(read_file(manifest), manifest.string()).step;
+}
+
+Subject open(const fs::path& path) {
+  if (fs::is_directory(path)) {
+    if (const auto step = checkpoint_step(path)) return open_checkpoint({path, *step});
+    for (const auto& entry : fs::directory_iterator(path))
+      if (entry.path().extension() == ".pt") return open_fairseq(path);
+    if (fs::exists(path / "config.json")) return open_model(path);
+    const fs::path found = find_model(path);
+    return open_checkpoint({found, checkpoint_step(found).value()});
+  }
+  if (fs::is_regular_file(path)) {
+    if (path.extension() == ".safetensors") return open_safetensors(path);
+    if (path.extension() == ".tok") return open_shard(path);
+    if (path.extension() == ".pt") return open_fairseq(path);
+    fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .pt or .tok, got another kind of file", path.string());
+  }
+  if (fs::exists(path.string() + "-shared.pt")) return open_fairseq(path);
+  fail(ErrorCode::kData, "{}: expected a model, checkpoint, tensor file or token shard, got nothing of this name",
+       path.string());
+}
+
+// The name with the expert's number replaced, so that the experts of a layer are one row.
+std::string without_expert(const std::string& name) {
+  constexpr std::string_view kExperts = ".experts.";
+  const size_t at = name.find(kExperts);
+  if (at == name.npos) return name;
+  const size_t begin = at + kExperts.size(), end = name.find('.', begin);
+  return end == name.npos ? name : name.substr(0, begin) + "*" + name.substr(end);
+}
+
+TensorStats stats_of_entry(const Entry& entry, Buffer<float>& room) {
+  const int64_t size = num_elements(entry.shape);
+  room.reserve(size);
+  const std::span<float> values = room.span().first(static_cast<size_t>(size));
+  entry.read(values);
+  return stats_of(values);
+}
+
+void print_config(const ModelConfig& config) {
+  fmt::print("{} layers, width {}, {} heads, FFN {}, vocabulary {}, context {}, {} positions, {} gelu\n",
+             config.num_layers, config.d_model, config.num_heads, config.d_ff, grouped(config.vocab_size),
+             config.context, name_of_enum(config.positions), name_of_enum(config.gelu));
+  if (config.moe.num_experts > 0)
+    fmt::print("{} MoE layers of {} experts (FFN {}), top-{}, {} capacity\n", config.num_moe_layers(),
+               config.moe.num_experts, config.expert_d_ff(), config.moe.top_k, name_of_enum(config.moe.capacity));
+}
+
+void print_text(const Subject& subject, const Flags& flags, int64_t params) {
+  fmt::print("{}: {}\n", subject.path.string(), subject.kind);
+  if (subject.config) {
+    print_config(*subject.config);
+    fmt::print("{} parameters, {} active per token\n", grouped(make_parameter_table(*subject.config).num_parameters()),
+               grouped(num_active_parameters(*subject.config)));
+  } else if (!subject.entries.empty()) {
+    fmt::print("{} tensors, {} elements\n", grouped(static_cast<long long>(subject.entries.size())), grouped(params));
+  }
+  for (const auto& [key, value] : subject.facts.items()) {
+    if (!value.is_structured())
+      fmt::print("{}: {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    if (value.is_object())
+      for (const auto& [name, inner] : value.items())
+        fmt::print("{}: {}: {}\n", key, name, inner.is_string() ? inner.get<std::string>() : inner.dump());
+    if (value.is_array())
+      for (const auto& inner : value) fmt::print("{}: {}\n", key, inner.get<std::string>());
+  }
+  if (subject.entries.empty()) return;
+
+  std::vector<std::vector<std::string>> rows = {{"tensor", "dtype", "shape", "elements"}};
+  if (flags.stats) rows[0].insert(rows[0].end(), {"mean", "std", "min", "max", "not finite"});
+  const bool group = !flags.all && !flags.stats;
+  std::map<std::string, std::pair<size_t, int64_t>> row_of;  // of each group: its row and how many tensors it has
+  Buffer<float> room;
+  for (const Entry& entry : subject.entries) {
+    const std::string name = group ? without_expert(entry.name) : entry.name;
+    if (const auto found = row_of.find(name); found != row_of.end()) {
+      ++found->second.second;
+      continue;
+    }
+    row_of[name] = {rows.size(), 1};
+    rows.push_back(
+        {name, std::string(name_of(entry.dtype)), to_string(entry.shape), grouped(num_elements(entry.shape))});
+    if (!flags.stats || !is_floating(entry.dtype)) continue;
+    const TensorStats stats = stats_of_entry(entry, room);
+    for (const double value : {stats.mean, stats.std, stats.min, stats.max})
+      rows.back().push_back(fmt::format("{:.4g}", value));
+    rows.back().push_back(fmt::format("{}", stats.non_finite));
+  }
+  for (const auto& [name, place] : row_of)
+    if (place.second > 1) {
+      rows[place.first][3] += fmt::format(" x {}", place.second);
+    }
+  fmt::print("\n");
+  std::fflush(stdout);
+  print_table(rows);
+}
+
+void print_lines(const Subject& subject, const Flags& flags, int64_t params) {
+  Json head = {{"schema", "troupe.inspect/1"},
+               {"path", subject.path.string()},
+               {"kind", subject.kind},
+               {"tensors", subject.entries.size()},
+               {"elements", params}};
+  if (subject.config) {
+    head["params"] = make_parameter_table(*subject.config).num_parameters();
+    head["params_active"] = num_active_parameters(*subject.config);
+    head["config"] = to_json(fields_of(*subject.config));
+  }
+  head.update(subject.facts);
+  print_json(head);
+  Buffer<float> room;
+  for (const Entry& entry : subject.entries) {
+    Json line = {{"schema", "troupe.inspect.tensor/1"},
+                 {"name", entry.name},
+                 {"dtype", name_of(entry.dtype)},
+                 {"shape", entry.shape}};
+    if (flags.stats && is_floating(entry.dtype)) {
+      const TensorStats stats = stats_of_entry(entry, room);
+      line.update({{"mean", stats.mean},
+                   {"std", stats.std},
+                   {"min", stats.min},
+                   {"max", stats.max},
+                   {"non_finite", stats.non_finite}});
+    }
+    print_json(line);
+  }
+}
+
+void run(const Flags& flags) {
+  const Subject subject = open(flags.path);
+  int64_t params = 0;
+  for (const Entry& entry : subject.entries) params += num_elements(entry.shape);
+  flags.json ? print_lines(subject, flags, params) : print_text(subject, flags, params);
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  auto* const command = app.add_subcommand("inspect", "What a model, checkpoint, tensor file or token shard holds");
+  const auto flags = std::make_shared<Flags>();
+  command
+      ->add_option("path", flags->path,
+                   "A model directory, run or checkpoint; a .safetensors, .pt or .tok file; a fairseq prefix")
+      ->required()
+      ->type_name("PATH");
+  command->add_flag("--stats", flags->stats, "Read every value: mean, deviation, smallest, largest, not finite");
+  command->add_flag("--all", flags->all, "One row for every expert instead of one for all of a layer");
+  command->add_flag("--json", flags->json, "One JSON object for the whole and one for each tensor");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace troupe::cli

@@ -1,0 +1,64 @@
+#!/bin/bash
+# troupe convert and troupe inspect as users run them. Usage: convert_test.sh PROGRAM TEST_DATA
+set -u
+program=$1 data=$2/golden/fairseq-small
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+# expect WHAT RC PATTERN COMMAND...: the exit code, and a pattern in stdout or stderr.
+expect() {
+  local what=$1 code=$2 pattern=$3 output status
+  shift 3
+  output=$("$@" 2>&1)
+  status=$?
+  if [ $status -ne "$code" ] || ! grep -qF -- "$pattern" <<<"$output"; then
+    echo "FAILED: $what: expected exit code $code and \"$pattern\", got $status and:"
+    echo "$output"
+    failures=$((failures + 1))
+  fi
+}
+
+expect "an MoE from its prefix" 0 '"format_from":"fairseq","format_to":"troupe","tensors":125,"params":697088' \
+  "$program" convert "$data/moe/model" "$work/moe" --json
+expect "an MoE from its folder" 0 "125 tensors, 697,088 parameters" "$program" convert "$data/moe" "$work/again"
+cmp "$work/moe/model.safetensors" "$work/again/model.safetensors" || failures=$((failures + 1))
+expect "a dense model, tanh" 0 "params" "$program" convert "$data/dense/model.pt" "$work/dense" --gelu tanh --json
+expect "its config" 0 '"gelu": "tanh"' cat "$work/dense/config.json"
+expect "a dictionary of words" 0 "no tokenizer.json" \
+  "$program" convert "$data/dense/model.pt" "$work/dictionary" --tokenizer "$data/data"
+expect "its copy" 0 "" cmp "$data/data/dict.txt" "$work/dictionary/dict.txt"
+expect "half precision with args" 0 '"params":13424' "$program" convert "$2/torch/dense-half-args.pt" "$work/half" --json
+expect "a model of ours" 0 '"format_from":"troupe"' "$program" convert "$work/moe" "$work/copy" --json
+cmp "$work/moe/model.safetensors" "$work/copy/model.safetensors" || failures=$((failures + 1))
+
+expect "a full destination" 2 "expected a new or empty folder" "$program" convert "$data/moe" "$work/moe"
+expect "the same with --force" 0 "tensors" "$program" convert "$data/moe" "$work/moe" --force
+expect "a format of the future" 2 "cannot be written yet" "$program" convert "$data/moe" "$work/x" --to gguf
+expect "two checkpoints" 3 "name one of them" "$program" convert "$data/moe-parallel" "$work/x"
+expect "no checkpoint" 3 "nothing of this name" "$program" convert "$work/none" "$work/x"
+expect "no settings" 3 "expected the training settings" "$program" convert "$2/torch/malicious.pt" "$work/x"
+mkdir "$work/broken"
+cp "$data"/moe/*.pt "$work/broken"
+head -c 300000 "$data/moe/model-rank-3.pt" >"$work/broken/model-rank-3.pt"
+expect "a truncated rank" 3 "model-rank-3.pt: expected a zip directory" "$program" convert "$work/broken" "$work/x"
+rm "$work/broken/model-rank-3.pt"
+expect "a missing rank" 3 "expected 8 experts" "$program" convert "$work/broken" "$work/x"
+if [ -e "$work/x" ] || compgen -G "$work/*.tmp-*" >/dev/null; then
+  echo "FAILED: a refused conversion left something:"
+  ls "$work"
+  failures=$((failures + 1))
+fi
+
+expect "inspecting a model" 0 "697,088 parameters, 300,032 active per token" "$program" inspect "$work/moe"
+expect "its experts in one row" 0 "16,384 x 8" "$program" inspect "$work/moe"
+expect "every expert" 0 "layers.3.moe.experts.7.fc2.bias" "$program" inspect "$work/moe" --all
+expect "statistics" 0 '"non_finite":0' "$program" inspect "$work/moe" --json --stats
+expect "inspecting a checkpoint of fairseq" 0 "rank_files: 4" "$program" inspect "$data/moe"
+expect "inspecting tensors" 0 "train.logits" "$program" inspect "$data/moe/forward.safetensors" --stats
+expect "inspecting something else" 3 "expected a folder, .safetensors, .pt or .tok" "$program" inspect "$0"
+truncate -s 1000 "$work/copy/model.safetensors"
+expect "inspecting a broken model" 3 "model.safetensors: header length" "$program" inspect "$work/copy"
+
+[ $failures -eq 0 ] && echo "all passed"
+exit $((failures > 0))
