@@ -7,30 +7,35 @@
 
 namespace troupe {
 
-PairedDifference paired_difference(const std::vector<DocumentScore>& a, const std::vector<DocumentScore>& b) {
-  if (a.size() != b.size())
-    fail(ErrorCode::kInternal, "paired difference: expected the same documents, got {} and {}", a.size(), b.size());
-  double difference = 0.0, tokens = 0.0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (a[i].tokens != b[i].tokens)
-      fail(ErrorCode::kInternal, "paired difference: document {}: expected equal tokens, got {} and {}", i, a[i].tokens,
-           b[i].tokens);
-    difference += a[i].nll - b[i].nll;
-    tokens += static_cast<double>(a[i].tokens);
+bool PairedDifference::is_real() const { return std::abs(difference) > 2.0 * standard_error; }
+
+std::string PairedDifference::verdict() const {
+  if (!is_real()) return "no real difference";
+  return difference < 0 ? "second is better" : "first is better";
+}
+
+PairedDifference paired_difference(std::span<const double> nll_a, std::span<const double> nll_b,
+                                   std::span<const int64_t> tokens) {
+  const size_t N = tokens.size();
+  if (nll_a.size() != N || nll_b.size() != N)
+    fail(ErrorCode::kUsage, "paired comparison: expected the same documents, got {} and {} sums for {} documents",
+         nll_a.size(), nll_b.size(), N);
+  PairedDifference result{.documents = static_cast<int64_t>(N)};
+  double sum = 0.0;
+  for (size_t i = 0; i < N; ++i) {
+    sum += nll_b[i] - nll_a[i];
+    result.tokens += tokens[i];
   }
-  PairedDifference result{.documents = static_cast<int64_t>(a.size())};
-  result.difference = tokens > 0 ? difference / tokens : 0.0;
-  if (a.size() < 2) {
-    result.standard_error = std::numeric_limits<double>::infinity();
-    return result;
-  }
+  if (result.tokens <= 0) fail(ErrorCode::kUsage, "paired comparison: expected documents with tokens, got none");
+  const auto total = static_cast<double>(result.tokens);
+  result.difference = sum / total;
   double squares = 0.0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double residual = a[i].nll - b[i].nll - result.difference * static_cast<double>(a[i].tokens);
+  for (size_t i = 0; i < N; ++i) {
+    const double residual = nll_b[i] - nll_a[i] - result.difference * static_cast<double>(tokens[i]);
     squares += residual * residual;
   }
-  const auto k = static_cast<double>(a.size());
-  result.standard_error = std::sqrt(k / (k - 1.0) * squares) / tokens;
+  const auto n = static_cast<double>(N);
+  result.standard_error = N < 2 ? std::numeric_limits<double>::quiet_NaN() : std::sqrt(n / (n - 1.0) * squares) / total;
   return result;
 }
 

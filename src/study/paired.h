@@ -1,27 +1,29 @@
-// Is one model better than another on the same documents? The difference per token and its standard error, with
-// documents as the independent units.
+// Two models on the same documents: is the difference between them more than chance would make it?
 #pragma once
 
 #include <cstdint>
-#include <vector>
-
-#include "eval/perplexity.h"
+#include <span>
+#include <string>
 
 namespace troupe {
 
-// difference = sum_i (a_i - b_i) / sum_i n_i in nats per token (n_i tokens of document i): negative if `a` predicts
-// better. standard_error is that of a ratio of two means, linearised:
-//   sqrt(k / (k - 1) * sum_i (a_i - b_i - difference * n_i)^2) / sum_i n_i     over k documents.
 struct PairedDifference {
-  double difference = 0.0;
-  double standard_error = 0.0;  // infinite with fewer than two documents
+  double difference = 0.0;      // nats per token, second model minus first: below 0 the second is better
+  double standard_error = 0.0;  // NaN with fewer than two documents
   int64_t documents = 0;
+  int64_t tokens = 0;
 
-  // More than two standard errors from zero.
-  bool is_real() const { return difference > 2.0 * standard_error || difference < -2.0 * standard_error; }
+  // Beyond two standard errors, about 95 % confidence.
+  bool is_real() const;
+  std::string verdict() const;  // "second is better", "first is better", "no real difference"
 };
 
-// Throws kInternal unless both lists hold the same documents (equal token counts in order).
-PairedDifference paired_difference(const std::vector<DocumentScore>& a, const std::vector<DocumentScore>& b);
+// Documents are the units: tokens of one text depend on each other. With d_i the difference of document i's sums, n_i
+// its tokens and R = sum d / sum n (a ratio estimator, Cochran 1977, section 6.4):
+//   standard error of R = sqrt(N / (N - 1) * sum (d_i - R n_i)^2) / sum n
+// nll_a, nll_b: sums of negative log-likelihoods per document, natural log; tokens: scored tokens per document.
+// Throws kUsage unless the three have one length and some document has tokens.
+PairedDifference paired_difference(std::span<const double> nll_a, std::span<const double> nll_b,
+                                   std::span<const int64_t> tokens);
 
 }  // namespace troupe

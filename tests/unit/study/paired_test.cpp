@@ -3,41 +3,78 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <random>
+#include <vector>
+
+#include "troupe/error.h"
 
 namespace troupe {
 namespace {
 
-TEST(PairedDifference, IsARatioOfSumsWithDocumentsAsUnits) {
-  // Differences -2, 1, -3 over 1, 2, 3 tokens: -4 / 6. Residuals -2 + 2/3, 1 + 4/3, -3 + 2: -4/3, 7/3, -1.
-  const std::vector<DocumentScore> a = {{1.0, 1, 4}, {3.0, 2, 8}, {2.0, 3, 12}},
-                                   b = {{3.0, 1, 4}, {2.0, 2, 8}, {5.0, 3, 12}};
-  const PairedDifference result = paired_difference(a, b);
-  EXPECT_NEAR(result.difference, -4.0 / 6.0, 1e-15);
-  EXPECT_NEAR(result.standard_error, std::sqrt(1.5 * (16.0 / 9 + 49.0 / 9 + 1)) / 6.0, 1e-15);
+TEST(PairedDifference, IsTheRatioEstimatorByHand) {
+  // d = (-2, -6, -1), n = (10, 20, 10): R = -9/40 = -0.225; residuals 0.25, -1.5, 1.25; squares 0.0625 + 2.25 + 1.5625.
+  const std::vector<double> a = {20, 50, 30}, b = {18, 44, 29};
+  const std::vector<int64_t> n = {10, 20, 10};
+  const PairedDifference result = paired_difference(a, b, n);
+  EXPECT_DOUBLE_EQ(result.difference, -0.225);
+  EXPECT_DOUBLE_EQ(result.standard_error, std::sqrt(1.5 * 3.875) / 40);
   EXPECT_EQ(result.documents, 3);
-  EXPECT_FALSE(result.is_real());
-  EXPECT_NEAR(paired_difference(b, a).difference, 4.0 / 6.0, 1e-15);
+  EXPECT_EQ(result.tokens, 40);
+  EXPECT_TRUE(result.is_real());  // 0.225 > 2 * 0.0603
+  EXPECT_EQ(result.verdict(), "second is better");
+  EXPECT_EQ(paired_difference(b, a, n).verdict(), "first is better");
 }
 
-TEST(PairedDifference, EqualShiftsPerTokenAreReal) {
-  std::vector<DocumentScore> a, b;
-  for (int64_t n = 1; n <= 10; ++n) {
-    b.push_back({5.0 * static_cast<double>(n), n, n});
-    a.push_back({4.9 * static_cast<double>(n), n, n});
+TEST(PairedDifference, IsPlainForDocumentsOfOneLength) {
+  // Equal lengths: mean and s / sqrt(N) of the per-token differences 0.1, 0.3, 0.2, 0.4.
+  const std::vector<double> a = {0, 0, 0, 0}, b = {1, 3, 2, 4};
+  const std::vector<int64_t> n = {10, 10, 10, 10};
+  const PairedDifference result = paired_difference(a, b, n);
+  EXPECT_NEAR(result.difference, 0.25, 1e-15);
+  EXPECT_NEAR(result.standard_error, std::sqrt((0.0225 + 0.0025 + 0.0025 + 0.0225) / 3) / 2, 1e-15);
+}
+
+TEST(PairedDifference, IsNotRealWithinTwoStandardErrors) {
+  const std::vector<double> a = {10, 10, 10}, b = {12, 7, 11.5};
+  const std::vector<int64_t> n = {5, 5, 5};
+  EXPECT_FALSE(paired_difference(a, b, n).is_real());
+  EXPECT_EQ(paired_difference(a, b, n).verdict(), "no real difference");
+}
+
+TEST(PairedDifference, OfOneDocumentOrEqualModelsIsNeverReal) {
+  const PairedDifference one = paired_difference(std::vector{5.0}, std::vector{1.0}, std::vector<int64_t>{4});
+  EXPECT_EQ(one.difference, -1.0);
+  EXPECT_TRUE(std::isnan(one.standard_error));
+  EXPECT_FALSE(one.is_real());
+  const std::vector<double> a = {1, 2};
+  EXPECT_FALSE(paired_difference(a, a, std::vector<int64_t>{3, 4}).is_real());
+}
+
+// Without a true difference about 5 % of experiments are called real.
+TEST(PairedDifference, HasTheConfidenceThatItClaims) {
+  std::mt19937 random(3);
+  std::normal_distribution<double> noise;
+  int real = 0;
+  constexpr int kExperiments = 2000;
+  for (int experiment = 0; experiment < kExperiments; ++experiment) {
+    std::vector<double> a(50), b(50);
+    std::vector<int64_t> n(50);
+    for (size_t i = 0; i < n.size(); ++i) {
+      n[i] = 20 + static_cast<int64_t>(random() % 200);
+      a[i] = 4.0 * static_cast<double>(n[i]) + 10 * noise(random);
+      b[i] = a[i] + std::sqrt(static_cast<double>(n[i])) * noise(random);
+    }
+    real += paired_difference(a, b, n).is_real();
   }
-  const PairedDifference result = paired_difference(a, b);
-  EXPECT_NEAR(result.difference, -0.1, 1e-12);
-  EXPECT_NEAR(result.standard_error, 0.0, 1e-12);
-  EXPECT_TRUE(result.is_real());
-}
-
-TEST(PairedDifference, OneDocumentProvesNothing) {
-  EXPECT_FALSE(paired_difference({{1.0, 5, 5}}, {{9.0, 5, 5}}).is_real());
+  EXPECT_NEAR(real / static_cast<double>(kExperiments), 0.05, 0.02);
 }
 
 TEST(PairedDifference, RefusesOtherDocuments) {
-  EXPECT_ANY_THROW(paired_difference({{1.0, 5, 5}}, {{1.0, 6, 5}}));
-  EXPECT_ANY_THROW(paired_difference({{1.0, 5, 5}}, {}));
+  const std::vector<double> two = {1, 2}, three = {1, 2, 3};
+  const std::vector<int64_t> n = {1, 1}, none = {0, 0};
+  EXPECT_THROW(paired_difference(two, three, n), Error);
+  EXPECT_THROW(paired_difference(two, two, none), Error);
+  EXPECT_THROW(paired_difference({}, {}, {}), Error);
 }
 
 }  // namespace
