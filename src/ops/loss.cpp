@@ -1,9 +1,15 @@
 #include "ops/loss.h"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
+#include <type_traits>
 
+#include "base/threads.h"
 #include "kernels/ref/loss.h"
+#include "kernels/table.h"
 #include "ops/implementations.h"
+#include "tensor/buffer.h"
 
 namespace troupe {
 namespace {
@@ -27,10 +33,96 @@ void reference_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typen
   ref::output_loss_with_gradient<P>(table_of(embed), h_TD, targets_T, nll_T, dh_TD, dembed_VD);
 }
 
+// Tokens whose logits exist at a time. Small vocabularies: what a share of a last-level cache holds. Large ones: enough
+// rows to amortise reading the embedding (and reading and writing its gradient), at most 256 MiB. The cut depends on
+// the shape alone.
+int64_t tokens_per_block(int64_t T, int64_t V) {
+  constexpr int64_t kCachedLogits = int64_t{2} << 20, kLargestLogits = int64_t{64} << 20;
+  int64_t tokens = kCachedLogits / V;
+  if (tokens < 256) tokens = std::clamp<int64_t>(kLargestLogits / V, 32, 1024);
+  const int64_t blocks = (T + tokens - 1) / tokens;
+  return blocks == 0 ? tokens : (T + blocks - 1) / blocks;
+}
+
+// A buffer that is kept, so that steps do not allocate.
+template <class real>
+Matrix<real> logits_buffer(int64_t rows, int64_t V) {
+  static thread_local Buffer<real> buffer;
+  buffer.reserve(rows * V);
+  return {buffer.data(), rows, V};
+}
+
+float score(const RowKernels& rows, const float* logits, int64_t V, int32_t target, float& lse) {
+  lse = rows.log_sum_exp(logits, V);
+  return target < 0 ? 0.0f : lse - logits[target];
+}
+
 template <class P>
-constexpr std::array kLoss = {
-    LossKernels<P>{"ref", never_refuses, reference_loss<P>, reference_loss_with_gradient<P>},
-};
+void blocked_loss(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD,
+                  std::span<const int32_t> targets_T, std::span<float> nll_T, std::span<int32_t> argmax_T) {
+  const RowKernels& rows = kernels().rows;
+  const int64_t T = h_TD.rows, V = embed.out(), block = tokens_per_block(T, V);
+  const Matrix<float> logits_BV = logits_buffer<float>(std::min(T, block), V);
+  for (int64_t begin = 0; begin < T; begin += block) {
+    const int64_t count = std::min(block, T - begin);
+    ForwardEpilogue<P> forward;
+    forward.out_real = logits_BV.rows_from(0, count);
+    linear_forward(embed, h_TD.rows_from(begin, count), {}, forward);
+    parallel_for(count, [&](int64_t i) {
+      const size_t t = static_cast<size_t>(begin + i);
+      float lse;
+      nll_T[t] = score(rows, logits_BV.row(i), V, targets_T[t], lse);
+      if (!argmax_T.empty()) argmax_T[t] = static_cast<int32_t>(rows.argmax(logits_BV.row(i), V));
+    });
+  }
+}
+
+template <class P>
+void blocked_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD,
+                                std::span<const int32_t> targets_T, std::span<float> nll_T, Matrix<float> dh_TD,
+                                float* dembed_VD) {
+  using operand = typename P::operand;
+  const RowKernels& rows = kernels().rows;
+  const int64_t T = h_TD.rows, V = embed.out(), block = tokens_per_block(T, V);
+  const Matrix<float> logits_BV = logits_buffer<float>(std::min(T, block), V);
+  // The gradient takes the place of the logits: a row of it fills the front of the row it is computed from.
+  constexpr int64_t kPerReal = sizeof(float) / sizeof(operand);
+  const Matrix<operand> dlogits_BV(reinterpret_cast<operand*>(logits_BV.data), logits_BV.rows, V, V * kPerReal);
+  for (int64_t begin = 0; begin < T; begin += block) {
+    const int64_t count = std::min(block, T - begin);
+    ForwardEpilogue<P> forward;
+    forward.out_real = logits_BV.rows_from(0, count);
+    linear_forward(embed, h_TD.rows_from(begin, count), {}, forward);
+    parallel_for(count, [&](int64_t i) {
+      const size_t t = static_cast<size_t>(begin + i);
+      const int32_t target = targets_T[t];
+      float lse;
+      nll_T[t] = score(rows, logits_BV.row(i), V, target, lse);
+      operand* dlogits = dlogits_BV.row(i);
+      if (target < 0) return void(std::fill(dlogits, dlogits + V, operand(0.0f)));
+      const float minus_one = std::exp(logits_BV(i, target) - lse) - 1.0f;
+      if constexpr (std::is_same_v<operand, float>)
+        rows.softmax_f32(logits_BV.row(i), lse, V, dlogits);
+      else
+        rows.softmax_bf16(logits_BV.row(i), lse, V, dlogits);
+      dlogits[target] = operand(minus_one);
+    });
+    const Matrix<const operand> dlogits_BV_used = dlogits_BV.rows_from(0, count);
+    BackwardEpilogue<P> backward;
+    backward.out_real = dh_TD.rows_from(begin, count);
+    linear_backward_input(embed, dlogits_BV_used, {}, backward);
+    linear_backward_weight(embed, dlogits_BV_used, h_TD.rows_from(begin, count), {}, dembed_VD, nullptr);
+  }
+}
+
+template <class P>
+constexpr LossKernels<P> kReference = {"ref", never_refuses, reference_loss<P>, reference_loss_with_gradient<P>};
+
+template <class P>
+constexpr std::array kLoss = {LossKernels<P>{"blocked", never_refuses, blocked_loss<P>, blocked_loss_with_gradient<P>},
+                              kReference<P>};
+template <>
+constexpr std::array kLoss<F64> = {kReference<F64>};
 
 template <class P>
 const LossKernels<P>& chosen() {

@@ -1,0 +1,147 @@
+// Every implementation of the output loss against the float64 reference, from the same (rounded) operands.
+#include "ops/loss.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "guarded.h"
+#include "ops/implementations.h"
+#include "parity.h"
+
+namespace troupe {
+namespace {
+
+using test::Guarded;
+using test::Layout;
+using test::widened;
+
+template <class P>
+struct Problem {
+  using operand = typename P::operand;
+
+  Problem(int64_t T, int64_t V, int64_t D, Layout layout)
+      : embed(V, D), h(T, D, layout), nll(1, T), dh(T, D, layout), dembed(V, D), argmax(static_cast<size_t>(T)) {
+    embed.fill_normal(1), h.fill_normal(2);
+    for (int64_t v = 0; v < V; ++v)  // weights that need no rounding: the reference in double sees the same ones
+      for (int64_t d = 0; d < D; ++d) embed(v, d) = static_cast<float>(static_cast<operand>(embed(v, d)));
+    for (int64_t t = 0; t < T; ++t) targets.push_back(static_cast<int32_t>(t % 4 == 3 ? -1 : t * 31 % V));
+    bank = LinearBank<P>(1, V, D, embed.view().data, nullptr);
+    bank.weights_changed();
+  }
+  std::span<float> nll_span() { return {nll.view().data, static_cast<size_t>(nll.cols())}; }
+  void run(const LossKernels<P>& kernels) {
+    dh.fill(77), dembed.fill(0.5), nll.fill(77);
+    kernels.loss_with_gradient(bank, std::as_const(h).view(), targets, nll_span(), dh.view(), dembed.view().data);
+  }
+
+  Guarded<float> embed;
+  Guarded<operand> h;
+  Guarded<float> nll, dh, dembed;
+  std::vector<int32_t> targets, argmax;
+  LinearBank<P> bank;
+};
+
+template <class P>
+class LossParity : public testing::Test {};
+using Precisions = testing::Types<F32, Bf16>;
+TYPED_TEST_SUITE(LossParity, Precisions);
+
+TYPED_TEST(LossParity, EveryImplementationMatchesTheReference) {
+  using P = TypeParam;
+  struct Case {
+    int64_t T, V, D;
+    Layout layout;
+  };
+  for (const Case& c : {Case{0, 5, 3, {}},
+                        {1, 1, 1, {}},
+                        {3, 7, 5, {2, 1}},
+                        {65, 129, 40, {}},
+                        {33, 2049, 16, {0, 3}},
+                        {700, 300, 24, {}}}) {
+    Problem<P> fast(c.T, c.V, c.D, c.layout);
+    const auto embed = widened(fast.embed), h = widened(fast.h);
+    std::vector<double> nll(c.T), dh(c.T * c.D), dembed(c.V * c.D, 0.5);
+    std::vector<int32_t> argmax(c.T);
+    const LinearBank<F64> bank(1, c.V, c.D, embed.data(), nullptr);
+    output_loss<F64>(bank, {h.data(), c.T, c.D}, fast.targets, nll, argmax);
+    output_loss_with_gradient<F64>(bank, {h.data(), c.T, c.D}, fast.targets, nll, {dh.data(), c.T, c.D}, dembed.data());
+    for (const auto& kernels : loss_list<P>()) {
+      if (!kernels.refusal().empty()) continue;
+      const std::string what = fmt::format("{} T {} V {} D {}", kernels.name, c.T, c.V, c.D);
+      // Logits of up to 4 sqrt(D) in float32; gradients of logits rounded to the operand type.
+      const double tolerance = 64 * 0x1p-24, rounded = std::is_same_v<P, Bf16> ? 0x1p-7 : tolerance;
+      fast.run(kernels);
+      test::expect_close(fast.nll, nll, tolerance, what + " nll");
+      test::expect_close(fast.dh, dh, rounded, what + " dh");
+      test::expect_close(fast.dembed, dembed, rounded, what + " dembed");
+      fast.dh.expect_guards_intact(what), fast.dembed.expect_guards_intact(what), fast.nll.expect_guards_intact(what);
+      const auto with_gradient = widened(fast.nll);
+      kernels.loss(fast.bank, std::as_const(fast.h).view(), fast.targets, fast.nll_span(), fast.argmax);
+      test::expect_close(fast.nll, nll, tolerance, what + " nll without gradient");
+      EXPECT_EQ(fast.argmax, argmax) << what;
+    }
+  }
+}
+
+TYPED_TEST(LossParity, BitsDoNotDependOnThreads) {
+  using P = TypeParam;
+  for (const auto& kernels : loss_list<P>()) {
+    if (!kernels.refusal().empty()) continue;
+    std::unique_ptr<Problem<P>> first;
+    test::with_threads({1, 2, 3}, [&](int count) {
+      auto problem = std::make_unique<Problem<P>>(150, 513, 48, Layout{});
+      problem->run(kernels);
+      if (!first) return void(first = std::move(problem));
+      EXPECT_TRUE(test::equal_bits(first->nll, problem->nll)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dh, problem->dh)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dembed, problem->dembed)) << kernels.name << ", " << count << " threads";
+    });
+  }
+}
+
+TYPED_TEST(LossParity, LargeLogitsNeitherOverflowNorLoseTheirLoss) {
+  using P = TypeParam;
+  for (const auto& kernels : loss_list<P>()) {
+    if (!kernels.refusal().empty()) continue;
+    Problem<P> problem(2, 40, 1, {});
+    problem.embed.fill(0), problem.h.fill(1);
+    problem.embed(7, 0) = 1024.0f, problem.embed(9, 0) = 960.0f;
+    problem.bank.weights_changed();
+    problem.targets = {7, 9};
+    problem.run(kernels);
+    EXPECT_EQ(problem.nll(0, 0), 0.0f) << kernels.name;
+    EXPECT_EQ(problem.nll(0, 1), 64.0f) << kernels.name;
+    EXPECT_EQ(problem.dembed(7, 0), 1.5f) << kernels.name;  // 0.5 + (1 - 1) + (1 - 0)
+  }
+}
+
+TYPED_TEST(LossParity, NanReachesItsTokenAlone) {
+  using P = TypeParam;
+  for (const auto& kernels : loss_list<P>()) {
+    if (!kernels.refusal().empty()) continue;
+    Problem<P> problem(3, 40, 4, {});
+    problem.h(1, 2) = static_cast<typename P::operand>(std::nanf(""));
+    problem.run(kernels);
+    for (int64_t t = 0; t < 3; ++t) EXPECT_EQ(std::isnan(problem.nll(0, t)), t == 1) << kernels.name << " " << t;
+  }
+}
+
+TYPED_TEST(LossParity, TiesGoToTheLowestId) {
+  using P = TypeParam;
+  for (const auto& kernels : loss_list<P>()) {
+    if (!kernels.refusal().empty()) continue;
+    Problem<P> problem(1, 100, 1, {});
+    problem.embed.fill(0), problem.h.fill(1);
+    problem.embed(37, 0) = problem.embed(38, 0) = problem.embed(99, 0) = 2.0f;
+    problem.bank.weights_changed();
+    kernels.loss(problem.bank, std::as_const(problem.h).view(), problem.targets, problem.nll_span(), problem.argmax);
+    EXPECT_EQ(problem.argmax[0], 37) << kernels.name;
+  }
+}
+
+}  // namespace
+}  // namespace troupe
