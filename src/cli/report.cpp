@@ -1,0 +1,51 @@
+// troupe report: one or several training runs as one HTML page.
+#include "study/report.h"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "train/run_config.h"
+
+namespace troupe::cli {
+namespace {
+
+struct Flags {
+  std::vector<std::string> runs;
+  std::string out, title;
+};
+
+void run(const Flags& flags) {
+  Report report;
+  for (const std::string& text : flags.runs) {
+    const NamedEntry entry = parse_named(text);
+    for (const ReportRun& other : report.runs)
+      if (other.name == entry.name)
+        fail(ErrorCode::kUsage, "report: {}: expected a name once, got it twice (write NAME=RUN)", entry.name);
+    report.runs.push_back(read_run(entry.value, entry.name));
+    report.title += (report.title.empty() ? "" : " and ") + entry.name;
+  }
+  if (!flags.title.empty()) report.title = flags.title;
+  const std::filesystem::path out = flags.out.empty()
+                                        ? std::filesystem::path(parse_named(flags.runs.front()).value) / "report.html"
+                                        : std::filesystem::path(flags.out);
+  write_report(out, report);
+  fmt::print("{}\n", out.string());
+}
+
+}  // namespace
+
+void add_report(CLI::App& app) {
+  auto* const command = app.add_subcommand("report", "Training runs as one HTML page: table, curves, routing");
+  const auto flags = std::make_shared<Flags>();
+  command->add_option("runs", flags->runs, "Run folders of `troupe train`, as FOLDER or NAME=FOLDER")
+      ->required()
+      ->type_name("RUN");
+  command->add_option("--out", flags->out, "The page; default: report.html in the first run folder")->type_name("FILE");
+  command->add_option("--title", flags->title, "Its title; default: the names of the runs")->type_name("TEXT");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace troupe::cli

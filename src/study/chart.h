@@ -1,0 +1,33 @@
+// Line charts as SVG, drawn by gnuplot and made to follow the page's colours.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace troupe {
+
+struct Series {
+  std::vector<double> x, y;  // points that are not finite leave a gap
+  size_t color = 0;          // index into the page's palette
+};
+
+struct Chart {
+  std::string x_label, y_label;  // constants of ours: they reach gnuplot's script
+  std::vector<Series> series;
+  bool clip_start = false;  // leave the steepest first points out of the frame (charts of losses)
+  bool from_zero = false;   // the y axis starts at 0
+};
+
+const std::string& palette(size_t color);  // "#3b82c4"; wraps around
+
+// One SVG element a chart, without XML header, in the page's text colour. nullopt and the reason if gnuplot is missing
+// or fails. Names of runs and data never reach gnuplot.
+struct DrawnCharts {
+  std::optional<std::vector<std::string>> svg;
+  std::string reason;
+};
+DrawnCharts draw_charts(const std::vector<Chart>& charts, const std::string& gnuplot = "gnuplot");
+
+}  // namespace troupe

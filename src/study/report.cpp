@@ -1,0 +1,41 @@
+#include "study/report.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "io/atomic_file.h"
+#include "io/toml_config.h"
+#include "model/decoder_parameters.h"
+#include "model/flops.h"
+#include "train/run_config.h"
+
+namespace troupe {
+
+double ReportDomain::perplexity() const { return std::exp(nll); }
+
+ReportRun read_run(const std::filesystem::path& folder, const std::string& name) {
+  ReportRun run{.name = name};
+  RunConfig config;
+  const std::filesystem::path config_path = folder / "config.toml";
+  run.config = read_file(config_path);
+  FieldList fields = fields_of(config);
+  read_config_text(run.config, config_path.string(), folder, fields);
+  run.params = make_parameter_table(config.model).num_parameters();
+  run.active_params = num_active_parameters(config.model);
+  run.flops_per_token = train_flops_per_token(config.model, config.model.context);
+  run.metrics = read_metrics(folder / "metrics.jsonl");
+  if (run.metrics.train.empty())
+    fail(ErrorCode::kData, "{}: expected at least one line of training, got none", (folder / "metrics.jsonl").string());
+  run.tokens = run.metrics.train.back().tokens;
+  run.seconds = run.metrics.train.back().time_s;
+  for (const ValidPoint& point : run.metrics.valid)
+    if (point.step == run.metrics.valid.back().step)
+      run.domains.push_back({point.data, false, point.nll, point.bits_per_byte, point.drop_rate});
+  return run;
+}
+
+void write_report(const std::filesystem::path& path, const Report& report) {
+  write_file_atomically(path, to_html(report));
+}
+
+}  // namespace troupe
