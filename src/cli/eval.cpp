@@ -11,6 +11,8 @@ void add_eval(CLI::App& app) {
   CLI::App* const command = app.add_subcommand("eval", "Perplexity, tasks and bias of a model");
   command->require_subcommand(1);
   add_eval_ppl(*command);
+  add_eval_tasks(*command);
+  add_eval_bias(*command);
 }
 
 }  // namespace troupe::cli

@@ -8,5 +8,7 @@ class App;
 namespace troupe::cli {
 
 void add_eval_ppl(CLI::App& eval);
+void add_eval_tasks(CLI::App& eval);
+void add_eval_bias(CLI::App& eval);
 
 }  // namespace troupe::cli

@@ -1,0 +1,87 @@
+// troupe eval bias: StereoSet and CrowS-Pairs.
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/eval.h"
+#include "cli/eval_model.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "eval/bias/bias.h"
+#include "eval/capacity.h"
+
+namespace troupe::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Flags {
+  EvalFlags model;
+  std::string data_dir;
+  std::vector<std::string> sets;
+  bool json = false;
+};
+
+void run(const Flags& flags) {
+  EvalModel loaded = load_eval_model(flags.model);
+  std::vector<std::vector<std::string>> rows = {
+      {"set", "category", "convention", "metric", "value", "std. error", "n"}};
+  const std::pair<std::string, decltype(&evaluate_stereoset)> sets[] = {{"stereoset", evaluate_stereoset},
+                                                                        {"crows_pairs", evaluate_crows_pairs}};
+  for (const auto& [name, evaluate] : sets) {
+    const bool wanted = std::find(flags.sets.begin(), flags.sets.end(), name) != flags.sets.end();
+    if (!flags.sets.empty() && !wanted) continue;
+    if (!wanted && !std::filesystem::is_directory(std::filesystem::path(flags.data_dir) / name)) {
+      log::warning("{}: not evaluated: no folder {} in {}", name, name, flags.data_dir);
+      continue;
+    }
+    Progress progress(name, 1.0);
+    const BiasReport report = evaluate(*loaded.model, *loaded.tokenizer, flags.data_dir, loaded.requests,
+                                       [&](double share) { progress.update(share, ""); });
+    progress.clear();
+    if (report.requests.truncated > 0)
+      log::warning("{}: {} of {} sequences were longer than the context and lost tokens on their left", name,
+                   report.requests.truncated, report.requests.requests);
+    for (const BiasFigure& figure : report.figures) {
+      const auto text = [](double value) { return std::isfinite(value) ? fmt::format("{:.2f}", value) : "-"; };
+      if (flags.json)
+        print_json({{"schema", "troupe.eval.bias/1"},
+                    {"set", figure.set},
+                    {"category", figure.category},
+                    {"metric", figure.metric},
+                    {"value", std::isfinite(figure.value) ? Json(figure.value) : Json()},
+                    {"n", figure.n},
+                    {"stderr", std::isfinite(figure.standard_error) ? Json(figure.standard_error) : Json()},
+                    {"convention", figure.convention},
+                    {"capacity", to_string(loaded.requests.capacity)},
+                    {"precision", to_string(loaded.model->precision())},
+                    {"model", loaded.name},
+                    {"data_checksum", report.data_checksum}});
+      else
+        rows.push_back({figure.set, figure.category, figure.convention, figure.metric, text(figure.value),
+                        text(figure.standard_error), grouped(figure.n)});
+    }
+  }
+  if (!flags.json) print_table(rows);
+}
+
+}  // namespace
+
+void add_eval_bias(CLI::App& eval) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* const command = eval.add_subcommand("bias", "Stereotypes: StereoSet and CrowS-Pairs");
+  add_eval_flags(*command, flags->model);
+  command->add_option("--data-dir", flags->data_dir, "folder with stereoset/ and crows_pairs/")->required();
+  command->add_option("--sets", flags->sets, "stereoset, crows_pairs (default: those that are there)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"stereoset", "crows_pairs"}));
+  command->add_flag("--json", flags->json, "one JSON object per figure");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace troupe::cli

@@ -1,0 +1,286 @@
+// troupe eval tasks: accuracy on published tasks, under the paper's convention and the common harness's.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/eval.h"
+#include "cli/eval_model.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "eval/capacity.h"
+#include "eval/tasks/items.h"
+#include "eval/tasks/run_task.h"
+
+namespace troupe::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Flags {
+  EvalFlags model;
+  std::vector<std::string> tasks, task_dirs;
+  std::string data_dir, convention = "both", details;
+  TaskOptions options;
+  bool list = false, groups = false, json = false;
+};
+
+// The six tasks whose average the study reports.
+constexpr std::string_view kStudyTasks[] = {"record", "hellaswag", "piqa", "winogrande", "storycloze", "openbookqa"};
+
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(); }
+
+std::string percent(double value) { return std::isfinite(value) ? fmt::format("{:.1f}", 100.0 * value) : "-"; }
+
+std::string files_wanted(const TaskFile& task, const std::string& split) {
+  std::string names;
+  for (const TaskSource& source : task.sources)
+    for (const TaskSource::File& file : source.files)
+      if (file.split == split)
+        names += (names.empty() ? "" : " or ") + file.name + (file.labels.empty() ? "" : " with " + file.labels);
+  return names;
+}
+
+void print_list(const Flags& flags, const std::vector<TaskFile>& tasks) {
+  for (const TaskFile& task : tasks) {
+    const auto state = [&](const std::string& split) -> std::string {
+      if (split.empty()) return "none";
+      if (flags.data_dir.empty()) return "unknown";
+      return find_split(task, flags.data_dir, split).source ? "there" : "missing";
+    };
+    std::string conventions = task.paper ? "paper" : "";
+    if (task.harness) conventions += conventions.empty() ? "harness" : ", harness";
+    if (flags.json) {
+      print_json({{"schema", "troupe.eval.tasks.list/1"},
+                  {"task", task.name},
+                  {"about", task.about},
+                  {"conventions", conventions},
+                  {"folder", task.folder},
+                  {"items", files_wanted(task, task.evaluate)},
+                  {"items_state", state(task.evaluate)},
+                  {"examples", task.shots.empty() ? Json() : Json(files_wanted(task, task.shots))},
+                  {"examples_state", state(task.shots)},
+                  {"published", task.published},
+                  {"citation", task.citation},
+                  {"file", task.where}});
+      continue;
+    }
+    const auto mark = [&](const std::string& split) {
+      return flags.data_dir.empty() ? std::string() : "  [" + state(split) + "]";
+    };
+    fmt::print("{}: {} ({})\n", task.name, task.about, conventions);
+    fmt::print("  items     {}/{}{}\n", task.folder, files_wanted(task, task.evaluate), mark(task.evaluate));
+    if (!task.shots.empty())
+      fmt::print("  examples  {}/{}{}\n", task.folder, files_wanted(task, task.shots), mark(task.shots));
+    fmt::print("  published {}\n", task.published);
+  }
+  std::fflush(stdout);
+  if (flags.data_dir.empty()) log::info("With --data-dir DIR the list says which files are there.");
+}
+
+class Results {
+ public:
+  Results(const Flags& flags, const EvalModel& model) : flags_(flags), model_(model) {
+    rows_.push_back({"task", "convention", "metric", "value", "std. error", "95 % interval", "n", "shots", "draws"});
+  }
+
+  void add(const TaskReport& report) {
+    for (const TaskFigure& figure : report.figures) {
+      if (!figure.group.empty() && !flags_.groups && !flags_.json) continue;
+      const bool draws = report.draws > 1;
+      if (flags_.json) {
+        print_json(
+            {{"schema", "troupe.eval.tasks/1"},
+             {"task", report.task},
+             {"convention", std::string(to_string(report.convention))},
+             {"metric", figure.metric},
+             {"value", number(figure.value)},
+             {"stderr", number(figure.item_error)},
+             {"n", figure.n},
+             {"shots", report.shots},
+             {"draws", report.draws},
+             {"group", figure.group.empty() ? Json() : Json(figure.group)},
+             {"interval", {number(figure.value - figure.interval_half), number(figure.value + figure.interval_half)}},
+             {"draw_stderr", number(figure.draw_error)},
+             {"mean_shots", report.mean_shots},
+             {"seed", flags_.options.seed},
+             {"score", report.score},
+             {"split", report.split},
+             {"skipped", report.skipped},
+             {"left_out", report.left_out},
+             {"truncated", report.requests.truncated},
+             {"drop_rate", drop_rate(report.requests)},
+             {"capacity", to_string(model_.requests.capacity)},
+             {"precision", to_string(model_.model->precision())},
+             {"model", model_.name},
+             {"data_checksum", report.data_checksum}});
+        continue;
+      }
+      const bool perplexity = figure.metric == "perplexity";
+      const double scale = perplexity ? 1.0 : 100.0;
+      const auto show = [&](double value) { return std::isfinite(value) ? fmt::format("{:.2f}", scale * value) : "-"; };
+      rows_.push_back({figure.group.empty() ? report.task : "  " + figure.group,
+                       std::string(to_string(report.convention)), figure.metric, show(figure.value),
+                       show(draws ? figure.draw_error : figure.item_error),
+                       show(figure.value - figure.interval_half) + " to " + show(figure.value + figure.interval_half),
+                       grouped(figure.n), fmt::format("{:.3g}", report.mean_shots), fmt::format("{}", report.draws)});
+    }
+    if (report.convention == Convention::kPaper &&
+        std::find(std::begin(kStudyTasks), std::end(kStudyTasks), report.task) != std::end(kStudyTasks))
+      study_.push_back(report.figures.front());
+  }
+
+  // The average of the study's six tasks, if all of them were evaluated.
+  void finish() {
+    if (study_.size() == std::size(kStudyTasks)) {
+      double sum = 0.0, squares = 0.0;
+      for (const TaskFigure& figure : study_) sum += figure.value, squares += figure.item_error * figure.item_error;
+      const auto count = static_cast<double>(study_.size());
+      const double value = sum / count, error = std::sqrt(squares) / count;
+      if (flags_.json) {
+        print_json({{"schema", "troupe.eval.tasks/1"},
+                    {"task", "average of the study's six tasks"},
+                    {"convention", "paper"},
+                    {"metric", "acc"},
+                    {"value", value},
+                    {"stderr", error},
+                    {"n", study_.size()},
+                    {"shots", flags_.options.shots},
+                    {"draws", flags_.options.shots > 0 ? flags_.options.draws : 1},
+                    {"model", model_.name}});
+      } else {
+        rows_.push_back({"average of six", "paper", "acc", percent(value), percent(error), "", "6 tasks", "", ""});
+      }
+    }
+    if (!flags_.json) print_table(rows_);
+  }
+
+ private:
+  static double drop_rate(const RequestStats& stats) {
+    return stats.choices ? static_cast<double>(stats.dropped) / static_cast<double>(stats.choices) : 0.0;
+  }
+
+  const Flags& flags_;
+  const EvalModel& model_;
+  std::vector<std::vector<std::string>> rows_;
+  std::vector<TaskFigure> study_;
+};
+
+std::vector<Convention> conventions(const std::string& text) {
+  if (text == "paper") return {Convention::kPaper};
+  if (text == "harness") return {Convention::kHarness};
+  return {Convention::kPaper, Convention::kHarness};
+}
+
+void write_details(const std::string& path, const std::string& task, Convention convention,
+                   const std::vector<ItemDetail>& details, std::FILE* file) {
+  for (const ItemDetail& detail : details) {
+    const Json line = {{"task", task},
+                       {"convention", std::string(to_string(convention))},
+                       {"where", detail.where},
+                       {"context", detail.context},
+                       {"continuation", detail.continuation},
+                       {"logprob", detail.logprob},
+                       {"calibration", detail.calibration},
+                       {"greedy", detail.is_greedy},
+                       {"gold", detail.is_gold},
+                       {"chosen", detail.is_chosen}};
+    const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    if (std::fputs(text.c_str(), file) < 0) fail(ErrorCode::kEnvironment, "{}: cannot write", path);
+  }
+}
+
+void run(Flags& flags) {
+  std::vector<std::filesystem::path> folders(flags.task_dirs.begin(), flags.task_dirs.end());
+  std::vector<TaskFile> tasks = load_tasks(folders);
+  if (flags.list) return print_list(flags, flags.tasks.empty() ? tasks : select_tasks(tasks, flags.tasks));
+  if (flags.tasks.empty()) fail(ErrorCode::kUsage, "--tasks: expected names or all, got none (--list shows them)");
+  if (flags.data_dir.empty()) fail(ErrorCode::kUsage, "--data-dir: expected the folder of the data, got none");
+  const bool all = std::find(flags.tasks.begin(), flags.tasks.end(), "all") != flags.tasks.end();
+  tasks = select_tasks(std::move(tasks), flags.tasks);
+  flags.options.data_dir = flags.data_dir;
+  // With "all" a task whose files are not there is named and passed over; a task asked for by name must be there.
+  std::erase_if(tasks, [&](const TaskFile& task) {
+    const bool there =
+        find_split(task, flags.data_dir, task.evaluate).source &&
+        (flags.options.shots == 0 || task.shots.empty() || find_split(task, flags.data_dir, task.shots).source);
+    if (all && !there)
+      log::warning("{}: not evaluated: no {} in {}", task.name,
+                   files_wanted(task, task.evaluate) + (flags.options.shots > 0 ? " with examples" : ""),
+                   (std::filesystem::path(flags.data_dir) / task.folder).string());
+    return all && !there;
+  });
+
+  EvalModel loaded = load_eval_model(flags.model);
+  flags.options.requests = loaded.requests;
+  std::FILE* details_file = flags.details.empty() ? nullptr : std::fopen(flags.details.c_str(), "wb");
+  if (!flags.details.empty() && !details_file)
+    fail(ErrorCode::kEnvironment, "{}: cannot open for writing", flags.details);
+  Results results(flags, loaded);
+  RequestStats total;
+  const auto start = std::chrono::steady_clock::now();
+  for (const TaskFile& task : tasks)
+    for (const Convention convention : conventions(flags.convention)) {
+      if (!task.prompts(convention)) {
+        if (flags.convention != "both")
+          log::warning("{}: not evaluated: no {} convention is defined for it", task.name, flags.convention);
+        continue;
+      }
+      TaskOptions options = flags.options;
+      options.convention = convention;
+      if (all && task.shots.empty()) options.shots = 0;
+      Progress progress(fmt::format("{} ({})", task.name, to_string(convention)), 1.0);
+      std::vector<ItemDetail> details;
+      const TaskReport report = run_task(
+          *loaded.model, *loaded.tokenizer, task, options, [&](double share) { progress.update(share, ""); },
+          details_file ? &details : nullptr);
+      progress.clear();
+      if (details_file) write_details(flags.details, task.name, convention, details, details_file);
+      if (report.skipped > 0) log::info("{}: {} records left out by the task's rule", task.name, report.skipped);
+      if (report.left_out > 0) log::info("{}: {} items left out by --limit", task.name, report.left_out);
+      if (report.requests.truncated > 0)
+        log::warning("{} ({}): {} of {} sequences were longer than the context and lost tokens on their left",
+                     task.name, to_string(convention), report.requests.truncated, report.requests.requests);
+      total.tokens += report.requests.tokens, total.run_tokens += report.requests.run_tokens;
+      total.requests += report.requests.requests, total.from_journal += report.requests.from_journal;
+      results.add(report);
+    }
+  if (details_file) std::fclose(details_file);
+  results.finish();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  log::info("{} requests ({} from the journal) of {} tokens, {} after sharing, in {} ({} tokens/s)",
+            short_number(static_cast<double>(total.requests)), total.from_journal,
+            short_number(static_cast<double>(total.tokens)), short_number(static_cast<double>(total.run_tokens)),
+            short_duration(seconds), short_number(static_cast<double>(total.tokens) / std::max(seconds, 1e-9)));
+}
+
+}  // namespace
+
+void add_eval_tasks(CLI::App& eval) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* const command = eval.add_subcommand("tasks", "Zero- and few-shot accuracy on published tasks");
+  add_eval_flags(*command, flags->model);
+  command->add_flag("--list", flags->list, "show the tasks, their files, and with --data-dir whether these are there");
+  command->add_option("--tasks", flags->tasks, "names separated by commas, or all")->delimiter(',');
+  command->add_option("--data-dir", flags->data_dir, "folder with one folder per task");
+  command->add_option("--task-dir", flags->task_dirs,
+                      "folder of further task files (*.toml); they replace built-in ones");
+  command->add_option("--convention", flags->convention, "paper, harness or both")
+      ->check(CLI::IsMember({"paper", "harness", "both"}));
+  command->add_option("--shots", flags->options.shots, "examples in front of each item; fewer where they do not fit")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--draws", flags->options.draws, "samples of examples")->check(CLI::PositiveNumber);
+  command->add_option("--seed", flags->options.seed, "of the samples");
+  command->add_option("--limit", flags->options.limit, "only the first N items of each task")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--groups", flags->groups, "table: also the parts of tasks that have them (always in JSON)");
+  command->add_option("--details", flags->details, "JSON lines to write: every candidate with its score (last draw)");
+  command->add_flag("--json", flags->json, "one JSON object per figure");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace troupe::cli

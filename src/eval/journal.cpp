@@ -1,0 +1,101 @@
+#include "eval/journal.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "io/atomic_file.h"
+#include "io/checksum.h"
+#include "io/json_file.h"
+
+namespace troupe {
+namespace {
+
+std::span<const uint8_t> bytes_of(std::span<const int32_t> ids) {
+  return {reinterpret_cast<const uint8_t*>(ids.data()), ids.size_bytes()};
+}
+
+}  // namespace
+
+Journal::Journal(std::filesystem::path path, std::string_view identity)
+    : path_(std::move(path)), identity_(xxh3(identity)) {
+  if (std::filesystem::exists(path_)) read();
+  if (path_.has_parent_path()) std::filesystem::create_directories(path_.parent_path());
+  file_ = std::fopen(path_.c_str(), "ab");
+  if (!file_) fail(ErrorCode::kEnvironment, "{}: cannot open for writing: {}", path_.string(), std::strerror(errno));
+}
+
+Journal::~Journal() {
+  if (file_) std::fclose(file_);
+}
+
+void Journal::read() {
+  const std::string text = read_file(path_);
+  int64_t number = 0;
+  size_t begin = 0;
+  for (size_t end; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {
+    const std::string where = fmt::format("{}:{}", path_.string(), ++number);
+    const nlohmann::json line = parse_json(std::string_view(text).substr(begin, end - begin), where);
+    const auto field = [&](const char* name) {
+      if (!line.is_object() || !line.contains(name))
+        fail(ErrorCode::kData, "{}: {}: expected this field, got an entry without it", where, name);
+      return line.at(name);
+    };
+    const nlohmann::json key = field("key"), logprob = field("logprob"), greedy = field("greedy");
+    uint64_t value = 0;
+    const std::string digits = key.is_string() ? key.get<std::string>() : "";
+    const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+    if (digits.size() != 16 || error != std::errc() || stop != digits.data() + digits.size())
+      fail(ErrorCode::kData, "{}: key: expected 16 hexadecimal digits, got {}", where, key.dump());
+    if (!logprob.is_number() || !greedy.is_boolean())
+      fail(ErrorCode::kData, "{}: expected a number in logprob and a boolean in greedy, got {} and {}", where,
+           logprob.dump(), greedy.dump());
+    entries_[value] = {logprob.get<double>(), greedy.get<bool>()};
+  }
+  if (begin != text.size()) {
+    log::warning("{}: dropped an unfinished last line", path_.string());
+    std::filesystem::resize_file(path_, begin);
+  }
+}
+
+uint64_t Journal::key(std::span<const int32_t> context, std::span<const int32_t> continuation) const {
+  const uint64_t parts[3] = {identity_, xxh3(bytes_of(context)), xxh3(bytes_of(continuation))};
+  return xxh3(std::span(reinterpret_cast<const uint8_t*>(parts), sizeof(parts)));
+}
+
+std::optional<Journal::Entry> Journal::find(uint64_t key) const {
+  const auto found = entries_.find(key);
+  return found == entries_.end() ? std::nullopt : std::optional(found->second);
+}
+
+void Journal::add(uint64_t key, const Entry& entry) {
+  entries_[key] = entry;
+  const std::string line =
+      fmt::format("{{\"key\":\"{}\",\"logprob\":{},\"greedy\":{}}}\n", to_hex(key), entry.logprob, entry.is_greedy);
+  if (std::fputs(line.c_str(), file_) < 0)
+    fail(ErrorCode::kEnvironment, "{}: cannot write: {}", path_.string(), std::strerror(errno));
+}
+
+void Journal::flush() {
+  if (std::fflush(file_) != 0)
+    fail(ErrorCode::kEnvironment, "{}: cannot write: {}", path_.string(), std::strerror(errno));
+}
+
+std::string model_checksum(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".safetensors" || entry.path().filename() == "config.json")
+      files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  std::string sums;
+  for (const auto& file : files) sums += file.filename().string() + to_hex(xxh3_of_file(file));
+  return to_hex(xxh3(sums));
+}
+
+}  // namespace troupe

@@ -1,0 +1,50 @@
+// Answers that were computed, kept on disk so that an interrupted evaluation goes on where it stopped. One JSON object
+// a line: {"key": "16 hexadecimal digits", "logprob": -12.5, "greedy": false}, written as answers come.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+
+namespace troupe {
+
+class Journal {
+ public:
+  // Opens or creates the file and reads what it holds. `identity` names everything that a score depends on besides the
+  // tokens (model checksum, precision, capacity); it goes into every key. An unfinished last line, which a killed
+  // process leaves, is cut off with a log line. Throws kData naming the line for anything else that is no entry,
+  // kEnvironment if the file cannot be written.
+  Journal(std::filesystem::path path, std::string_view identity);
+  ~Journal();
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
+
+  struct Entry {
+    double logprob = 0.0;
+    bool is_greedy = false;
+  };
+  uint64_t key(std::span<const int32_t> context, std::span<const int32_t> continuation) const;
+  std::optional<Entry> find(uint64_t key) const;
+  void add(uint64_t key, const Entry& entry);
+  void flush();  // hands what was added to the system
+
+  size_t size() const { return entries_.size(); }
+
+ private:
+  void read();
+
+  std::filesystem::path path_;
+  uint64_t identity_;
+  std::unordered_map<uint64_t, Entry> entries_;
+  std::FILE* file_ = nullptr;
+};
+
+// Identifies the parameters and configuration in a model directory: a checksum over config.json and every safetensors
+// file.
+std::string model_checksum(const std::filesystem::path& folder);
+
+}  // namespace troupe

@@ -1,0 +1,21 @@
+// Means with their uncertainty.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace troupe {
+
+struct Estimate {
+  double value = 0.0;
+  double standard_error = 0.0;  // NaN if there is one value only
+};
+
+// Mean and s / sqrt(n), s the sample standard deviation (n - 1). For values 0 and 1 it is the binomial error
+// sqrt(p (1 - p) / (n - 1)). NaN for no values.
+Estimate mean_of(std::span<const double> values);
+
+// The t for which a Student variable with `degrees` of freedom lies in [-t, t] with probability `coverage` (0.95).
+double student_t(double coverage, int64_t degrees);
+
+}  // namespace troupe

@@ -1,0 +1,50 @@
+// Texts of items to token requests, the way each convention does it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/tokenizer/tokenizer.h"
+#include "eval/requests.h"
+#include "eval/tasks/items.h"
+
+namespace troupe {
+
+// An item with its answer, as an example in front of others.
+std::string example_text(const PromptSpec& spec, const Item& item);
+
+class PromptMaker {
+ public:
+  // end_of_text: the id that opens a sequence (paper) or stands for an empty context (harness).
+  PromptMaker(const Tokenizer& tokenizer, Convention convention, int32_t end_of_text)
+      : tokenizer_(tokenizer), convention_(convention), end_of_text_(end_of_text) {}
+
+  // Examples that stand in front; the first `count` are used by request().
+  //   paper     end-of-text, then each example with its lines closed by end-of-text
+  //   harness   examples followed by an empty line, one text with what follows
+  void set_examples(std::vector<std::string> examples);
+  int64_t num_examples() const { return static_cast<int64_t>(examples_.size()); }
+
+  // What follows `context`; the continuation is delimiter + choice. Tokens that the pair and the context alone begin
+  // with in common are context (paper); the harness cuts after as many tokens as the context alone has, having moved
+  // blanks at its end to the continuation. Throws kData naming `where` if no token is left to score.
+  ScoreRequest request(int64_t count, const std::string& context, const std::string& delimiter,
+                       const std::string& choice, const std::string& where) const;
+
+  // The most examples, at most num_examples(), with which every candidate of the item has at most `limit` tokens.
+  int64_t most_examples(const PromptSpec& spec, const Item& item, int64_t limit) const;
+
+ private:
+  void append_lines(std::string_view text, std::vector<int32_t>& ids) const;
+  std::vector<int32_t> encode(const std::string& text) const;
+
+  const Tokenizer& tokenizer_;
+  Convention convention_;
+  int32_t end_of_text_;
+  std::vector<std::string> examples_;
+  std::vector<int64_t> example_tokens_;                // of each example alone
+  std::vector<std::vector<int32_t>> examples_ids_{1};  // paper: [count] the first examples
+};
+
+}  // namespace troupe

@@ -1,0 +1,68 @@
+// Runs a task: items to requests, answers to figures.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "data/tokenizer/tokenizer.h"
+#include "eval/requests.h"
+#include "eval/tasks/task_file.h"
+
+namespace troupe {
+
+struct TaskOptions {
+  std::filesystem::path data_dir;
+  Convention convention = Convention::kPaper;
+  int64_t shots = 0;   // most examples in front of an item
+  int64_t draws = 25;  // samples of examples, when shots > 0
+  uint64_t seed = 0;
+  int64_t limit = 0;  // only the first items; 0: all
+  RequestOptions requests;
+};
+
+// One figure.
+struct TaskFigure {
+  std::string group;  // "" for the task as a whole
+  std::string metric;
+  double value = 0.0;
+  double item_error = 0.0;     // standard error over items (binomial for accuracies), the same examples for each draw
+  double draw_error = 0.0;     // standard error over draws; NaN without draws
+  double interval_half = 0.0;  // half the 95 % interval: t over draws, or 1.96 item errors; NaN if unknown
+  int64_t n = 0;               // items
+};
+
+struct TaskReport {
+  std::string task, split, data_checksum;
+  Convention convention = Convention::kPaper;
+  std::string score;  // paper: sum, mean, ...; harness: "logprob"
+  int64_t shots = 0, draws = 1;
+  double mean_shots = 0.0;  // that fitted
+  int64_t skipped = 0;      // records, by the task's rule
+  int64_t left_out = 0;     // items, by options.limit
+  RequestStats requests;
+  std::vector<TaskFigure> figures;
+  std::vector<double> draw_values;  // of the first figure
+};
+
+// What each item was given, for comparisons with other programs: one entry per item and candidate of the last draw.
+struct ItemDetail {
+  std::string where;
+  std::string context, continuation;
+  double logprob = 0.0, calibration = 0.0;
+  bool is_greedy = false, is_gold = false, is_chosen = false;
+};
+
+// `share` of the task's work is done.
+using TaskProgress = std::function<void(double share)>;
+
+// Throws kUsage if the task has no prompts of this convention, or shots were asked for where it has no split to draw
+// them from; otherwise as load_split(), make_item() and score_requests() do.
+TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const TaskFile& task, const TaskOptions& options,
+                    const TaskProgress& progress = {}, std::vector<ItemDetail>* details = nullptr);
+
+// Records of the pool for draw `draw`: `count` different ones, in random order.
+std::vector<size_t> draw_examples(size_t pool, size_t count, uint64_t seed, int64_t draw);
+
+}  // namespace troupe
