@@ -121,16 +121,27 @@ void read_totals(StudyModel& model) {
          (model.run / "metrics.jsonl").string());
 }
 
+PairedDifference compare(const DomainResult& baseline, const DomainResult& model) {
+  std::vector<double> a, b;
+  std::vector<int64_t> tokens;
+  for (size_t i = 0; i < model.documents.size(); ++i) {
+    a.push_back(baseline.documents[i].nll);
+    b.push_back(model.documents[i].nll);
+    tokens.push_back(model.documents[i].tokens);
+  }
+  return paired_difference(a, b, tokens);
+}
+
 std::vector<StudyComparison> compare(const std::vector<StudyModel>& models) {
   std::vector<StudyComparison> comparisons;
   for (size_t m = 1; m < models.size(); ++m)
     for (size_t d = 0; d < models[m].evaluation.domains.size(); ++d) {
-      const DomainResult &a = models[m].evaluation.domains[d], &b = models[0].evaluation.domains[d];
+      const DomainResult &baseline = models[0].evaluation.domains[d], &model = models[m].evaluation.domains[d];
       comparisons.push_back({.model = models[m].name,
                              .baseline = models[0].name,
-                             .domain = a.domain,
-                             .held_out = a.held_out,
-                             .difference = paired_difference(a.documents, b.documents)});
+                             .domain = model.domain,
+                             .held_out = model.held_out,
+                             .difference = compare(baseline, model)});
     }
   return comparisons;
 }

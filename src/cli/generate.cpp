@@ -1,0 +1,123 @@
+// troupe generate: text continuation, streamed.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "data/tokenizer/tokenizer.h"
+#include "infer/generator.h"
+#include "model/model_directory.h"
+
+namespace troupe::cli {
+namespace {
+
+struct Flags {
+  std::string model, tokenizer, prompt, precision = "auto";
+  GenerateOptions options;
+  bool json = false;
+};
+
+// Writes tokens as they come, holding back an unfinished UTF-8 sequence.
+class Stream {
+ public:
+  void write(std::string_view bytes) {
+    pending_ += bytes;
+    size_t complete = pending_.size();
+    for (size_t back = 1; back <= 3 && back <= pending_.size(); ++back) {
+      const auto byte = static_cast<unsigned char>(pending_[pending_.size() - back]);
+      if (byte < 0x80) break;
+      if (byte >= 0xC0) {
+        const size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : 2;
+        if (length > back) complete = pending_.size() - back;
+        break;
+      }
+    }
+    flush(complete);
+  }
+  void finish() { flush(pending_.size()); }
+
+ private:
+  void flush(size_t count) {
+    std::fwrite(pending_.data(), 1, count, stdout);
+    std::fflush(stdout);
+    pending_.erase(0, count);
+  }
+  std::string pending_;
+};
+
+void run(const Flags& flags) {
+  const std::unique_ptr<LanguageModel> model = load_model(flags.model, parse_precision(flags.precision));
+  const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer.empty() ? flags.model : flags.tokenizer);
+  if (tokenizer.vocab_size() > model->config().vocab_size)
+    fail(ErrorCode::kUsage, "--tokenizer: expected at most {} ids (the model's vocabulary), got {}",
+         model->config().vocab_size, tokenizer.vocab_size());
+  if (model->config().moe.capacity != Capacity::kDropless)
+    log::info("The model was trained with an expert capacity; generation routes every token (dropless).");
+  const std::string text =
+      flags.prompt == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : flags.prompt;
+  // As in training, a document opens with end-of-text.
+  std::vector<int32_t> prompt;
+  if (model->config().eos_id >= 0) prompt.push_back(static_cast<int32_t>(model->config().eos_id));
+  tokenizer.encode(text, prompt);
+  const auto total = static_cast<int64_t>(prompt.size()) + flags.options.max_tokens;
+  if (total > model->config().context)
+    log::warning("prompt and continuation may reach {} tokens, but the model was trained on {} (model.context)", total,
+                 model->config().context);
+
+  Stream stream;
+  if (!flags.json) stream.write(text);
+  const Generation generation = generate(*model, prompt, flags.options, [&](int32_t token) {
+    if (!flags.json) stream.write(tokenizer.token_bytes(token));
+    return true;
+  });
+  const auto count = static_cast<int64_t>(generation.tokens.size());
+  const double prefill_rate = static_cast<double>(generation.prompt_tokens) / generation.prefill_seconds;
+  const double decode_rate = count > 1 ? static_cast<double>(count - 1) / generation.decode_seconds : 0.0;
+  if (flags.json) {
+    print_json({{"schema", "troupe.generate/1"},
+                {"text", tokenizer.decode(generation.tokens)},
+                {"tokens", count},
+                {"ended", generation.ended},
+                {"prefill_tokens_per_s", prefill_rate},
+                {"decode_tokens_per_s", decode_rate}});
+    return;
+  }
+  stream.finish();
+  fmt::print("\n");
+  std::fflush(stdout);
+  log::info("{} prompt tokens at {:.0f} tokens/s, {} new tokens at {:.0f} tokens/s", generation.prompt_tokens,
+            prefill_rate, count, decode_rate);
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* const command = app.add_subcommand("generate", "Continue a text with a model.");
+  command->add_option("--model", flags->model, "Model directory")->required();
+  command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json or its folder (default: the model directory)");
+  command->add_option("--prompt", flags->prompt, "Text to continue; - reads standard input; empty starts a document");
+  command->add_option("--max-tokens", flags->options.max_tokens, "Most new tokens")->check(CLI::Range(1, 1 << 24));
+  command->add_option("--temperature", flags->options.sampling.temperature, "0 always takes the most probable token")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--top-k", flags->options.sampling.top_k, "Sample among the K most probable tokens; 0: all")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--top-p", flags->options.sampling.top_p,
+                   "Sample among the fewest tokens whose probability reaches this")
+      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--seed", flags->options.sampling.seed, "Same seed, same text");
+  command->add_flag("!--ignore-eos", flags->options.stop_at_eos, "Go on after end-of-text");
+  command->add_option("--precision", flags->precision, "auto, fp32 or bf16");
+  command->add_flag("--json", flags->json, "One JSON object: text, tokens, rates");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace troupe::cli

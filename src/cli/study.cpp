@@ -1,0 +1,120 @@
+// troupe study: several models on the same tokens, compared.
+#include "study/study.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "io/json_file.h"
+#include "io/toml_config.h"
+#include "kernels/peak.h"
+#include "study/study_html.h"
+#include "study/study_report.h"
+
+namespace troupe::cli {
+namespace {
+
+struct Flags {
+  std::string config, out;
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+
+StudyConfig load(const Flags& flags) {
+  StudyFile file;
+  FieldList fields = fields_of(file);
+  read_config(flags.config, flags.overrides, fields);
+  return file.study;
+}
+
+// One progress bar at a time: a new one for every model and domain.
+class Events {
+ public:
+  StudyEvents make(const InterruptGuard& guard) {
+    StudyEvents events;
+    events.message = [this](const std::string& line) {
+      if (progress_) progress_->clear();
+      log::info("{}", line);
+    };
+    events.step = [this](const std::string& model, const StepStats& stats, int64_t steps, double seconds) {
+      start("train " + model, static_cast<double>(steps));
+      progress_->update(static_cast<double>(stats.step),
+                        fmt::format("step {}/{}  loss {:.4f}  {} tokens/s", stats.step, steps,
+                                    stats.loss.nll / static_cast<double>(stats.loss.tokens),
+                                    short_number(static_cast<double>(stats.loss.tokens) / seconds)));
+    };
+    events.evaluation = [this](const std::string& what, double share) {
+      start("evaluate " + what, 1.0);
+      progress_->update(share, "");
+    };
+    events.interrupted = [&guard] { return guard.interrupted(); };
+    return events;
+  }
+  void finish() { progress_.reset(); }
+
+ private:
+  void start(const std::string& label, double total) {
+    if (label == label_) return;
+    if (progress_) progress_->clear();
+    label_ = label;
+    progress_ = std::make_unique<Progress>(label, total);
+  }
+  std::string label_;
+  std::unique_ptr<Progress> progress_;
+};
+
+void run(const Flags& flags) {
+  const StudyConfig config = load(flags);
+  const std::filesystem::path out =
+      flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
+  const InterruptGuard guard;
+  Events events;
+  const Peaks peaks = measure_peaks();
+  const double peak = default_precision() == Precision::kBf16 ? peaks.bf16_flops : peaks.f32_flops;
+  const StudyResult result =
+      run_study(config, std::filesystem::path(flags.config).parent_path(), out, peak, events.make(guard));
+  events.finish();
+  const nlohmann::ordered_json summary = study_summary(result);
+  write_json_file(out / "summary.json", summary);
+  write_report(out / "report.html", make_report(result));
+  if (flags.json) {
+    for (const auto& line : study_lines(result)) print_json(line);
+    return;
+  }
+  print_table(study_table(result));
+  fmt::print("\n");
+  print_table(comparison_table(result));
+  fmt::print("\n{}\n", comparison_note(result));
+  for (const StudyModel& model : result.models)
+    for (const TextSample& sample : model.evaluation.samples)
+      fmt::print("\n{}: \"{}\" ...{}\n", model.name, sample.prompt, sample.text);
+  fmt::print("\n{}\n", (out / "report.html").string());
+}
+
+}  // namespace
+
+void add_study(CLI::App& app) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* const command =
+      app.add_subcommand("study", "Train several models on the same tokens and compare them, domain by domain");
+  command->add_option("config", flags->config, "study file, e.g. configs/quickstart.toml")
+      ->required()
+      ->check(CLI::ExistingFile)
+      ->type_name("CONFIG.toml");
+  command->add_option("--out", flags->out, "folder of the study; runs/NAME of the file if not given")->type_name("DIR");
+  command->add_option("--set", flags->overrides, "change one key of the study file; may be repeated")
+      ->type_name("key=value")
+      ->expected(1)
+      ->take_all();
+  command->add_flag("--json", flags->json, "JSON lines: every model and domain, every comparison");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace troupe::cli
