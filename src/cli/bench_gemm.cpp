@@ -3,8 +3,8 @@
 
 #include <CLI/CLI.hpp>
 
-#include "base/rng.h"
 #include "cli/bench.h"
+#include "cli/bench_buffers.h"
 #include "ops/linear.h"
 #include "tensor/buffer.h"
 
@@ -15,14 +15,6 @@ struct GemmFlags {
   std::vector<int64_t> rows = {2048, 8192, 16384};
   std::string precision = "bf16";
 };
-
-template <class T>
-Buffer<T> random_buffer(int64_t size, uint64_t seed, double scale) {
-  Buffer<T> buffer(size);
-  Rng rng(seed);
-  for (T& value : buffer) value = T(static_cast<float>(rng.uniform(-scale, scale)));
-  return buffer;
-}
 
 template <class P>
 void measure(const BenchFlags& flags, PeakMeter& meter, int64_t rows, int64_t in, int64_t out) {

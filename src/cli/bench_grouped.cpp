@@ -5,6 +5,7 @@
 
 #include "base/rng.h"
 #include "cli/bench.h"
+#include "cli/bench_buffers.h"
 #include "ops/linear.h"
 #include "tensor/buffer.h"
 
@@ -12,14 +13,6 @@ namespace troupe::cli {
 namespace {
 
 constexpr int64_t kWidth = 768, kInner = 3072;
-
-template <class T>
-Buffer<T> random_buffer(int64_t size, uint64_t seed, double scale) {
-  Buffer<T> buffer(size);
-  Rng rng(seed);
-  for (T& value : buffer) value = T(static_cast<float>(scale * (2.0 / 4294967296.0 * rng.next_u32() - 1.0)));
-  return buffer;
-}
 
 // Row ranges of `rows` rows over the experts: expert i gets a share proportional to 1 / (i + 1)^exponent, in a shuffled
 // order; exponent 0 draws an expert for every row.
