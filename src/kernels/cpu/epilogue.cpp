@@ -6,14 +6,30 @@
 namespace troupe::TROUPE_ISA_NAMESPACE {
 namespace {
 
-// Formulas: kernels/ref/gelu.h.
-TROUPE_INLINE Vec gelu(Gelu kind, Vec z) {
-  if (kind == Gelu::kErf) return z * 0.5f * (1.0f + erf(z * 0.707106781f));
-  return z * 0.5f * (1.0f + tanh(0.797884561f * (z + 0.044715f * z * z * z)));
+// Compile-time choices of the inner loop, so that its constants stay in registers.
+enum class Activation { kNone, kErf, kTanh };
+
+template <class Body>
+TROUPE_INLINE void with_activation(bool gelu, Gelu kind, const Body& body) {
+  if (!gelu)
+    body.template operator()<Activation::kNone>();
+  else if (kind == Gelu::kErf)
+    body.template operator()<Activation::kErf>();
+  else
+    body.template operator()<Activation::kTanh>();
 }
 
-TROUPE_INLINE Vec gelu_derivative(Gelu kind, Vec z) {
-  if (kind == Gelu::kErf)
+// Formulas: kernels/ref/gelu.h.
+template <Activation kind>
+TROUPE_INLINE Vec activate(Vec z) {
+  if constexpr (kind == Activation::kErf) return z * 0.5f * (1.0f + erf(z * 0.707106781f));
+  if constexpr (kind == Activation::kTanh) return z * 0.5f * (1.0f + tanh(0.797884561f * (z + 0.044715f * z * z * z)));
+  return z;
+}
+
+template <Activation kind>
+TROUPE_INLINE Vec derivative(Vec z) {
+  if constexpr (kind == Activation::kErf)
     return 0.5f * (1.0f + erf(z * 0.707106781f)) + z * (0.39894228f * exp_nonpositive(-0.5f * z * z));
   const Vec t = tanh(0.797884561f * (z + 0.044715f * z * z * z));
   const Vec du = 0.797884561f * (1.0f + 0.134145f * z * z);
@@ -37,8 +53,8 @@ TROUPE_INLINE T* at(const Matrix<T>& matrix, int64_t row, int64_t col) {
   return matrix.data ? matrix.data + row * matrix.stride + col : nullptr;
 }
 
-template <class P>
-void forward(const EpilogueBlock& block, const float* bias, const ForwardEpilogue<P>& e) {
+template <class P, Activation kind>
+void forward_rows(const EpilogueBlock& block, const float* bias, const ForwardEpilogue<P>& e) {
   for (int64_t i = 0; i < block.rows; ++i) {
     const int64_t row = block.row + i;
     const float* z_i = block.z + i * block.stride;
@@ -47,38 +63,51 @@ void forward(const EpilogueBlock& block, const float* bias, const ForwardEpilogu
     auto* const out_operand = at(e.out_operand, row, block.col);
     auto* const out_real = at(e.out_real, row, block.col);
     const uint64_t element = static_cast<uint64_t>((e.dropout.first_row + row) * block.width + block.col);
-    for_vectors(block.cols, [&](int64_t j, int64_t count) {
-      Vec y = load_n(z_i + j, count);
-      if (bias) y += load_n(bias + j, count);
-      if (pre_activation) store_n(pre_activation + j, y, count);
-      if (e.gelu) y = gelu(e.gelu_kind, y);
-      if (e.dropout.probability > 0.0f) {
-        float scales[kWidth] = {};
-        dropout_scales(e.dropout, element + static_cast<uint64_t>(j), count, scales);
-        y *= load(scales);
-      }
-      if (residual) y += load_n(residual + j, count);
-      if (out_operand) store_n(out_operand + j, y, count);
-      if (out_real) store_n(out_real + j, y, count);
-    });
+    for_vectors(
+        block.cols, [&](int64_t j, int64_t count) __attribute__((always_inline)) {
+          Vec y = load_n(z_i + j, count);
+          if (bias) y += load_n(bias + j, count);
+          if (pre_activation) store_n(pre_activation + j, y, count);
+          y = activate<kind>(y);
+          if (e.dropout.probability > 0.0f) {
+            float scales[kWidth] = {};
+            dropout_scales(e.dropout, element + static_cast<uint64_t>(j), count, scales);
+            y *= load(scales);
+          }
+          if (residual) y += load_n(residual + j, count);
+          if (out_operand) store_n(out_operand + j, y, count);
+          if (out_real) store_n(out_real + j, y, count);
+        });
   }
 }
 
-template <class P>
-void backward(const EpilogueBlock& block, const BackwardEpilogue<P>& e) {
+template <class P, Activation kind>
+void backward_rows(const EpilogueBlock& block, const BackwardEpilogue<P>& e) {
   for (int64_t i = 0; i < block.rows; ++i) {
     const int64_t row = block.row + i;
     const float* dx_i = block.z + i * block.stride;
     const auto* const pre_activation = at(e.pre_activation, row, block.col);
     auto* const out_operand = at(e.out_operand, row, block.col);
     auto* const out_real = at(e.out_real, row, block.col);
-    for_vectors(block.cols, [&](int64_t j, int64_t count) {
-      Vec dx = load_n(dx_i + j, count);
-      if (pre_activation) dx *= gelu_derivative(e.gelu_kind, load_n(pre_activation + j, count));
-      if (out_operand) store_n(out_operand + j, dx, count);
-      if (out_real) store_n(out_real + j, dx, count);
-    });
+    for_vectors(
+        block.cols, [&](int64_t j, int64_t count) __attribute__((always_inline)) {
+          Vec dx = load_n(dx_i + j, count);
+          if constexpr (kind != Activation::kNone) dx *= derivative<kind>(load_n(pre_activation + j, count));
+          if (out_operand) store_n(out_operand + j, dx, count);
+          if (out_real) store_n(out_real + j, dx, count);
+        });
   }
+}
+
+template <class P>
+void forward(const EpilogueBlock& block, const float* bias, const ForwardEpilogue<P>& e) {
+  with_activation(e.gelu, e.gelu_kind, [&]<Activation kind>() { forward_rows<P, kind>(block, bias, e); });
+}
+
+template <class P>
+void backward(const EpilogueBlock& block, const BackwardEpilogue<P>& e) {
+  with_activation(e.pre_activation.data != nullptr, e.gelu_kind,
+                  [&]<Activation kind>() { backward_rows<P, kind>(block, e); });
 }
 
 template <class T>

@@ -25,6 +25,10 @@ struct PairProduct {
 };
 #endif
 
+// How far ahead of its use B is fetched into L2, in units: with few rows of A, B comes straight from memory, which the
+// hardware's own prefetch does not keep up with.
+constexpr int64_t kPrefetch = 1536;
+
 // c [kUsed, kVectors * lanes] (+)= a b, where a is a panel of kRows rows of which kUsed count.
 template <class Product, int kRows, int kVectors, int kUsed>
 static void multiply_panels(int64_t units, const float* a, const float* b, float* c, int64_t ldc, bool add) {
@@ -34,7 +38,15 @@ static void multiply_panels(int64_t units, const float* a, const float* b, float
   for (int i = 0; i < kUsed; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) sum[i][j] = Vec{};
+  if (add) {  // c may be far away: it is there when the sums are
+#pragma GCC unroll 16
+    for (int i = 0; i < kUsed; ++i)
+      for (int j = 0; j < kVectors * kWidth; j += 16)
+        _mm_prefetch(reinterpret_cast<const char*>(c + i * ldc + j), _MM_HINT_T1);
+  }
   for (int64_t u = 0; u < units; ++u, a += kRows, b += kVectors * kLanes) {
+    for (int j = 0; j < kVectors * kWidth; j += 16)
+      _mm_prefetch(reinterpret_cast<const char*>(b + kPrefetch + j), _MM_HINT_T1);
     Vec b_u[kVectors];
 #pragma GCC unroll 4
     for (int j = 0; j < kVectors; ++j) b_u[j] = load(b + j * kLanes);
