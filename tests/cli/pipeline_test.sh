@@ -1,0 +1,75 @@
+#!/bin/bash
+# From text to a trained, evaluated and used model, as a user would type it. Usage: pipeline_test.sh PROGRAM
+set -u
+program=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+# expect WHAT RC PATTERN COMMAND...: the exit code, and a pattern (basic regular expression) in stdout or stderr.
+expect() {
+  local what=$1 code=$2 pattern=$3 status
+  shift 3
+  "$@" >out 2>&1
+  status=$?
+  if [ $status -ne "$code" ] || ! grep -q -- "$pattern" out; then
+    echo "FAILED: $what: expected exit code $code and \"$pattern\", got $status and:"
+    tail -20 out
+    failures=$((failures + 1))
+  fi
+}
+
+# Sentences of a small grammar, a blank line between documents.
+awk 'BEGIN {
+  srand(7); split("cat dog bird fish horse", noun, " "); split("sees hears follows likes", verb, " ");
+  split("small old red happy", adjective, " ");
+  for (d = 0; d < 400; ++d) {
+    for (s = 0; s < 6; ++s)
+      printf "The %s %s %s the %s.%s", adjective[1+int(rand()*4)], noun[1+int(rand()*5)], verb[1+int(rand()*4)],
+        noun[1+int(rand()*5)], s < 5 ? " " : "\n\n";
+  } }' >text.txt
+head -c 4000 text.txt >valid.txt
+
+expect "a tokenizer" 0 "300 tokens" "$program" tokenizer train --vocab-size 300 --out tok text.txt
+expect "shards" 0 "400 documents" "$program" encode --tokenizer tok --out data/text text.txt
+cat >moe.toml <<'TOML'
+[model]
+num_layers = 2
+d_model = 32
+num_heads = 2
+d_ff = 64
+vocab_size = 300
+context = 32
+[model.moe]
+num_experts = 4
+expert_d_ff = 32
+[train]
+steps = 60
+batch_sequences = 8
+checkpoint_every = 20
+[train.schedule]
+lr = 1e-2
+warmup_fraction = 0.1
+[data]
+train = ["data/text"]
+TOML
+expect "training" 0 "run/model" "$program" train moe.toml --run run
+expect "a run that exists" 2 "resume" "$program" train moe.toml --run run
+expect "an unknown key" 2 "num_experts" "$program" train moe.toml --run other --set model.moe.num_expert=8
+expect "metrics" 0 '"step":60' cat run/metrics.jsonl
+expect "perplexity" 0 '"bits_per_byte"' "$program" eval ppl --model run/model --data valid=valid.txt --json
+# Learned: a uniform guess among 300 tokens has perplexity 300, this text about 2 bits per word.
+awk -F'"ppl":' '{ split($2, value, ","); exit !(value[1] < 8) }' out || { echo "FAILED: perplexity"; cat out; failures=$((failures + 1)); }
+expect "generation" 0 '"decode_tokens_per_s"' \
+  "$program" generate --model run/model --prompt "The old" --max-tokens 20 --seed 3 --json
+cp out first
+expect "the same seed" 0 '"text"' "$program" generate --model run/model --prompt "The old" --max-tokens 20 --seed 3 --json
+[ "$(grep -o '"text":"[^"]*"' out)" = "$(grep -o '"text":"[^"]*"' first)" ] || { echo "FAILED: same seed, other text"; failures=$((failures + 1)); }
+expect "a report" 0 "report.html" "$program" report run
+expect "inspection" 0 "experts" "$program" inspect run/model
+expect "a mistyped flag" 2 "did you mean --model" "$program" generate --modle x
+expect "no model" 3 "expected a model "$program" generate --model nowhere --prompt x
+printf "%s\n" "{\"text\": \"fine\"}" "{\"no\": 1}" >bad.jsonl
+expect "damaged text" 3 "bad.jsonl:2" "$program" encode --tokenizer tok --out data/bad bad.jsonl
+exit $((failures > 0))
