@@ -1,6 +1,6 @@
 // troupe train: a model from a configuration file.
 #include <CLI/CLI.hpp>
-#include <cmath>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/run_file.h"
+#include "kernels/peak.h"
 #include "train/pretrain.h"
 
 namespace troupe::cli {
@@ -32,6 +33,16 @@ std::string validation_text(const std::vector<nlohmann::ordered_json>& lines) {
   return text;
 }
 
+// Peak of the matrix products in this precision with all threads, FLOP/s: the best of some bursts, since other programs
+// may be running.
+double measured_peak(Precision precision) {
+  PeakMeter meter;
+  double best = 0.0;
+  for (int i = 0; i < 9; ++i)
+    best = std::max(best, meter.burst(precision == Precision::kBf16 ? Peak::kBf16 : Peak::kF32));
+  return best;
+}
+
 void run(const Arguments& arguments) {
   const RunConfig config = load_run_file(arguments.config, arguments.overrides);
   const InterruptGuard signals;
@@ -43,6 +54,7 @@ void run(const Arguments& arguments) {
   options.run = arguments.run.empty() ? std::filesystem::path("runs") / std::filesystem::path(arguments.config).stem()
                                       : std::filesystem::path(arguments.run);
   options.resume = arguments.resume;
+  options.peak_flops = measured_peak(parse_precision(config.train.precision));
   options.interrupted = [&] { return signals.interrupted(); };
   options.message = [&](const std::string& line) {
     progress.clear();

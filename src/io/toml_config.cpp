@@ -114,6 +114,8 @@ GivenValue override_value(const Field& field, const std::string& text, const std
   const bool wants_text = field.kind == FieldKind::kString || field.kind == FieldKind::kEnum;
   if (wants_text && (text.empty() || (text[0] != '"' && text[0] != '\'')))
     return {.value = text, .text = toml_string(text)};
+  if (field.kind == FieldKind::kStrings && !text.empty() && text[0] != '[' && text[0] != '"' && text[0] != '\'')
+    return {.value = std::vector<std::string>{text}, .text = toml_string(text)};  // a list of one
   if (text.find('\n') == text.npos) {
     try {
       const toml::table table = toml::parse("value = " + text);

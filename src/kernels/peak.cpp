@@ -52,13 +52,14 @@ PeakMeter::PeakMeter() : a_(kFloats), b_(kFloats), c_(kFloats) {
     std::fill(c_.begin() + begin, c_.begin() + end, 0.0f);
   });
   for (const Peak peak : {Peak::kBf16, Peak::kF32}) {
+    const auto loop = peak == Peak::kBf16 ? kernels().peak.multiply_bf16 : kernels().peak.multiply_f32;
     int64_t& iterations = iterations_[static_cast<int>(peak)];
-    double shortest = 0.0;  // of three, since other programs may be running
+    double shortest = 0.0;  // of three and on one thread, since other programs may be running
     for (iterations = 1000; shortest < kBurstSeconds; iterations *= 2) {
       shortest = 1.0;
       for (int attempt = 0; attempt < 3; ++attempt) {
         const Clock::time_point start = Clock::now();
-        burst(peak);
+        loop(iterations);
         shortest = std::min(shortest, seconds_since(start));
       }
     }

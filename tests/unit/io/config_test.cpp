@@ -145,6 +145,8 @@ TEST(TomlConfig, OverridesNeedNoQuotesAndAreNamedInErrors) {
   EXPECT_EQ(config.shade, Shade::kDark);
   EXPECT_EQ(config.inner.count, 8);
   EXPECT_THAT(config.list, ::testing::ElementsAre("q"));
+  apply_override("list=a=data/b", fields);  // a list of one
+  EXPECT_THAT(config.list, ::testing::ElementsAre("a=data/b"));
   EXPECT_EQ(fields.find("inner.count")->origin, "--set");
   EXPECT_EQ(fields.find("inner.rate")->origin, "default");
 
