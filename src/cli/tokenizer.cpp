@@ -13,21 +13,19 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "cli/command.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/text_options.h"
 #include "data/text/reader.h"
 #include "data/text/utf8.h"
 #include "data/tokenizer/bpe_trainer.h"
 #include "data/tokenizer/definition.h"
+#include "io/json_file.h"
 
 namespace troupe::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-void print_line(const Json& object) {
-  const std::string line = object.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size())
-    fail(ErrorCode::kEnvironment, "standard output: expected to write {} bytes, got an error", line.size());
-}
 
 std::string read_standard_input() {
   return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
@@ -40,10 +38,8 @@ void for_each_json_line(const Use& use) {
   for (std::string line; std::getline(std::cin, line);) {
     const std::string where = fmt::format("standard input:{}", ++number);
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    Json object = Json::parse(line, nullptr, false);
-    if (!object.is_object())
-      fail(ErrorCode::kData, "{}: expected a JSON object, got {}", where,
-           object.is_discarded() ? "something that is not JSON" : object.type_name());
+    const Json object = parse_json(line, where);
+    if (!object.is_object()) fail(ErrorCode::kData, "{}: expected a JSON object, got {}", where, object.type_name());
     use(object, where);
   }
 }
@@ -72,9 +68,7 @@ std::vector<int32_t> ids_from_text(const std::string& text, const std::string& w
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == text.npos) return {};
   if (text[first] == '{' || text[first] == '[') {
-    const Json value = Json::parse(text, nullptr, false);
-    if (value.is_discarded())
-      fail(ErrorCode::kData, "{}: expected one JSON value, got something else (one object a line: --jsonl)", where);
+    const Json value = parse_json(text, where);
     return ids_from_json(value.is_object() ? field(value, "ids", "an array of integers", where) : value, where);
   }
   Json array = Json::array();
@@ -92,19 +86,26 @@ struct TrainFlags {
   TextOptions text;
   std::vector<std::string> inputs;
   std::string out;
-  bool skip_damaged = false, jsonl = false, json = false;
+  bool json = false;
 };
 
-void run_train(TrainFlags& flags) {
+void run_train(const TrainFlags& flags) {
   const auto start = std::chrono::steady_clock::now();
-  flags.text.on_bad = flags.skip_damaged ? OnBad::kSkip : OnBad::kStop;
-  flags.text.stdin_format = flags.jsonl ? TextFormat::kJsonl : TextFormat::kText;
   BpeTrainer trainer(flags.options);
-  const TextStats text_stats =
-      for_each_document(flags.inputs, flags.text, [&](Document&& document) { trainer.add(document.text); });
+  Progress reading("count words");
+  const TextStats text_stats = for_each_document(flags.inputs, flags.text, [&](Document&& document) {
+    trainer.add(document.text);
+    reading.update(0, fmt::format("{} documents, {}B", short_number(static_cast<double>(trainer.stats().texts)),
+                                  short_number(static_cast<double>(trainer.stats().bytes))));
+  });
+  reading.clear();
   log::info("{}", text_stats.report());
   if (text_stats.documents == 0) fail(ErrorCode::kData, "tokenizer train: expected at least one document, got none");
-  const Tokenizer tokenizer = trainer.finish();
+  Progress merging("learn merges", static_cast<double>(flags.options.vocab_size));
+  const Tokenizer tokenizer = trainer.finish([&](int64_t symbols) {
+    if (symbols % 64 == 0) merging.update(static_cast<double>(symbols), fmt::format("{} tokens", symbols));
+  });
+  merging.clear();
   const std::filesystem::path file = std::filesystem::path(flags.out) / "tokenizer.json";
   tokenizer.save(file.string());
 
@@ -114,15 +115,16 @@ void run_train(TrainFlags& flags) {
     log::warning("the text has too few repeated pairs: {} tokens instead of {} (more text, or --min-count 1)",
                  tokenizer.vocab_size(), flags.options.vocab_size);
   if (flags.json) {
-    print_line({{"schema", "troupe.tokenizer.train/1"},
+    print_json({{"schema", "troupe.tokenizer.train/1"},
                 {"path", file.string()},
                 {"vocab_size", tokenizer.vocab_size()},
                 {"documents", stats.texts},
                 {"bytes", stats.bytes},
                 {"words", stats.words},
                 {"distinct_words", stats.distinct_words},
+                {"skipped", text_stats.total_skipped()},
                 {"threads", num_threads()},
-                {"seconds", seconds}});
+                {"time_s", seconds}});
   } else {
     fmt::print("{}: {} tokens, from {} documents, {} bytes, {} words ({} distinct), in {:.1f} s on {} threads\n",
                file.string(), tokenizer.vocab_size(), stats.texts, stats.bytes, stats.words, stats.distinct_words,
@@ -138,18 +140,19 @@ struct CodeFlags {
 void run_encode(const CodeFlags& flags) {
   const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
   const auto added = flags.as_text ? Tokenizer::AddedTokens::kAsText : Tokenizer::AddedTokens::kMatch;
-  if (!flags.jsonl) return print_line({{"ids", tokenizer.encode(read_standard_input(), added)}});
+  if (!flags.jsonl) return print_json({{"ids", tokenizer.encode(read_standard_input(), added)}});
   for_each_json_line([&](const Json& object, const std::string& where) {
     const Json& text = field(object, "text", "a string", where);
     if (!text.is_string()) fail(ErrorCode::kData, "{}: text: expected a string, got {}", where, text.type_name());
-    print_line({{"ids", tokenizer.encode(text.get_ref<const std::string&>(), added)}});
+    print_json({{"ids", tokenizer.encode(text.get_ref<const std::string&>(), added)}});
   });
 }
 
 // Invalid UTF-8 cannot be written in JSON: it shows as U+FFFD in `text`, and `bytes` has all of it in hexadecimal.
 void print_text(const std::string& text, const CodeFlags& flags) {
   if (flags.raw) {
-    std::fwrite(text.data(), 1, text.size(), stdout);
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+      fail(ErrorCode::kEnvironment, "standard output: expected to write {} bytes, got an error", text.size());
     return;
   }
   Json object = {{"text", text}};
@@ -158,7 +161,7 @@ void print_text(const std::string& text, const CodeFlags& flags) {
     for (const char byte : text) hex += fmt::format("{:02x}", static_cast<uint8_t>(byte));
     object["bytes"] = hex;
   }
-  print_line(object);
+  print_json(object);
 }
 
 void run_decode(const CodeFlags& flags) {
@@ -179,13 +182,12 @@ void run_decode(const CodeFlags& flags) {
   });
 }
 
-void add_train(CLI::App& parent) {
+void add_train_command(CLI::App& parent) {
   auto* const command =
       parent.add_subcommand("train", "Train a byte-level BPE tokenizer on text; writes DIR/tokenizer.json");
   const auto flags = std::make_shared<TrainFlags>();
   command
-      ->add_option("inputs", flags->inputs,
-                   "Text files (.txt, .jsonl, also .zst or .gz), folders of them, or - for standard input")
+      ->add_option("INPUT", flags->inputs, "files (.txt, .jsonl, either .zst or .gz), folders, or - for standard input")
       ->required()
       ->type_name("FILE|DIR|-");
   command
@@ -195,10 +197,7 @@ void add_train(CLI::App& parent) {
   command->add_option("--out", flags->out, "Folder for tokenizer.json")->required()->type_name("DIR");
   command->add_option("--min-count", flags->options.min_count, "Merge only pairs that occur at least this often")
       ->type_name("N");
-  command->add_option("--field", flags->text.field, "Key of the text in JSON lines")->type_name("NAME");
-  command->add_flag("--jsonl", flags->jsonl, "Standard input is JSON lines, not plain text");
-  command->add_flag("--skip-damaged", flags->skip_damaged,
-                    "Count damaged documents and go on, rather than stop at the first");
+  add_text_options(*command, flags->text);
   command->add_flag("--json", flags->json, "Print the summary as JSON");
   command->callback([flags] { run_train(*flags); });
 }
@@ -210,7 +209,7 @@ CLI::App* add_code(CLI::App& parent, const char* name, const char* help, const s
                    "A tokenizer.json, or a folder with one, or with GPT-2's encoder.json and vocab.bpe")
       ->required()
       ->type_name("PATH");
-  command->add_flag("--json", flags->json, "Accepted for uniformity: the output is JSON lines anyway");
+  command->add_flag("--json", flags->json, "No effect: the output is JSON lines anyway");
   return command;
 }
 
@@ -219,7 +218,7 @@ CLI::App* add_code(CLI::App& parent, const char* name, const char* help, const s
 void add_tokenizer(CLI::App& app) {
   auto* const command = app.add_subcommand("tokenizer", "Train a tokenizer; turn text into token ids and back");
   command->require_subcommand(1);
-  add_train(*command);
+  add_train_command(*command);
 
   const auto encode = std::make_shared<CodeFlags>();
   auto* const encode_command =
