@@ -6,6 +6,7 @@
 #include "kernels/cpu/adam.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/epilogue.h"
+#include "kernels/cpu/functions.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/layer_norm.h"
 #include "kernels/cpu/peak.h"

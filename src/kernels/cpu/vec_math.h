@@ -163,7 +163,7 @@ TROUPE_INLINE Vec exp_reduced(Vec limited) {
 TROUPE_INLINE Vec exp(Vec x) {
   Vec y = exp_reduced(max(min(x, broadcast(89.0f)), broadcast(-88.0f)));
   y = x < broadcast(-87.3365478f) ? Vec{} : y;
-  y = x > broadcast(88.7228394f) ? broadcast(__builtin_inff()) : y;
+  y = x > broadcast(88.7228317f) ? broadcast(__builtin_inff()) : y;
   return x != x ? x : y;
 }
 
