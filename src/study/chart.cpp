@@ -58,12 +58,13 @@ std::string clipped_range(const Chart& chart) {
 
 std::string script_of(const std::vector<Chart>& charts, const fs::path& folder) {
   constexpr size_t kMostPointsWithDots = 40;
-  std::string script = fmt::format(
-      "set terminal svg size 560,300 noenhanced font 'sans-serif,12'\n"
-      "set border 3 lc rgb '{0}'\nset tics nomirror textcolor rgb '{0}'\nset grid ytics\nset key off\n",
-      kText);
+  std::string script;
   for (size_t c = 0; c < charts.size(); ++c) {
     const Chart& chart = charts[c];
+    script += fmt::format(
+        "reset\nset terminal svg size {1} noenhanced font 'sans-serif,12'\nset border 3 lc rgb '{0}'\n"
+        "set tics nomirror textcolor rgb '{0}'\nset grid ytics\nset key off\nset xrange [0:*]\nset autoscale xfixmax\n",
+        kText, chart.small ? "400,230" : "560,280");
     script += fmt::format("set output '{}/{}.svg'\n", folder.string(), c);
     script += fmt::format("set xlabel '{}' textcolor rgb '{}'\n", chart.x_label, kText);
     script += fmt::format("set ylabel '{}' textcolor rgb '{}'\n", chart.y_label, kText);
@@ -84,7 +85,7 @@ std::string script_of(const std::vector<Chart>& charts, const fs::path& folder) 
       plots += fmt::format("{}$s{} using 1:2 with {} lw 1.6 lc rgb '{}'", plots.empty() ? "" : ", ", s, style,
                            palette(series.color));
     }
-    script += any ? "plot " + plots + "\n" : "set xrange [0:1]\nset yrange [0:1]\nplot NaN\nset xrange [*:*]\n";
+    script += any ? "plot " + plots + "\n" : "set xrange [0:1]\nset yrange [0:1]\nplot NaN\n";
   }
   return script + "unset output\n";
 }

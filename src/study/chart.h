@@ -18,6 +18,7 @@ struct Chart {
   std::vector<Series> series;
   bool clip_start = false;  // leave the steepest first points out of the frame (charts of losses)
   bool from_zero = false;   // the y axis starts at 0
+  bool small = false;       // one of many side by side
 };
 
 const std::string& palette(size_t color);  // "#3b82c4"; wraps around

@@ -2,8 +2,6 @@
 
 #include <fmt/core.h>
 
-#include "study/study_report.h"
-
 namespace troupe {
 namespace {
 
@@ -38,6 +36,17 @@ std::vector<ReportLoad> expert_load(const StudyModel& model) {
   return load;
 }
 
+std::string verdict(const StudyResult& result, const std::string& model) {
+  int64_t sets = 0, better = 0, worse = 0;
+  for (const StudyComparison& c : result.comparisons) {
+    if (c.model != model) continue;
+    ++sets;
+    if (c.difference.is_real()) ++(c.difference.difference < 0 ? better : worse);
+  }
+  return fmt::format("{} against {}: better on {} of {} sets of text, worse on {}, undecided on {}.", model,
+                     result.models.front().name, better, sets, worse, sets - better - worse);
+}
+
 }  // namespace
 
 Report make_report(const StudyResult& result) {
@@ -51,7 +60,7 @@ Report make_report(const StudyResult& result) {
     report.notes.push_back(
         fmt::format("{} tokens were asked for; this machine got fewer, to keep within {:.0f} minutes.",
                     result.config.tokens, result.config.max_minutes));
-  if (!result.comparisons.empty()) report.notes.push_back(comparison_note(result));
+  for (size_t m = 1; m < result.models.size(); ++m) report.notes.push_back(verdict(result, result.models[m].name));
   for (const StudyModel& model : result.models) {
     ReportRun run = read_run(model.run, model.name);
     run.domains.clear();

@@ -146,7 +146,8 @@ TEST(Report, DrawsChartsThatFetchNothing) {
   if (html.find("gnuplot is not installed") != html.npos) GTEST_SKIP() << "gnuplot is not installed";
   size_t charts = 0;
   for (size_t at = html.find("<svg"); at != html.npos; at = html.find("<svg", at + 1)) ++charts;
-  EXPECT_EQ(charts, 2u + 2u + 3u + 4u);  // training loss, validation, rate/norm/speed, routers of one run
+  EXPECT_EQ(charts, 2u + 2u + 3u + 2u);  // training loss, validation, rate/norm/speed, entropy and busiest fifth
+  EXPECT_THAT(html, HasSubstr("No choice was dropped in training."));
   EXPECT_THAT(html, Not(HasSubstr("<script")));
   EXPECT_THAT(html, Not(HasSubstr("src=")));
   EXPECT_THAT(html, Not(HasSubstr("url(")));
