@@ -22,14 +22,14 @@ namespace {
 constexpr int kRows = TROUPE_ISA_LEVEL >= 2 ? 12 : 6, kVectors = 2, kCols = kVectors * kWidth;
 
 template <class Product, class Operand, class Weight>
-constexpr GemmKernels register_kernels(const char* name, int64_t k_block, bool prepack) {
+constexpr GemmKernels register_kernels(const char* name, bool prepack) {
   return {.name = name,
           .row_block = 96,
-          .col_block = 256,
-          .k_block = k_block,
+          .col_block = prepack ? 256 : 768,  // wide: A is packed again for every block of weights packed on the fly
+          .k_block = 384,
           .gradient_rows = 384,
           .gradient_cols = 768,
-          .gradient_depth = k_block,
+          .gradient_depth = 384,
           .row_step = kRows,
           .col_step = kCols,
           .k_step = Product::kDepth,
@@ -44,7 +44,7 @@ constexpr GemmKernels register_kernels(const char* name, int64_t k_block, bool p
           .multiply = RegisterKernel<Product, kRows, kVectors>::multiply};
 }
 
-constexpr GemmKernels kFloat = register_kernels<FloatProduct, FloatUnit, FloatUnit>("float32", 256, false);
+constexpr GemmKernels kFloat = register_kernels<FloatProduct, FloatUnit, FloatUnit>("float32", false);
 
 #if TROUPE_ISA_LEVEL >= 4
 constexpr GemmKernels kBf16 = {.name = "bf16 tiles",
@@ -67,9 +67,9 @@ constexpr GemmKernels kBf16 = {.name = "bf16 tiles",
                                .pack_weight_cols = pack_cols<PairUnit<float>, kTileRows, kTileUnits>,
                                .multiply = multiply_with_tiles};
 #elif TROUPE_ISA_LEVEL == 3
-constexpr GemmKernels kBf16 = register_kernels<PairProduct, PairUnit<bf16>, PairUnit<float> >("bf16 pairs", 384, true);
+constexpr GemmKernels kBf16 = register_kernels<PairProduct, PairUnit<bf16>, PairUnit<float> >("bf16 pairs", true);
 #else
-constexpr GemmKernels kBf16 = register_kernels<FloatProduct, WidenedUnit, RoundedUnit>("bf16 as float32", 256, false);
+constexpr GemmKernels kBf16 = register_kernels<FloatProduct, WidenedUnit, RoundedUnit>("bf16 as float32", false);
 #endif
 
 }  // namespace
