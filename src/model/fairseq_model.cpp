@@ -161,6 +161,18 @@ ModelConfig config_of(const FairseqCheckpoint& checkpoint, std::optional<Gelu> g
   config.pad_id = 1;  // fairseq data/dictionary.py: <s> 0, <pad> 1, </s> 2, <unk> 3
   config.eos_id = 2;
   config.moe = moe_of(checkpoint);
+  // Before anybody makes a table from the settings: they promise no more than the file holds.
+  if (config.num_layers > static_cast<int64_t>(checkpoint.tensors().size()))
+    fail(ErrorCode::kData, "{}: model.decoder_layers: expected tensors for {} layers, got {} tensors in all",
+         checkpoint.where(), config.num_layers, checkpoint.tensors().size());
+  if (config.moe.num_experts != checkpoint.num_experts())
+    fail(
+        ErrorCode::kData, "{}: model.moe_expert_count: expected tensors of {} experts, got {}{}", checkpoint.where(),
+        config.moe.num_experts, checkpoint.num_experts(),
+        checkpoint.num_experts() == 0
+            ? " (a run of one process saves its experts under the name of the file without them: lost, unless there is "
+              "a NAME-rank-0.pt)"
+            : "");
   FieldList fields = fields_of(config);
   from_json(to_json(fields), checkpoint.where(), fields);  // checks the ranges: the file may say anything
   try {
@@ -185,12 +197,8 @@ void check_tensors(const FairseqCheckpoint& checkpoint, const ParameterTable& ta
     const std::string name = fairseq_name_of(parameter.name).value();
     const TorchTensor* tensor = checkpoint.find(name);
     if (!tensor)
-      fail(ErrorCode::kData, "{}: {}: expected {}, got no such tensor{}", checkpoint.where(), name,
-           to_string(parameter.shape),
-           parameter.is_expert && !checkpoint.is_sharded()
-               ? " (a run of one process saves its experts under the name of the file without them: lost, unless a "
-                 "NAME-rank-0.pt exists)"
-               : "");
+      fail(ErrorCode::kData, "{}: {}: expected {}, got no such tensor", checkpoint.where(), name,
+           to_string(parameter.shape));
     if (tensor->shape != parameter.shape)
       fail(ErrorCode::kData, "{}: {}: expected {} by its settings, got {}", checkpoint.where(), name,
            to_string(parameter.shape), describe(tensor->dtype, tensor->shape));

@@ -10,6 +10,7 @@
 #include "io/safetensors.h"
 #include "model/decoder_parameters.h"
 #include "model/fairseq_names.h"
+#include "temporary_folder.h"
 
 namespace troupe {
 namespace {
@@ -102,6 +103,14 @@ TEST(FairseqModel, NamesTensorAndShapesThatDoNotFit) {
   config.num_layers = 6;
   EXPECT_THAT(error_of([&] { check_tensors(checkpoint, make_parameter_table(config)); }),
               HasSubstr("decoder.layers.4.self_attn_layer_norm.weight: expected [64], got no such tensor"));
+}
+
+TEST(FairseqModel, SaysThatTheExpertsAreLost) {
+  // What a run of one process leaves: the shared part under a plain name.
+  const test::TemporaryFolder folder;
+  fs::copy_file(kModels / "moe/model-shared.pt", folder / "checkpoint_last.pt");
+  EXPECT_THAT(error_of([&] { config_of(FairseqCheckpoint(folder / "checkpoint_last.pt")); }),
+              HasSubstr("model.moe_expert_count: expected tensors of 8 experts, got 0 (a run of one process"));
 }
 
 TEST(FairseqNames, UnknownOnesHaveNoCounterpart) {
