@@ -5,4 +5,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . tools/setup.sh
 install_packages "${build_packages[@]}" "${run_packages[@]}" "${test_packages[@]}"
 build release all
+# Test programs share the cores: waiting threads should sleep, not spin.
+export OMP_WAIT_POLICY=passive
 exec ctest --test-dir build/release --output-on-failure --parallel "$(nproc)" "$@"
