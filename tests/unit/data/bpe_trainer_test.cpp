@@ -95,6 +95,26 @@ TEST(BpeTrainer, DoesNotDependOnThreadsOrOrder) {
   omp_set_num_threads(before);
 }
 
+TEST(BpeTrainer, CountsTheWordsOfALongTextAsIfItWereOnePiece) {
+  Rng rng(4);
+  std::string text;
+  while (text.size() < 4 << 20)
+    text += std::vector<std::string>{" ", "  ", "\n\n", "a", "'ll", "é", "\u00a0", "!"}[rng.below(8)];
+  const WordSplitter splitter(kGpt2Pattern, "test");
+  WordSplitter::Matcher matcher(splitter);
+  WordCounts counts;
+  int64_t words = 0;
+  matcher.split(text, [&](std::string_view word) {
+    counts.add(word);
+    ++words;
+  });
+  BpeTrainer trainer({.vocab_size = 257});
+  trainer.add(text);
+  trainer.finish();
+  EXPECT_EQ(trainer.stats().words, words);
+  EXPECT_EQ(trainer.stats().distinct_words, static_cast<int64_t>(counts.size()));
+}
+
 TEST(BpeTrainer, RoundTripsWhatItLearned) {
   const std::string text = random_words(9, 50000);
   const Tokenizer tokenizer = train(text, 500);
