@@ -7,6 +7,7 @@
 #include "kernels/cpu/attention.h"
 
 #include "kernels/cpu/block_product.h"
+#include "kernels/cpu/pack_units.h"
 #include "kernels/cpu/vec_dropout.h"
 #include "kernels/cpu/vec_math.h"
 
@@ -40,81 +41,7 @@ class Arrays {
   int64_t used_ = 0;
 };
 
-// ---- Packing. A unit is 32 bits: a float, or two bf16 that follow each other along the summed dimension.
-
-template <class E, class T>
-TROUPE_INLINE E convert(T value) {
-  if constexpr (std::is_same_v<E, T>)
-    return value;
-  else
-    return static_cast<E>(static_cast<float>(value));
-}
-TROUPE_INLINE uint32_t unit_of(float value) { return std::bit_cast<uint32_t>(value); }
-TROUPE_INLINE uint32_t unit_of(bf16 first, bf16 second) {
-  return static_cast<uint32_t>(first.bits) | static_cast<uint32_t>(second.bits) << 16;
-}
-
-// dst[r][c] = src row r for r < count, c < C; zeros up to rows x width.
-template <class E, class T>
-void pack_rows(const T* src, int64_t stride, int64_t count, int64_t C, int64_t rows, int64_t width, E* dst) {
-  for (int64_t r = 0; r < rows; ++r, dst += width) {
-    const int64_t used = r < count ? C : 0;
-    for (int64_t c = 0; c < used; ++c) dst[c] = convert<E>(src[r * stride + c]);
-    for (int64_t c = used; c < width; ++c) dst[c] = E(0.0f);
-  }
-}
-
-// dst unit [u][r] = src row r, elements u kPair ..: the B operand that sums over columns. rows x width as above.
-template <class E, class T>
-void pack_pairs_of_columns(const T* src, int64_t stride, int64_t count, int64_t C, int64_t rows, int64_t width,
-                           E* dst) {
-  uint32_t* units = reinterpret_cast<uint32_t*>(dst);
-  const int64_t num_units = width / kPair<E>, whole = C / kPair<E>;
-  for (int64_t u = 0; u < num_units; ++u)
-    for (int64_t r = 0; r < rows; ++r) {
-      const T* p = src + r * stride + u * kPair<E>;
-      uint32_t unit = 0;
-      if (r < count && u < whole) {
-        if constexpr (kPair<E> == 2)
-          unit = unit_of(p[0], p[1]);
-        else
-          unit = unit_of(convert<float>(p[0]));
-      } else if constexpr (kPair<E> == 2) {
-        if (r < count && u * 2 < C) unit = unit_of(p[0], bf16());
-      }
-      units[u * rows + r] = unit;
-    }
-}
-
-// The unit of rows r kPair .. of column c.
-template <class E, class T>
-TROUPE_INLINE uint32_t unit_across_rows(const T* src, int64_t stride, int64_t count, int64_t row, int64_t c) {
-  if constexpr (kPair<E> == 2)
-    return unit_of(row < count ? src[row * stride + c] : bf16(),
-                   row + 1 < count ? src[(row + 1) * stride + c] : bf16());
-  else
-    return row < count ? unit_of(convert<float>(src[row * stride + c])) : 0u;
-}
-
-// dst unit [r / kPair][c]: the B operand that sums over rows.
-template <class E, class T>
-void pack_pairs_of_rows(const T* src, int64_t stride, int64_t count, int64_t C, int64_t rows, int64_t width, E* dst) {
-  uint32_t* units = reinterpret_cast<uint32_t*>(dst);
-  for (int64_t r = 0; r < rows; r += kPair<E>, units += width) {
-    for (int64_t c = 0; c < C; ++c) units[c] = unit_across_rows<E>(src, stride, count, r, c);
-    for (int64_t c = C; c < width; ++c) units[c] = 0;
-  }
-}
-
-// dst[c][r]: the A operand that sums over rows.
-template <class E, class T>
-void pack_transposed(const T* src, int64_t stride, int64_t count, int64_t C, int64_t rows, int64_t width, E* dst) {
-  uint32_t* units = reinterpret_cast<uint32_t*>(dst);
-  const int64_t num_units = rows / kPair<E>;
-  for (int64_t c = 0; c < width; ++c)
-    for (int64_t u = 0; u < num_units; ++u)
-      units[c * num_units + u] = c < C ? unit_across_rows<E>(src, stride, count, u * kPair<E>, c) : 0u;
-}
+// ---- Probabilities and their gradients as operands
 
 // Rows r .. r + kPair - 1 of probabilities or their gradients, as units across the lanes.
 TROUPE_INLINE void store_units(float* dst, Vec first, Vec) { store(dst, first); }
@@ -257,22 +184,17 @@ const T* row_of(const HeadRows<T>& shared, const HeadRows<T>& own, int64_t j) {
   return j < shared.count ? shared.data + j * shared.stride : own.data + (j - shared.count) * own.stride;
 }
 
-// A block of keys or values that may span both pieces, as rows that lie together.
+// A block of keys or values as rows that lie together; scratch takes those of a block in both pieces.
 template <class T>
-struct RowBlock {
-  const T* data;
-  int64_t stride;
-};
-template <class T>
-RowBlock<T> gather_block(const HeadRows<T>& shared, const HeadRows<T>& own, int64_t begin, int64_t count, int64_t C,
-                         T* scratch) {
-  if (begin + count <= shared.count) return {shared.data + begin * shared.stride, shared.stride};
-  if (begin >= shared.count) return {own.data + (begin - shared.count) * own.stride, own.stride};
+Source<T> gather_block(const HeadRows<T>& shared, const HeadRows<T>& own, int64_t begin, int64_t count, int64_t C,
+                       T* scratch) {
+  if (begin + count <= shared.count) return {shared.data + begin * shared.stride, shared.stride, count, C};
+  if (begin >= shared.count) return {own.data + (begin - shared.count) * own.stride, own.stride, count, C};
   for (int64_t r = 0; r < count; ++r) {
     const T* row = row_of(shared, own, begin + r);
     for (int64_t c = 0; c < C; ++c) scratch[r * C + c] = row[c];
   }
-  return {scratch, C};
+  return {scratch, C, count, C};
 }
 
 // ctx_i = sums_i / sum_i, lse_i = scale largest_i + log sum_i; a query that saw no key: 0 and -inf.
@@ -285,8 +207,7 @@ void write_context(const float* sums_CQ, const SoftmaxState& state, float scale,
     store(inverse + g, sum == Vec{} ? Vec{} : 1.0f / sum);
     store(log_sum + g, load(state.largest + g) * scale + log(sum));
   }
-  for (int64_t i = 0; i < count; ++i)
-    for (int64_t c = 0; c < C; ++c) ctx[i * ctx_stride + c] = static_cast<T>(sums_CQ[c * kQueryBlock + i] * inverse[i]);
+  write_transposed(sums_CQ, kQueryBlock, inverse, count, C, ctx, ctx_stride);
   if (lse)
     for (int64_t i = 0; i < count; ++i) lse[i] = log_sum[i];
 }
@@ -301,15 +222,15 @@ void forward(const AttentionForwardTask<T>& t) {
   for (int64_t j = 0; j < num_keys; j += kKeyBlock) {
     const int64_t count = min_of(kKeyBlock, num_keys - j);
     T* scratch = reinterpret_cast<T*>(a.gathered);
-    const RowBlock<T> k = gather_block(t.shared_k, t.k, j, count, t.C, scratch);
-    pack_rows<E>(k.data, k.stride, count, t.C, kKeyBlock, width, a.k + j * width);
-    const RowBlock<T> v = gather_block(t.shared_v, t.v, j, count, t.C, scratch);
-    pack_transposed<E>(v.data, v.stride, count, t.C, kKeyBlock, width, a.v + j * width);
+    const Source<T> k = gather_block(t.shared_k, t.k, j, count, t.C, scratch);
+    pack_rows<E>(k, kKeyBlock, width, a.k + j * width);
+    const Source<T> v = gather_block(t.shared_v, t.v, j, count, t.C, scratch);
+    pack_transposed<E>(v, kKeyBlock, width, a.v + j * width);
   }
   const SoftmaxState state{a.largest, a.sum};
   for (int64_t i = t.query_begin; i < t.query_end; i += kQueryBlock) {
     const int64_t count = min_of(kQueryBlock, t.query_end - i), position = t.first_position + i;
-    pack_pairs_of_columns<E>(t.q.data + i * t.q.stride, t.q.stride, count, t.C, kQueryBlock, width, a.q);
+    pack_pairs_of_columns<E>(Source<T>{t.q.data + i * t.q.stride, t.q.stride, count, t.C}, kQueryBlock, width, a.q);
     for (int64_t g = 0; g < kQueryBlock; ++g) a.largest[g] = kLowest, a.sum[g] = 0.0f;
     for (int64_t x = 0; x < width * kQueryBlock; ++x) a.sums[x] = 0.0f;
     for (int64_t j = 0; j < position + count; j += kKeyBlock) {
@@ -437,15 +358,17 @@ void pack_backward(const AttentionBackwardTask<T>& t, const BackwardArrays<Compu
   const int64_t S = t.q.count;
   for (int64_t i = 0; i < S; i += kQueryBlock) {
     const int64_t count = min_of(kQueryBlock, S - i), at = i * width;
-    const T *q = t.q.data + i * t.q.stride, *k = t.k.data + i * t.k.stride, *v = t.v.data + i * t.v.stride;
-    const T *ctx = t.ctx.data + i * t.ctx.stride, *dctx = t.dctx.data + i * t.dctx.stride;
-    pack_rows<E>(k, t.k.stride, count, t.C, kKeyBlock, width, a.k + at);
-    pack_rows<E>(v, t.v.stride, count, t.C, kKeyBlock, width, a.v + at);
-    pack_transposed<E>(k, t.k.stride, count, t.C, kKeyBlock, width, a.kt + at);
-    pack_pairs_of_columns<E>(q, t.q.stride, count, t.C, kQueryBlock, width, a.qc + at);
-    pack_pairs_of_columns<E>(dctx, t.dctx.stride, count, t.C, kQueryBlock, width, a.dc + at);
-    pack_pairs_of_rows<E>(q, t.q.stride, count, t.C, kQueryBlock, width, a.qr + at);
-    pack_pairs_of_rows<E>(dctx, t.dctx.stride, count, t.C, kQueryBlock, width, a.dr + at);
+    const auto source = [&](const HeadRows<T>& rows) {
+      return Source<T>{rows.data + i * rows.stride, rows.stride, count, t.C};
+    };
+    const T *ctx = source(t.ctx).data, *dctx = source(t.dctx).data;
+    pack_rows<E>(source(t.k), kKeyBlock, width, a.k + at);
+    pack_rows<E>(source(t.v), kKeyBlock, width, a.v + at);
+    pack_transposed<E>(source(t.k), kKeyBlock, width, a.kt + at);
+    pack_pairs_of_columns<E>(source(t.q), kQueryBlock, width, a.qc + at);
+    pack_pairs_of_columns<E>(source(t.dctx), kQueryBlock, width, a.dc + at);
+    pack_pairs_of_rows<E>(source(t.q), kQueryBlock, width, a.qr + at);
+    pack_pairs_of_rows<E>(source(t.dctx), kQueryBlock, width, a.dr + at);
     for (int64_t r = 0; r < kQueryBlock; ++r) {
       float lse2 = 0.0f, delta = 0.0f;
       if (r < count) {
@@ -495,10 +418,11 @@ void backward(const AttentionBackwardTask<T>& t) {
         store_n(t.dv + (j + r) * t.dqkv_stride + c, load(a.dv + r * width + c), n);
       });
   }
-  for (int64_t i = 0; i < S; ++i)
-    for (int64_t c = 0; c < t.C; ++c)
-      t.dq[i * t.dqkv_stride + c] =
-          static_cast<T>(a.dq[i / kQueryBlock * kQueryBlock * width + c * kQueryBlock + i % kQueryBlock] * t.scale);
+  alignas(64) float scale[kQueryBlock];
+  for (float& factor : scale) factor = t.scale;
+  for (int64_t i = 0; i < S; i += kQueryBlock)
+    write_transposed(a.dq + i * width, kQueryBlock, scale, min_of(kQueryBlock, S - i), t.C, t.dq + i * t.dqkv_stride,
+                     t.dqkv_stride);
 }
 
 }  // namespace
