@@ -11,6 +11,7 @@
 #include "io/config_reference.h"
 #include "io/json_config.h"
 #include "io/toml_config.h"
+#include "study/study_config.h"
 
 namespace troupe::cli {
 namespace {
@@ -25,6 +26,10 @@ constexpr const char* kPreamble =
     "keys are written in full (`--set model.moe.num_experts=16`), strings need no quotes, and the last value of a key\n"
     "counts. Whole numbers may be written as floats (`8e6`). An unknown key is an error that names the nearest one.\n"
     "`troupe config show CONFIG.toml` prints every resolved value and where it came from.\n\n";
+
+constexpr const char* kStudyPreamble =
+    "\n# Studies\n\nA study is a file of its own (`troupe study CONFIG.toml`) that names the configurations of its "
+    "models.\n\n";
 
 struct Flags {
   std::string config, check;
@@ -45,7 +50,9 @@ void show(const Flags& flags) {
 
 void reference(const Flags& flags) {
   const RunFile defaults;
-  const std::string text = kPreamble + to_markdown(fields_of(defaults));
+  const StudyFile study;
+  const std::string text =
+      kPreamble + to_markdown(fields_of(defaults)) + kStudyPreamble + to_markdown(fields_of(study));
   if (flags.check.empty()) {
     fmt::print("{}", text);
   } else if (read_file(flags.check) != text) {
