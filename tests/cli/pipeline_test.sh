@@ -69,7 +69,7 @@ expect "the same seed" 0 '"text"' "$program" generate --model run/model --prompt
 expect "a report" 0 "report.html" "$program" report run
 expect "inspection" 0 "experts" "$program" inspect run/model
 expect "a mistyped flag" 2 "did you mean --model" "$program" generate --modle x
-expect "no model" 3 "expected a model "$program" generate --model nowhere --prompt x
-printf "%s\n" "{\"text\": \"fine\"}" "{\"no\": 1}" >bad.jsonl
+expect "no model" 3 "expected a model" "$program" generate --model nowhere --prompt x
+printf '%s\n' '{"text": "fine"}' '{"no": 1}' >bad.jsonl
 expect "damaged text" 3 "bad.jsonl:2" "$program" encode --tokenizer tok --out data/bad bad.jsonl
 exit $((failures > 0))

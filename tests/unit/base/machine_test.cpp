@@ -4,6 +4,8 @@
 
 #include <fstream>
 
+#include "temporary_folder.h"
+
 namespace troupe {
 namespace {
 
@@ -12,19 +14,18 @@ namespace fs = std::filesystem;
 // A folder that looks like / as far as read_machine() looks.
 class FakeRoot : public ::testing::Test {
  protected:
-  FakeRoot() : root_(fs::path(::testing::TempDir()) / "troupe_machine_test") {
-    fs::remove_all(root_);
+  FakeRoot() : root_(folder_.path()) {
     write("proc/cpuinfo", "processor\t: 0\nmodel\t\t: 17\nmodel name\t: Some CPU @ 2.6 GHz\n");
     write("proc/meminfo", "MemTotal:       1000 kB\nMemFree:         10 kB\nMemAvailable:   500 kB\n");
     write("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
     for (const char* name : {"node0/x", "node1/x", "nodes/x", "has_cpu"})
       write(std::string("sys/devices/system/node/") + name, "");
   }
-  ~FakeRoot() override { fs::remove_all(root_); }
   void write(const fs::path& path, const std::string& text) {
     fs::create_directories((root_ / path).parent_path());
     std::ofstream(root_ / path) << text;
   }
+  test::TemporaryFolder folder_;
   fs::path root_;
 };
 
