@@ -13,7 +13,7 @@ namespace {
 void slide(int64_t first, int64_t last, int64_t context, int64_t stride, std::vector<Window>& windows) {
   for (int64_t scored = first; scored < last;) {
     const int64_t end = std::min(last, scored == first ? first + context : scored + stride);
-    const int64_t begin = std::max(first, end - context);
+    const int64_t begin = stride == context ? scored : std::max(first, end - context);
     windows.push_back({begin, scored, end, begin == first});
     scored = end;
   }

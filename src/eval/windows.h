@@ -28,7 +28,8 @@ enum class WindowMode {
 WindowMode parse_window_mode(std::string_view text);  // throws kUsage
 std::string_view to_string(WindowMode mode);
 
-// Every token of the stream is in the scored part of exactly one window, in order. 1 <= stride <= context.
+// Every token of the stream is in the scored part of exactly one window, in order. 1 <= stride <= context; windows
+// overlap if stride < context.
 std::vector<Window> cut_windows(const EvalText& text, WindowMode mode, int64_t context, int64_t stride);
 
 // fairseq's eval_lm with --context-window c (0: none): blocks of context - c tokens, each with up to c tokens in front
