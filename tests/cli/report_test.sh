@@ -1,0 +1,82 @@
+#!/bin/bash
+# troupe config, cost, doctor and report as users run them: keys of the JSON forms, exit codes, messages.
+# Usage: report_test.sh PROGRAM TEST_DATA
+set -u
+program=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+# expect WHAT RC PATTERN COMMAND...: the exit code, and a pattern in stdout or stderr.
+expect() {
+  local what=$1 code=$2 pattern=$3 output status
+  shift 3
+  output=$("$@" 2>&1)
+  status=$?
+  if [ $status -ne "$code" ] || ! grep -qF -- "$pattern" <<<"$output"; then
+    echo "FAILED: $what: expected exit code $code and \"$pattern\", got $status and: $output"
+    failures=$((failures + 1))
+  fi
+}
+
+for key in preset params_total params_active train_zflops flops_per_token; do
+  expect "cost: $key" 0 "\"$key\":" "$program" cost --preset moe-15b --json
+done
+# 96 T l h^2 (1 + s/(6h) + V/(16 l h)) + 32 T l h^2 with T = 1e9, s = 1024:
+# 679477248e9 * 1.561307 + 226492416e9 = 1.28736e18 FLOPs.
+expect "cost: the formula" 0 '"train_zflops":0.00128736' \
+  "$program" cost --preset moe-15b --tokens 1e9 --seq-len 1024 --vocab 50000 --json
+expect "cost: parameters whatever the vocabulary" 0 '"params_total":14605713408,' \
+  "$program" cost --preset moe-15b --vocab 1000 --json
+expect "cost: unknown preset" 2 "(did you mean moe-15b?)" "$program" cost --preset moe-15
+expect "cost: nothing asked" 2 "expected one of --preset, --config and --table" "$program" cost
+
+for key in cpu isa threads memory_bytes peak_bf16_flops peak_fp32_flops bandwidth_bytes_per_s mpi backends; do
+  grep -qF "\"$key\":" <<<"${doctor:=$("$program" doctor --json)}" || { echo "FAILED: doctor: $key"; failures=1; }
+done
+
+for i in $(seq 1 100); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
+cat >base.toml <<'END'
+[model]
+num_layers = 2
+d_model = 32
+num_heads = 2
+d_ff = 64
+vocab_size = 50257
+eos_id = 50256
+context = 32
+[train]
+steps = 4
+batch_sequences = 2
+precision = "fp32"
+log_every = 1
+[data]
+train = ["data"]
+valid = ["same <b>=data"]
+END
+cat >moe.toml <<'END'
+base = "base.toml"
+[model.moe]
+num_experts = 4
+END
+expect "config show: base" 0 "num_layers = 2  # base.toml:2" "$program" config show moe.toml
+expect "config show: override" 0 "num_experts = 8  # --set" "$program" config show moe.toml --set model.moe.num_experts=8
+expect "config show: key" 2 "(did you mean model.moe.num_experts?)" \
+  "$program" config show moe.toml --set model.moe.num_expert=8
+sed -i 's/num_experts = 4/num_experts = "12"/' moe.toml
+expect "config show: type" 2 'moe.toml:3: model.moe.num_experts: expected a whole number in [0, 65536], got "12"' \
+  "$program" config show moe.toml
+sed -i 's/num_experts = "12"/num_experts = 4/' moe.toml
+expect "cost of a configuration" 0 '"tokens":256.0' "$program" cost --config moe.toml --json
+
+"$program" encode --tokenizer "$2/gpt2-bpe" --out data text.txt >/dev/null 2>&1
+for name in base moe; do expect "train $name" 0 "$name/model" "$program" train $name.toml --run $name; done
+expect "report" 0 "both.html" "$program" report dense=base "sparse <i>=moe" --out both.html
+expect "report: escaped" 0 "sparse &lt;i&gt;" cat both.html
+expect "report: end" 0 "</html>" cat both.html
+expect "report: not a run" 3 "config.toml: expected a readable file" "$program" report data
+expect "report: one name twice" 2 "expected a name once" "$program" report base base
+
+[ $failures -eq 0 ] && echo "all as expected"
+exit $((failures > 0))
