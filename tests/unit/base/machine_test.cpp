@@ -44,8 +44,8 @@ TEST_F(FakeRoot, ReadsProcessorMemoryPagesAndNodes) {
 
 TEST_F(FakeRoot, TakesTheTightestLimitOfVersionTwo) {
   write("proc/self/cgroup", "0::/a/b\n");
-  write("sys/fs/cgroup/a/b/memory.max", "max\n");
-  write("sys/fs/cgroup/a/memory.max", "4096\n");
+  write("sys/fs/cgroup/a/b/memory.max", "4096\n");
+  write("sys/fs/cgroup/a/memory.max", "8192\n");
   write("sys/fs/cgroup/a/b/cpu.max", "150000 100000\n");
   write("sys/fs/cgroup/a/cpu.max", "max 100000\n");
   const Machine machine = read_machine(root_);
