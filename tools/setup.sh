@@ -21,9 +21,9 @@ install_packages() {
 
 build_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libpcre2-dev nlohmann-json3-dev libsimdjson-dev
   libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev libzstd-dev libxxhash-dev zlib1g-dev libxml2-dev
-  libssl-dev ca-certificates)
+  libssl-dev libminizip-dev)
 run_packages=(gnuplot-nox apt dpkg)
-test_packages=(libgtest-dev libgmock-dev libbenchmark-dev zstd)
+test_packages=(libgtest-dev libgmock-dev zstd)
 
 # build PRESET TARGET...: configures and builds below build/PRESET, one job per core.
 build() {
