@@ -1,6 +1,6 @@
 #include "kernels/cpu/epilogue.h"
 
-#include "base/rng.h"
+#include "kernels/cpu/vec_dropout.h"
 #include "kernels/cpu/vec_math.h"
 
 namespace troupe::TROUPE_ISA_NAMESPACE {
@@ -36,17 +36,6 @@ TROUPE_INLINE Vec derivative(Vec z) {
   return 0.5f * (1.0f + t) + 0.5f * z * (1.0f - t * t) * du;
 }
 
-// Scales of `count` consecutive elements of a dropout mask: Dropout::scale, one draw for every four elements.
-TROUPE_INLINE void dropout_scales(const Dropout& dropout, uint64_t first, int64_t count, float* scales) {
-  const float kept = 1.0f / (1.0f - dropout.probability);
-  for (int64_t i = 0; i < count;) {
-    const uint64_t element = first + static_cast<uint64_t>(i);
-    const std::array<uint32_t, 4> words = philox(dropout.key, element >> 2);
-    for (uint64_t word = element & 3; word < 4 && i < count; ++word, ++i)
-      scales[i] = static_cast<float>(words[word] >> 8) * 0x1.0p-24f < dropout.probability ? 0.0f : kept;
-  }
-}
-
 // p, or nullptr where the matrix is not set.
 template <class T>
 TROUPE_INLINE T* at(const Matrix<T>& matrix, int64_t row, int64_t col) {
@@ -62,18 +51,14 @@ void forward_rows(const EpilogueBlock& block, const float* bias, const ForwardEp
     const auto* const residual = at(e.residual, row, block.col);
     auto* const out_operand = at(e.out_operand, row, block.col);
     auto* const out_real = at(e.out_real, row, block.col);
-    const uint64_t element = static_cast<uint64_t>((e.dropout.first_row + row) * block.width + block.col);
-    for_vectors(
-        block.cols, [&](int64_t j, int64_t count) __attribute__((always_inline)) {
+    for_dropped_vectors(
+        e.dropout, element_of(e.dropout, row, block.col, block.width),
+        block.cols, [&](int64_t j, int64_t count, Vec factor) __attribute__((always_inline)) {
           Vec y = load_n(z_i + j, count);
           if (bias) y += load_n(bias + j, count);
           if (pre_activation) store_n(pre_activation + j, y, count);
           y = activate<kind>(y);
-          if (e.dropout.probability > 0.0f) {
-            float scales[kWidth] = {};
-            dropout_scales(e.dropout, element + static_cast<uint64_t>(j), count, scales);
-            y *= load(scales);
-          }
+          y *= factor;
           if (residual) y += load_n(residual + j, count);
           if (out_operand) store_n(out_operand + j, y, count);
           if (out_real) store_n(out_real + j, y, count);

@@ -9,23 +9,6 @@ extern const RowKernels rows_kernels;
 
 namespace {
 
-// body(d, n, factor) for the vectors of row `row` of a matrix of `width` columns, with the factors of its elements.
-template <class Body>
-TROUPE_INLINE void for_dropped_vectors(const Dropout& dropout, int64_t row, int64_t width, const Body& body) {
-  if (dropout.probability <= 0.0f) {
-    for_vectors(width, [&](int64_t d, int64_t n) { body(d, n, broadcast(1.0f)); });
-    return;
-  }
-  constexpr int64_t kPiece = 16 * kDropoutStep;
-  float factors[kPiece];
-  const uint64_t first = static_cast<uint64_t>((dropout.first_row + row) * width);
-  for (int64_t begin = 0; begin < width; begin += kPiece) {
-    const int64_t count = width - begin < kPiece ? width - begin : kPiece;
-    dropout_factors(dropout, first + static_cast<uint64_t>(begin), count, factors);
-    for_vectors(count, [&](int64_t d, int64_t n) { body(begin + d, n, load_n(factors + d, n)); });
-  }
-}
-
 void embedding_forward(const int32_t* tokens_T, const int32_t* positions_T, Matrix<const float> embed_VD,
                        Matrix<const float> positions_PD, float scale, const Dropout& dropout, int64_t begin,
                        int64_t end, Matrix<float> x_TD) {
@@ -33,9 +16,10 @@ void embedding_forward(const int32_t* tokens_T, const int32_t* positions_T, Matr
     const float* token = embed_VD.data + tokens_T[t] * embed_VD.stride;
     const float* position = positions_PD.data + positions_T[t] * positions_PD.stride;
     float* x = x_TD.data + t * x_TD.stride;
-    for_dropped_vectors(dropout, t, x_TD.cols, [&](int64_t d, int64_t n, Vec factor) {
-      store_n(x + d, (load_n(token + d, n) * scale + load_n(position + d, n)) * factor, n);
-    });
+    for_dropped_vectors(dropout, element_of(dropout, t, 0, x_TD.cols), x_TD.cols,
+                        [&](int64_t d, int64_t n, Vec factor) {
+                          store_n(x + d, (load_n(token + d, n) * scale + load_n(position + d, n)) * factor, n);
+                        });
   }
 }
 
@@ -46,9 +30,10 @@ void scatter_add(const int32_t* ids_T, int64_t skip, int64_t part, int64_t num_p
     if (id % num_parts != part || id == skip) continue;
     const float* dx = dx_TD.data + t * dx_TD.stride;
     float* row = table.data + id * table.stride;
-    for_dropped_vectors(dropout, t, dx_TD.cols, [&](int64_t d, int64_t n, Vec factor) {
-      store_n(row + d, load_n(row + d, n) + scale * (load_n(dx + d, n) * factor), n);
-    });
+    for_dropped_vectors(dropout, element_of(dropout, t, 0, dx_TD.cols), dx_TD.cols,
+                        [&](int64_t d, int64_t n, Vec factor) {
+                          store_n(row + d, load_n(row + d, n) + scale * (load_n(dx + d, n) * factor), n);
+                        });
   }
 }
 
@@ -57,7 +42,7 @@ void dropout_rows(Matrix<const float> dx, const Dropout& dropout, int64_t begin,
   for (int64_t t = begin; t < end; ++t) {
     const float* from = dx.data + t * dx.stride;
     T* to = dy.data + t * dy.stride;
-    for_dropped_vectors(dropout, t, dx.cols,
+    for_dropped_vectors(dropout, element_of(dropout, t, 0, dx.cols), dx.cols,
                         [&](int64_t d, int64_t n, Vec factor) { store_n(to + d, load_n(from + d, n) * factor, n); });
   }
 }

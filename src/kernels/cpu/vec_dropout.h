@@ -106,5 +106,28 @@ inline void dropout_factors(const Dropout& dropout, uint64_t first, int64_t coun
   }
 }
 
+// The number of element (row, col) of an output of `width` columns, as Dropout::scale counts.
+TROUPE_INLINE uint64_t element_of(const Dropout& dropout, int64_t row, int64_t col, int64_t width) {
+  return static_cast<uint64_t>((dropout.first_row + row) * width + col);
+}
+
+// body(i, n, factors) for the vectors of `count` elements from `first` on, as for_vectors.
+template <class Body>
+TROUPE_INLINE void for_dropped_vectors(const Dropout& dropout, uint64_t first, int64_t count, const Body& body) {
+  if (dropout.probability <= 0.0f) {
+    for_vectors(
+        count, [&](int64_t i, int64_t n) __attribute__((always_inline)) { body(i, n, broadcast(1.0f)); });
+    return;
+  }
+  constexpr int64_t kPiece = 16 * kDropoutStep;
+  float factors[kPiece];
+  for (int64_t begin = 0; begin < count; begin += kPiece) {
+    const int64_t size = count - begin < kPiece ? count - begin : kPiece;
+    dropout_factors(dropout, first + static_cast<uint64_t>(begin), size, factors);
+    for_vectors(
+        size, [&](int64_t i, int64_t n) __attribute__((always_inline)) { body(begin + i, n, load_n(factors + i, n)); });
+  }
+}
+
 }  // namespace
 }  // namespace troupe::TROUPE_ISA_NAMESPACE
