@@ -16,6 +16,7 @@ namespace {
 
 struct Flags {
   std::string model, tokens, out, precision = "auto", capacity = "dropless";
+  bool greedy = false;
 };
 
 void run(const Flags& flags) {
@@ -29,10 +30,11 @@ void run(const Flags& flags) {
   model.weights_changed();
 
   Progress progress("score");
-  const LossSum sum = score_file(model, flags.tokens, flags.out, capacity, [&](int64_t done, int64_t total) {
-    progress.update(static_cast<double>(done) / static_cast<double>(total),
-                    fmt::format("{}/{} sequences", done, total));
-  });
+  const LossSum sum =
+      score_file(model, flags.tokens, flags.out, capacity, flags.greedy, [&](int64_t done, int64_t total) {
+        progress.update(static_cast<double>(done) / static_cast<double>(total),
+                        fmt::format("{}/{} sequences", done, total));
+      });
   progress.clear();
   print_json({{"schema", "troupe.score/1"},
               {"tokens", sum.tokens},
@@ -58,6 +60,8 @@ void add_score(CLI::App& app) {
   command->add_option(
       "--capacity", flags->capacity,
       "places per expert: dropless, train, configured or a fraction of the tokens; [B, S] is one group");
+  command->add_flag("--greedy", flags->greedy,
+                    "also write greedy, uint8 [B, S]: 1 where the target is the most probable token");
   command->callback([flags] { run(*flags); });
 }
 

@@ -30,7 +30,7 @@ std::vector<int32_t> read_ids(const SafetensorsFile& file, const TensorView& ten
 }  // namespace
 
 LossSum score_file(LanguageModel& model, const std::filesystem::path& in, const std::filesystem::path& out,
-                   const CapacityRule& capacity, const ScoreProgress& progress) {
+                   const CapacityRule& capacity, bool with_greedy, const ScoreProgress& progress) {
   const SafetensorsFile file(in);
   const TensorView& src = file.at("src");
   if (src.dtype != DType::kI64 || src.shape.size() != 2 || src.size() == 0)
@@ -42,6 +42,7 @@ LossSum score_file(LanguageModel& model, const std::filesystem::path& in, const 
                              tgt_ids = read_ids(file, tgt, model.config().vocab_size, true);
 
   std::vector<float> logprobs(src_ids.size());
+  std::vector<int32_t> argmax(with_greedy ? src_ids.size() : 0);
   LossSum sum;
   const int64_t rows = capacity.kind == CapacityRule::kDropless ? std::max<int64_t>(1, kPassTokens / S) : B;
   for (int64_t first = 0; first < B; first += rows) {
@@ -49,8 +50,11 @@ LossSum score_file(LanguageModel& model, const std::filesystem::path& in, const 
     Batch batch{.B = last - first, .S = S, .first_sequence = first};
     batch.src.assign(src_ids.begin() + begin, src_ids.begin() + end);
     batch.tgt.assign(tgt_ids.begin() + begin, tgt_ids.begin() + end);
-    sum += model.score(batch, {.capacity = capacity},
-                       std::span(logprobs).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+    const auto part = [&](auto& all) {
+      return all.empty() ? std::span(all)
+                         : std::span(all).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    };
+    sum += model.score(batch, {.capacity = capacity}, part(logprobs), part(argmax));
     if (progress) progress(last, B);
   }
   for (size_t i = 0; i < logprobs.size(); ++i) {
@@ -59,7 +63,11 @@ LossSum score_file(LanguageModel& model, const std::filesystem::path& in, const 
            static_cast<int64_t>(i) / S, static_cast<int64_t>(i) % S, -logprobs[i]);
     logprobs[i] = logprobs[i] == 0.0f ? 0.0f : -logprobs[i];
   }
-  write_safetensors(out, {{"logprobs", DType::kF32, {B, S}, logprobs.data()}});
+  std::vector<TensorToWrite> tensors = {{"logprobs", DType::kF32, {B, S}, logprobs.data()}};
+  std::vector<uint8_t> greedy;
+  for (size_t i = 0; i < argmax.size(); ++i) greedy.push_back(argmax[i] == tgt_ids[i]);
+  if (with_greedy) tensors.push_back({"greedy", DType::kU8, {B, S}, greedy.data()});
+  write_safetensors(out, tensors);
   return sum;
 }
 

@@ -1,4 +1,5 @@
 // The prompts of the built-in tasks on records in the released formats, text by text.
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -8,6 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "eval/tasks/filters.h"
 #include "eval/tasks/items.h"
 #include "eval/tasks/task_file.h"
 #include "temporary_folder.h"
@@ -212,6 +214,13 @@ TEST(BuiltInTasks, MinimalPairsAndWinogender) {
                     "sentid\tsentence\ncook.guest.1.neutral.txt\tThe cook told the guest that they could pay.\n"}},
                   {},
                   {{"The cook told the guest that they could pay. ‘They’ refers to the"}, {"cook", "guest"}, {1}}});
+}
+
+TEST(BuiltInTasks, TheDocumentationListsEveryFilter) {
+  std::ifstream file(std::filesystem::path(TROUPE_TEST_DATA) / "../../docs/evaluation.md");
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  for (const Filter& filter : filters())
+    EXPECT_NE(text.find(fmt::format("| `{}` | {} |", filter.name, filter.help)), text.npos) << filter.name;
 }
 
 // Every item of every task whose files are in $TROUPE_TASK_DATA renders in each of its conventions.
