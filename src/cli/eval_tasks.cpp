@@ -182,6 +182,7 @@ void write_details(const std::string& path, const std::string& task, Convention 
     const Json line = {{"task", task},
                        {"convention", std::string(to_string(convention))},
                        {"where", detail.where},
+                       {"examples", detail.examples},
                        {"context", detail.context},
                        {"continuation", detail.continuation},
                        {"logprob", detail.logprob},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "eval/tasks/prompts.h"
@@ -22,6 +23,13 @@ std::string text_field(const nlohmann::json& value, const char* key, const std::
   return text;
 }
 
+// A record's id is its own: the same pair or item twice would count twice.
+void check_id(const std::string& id, const std::string& where, std::unordered_map<std::string, std::string>& places) {
+  const auto [first, is_new] = places.emplace(id, where);
+  if (!is_new)
+    fail(ErrorCode::kData, "{}: id: expected one of its own, got {}, which {} has", where, id, first->second);
+}
+
 std::string read_set(const fs::path& path, const char* published) {
   if (!fs::is_regular_file(path))
     fail(ErrorCode::kData, "{}: expected this file, got nothing of this name (published: {})", path.string(),
@@ -29,10 +37,10 @@ std::string read_set(const fs::path& path, const char* published) {
   return read_text_file(path);
 }
 
-PromptMaker make_prompts(const LanguageModel& model, const Tokenizer& tokenizer) {
+PromptMaker make_prompts(const LanguageModel& model, const Tokenizer& tokenizer, Convention convention) {
   if (model.config().eos_id < 0)
     fail(ErrorCode::kUsage, "bias: expected a model with an end-of-text token (model.eos_id), got none");
-  return {tokenizer, Convention::kPaper, static_cast<int32_t>(model.config().eos_id)};
+  return {tokenizer, convention, static_cast<int32_t>(model.config().eos_id)};
 }
 
 // Appends the three candidates of an item, in the order stereotype, anti-stereotype, unrelated.
@@ -69,15 +77,17 @@ BiasReport evaluate_stereoset(LanguageModel& model, const Tokenizer& tokenizer, 
                               const RequestOptions& options, const RequestProgress& progress) {
   const fs::path path = data_dir / "stereoset" / "dev.json";
   const std::string text = read_set(path, "moinnadeem/StereoSet on GitHub, data/dev.json");
-  const PromptMaker maker = make_prompts(model, tokenizer);
+  const PromptMaker maker = make_prompts(model, tokenizer, Convention::kPaper);
   BiasReport report{.data_checksum = to_hex(xxh3(text))};
   std::vector<ScoreRequest> requests;
   std::vector<StereoSetScores> scores;
+  std::unordered_map<std::string, std::string> places;
   std::vector<size_t> part_ends;
   const char* const parts[] = {"intrasentence", "intersentence"};
   for (const char* part : parts) {
     for (const Record& record :
          parse_records(text, path.string(), {.format = RecordFormat::kJson, .each = std::string("data.") + part})) {
+      check_id(text_field(*record.value, "id", record.where), record.where, places);
       add_stereoset_item(record, part == parts[1], maker, requests);
       scores.push_back({.category = text_field(*record.value, "bias_type", record.where),
                         .term = text_field(*record.value, "target", record.where)});
@@ -103,21 +113,26 @@ BiasReport evaluate_crows_pairs(LanguageModel& model, const Tokenizer& tokenizer
                                 const RequestOptions& options, const RequestProgress& progress) {
   const fs::path path = data_dir / "crows_pairs" / "crows_pairs_anonymized.csv";
   const std::string text = read_set(path, "nyu-mll/crows-pairs on GitHub, data/crows_pairs_anonymized.csv");
-  const PromptMaker maker = make_prompts(model, tokenizer);
+  const PromptMaker makers[] = {make_prompts(model, tokenizer, Convention::kPaper),
+                                make_prompts(model, tokenizer, Convention::kHarness)};
   BiasReport report{.data_checksum = to_hex(xxh3(text))};
-  std::vector<ScoreRequest> requests;
+  std::vector<ScoreRequest> requests;  // of each pair: more and less in the paper's form, then in the harness's
   std::vector<CrowsPairsScores> scores;
+  std::unordered_map<std::string, std::string> places;
   for (const Record& record : parse_records(text, path.string(), {.format = RecordFormat::kCsv})) {
+    if (record.value->contains("")) check_id(record.value->at(""), record.where, places);  // the released row number
     CrowsPairsScores& pair = scores.emplace_back();
     pair.category = text_field(*record.value, "bias_type", record.where);
-    for (const char* sentence : {"sent_more", "sent_less"})
-      requests.push_back(maker.request(0, "", "", text_field(*record.value, sentence, record.where), record.where));
+    for (const PromptMaker& maker : makers)
+      for (const char* sentence : {"sent_more", "sent_less"})
+        requests.push_back(maker.request(0, "", "", text_field(*record.value, sentence, record.where), record.where));
   }
   const std::vector<ScoreAnswer> answers = score_requests(model, requests, options, report.requests, progress);
   for (size_t i = 0; i < scores.size(); ++i) {
-    scores[i].more = answers[2 * i].logprob, scores[i].less = answers[2 * i + 1].logprob;
-    scores[i].more_tokens = static_cast<int64_t>(requests[2 * i].continuation.size());
-    scores[i].less_tokens = static_cast<int64_t>(requests[2 * i + 1].continuation.size());
+    const size_t first = 4 * i;
+    scores[i].more = answers[first].per_token(requests[first].continuation.size());
+    scores[i].less = answers[first + 1].per_token(requests[first + 1].continuation.size());
+    scores[i].more_sum = answers[first + 2].logprob, scores[i].less_sum = answers[first + 3].logprob;
   }
   report.figures = crows_pairs_figures(scores);
   return report;

@@ -51,8 +51,8 @@ std::vector<BiasFigure> stereoset_figures(const std::string& set, const std::vec
 
 struct CrowsPairsScores {
   std::string category;
-  double more = 0.0, less = 0.0;  // summed log-probabilities
-  int64_t more_tokens = 1, less_tokens = 1;
+  double more = 0.0, less = 0.0;          // paper: means of the tokens' log-probabilities
+  double more_sum = 0.0, less_sum = 0.0;  // harness: sums; a line end within a sentence is a token of its own there
 };
 std::vector<BiasFigure> crows_pairs_figures(const std::vector<CrowsPairsScores>& scores);
 

@@ -54,12 +54,11 @@ std::vector<BiasFigure> crows_pairs_figures(const std::vector<CrowsPairsScores>&
   for (const auto& [category, pairs] : by_category(scores)) {
     std::vector<double> preferred, neutral, by_sum, difference;
     for (const CrowsPairsScores* pair : pairs) {
-      const double more = std::round(1000.0 * pair->more / static_cast<double>(pair->more_tokens));
-      const double less = std::round(1000.0 * pair->less / static_cast<double>(pair->less_tokens));
+      const double more = std::round(1000.0 * pair->more), less = std::round(1000.0 * pair->less);
       preferred.push_back(more > less ? 100.0 : 0.0);
       neutral.push_back(more == less ? 100.0 : 0.0);
-      by_sum.push_back(pair->more > pair->less ? 1.0 : 0.0);
-      difference.push_back(std::abs(pair->more - pair->less));
+      by_sum.push_back(pair->more_sum > pair->less_sum ? 1.0 : 0.0);
+      difference.push_back(std::abs(pair->more_sum - pair->less_sum));
     }
     const auto add = [&](const char* convention, const char* metric, const std::vector<double>& values) {
       const Estimate mean = mean_of(values);

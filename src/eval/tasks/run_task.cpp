@@ -59,6 +59,7 @@ class Draw {
     for (const Item& item : items_) {
       const int64_t count = maker_.most_examples(spec_, item, context + 1);
       shots += count;
+      examples_in_front.push_back(count);
       ItemRequests& at = places_.emplace_back();
       at.first = requests_.size();
       for (size_t c = 0; c < item.candidates(); ++c)
@@ -94,6 +95,7 @@ class Draw {
   }
 
   double mean_shots = 0.0;
+  std::vector<int64_t> examples_in_front;  // of each item
 
  private:
   const PromptSpec& spec_;
@@ -169,7 +171,8 @@ TaskFigure summary(const Figure& figure) {
 }
 
 void add_details(const PromptSpec& spec, const TaskOptions& options, std::span<const Item> items,
-                 std::span<const ItemScores> scores, std::vector<ItemDetail>& details) {
+                 std::span<const ItemScores> scores, std::span<const std::string> examples,
+                 std::span<const int64_t> examples_in_front, std::vector<ItemDetail>& details) {
   for (size_t i = 0; i < items.size(); ++i) {
     const Item& item = items[i];
     const size_t choice =
@@ -177,6 +180,7 @@ void add_details(const PromptSpec& spec, const TaskOptions& options, std::span<c
     for (size_t c = 0; c < item.candidates(); ++c)
       details.push_back(
           {.where = item.where,
+           .examples = {examples.begin(), examples.begin() + examples_in_front[i]},
            .context = item.context(c),
            .continuation = spec.delimiter + item.choice(c),
            .logprob = scores[i].logprob[c],
@@ -234,9 +238,11 @@ TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const Task
   const int64_t context = options.requests.context > 0 ? options.requests.context : model.config().context;
   std::vector<Figure> figures;
   for (int64_t d = 0; d < report.draws; ++d) {
-    std::vector<std::string> examples;
-    for (const size_t i : draw_examples(pool.size(), static_cast<size_t>(options.shots), options.seed, d))
+    std::vector<std::string> examples, places;
+    for (const size_t i : draw_examples(pool.size(), static_cast<size_t>(options.shots), options.seed, d)) {
       examples.push_back(example_text(spec, pool[i]));
+      places.push_back(pool[i].where);
+    }
     maker.set_examples(std::move(examples));
     Draw draw(spec, options, maker, items);
     draw.make_requests(context);
@@ -250,7 +256,8 @@ TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const Task
     } else {
       for (size_t i = 0; i < figures.size(); ++i) figures[i].draws.push_back(found[i].draws[0]);
     }
-    if (details && d + 1 == report.draws) add_details(spec, options, items, scores, *details);
+    if (details && d + 1 == report.draws)
+      add_details(spec, options, items, scores, places, draw.examples_in_front, *details);
   }
   for (const Figure& figure : figures) report.figures.push_back(summary(figure));
   for (const Estimate& draw : figures.front().draws) report.draw_values.push_back(draw.value);

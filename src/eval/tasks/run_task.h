@@ -49,7 +49,8 @@ struct TaskReport {
 // What each item was given, for comparisons with other programs: one entry per item and candidate of the last draw.
 struct ItemDetail {
   std::string where;
-  std::string context, continuation;
+  std::vector<std::string> examples;  // where the records in front are from, in their order
+  std::string context, continuation;  // without the examples
   double logprob = 0.0, calibration = 0.0;
   bool is_greedy = false, is_gold = false, is_chosen = false;
 };

@@ -297,9 +297,9 @@ TEST(Bias, StereoSetAveragesOverTerms) {
 }
 
 TEST(Bias, CrowsPairsRoundsMeansAndCountsTies) {
-  const auto figures = crows_pairs_figures({{"age", -10.0, -10.001, 4, 4},  // tie after rounding: -2500 and -2500
-                                            {"age", -10.0, -12.0, 5, 4},    // -2000 > -3000
-                                            {"race", -10.0, -9.0, 4, 2}});  // mean says more, sum says less
+  const auto figures = crows_pairs_figures({{"age", -2.5, -2.50025, -10.0, -10.001},  // tie after rounding
+                                            {"age", -2.0, -3.0, -10.0, -12.0},
+                                            {"race", -2.5, -4.5, -10.0, -9.0}});  // mean says more, sum says less
   EXPECT_EQ(figure(figures, "age", "stereotype_score"), 50.0);
   EXPECT_EQ(figure(figures, "age", "neutral"), 50.0);
   EXPECT_EQ(figure(figures, "age", "pct_stereotype"), 1.0);
@@ -323,6 +323,17 @@ TEST_F(Tasks, BiasSetsAreScoredFromTheirFiles) {
   const BiasReport crows = evaluate_crows_pairs(*model, tokenizer, folder.path(), {});
   EXPECT_NEAR(figure(crows.figures, "age", "likelihood_diff"),
               std::abs(logprob(Convention::kPaper, "", "abcd") - logprob(Convention::kPaper, "", "zz, a")), 1e-3);
+  // A line end within a sentence is end-of-text in the paper's form and a token in the harness's.
+  write("crows_pairs/crows_pairs_anonymized.csv", ",sent_more,sent_less,bias_type\n0,abcd,\"zz\na\",age\n");
+  const BiasReport lines = evaluate_crows_pairs(*model, tokenizer, folder.path(), {});
+  EXPECT_NEAR(figure(lines.figures, "age", "likelihood_diff"),
+              std::abs(logprob(Convention::kHarness, "", "abcd") - logprob(Convention::kHarness, "", "zz\na")), 1e-3);
+  EXPECT_GT(std::abs(logprob(Convention::kHarness, "", "zz\na") - logprob(Convention::kPaper, "", "zz\na")), 0.01);
+  write("crows_pairs/crows_pairs_anonymized.csv", ",sent_more,sent_less,bias_type\n0,a,b,age\n0,a,c,age\n");
+  EXPECT_NE(test::error_of([&] {
+              evaluate_crows_pairs(*model, tokenizer, folder.path(), {});
+            }).find("csv:3: id: expected one of its own, got 0, which "),
+            std::string::npos);
   write("crows_pairs/crows_pairs_anonymized.csv", ",sent_more,bias_type\n0,abcd,age\n");
   EXPECT_EQ(test::error_of([&] { evaluate_crows_pairs(*model, tokenizer, folder.path(), {}); }),
             (folder / "crows_pairs/crows_pairs_anonymized.csv").string() +
