@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "data/shards/dataset.h"
 #include "data/shards/shard.h"
 #include "io/checkpoint_directory.h"
 #include "io/fairseq_checkpoint.h"
@@ -93,14 +94,23 @@ Subject open_fairseq(const fs::path& path) {
   return subject;
 }
 
-Subject open_shard(const fs::path& path) {
-  const TokenShard shard(path);
-  Subject subject{.kind = "token shard", .path = path};
-  subject.facts = {{"documents", shard.documents()},
-                   {"tokens", shard.tokens()},
-                   {"text_bytes", shard.text_bytes()},
-                   {"vocab_size", shard.vocabulary().size},
-                   {"end_of_text", shard.vocabulary().end_of_text}};
+// Facts that a shard and a folder of shards have in common.
+template <class Tokens>
+Subject open_tokens(const Tokens& tokens, const char* kind, const fs::path& path) {
+  Subject subject{.kind = kind, .path = path};
+  subject.facts = {{"documents", tokens.documents()},
+                   {"tokens", tokens.tokens()},
+                   {"text_bytes", tokens.text_bytes()},
+                   {"vocab_size", tokens.vocabulary().size},
+                   {"end_of_text", tokens.vocabulary().end_of_text}};
+  return subject;
+}
+
+Subject open_dataset(const fs::path& path) {
+  const TokenDataset dataset(path);
+  Subject subject = open_tokens(dataset, "token shards", path);
+  subject.facts["shards"] = dataset.shards().size();
+  subject.facts["xxh3"] = dataset.checksum();
   return subject;
 }
 
@@ -116,12 +126,13 @@ Subject open(const fs::path& path) {
     for (const auto& entry : fs::directory_iterator(path))
       if (entry.path().extension() == ".pt") return open_fairseq(path);
     if (fs::exists(path / "config.json")) return open_model(path);
+    if (fs::exists(path / "index.json")) return open_dataset(path);
     const fs::path found = find_model(path);
     return open_checkpoint({found, checkpoint_step(found).value()});
   }
   if (fs::is_regular_file(path)) {
     if (path.extension() == ".safetensors") return open_safetensors(path);
-    if (path.extension() == ".tok") return open_shard(path);
+    if (path.extension() == ".tok") return open_tokens(TokenShard(path), "token shard", path);
     if (path.extension() == ".pt") return open_fairseq(path);
     fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .pt or .tok, got another kind of file", path.string());
   }
@@ -246,11 +257,12 @@ void run(const Flags& flags) {
 }  // namespace
 
 void add_inspect(CLI::App& app) {
-  auto* const command = app.add_subcommand("inspect", "What a model, checkpoint, tensor file or token shard holds");
+  auto* const command = app.add_subcommand("inspect", "What a model, checkpoint, tensor file or token shards hold");
   const auto flags = std::make_shared<Flags>();
   command
       ->add_option("path", flags->path,
-                   "A model directory, run or checkpoint; a .safetensors, .pt or .tok file; a fairseq prefix")
+                   "A model directory, run or checkpoint; a folder that encode wrote; a .safetensors, .pt or .tok "
+                   "file; a fairseq prefix")
       ->required()
       ->type_name("PATH");
   command->add_flag("--stats", flags->stats, "Read every value: mean, deviation, smallest, largest, not finite");

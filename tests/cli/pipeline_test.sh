@@ -32,7 +32,12 @@ awk 'BEGIN {
 head -c 4000 text.txt >valid.txt
 
 expect "a tokenizer" 0 "300 tokens" "$program" tokenizer train --vocab-size 300 --out tok text.txt
+printf 'The old  cat \xff\x00 caf\xc3\xa9\n' >any_bytes
+"$program" tokenizer encode --tokenizer tok <any_bytes >ids 2>out || { echo "FAILED: ids of a text"; failures=$((failures + 1)); }
+"$program" tokenizer decode --tokenizer tok --jsonl --raw <ids 2>out | cmp - any_bytes || { echo "FAILED: bytes from ids"; cat ids out; failures=$((failures + 1)); }
+expect "an id beyond the vocabulary" 3 "300" "$program" tokenizer decode --tokenizer tok --jsonl <<<'{"ids": [300]}'
 expect "shards" 0 "400 documents" "$program" encode --tokenizer tok --out data/text text.txt
+expect "what shards hold" 0 "documents: 400" "$program" inspect data/text
 cat >moe.toml <<'TOML'
 [model]
 num_layers = 2
