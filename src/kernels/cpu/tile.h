@@ -28,7 +28,9 @@ struct TileConfig {
 static_assert(sizeof(TileConfig) == 64);
 
 #ifndef TROUPE_EMULATE_TILES
-#define TROUPE_TILE_LOAD(tile, from, stride) _tile_loadd(tile, from, stride)
+// Written out, as the intrinsic of GCC 12 does not say that it reads memory: stores before it might move behind it.
+#define TROUPE_TILE_LOAD(tile, from, stride) \
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"(static_cast<int64_t>(stride)) : "memory")
 #define TROUPE_TILE_STORE(tile, to, stride) _tile_stored(tile, to, stride)
 #define TROUPE_TILE_ZERO(tile) _tile_zero(tile)
 #define TROUPE_TILE_MULTIPLY(c, a, b) _tile_dpbf16ps(c, a, b)
