@@ -53,8 +53,9 @@ class Stream {
 };
 
 void run(const Flags& flags) {
-  const std::unique_ptr<LanguageModel> model = load_model(flags.model, parse_precision(flags.precision));
-  const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer.empty() ? flags.model : flags.tokenizer);
+  const std::filesystem::path folder = find_model(flags.model);
+  const std::unique_ptr<LanguageModel> model = load_model(folder, parse_precision(flags.precision));
+  const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer.empty() ? folder.string() : flags.tokenizer);
   if (tokenizer.vocab_size() > model->config().vocab_size)
     fail(ErrorCode::kUsage, "--tokenizer: expected at most {} ids (the model's vocabulary), got {}",
          model->config().vocab_size, tokenizer.vocab_size());

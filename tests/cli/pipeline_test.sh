@@ -71,6 +71,7 @@ expect "generation" 0 '"decode_tokens_per_s"' \
 cp out first
 expect "the same seed" 0 '"text"' "$program" generate --model run/model --prompt "The old" --max-tokens 20 --seed 3 --json
 [ "$(grep -o '"text":"[^"]*"' out)" = "$(grep -o '"text":"[^"]*"' first)" ] || { echo "FAILED: same seed, other text"; failures=$((failures + 1)); }
+expect "generation from a run's folder" 0 "The old" "$program" generate --model run --prompt "The old" --max-tokens 3
 expect "a report" 0 "report.html" "$program" report run
 expect "inspection" 0 "experts" "$program" inspect run/model
 expect "a mistyped flag" 2 "did you mean --model" "$program" generate --modle x
