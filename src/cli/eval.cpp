@@ -1,4 +1,4 @@
-// troupe eval ppl | tasks | bias: what a model knows, measured (docs/evaluation.md).
+// troupe eval ppl | tasks | bias | report: what a model knows, measured (docs/evaluation.md).
 #include "cli/eval.h"
 
 #include <CLI/CLI.hpp>
@@ -13,6 +13,7 @@ void add_eval(CLI::App& app) {
   add_eval_ppl(*command);
   add_eval_tasks(*command);
   add_eval_bias(*command);
+  add_eval_report(*command);
 }
 
 }  // namespace troupe::cli

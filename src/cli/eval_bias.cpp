@@ -49,22 +49,24 @@ void run(const Flags& flags) {
                    report.requests.truncated, report.requests.requests);
     for (const BiasFigure& figure : report.figures) {
       const auto text = [](double value) { return std::isfinite(value) ? fmt::format("{:.2f}", value) : "-"; };
-      if (flags.json)
-        print_json({{"schema", "troupe.eval.bias/1"},
-                    {"set", figure.set},
-                    {"category", figure.category},
-                    {"metric", figure.metric},
-                    {"value", std::isfinite(figure.value) ? Json(figure.value) : Json()},
-                    {"n", figure.n},
-                    {"stderr", std::isfinite(figure.standard_error) ? Json(figure.standard_error) : Json()},
-                    {"convention", figure.convention},
-                    {"capacity", to_string(loaded.requests.capacity)},
-                    {"precision", to_string(loaded.model->precision())},
-                    {"model", loaded.name},
-                    {"data_checksum", report.data_checksum}});
-      else
+      if (flags.json) {
+        Json line = {{"schema", "troupe.eval.bias/1"},
+                     {"set", figure.set},
+                     {"category", figure.category},
+                     {"metric", figure.metric},
+                     {"value", std::isfinite(figure.value) ? Json(figure.value) : Json()},
+                     {"n", figure.n},
+                     {"stderr", std::isfinite(figure.standard_error) ? Json(figure.standard_error) : Json()},
+                     {"convention", figure.convention},
+                     {"capacity", to_string(loaded.requests.capacity)},
+                     {"precision", to_string(loaded.model->precision())},
+                     {"data_checksum", report.data_checksum}};
+        line.update(loaded.facts);
+        print_json(line);
+      } else {
         rows.push_back({figure.set, figure.category, figure.convention, figure.metric, text(figure.value),
                         text(figure.standard_error), grouped(figure.n)});
+      }
     }
   }
   if (!flags.json) print_table(rows);
@@ -76,7 +78,9 @@ void add_eval_bias(CLI::App& eval) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* const command = eval.add_subcommand("bias", "Stereotypes: StereoSet and CrowS-Pairs");
   add_eval_flags(*command, flags->model);
-  command->add_option("--data-dir", flags->data_dir, "folder with stereoset/ and crows_pairs/")->required();
+  command->add_option("--data-dir", flags->data_dir, "folder with stereoset/ and crows_pairs/")
+      ->envname("TROUPE_TASK_DATA")
+      ->required();
   command->add_option("--sets", flags->sets, "stereoset, crows_pairs (default: those that are there)")
       ->delimiter(',')
       ->check(CLI::IsMember({"stereoset", "crows_pairs"}));

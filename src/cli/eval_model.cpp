@@ -5,7 +5,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "eval/capacity.h"
+#include "model/decoder_parameters.h"
+#include "model/flops.h"
 #include "model/model_directory.h"
+#include "train/checkpoint.h"
 
 namespace troupe::cli {
 
@@ -23,17 +26,44 @@ void add_eval_flags(CLI::App& command, EvalFlags& flags) {
   command.add_option("--journal", flags.journal,
                      "file of answers: those there are not computed again, new ones are added, so that an interrupted "
                      "evaluation goes on");
+  add_train_tokens_flag(command, flags.train_tokens);
+}
+
+void add_train_tokens_flag(CLI::App& command, double& train_tokens) {
+  command
+      .add_option("--train-tokens", train_tokens,
+                  "tokens the model was trained on, for results (default: what its folder says)")
+      ->check(CLI::PositiveNumber)
+      ->default_str("");
+}
+
+nlohmann::ordered_json model_facts(const std::string& model, const ModelConfig& config, double train_tokens) {
+  const std::filesystem::path folder = find_model(model);
+  if (train_tokens == 0.0) train_tokens = static_cast<double>(trained_tokens(folder).value_or(0));
+  nlohmann::ordered_json tokens, flops;
+  if (train_tokens > 0.0) {
+    tokens = train_tokens;
+    flops = train_tokens * train_flops_per_token(config, config.context);
+  }
+  return {{"model", model},
+          {"model_checksum", model_checksum(folder)},
+          {"params", make_parameter_table(config).num_parameters()},
+          {"active_params", num_active_parameters(config)},
+          {"experts", config.moe.num_experts},
+          {"train_tokens", tokens},
+          {"train_flops", flops}};
 }
 
 EvalModel load_eval_model(const EvalFlags& flags) {
   if (flags.model.empty()) fail(ErrorCode::kUsage, "--model: expected a model directory, got none");
-  EvalModel loaded{.name = flags.model};
+  EvalModel loaded;
   loaded.requests.capacity = parse_capacity(flags.capacity);
   loaded.requests.context = flags.context;
   loaded.requests.batch_tokens = flags.batch_tokens;
   const std::filesystem::path folder = find_model(flags.model);
   loaded.model = load_model(folder, parse_precision(flags.precision));
   const ModelConfig& config = loaded.model->config();
+  loaded.facts = model_facts(flags.model, config, flags.train_tokens);
   const std::string tokenizer = flags.tokenizer.empty() ? folder.string() : flags.tokenizer;
   loaded.tokenizer = std::make_unique<Tokenizer>(Tokenizer::load(tokenizer));
   if (loaded.tokenizer->vocab_size() > config.vocab_size)
@@ -44,9 +74,10 @@ EvalModel load_eval_model(const EvalFlags& flags) {
          config.context, flags.context);
   if (!flags.journal.empty()) {
     loaded.journal = std::make_unique<Journal>(
-        flags.journal, fmt::format("{} {} {} {} {}", model_checksum(folder), to_string(loaded.model->precision()),
-                                   to_string(loaded.requests.capacity), flags.context,
-                                   loaded.requests.capacity.kind == CapacityRule::kDropless ? 0 : flags.batch_tokens));
+        flags.journal,
+        fmt::format("{} {} {} {} {}", loaded.facts.at("model_checksum").get<std::string>(),
+                    to_string(loaded.model->precision()), to_string(loaded.requests.capacity), flags.context,
+                    loaded.requests.capacity.kind == CapacityRule::kDropless ? 0 : flags.batch_tokens));
     loaded.requests.journal = loaded.journal.get();
     if (loaded.journal->size() > 0) log::info("{}: {} answers from before", flags.journal, loaded.journal->size());
   }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "data/tokenizer/tokenizer.h"
@@ -18,17 +18,24 @@ namespace troupe::cli {
 struct EvalFlags {
   std::string model, tokenizer, precision = "auto", capacity = "dropless", journal;
   int64_t context = 0, batch_tokens = 4096;
+  double train_tokens = 0.0;
 };
 
-// Adds --model, --tokenizer, --precision, --capacity, --context, --batch-tokens and --journal.
+// Adds --model, --tokenizer, --precision, --capacity, --context, --batch-tokens, --journal and --train-tokens.
 void add_eval_flags(CLI::App& command, EvalFlags& flags);
+void add_train_tokens_flag(CLI::App& command, double& train_tokens);
+
+// What every result says of the model: model (as given), model_checksum, params, active_params, experts (of a MoE
+// layer), train_tokens and train_flops (null where they are not known). Tokens are those given, if any, else those that
+// the folder names.
+nlohmann::ordered_json model_facts(const std::string& model, const ModelConfig& config, double train_tokens);
 
 struct EvalModel {
   std::unique_ptr<LanguageModel> model;
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Journal> journal;  // null without --journal
   RequestOptions requests;
-  std::string name;  // as given
+  nlohmann::ordered_json facts;  // model_facts()
 };
 
 // Throws kUsage if the tokenizer has more ids than the model.

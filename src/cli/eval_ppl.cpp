@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/eval.h"
+#include "cli/eval_model.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/text_options.h"
@@ -26,6 +27,7 @@ struct Flags {
   std::vector<std::string> data;
   TextOptions text;
   PerplexityOptions options;
+  double train_tokens = 0.0;
   bool json = false;
 };
 
@@ -109,6 +111,7 @@ void run(Flags& flags) {
                                                                   : "dropless");
   const std::vector<DataSet> sets = parse_data(flags.data);
   const std::unique_ptr<LanguageModel> model = load_model(flags.model, parse_precision(flags.precision));
+  const nlohmann::ordered_json facts = model_facts(flags.model, model->config(), flags.train_tokens);
   const std::string mode = flags.options.fairseq ? "fairseq" : flags.mode;
   Reader reader(flags, model->config());
 
@@ -130,24 +133,26 @@ void run(Flags& flags) {
                          fmt::format("{:.1f} %", 100.0 * result.sum.drop_rate())});
         continue;
       }
-      print_json({{"schema", "troupe.eval.ppl/1"},
-                  {"data", text.name},
-                  {"tokens", result.sum.tokens},
-                  {"bytes", result.bytes < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(result.bytes)},
-                  {"nll", result.nll()},
-                  {"ppl", result.perplexity()},
-                  {"bits_per_byte", number_or_null(result.bits_per_byte())},
-                  {"drop_rate", result.sum.drop_rate()},
-                  {"stderr", number_or_null(result.standard_error())},
-                  {"nll_sum", result.sum.nll},
-                  {"documents", text.documents()},
-                  {"capacity", to_string(flags.options.capacity)},
-                  {"mode", mode},
-                  {"context", result.context},
-                  {"batch", result.batch_sequences},
-                  {"precision", to_string(model->precision())},
-                  {"model", flags.model},
-                  {"data_checksum", text.checksum()}});
+      nlohmann::ordered_json line = {
+          {"schema", "troupe.eval.ppl/1"},
+          {"data", text.name},
+          {"tokens", result.sum.tokens},
+          {"bytes", result.bytes < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(result.bytes)},
+          {"nll", result.nll()},
+          {"ppl", result.perplexity()},
+          {"bits_per_byte", number_or_null(result.bits_per_byte())},
+          {"drop_rate", result.sum.drop_rate()},
+          {"stderr", number_or_null(result.standard_error())},
+          {"nll_sum", result.sum.nll},
+          {"documents", text.documents()},
+          {"capacity", to_string(flags.options.capacity)},
+          {"mode", mode},
+          {"context", result.context},
+          {"batch", result.batch_sequences},
+          {"precision", to_string(model->precision())},
+          {"data_checksum", text.checksum()}};
+      line.update(facts);
+      print_json(line);
     }
   }
   if (flags.json) return;
@@ -197,6 +202,7 @@ void add_eval_ppl(CLI::App& eval) {
                       "JSON lines: one result per value of this field, e.g. meta.pile_set_name");
   add_text_options(*command, flags->text);
   command->add_option("--precision", flags->precision, "auto, fp32 or bf16");
+  add_train_tokens_flag(*command, flags->train_tokens);
   command->add_flag("--json", flags->json, "one JSON object per data set");
   command->callback([flags] { run(*flags); });
 }

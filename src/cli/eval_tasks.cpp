@@ -85,7 +85,8 @@ void print_list(const Flags& flags, const std::vector<TaskFile>& tasks) {
 class Results {
  public:
   Results(const Flags& flags, const EvalModel& model) : flags_(flags), model_(model) {
-    rows_.push_back({"task", "convention", "metric", "value", "std. error", "95 % interval", "n", "shots", "draws"});
+    rows_.push_back(
+        {"task", "convention", "metric", "value", "std. error", "95 % interval", "chance", "n", "shots", "draws"});
   }
 
   void add(const TaskReport& report) {
@@ -93,31 +94,33 @@ class Results {
       if (!figure.group.empty() && !flags_.groups && !flags_.json) continue;
       const bool draws = report.draws > 1;
       if (flags_.json) {
-        print_json(
-            {{"schema", "troupe.eval.tasks/1"},
-             {"task", report.task},
-             {"convention", std::string(to_string(report.convention))},
-             {"metric", figure.metric},
-             {"value", number(figure.value)},
-             {"stderr", number(figure.item_error)},
-             {"n", figure.n},
-             {"shots", report.shots},
-             {"draws", report.draws},
-             {"group", figure.group.empty() ? Json() : Json(figure.group)},
-             {"interval", {number(figure.value - figure.interval_half), number(figure.value + figure.interval_half)}},
-             {"draw_stderr", number(figure.draw_error)},
-             {"mean_shots", report.mean_shots},
-             {"seed", flags_.options.seed},
-             {"score", report.score},
-             {"split", report.split},
-             {"skipped", report.skipped},
-             {"left_out", report.left_out},
-             {"truncated", report.requests.truncated},
-             {"drop_rate", drop_rate(report.requests)},
-             {"capacity", to_string(model_.requests.capacity)},
-             {"precision", to_string(model_.model->precision())},
-             {"model", model_.name},
-             {"data_checksum", report.data_checksum}});
+        Json line = {
+            {"schema", "troupe.eval.tasks/1"},
+            {"task", report.task},
+            {"convention", std::string(to_string(report.convention))},
+            {"metric", figure.metric},
+            {"value", number(figure.value)},
+            {"stderr", number(figure.item_error)},
+            {"n", figure.n},
+            {"chance", number(figure.chance)},
+            {"shots", report.shots},
+            {"draws", report.draws},
+            {"group", figure.group.empty() ? Json() : Json(figure.group)},
+            {"interval", {number(figure.value - figure.interval_half), number(figure.value + figure.interval_half)}},
+            {"draw_stderr", number(figure.draw_error)},
+            {"mean_shots", report.mean_shots},
+            {"seed", flags_.options.seed},
+            {"score", report.score},
+            {"split", report.split},
+            {"skipped", report.skipped},
+            {"left_out", report.left_out},
+            {"truncated", report.requests.truncated},
+            {"drop_rate", drop_rate(report.requests)},
+            {"capacity", to_string(model_.requests.capacity)},
+            {"precision", to_string(model_.model->precision())},
+            {"data_checksum", report.data_checksum}};
+        line.update(model_.facts);
+        print_json(line);
         continue;
       }
       const bool perplexity = figure.metric == "perplexity";
@@ -127,7 +130,8 @@ class Results {
                        std::string(to_string(report.convention)), figure.metric, show(figure.value),
                        show(draws ? figure.draw_error : figure.item_error),
                        show(figure.value - figure.interval_half) + " to " + show(figure.value + figure.interval_half),
-                       grouped(figure.n), fmt::format("{:.3g}", report.mean_shots), fmt::format("{}", report.draws)});
+                       show(figure.chance), grouped(figure.n), fmt::format("{:.3g}", report.mean_shots),
+                       fmt::format("{}", report.draws)});
     }
     if (report.convention == Convention::kPaper &&
         std::find(std::begin(kStudyTasks), std::end(kStudyTasks), report.task) != std::end(kStudyTasks))
@@ -142,18 +146,19 @@ class Results {
       const auto count = static_cast<double>(study_.size());
       const double value = sum / count, error = std::sqrt(squares) / count;
       if (flags_.json) {
-        print_json({{"schema", "troupe.eval.tasks/1"},
-                    {"task", "average of the study's six tasks"},
-                    {"convention", "paper"},
-                    {"metric", "acc"},
-                    {"value", value},
-                    {"stderr", error},
-                    {"n", study_.size()},
-                    {"shots", flags_.options.shots},
-                    {"draws", flags_.options.shots > 0 ? flags_.options.draws : 1},
-                    {"model", model_.name}});
+        Json line = {{"schema", "troupe.eval.tasks.average/1"},
+                     {"task", "average of the study's six tasks"},
+                     {"convention", "paper"},
+                     {"metric", "acc"},
+                     {"value", value},
+                     {"stderr", error},
+                     {"n", study_.size()},
+                     {"shots", flags_.options.shots},
+                     {"draws", flags_.options.shots > 0 ? flags_.options.draws : 1}};
+        line.update(model_.facts);
+        print_json(line);
       } else {
-        rows_.push_back({"average of six", "paper", "acc", percent(value), percent(error), "", "6 tasks", "", ""});
+        rows_.push_back({"average of six", "paper", "acc", percent(value), percent(error), "", "", "6 tasks", "", ""});
       }
     }
     if (!flags_.json) print_table(rows_);
@@ -224,7 +229,7 @@ void run(Flags& flags) {
   Results results(flags, loaded);
   RequestStats total;
   const auto start = std::chrono::steady_clock::now();
-  for (const TaskFile& task : tasks)
+  const auto evaluate = [&](const TaskFile& task) {
     for (const Convention convention : conventions(flags.convention)) {
       if (!task.prompts(convention)) {
         if (flags.convention != "both")
@@ -250,6 +255,18 @@ void run(Flags& flags) {
       total.requests += report.requests.requests, total.from_journal += report.requests.from_journal;
       results.add(report);
     }
+  };
+  // What is wrong with the data of one task does not stop the others.
+  std::string broken;
+  for (const TaskFile& task : tasks) {
+    try {
+      evaluate(task);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kData || tasks.size() == 1) throw;
+      log::warning("not evaluated: {}", error.what());
+      broken += (broken.empty() ? "" : ", ") + task.name;
+    }
+  }
   if (details_file) std::fclose(details_file);
   results.finish();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -257,6 +274,7 @@ void run(Flags& flags) {
             short_number(static_cast<double>(total.requests)), total.from_journal,
             short_number(static_cast<double>(total.tokens)), short_number(static_cast<double>(total.run_tokens)),
             short_duration(seconds), short_number(static_cast<double>(total.tokens) / std::max(seconds, 1e-9)));
+  if (!broken.empty()) fail(ErrorCode::kData, "--tasks: not evaluated because of their data: {} (see above)", broken);
 }
 
 }  // namespace
@@ -267,7 +285,7 @@ void add_eval_tasks(CLI::App& eval) {
   add_eval_flags(*command, flags->model);
   command->add_flag("--list", flags->list, "show the tasks, their files, and with --data-dir whether these are there");
   command->add_option("--tasks", flags->tasks, "names separated by commas, or all")->delimiter(',');
-  command->add_option("--data-dir", flags->data_dir, "folder with one folder per task");
+  command->add_option("--data-dir", flags->data_dir, "folder with one folder per task")->envname("TROUPE_TASK_DATA");
   command->add_option("--task-dir", flags->task_dirs,
                       "folder of further task files (*.toml); they replace built-in ones");
   command->add_option("--convention", flags->convention, "paper, harness or both")

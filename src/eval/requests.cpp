@@ -14,6 +14,8 @@ namespace {
 
 // A common beginning shorter than this is not worth a pass of its own.
 constexpr int64_t kMinShared = 16;
+// The pieces of a group run one after the other, each with those of other groups: more than this make another group.
+constexpr size_t kMaxPieces = 32;
 
 // What runs: a request, or a part of one that is longer than the context.
 struct Piece {
@@ -38,24 +40,34 @@ struct IdsHash {
   }
 };
 
+// Continuations of one context become a group; equal requests become one piece.
 class Grouping {
  public:
   void add(std::vector<int32_t> context, std::vector<int32_t> continuation, size_t request) {
-    const auto [at, is_new] = index_.try_emplace(context, groups_.size());
-    if (is_new) groups_.push_back({std::move(context), {}});
-    Group& group = groups_[at->second];
-    const auto same = std::find_if(group.pieces.begin(), group.pieces.end(),
-                                   [&](const Piece& piece) { return piece.continuation == continuation; });
-    if (same == group.pieces.end())
-      group.pieces.push_back({std::move(continuation), {request}});
-    else
-      same->requests.push_back(request);
+    std::vector<int32_t> both = context;
+    both.push_back(-1);
+    both.insert(both.end(), continuation.begin(), continuation.end());
+    const auto [place, is_new] = pieces_.try_emplace(std::move(both));
+    if (!is_new) {
+      groups_[place->second.group].pieces[place->second.piece].requests.push_back(request);
+      return;
+    }
+    const auto [open, opened] = open_groups_.try_emplace(context, groups_.size());
+    if (!opened && groups_[open->second].pieces.size() == kMaxPieces) open->second = groups_.size();
+    if (open->second == groups_.size()) groups_.push_back({std::move(context), {}});
+    Group& group = groups_[open->second];
+    place->second = {open->second, group.pieces.size()};
+    group.pieces.push_back({std::move(continuation), {request}});
   }
   std::vector<Group> take() { return std::move(groups_); }
 
  private:
+  struct Place {
+    size_t group = 0, piece = 0;
+  };
   std::vector<Group> groups_;
-  std::unordered_map<std::vector<int32_t>, size_t, IdsHash> index_;
+  std::unordered_map<std::vector<int32_t>, size_t, IdsHash> open_groups_;  // the one of each context that takes more
+  std::unordered_map<std::vector<int32_t>, Place, IdsHash> pieces_;        // context, -1, continuation
 };
 
 // Cuts a request to the model's context. Returns whether tokens of the context were lost.

@@ -56,6 +56,22 @@ std::string clipped_range(const Chart& chart) {
   return fmt::format("[{}:{}]", low - margin, high + margin);
 }
 
+// A logarithmic x axis with some room at both ends.
+std::string log_range(const Chart& chart) {
+  double low = INFINITY, high = 0.0;
+  for (const Series& series : chart.series)
+    for (const double x : series.x)
+      if (std::isfinite(x) && x > 0.0) low = std::min(low, x), high = std::max(high, x);
+  if (high == 0.0) return {};
+  low /= 1.5, high *= 1.5;
+  std::string tics;
+  for (double decade = std::pow(10.0, std::floor(std::log10(low))); decade <= high; decade *= 10.0)
+    for (const double digit : {1.0, 2.0, 5.0})
+      if (digit * decade >= low && digit * decade <= high && (digit == 1.0 || high < 300.0 * low))
+        tics += fmt::format("{}{}", tics.empty() ? "" : ", ", digit * decade);
+  return fmt::format("set logscale x\nset xtics ({})\nset xrange [{}:{}]\n", tics, low, high);
+}
+
 std::string script_of(const std::vector<Chart>& charts, const fs::path& folder) {
   constexpr size_t kMostPointsWithDots = 40;
   std::string script;
@@ -71,19 +87,26 @@ std::string script_of(const std::vector<Chart>& charts, const fs::path& folder) 
     script += fmt::format("set yrange {}\n", chart.clip_start  ? clipped_range(chart)
                                              : chart.from_zero ? "[0:*]"
                                                                : "[*:*]");
+    if (chart.log_x) script += log_range(chart);
     std::string plots;
+    if (std::isfinite(chart.level)) plots = fmt::format("{} with lines dt 3 lw 1.2 lc rgb '{}'", chart.level, kText);
     bool any = false;
     for (size_t s = 0; s < chart.series.size(); ++s) {
       const Series& series = chart.series[s];
       script += fmt::format("$s{} << EOD\n", s);
       for (size_t i = 0; i < series.x.size(); ++i) {
         any |= drawable(series.x[i], series.y[i]);
-        script += drawable(series.x[i], series.y[i]) ? fmt::format("{} {}\n", series.x[i], series.y[i]) : "\n";
+        const double error = i < series.error.size() && std::isfinite(series.error[i]) ? series.error[i] : 0.0;
+        script +=
+            drawable(series.x[i], series.y[i]) ? fmt::format("{} {} {}\n", series.x[i], series.y[i], error) : "\n";
       }
       script += "EOD\n";
       const char* style = series.x.size() <= kMostPointsWithDots ? "linespoints pt 7 ps 0.4" : "lines";
       plots += fmt::format("{}$s{} using 1:2 with {} lw 1.6 lc rgb '{}'", plots.empty() ? "" : ", ", s, style,
                            palette(series.color));
+      if (!series.error.empty())
+        plots +=
+            fmt::format(", $s{} using 1:2:3 with yerrorbars pt 7 ps 0.4 lw 1.2 lc rgb '{}'", s, palette(series.color));
     }
     script += any ? "plot " + plots + "\n" : "set xrange [0:1]\nset yrange [0:1]\nplot NaN\n";
   }

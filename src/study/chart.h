@@ -1,6 +1,7 @@
 // Line charts as SVG, drawn by gnuplot and made to follow the page's colours.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,7 +10,8 @@
 namespace troupe {
 
 struct Series {
-  std::vector<double> x, y;  // points that are not finite leave a gap
+  std::vector<double> x, y;   // points that are not finite leave a gap
+  std::vector<double> error;  // half intervals, one per point; empty: none are drawn
   size_t color = 0;          // index into the page's palette
 };
 
@@ -19,6 +21,8 @@ struct Chart {
   bool clip_start = false;  // leave the steepest first points out of the frame (charts of losses)
   bool from_zero = false;   // the y axis starts at 0
   bool small = false;       // one of many side by side
+  bool log_x = false;       // x is compared by ratios
+  double level = NAN;       // a dotted line across, if finite
 };
 
 const std::string& palette(size_t color);  // "#3b82c4"; wraps around

@@ -13,4 +13,7 @@ std::string flops(double value);                      // 142 TFLOPs
 std::string duration(double seconds);                 // 3 min 07 s
 std::string percent(double share, int decimals = 1);  // 12.5 %
 
+// A whole document: `title` is text, `body` is HTML.
+std::string page(const std::string& title, const std::string& body);
+
 }  // namespace troupe::html

@@ -92,6 +92,17 @@ TrainState load_train_state(const Checkpoint& checkpoint) {
   }
 }
 
+std::optional<int64_t> trained_tokens(const fs::path& model_folder) {
+  const fs::path path = model_folder / kStateFile;
+  if (!fs::exists(path)) return std::nullopt;
+  const nlohmann::json object = read_json_file(path);
+  const auto tokens = object.is_object() ? object.find("tokens") : object.end();
+  if (tokens == object.end() || !tokens->is_number_unsigned())
+    fail(ErrorCode::kData, "{}: tokens: expected a whole number, got {}", path.string(),
+         tokens == object.end() ? "no such key" : tokens->dump());
+  return tokens->get<int64_t>();
+}
+
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer) {
   load_parameters(checkpoint.folder, trainer.model().params());
   const SafetensorsFile moments(checkpoint.folder / kMoments);

@@ -232,7 +232,7 @@ class Run {
 
 fs::path Run::export_model() {
   AtomicDirectory folder(options_.run / "model");
-  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json"})
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json", "train_state.json"})
     if (fs::exists(newest_ / name)) fs::copy_file(newest_ / name, folder.path() / name);
   folder.commit(AtomicDirectory::Existing::kReplace);
   say("model: {}", folder.destination().string());

@@ -191,8 +191,10 @@ class TroupeLM(TemplateLM):
             rows = []
             for i in part:
                 _, context, continuation = requests[i]
+                if len(continuation) > self.max_length:  # the harness refuses these; troupe scores them in pieces
+                    raise SystemExit(f"a candidate has {len(continuation)} tokens: use a larger --context")
                 ids = (context + continuation)[-(self.max_length + 1):]
-                rows.append((ids[:-1], ids[1:], min(len(continuation), len(ids) - 1)))
+                rows.append((ids[:-1], ids[1:], len(continuation)))
             width = max(len(src) for src, _, _ in rows)
             src = np.full((len(rows), width), self.eos, np.int64)
             tgt = np.full((len(rows), width), -1, np.int64)

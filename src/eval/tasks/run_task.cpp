@@ -127,7 +127,14 @@ struct Figure {
   Metric metric;
   std::vector<Estimate> draws;  // value and error over items
   int64_t n = 0;
+  double chance = kNan;
 };
+
+// Of the metrics that count right choices.
+double chance_of(Metric metric, const Item& item) {
+  const bool counts = metric == Metric::kAcc || metric == Metric::kAccNorm || metric == Metric::kAccBytes;
+  return counts ? static_cast<double>(item.gold.size()) / static_cast<double>(item.candidates()) : kNan;
+}
 
 // All items, then each group; with groups the whole is the mean over them.
 std::vector<Figure> figures_of(const PromptSpec& spec, Convention convention, std::span<const Item> items,
@@ -138,20 +145,25 @@ std::vector<Figure> figures_of(const PromptSpec& spec, Convention convention, st
   for (const Metric metric : spec.metrics) {
     const size_t whole = figures.size();
     figures.push_back({"", metric, {}, static_cast<int64_t>(items.size())});
-    double sum = 0.0, squares = 0.0;
+    double sum = 0.0, squares = 0.0, chances = 0.0;
     for (const auto& [name, members] : groups) {
       std::vector<const Item*> group_items;
       std::vector<double> values;
+      double chance = 0.0;
       for (const size_t i : members) {
+        chance += chance_of(metric, items[i]);
         group_items.push_back(&items[i]);
         values.push_back(item_value(spec, convention, metric, items[i], scores[i]));
       }
       const Estimate estimate = metric_value(metric, group_items, values);
       sum += estimate.value, squares += estimate.standard_error * estimate.standard_error;
-      if (!name.empty()) figures.push_back({name, metric, {estimate}, static_cast<int64_t>(members.size())});
+      chance /= static_cast<double>(members.size());
+      chances += chance;
+      if (!name.empty()) figures.push_back({name, metric, {estimate}, static_cast<int64_t>(members.size()), chance});
     }
     const auto count = static_cast<double>(groups.size());
     figures[whole].draws = {{sum / count, std::sqrt(squares) / count}};
+    figures[whole].chance = chances / count;
   }
   return figures;
 }
@@ -162,6 +174,7 @@ TaskFigure summary(const Figure& figure) {
   const Estimate over_draws = mean_of(values);
   TaskFigure result{
       .group = figure.group, .metric = figure_name(figure.metric), .value = over_draws.value, .n = figure.n};
+  result.chance = figure.chance;
   result.item_error = mean_of(errors).value;
   result.draw_error = over_draws.standard_error;
   result.interval_half = values.size() > 1

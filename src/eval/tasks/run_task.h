@@ -31,6 +31,7 @@ struct TaskFigure {
   double draw_error = 0.0;     // standard error over draws; NaN without draws
   double interval_half = 0.0;  // half the 95 % interval: t over draws, or 1.96 item errors; NaN if unknown
   int64_t n = 0;               // items
+  double chance = 0.0;         // accuracy of a blind choice; NaN for other metrics
 };
 
 struct TaskReport {

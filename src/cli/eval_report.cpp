@@ -1,0 +1,50 @@
+// troupe eval report: results of several models as one HTML page.
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/eval.h"
+#include "io/atomic_file.h"
+#include "study/eval_page.h"
+
+namespace troupe::cli {
+namespace {
+
+struct Flags {
+  std::vector<std::string> files;
+  std::string out = "evaluation.html", title = "Evaluation";
+};
+
+void run(const Flags& flags) {
+  EvalResults results;
+  for (const std::string& file : flags.files) {
+    const size_t equals = file.find('=');
+    const std::string name = equals == file.npos ? "" : file.substr(0, equals);
+    const std::string path = equals == file.npos ? file : file.substr(equals + 1);
+    read_eval_results(read_file(path), path, name, results);
+  }
+  if (results.figures.empty())
+    fail(ErrorCode::kData, "{}: expected results of troupe eval --json, got none", flags.files.front());
+  write_file_atomically(flags.out, to_html(results, flags.title));
+  fmt::print("{}\n", flags.out);
+}
+
+}  // namespace
+
+void add_eval_report(CLI::App& eval) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* const command = eval.add_subcommand("report", "Results of several models as one HTML page");
+  command
+      ->add_option("results", flags->files,
+                   "files of JSON lines that eval tasks, ppl and bias printed with --json, as FILE or NAME=FILE (the "
+                   "model's name on the page)")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--out", flags->out, "the page")->type_name("FILE");
+  command->add_option("--title", flags->title, "its title")->type_name("TEXT");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace troupe::cli
