@@ -165,19 +165,42 @@ void multiply_rows(const GemmKernels& gemm, const WeightOperand& weights, const 
   });
 }
 
-// The tile of dw that one task computes: large, since dy and x are packed once per tile, but enough tiles for all
-// threads where the kernel's bits allow any cut.
-void choose_tile(const GemmKernels& gemm, int64_t num_experts, int64_t out, int64_t in, int64_t& rows, int64_t& cols) {
-  rows = std::min(round_up(gemm.gradient_rows, gemm.row_step), round_up(std::max<int64_t>(1, out), gemm.row_step));
-  cols = std::min(round_up(gemm.gradient_cols, gemm.col_step), round_up(std::max<int64_t>(1, in), gemm.col_step));
-  if (!gemm.free_cut) return;
-  const int64_t wanted = 4 * omp_get_max_threads();
-  while (num_experts * num_blocks(out, rows) * num_blocks(in, cols) < wanted && (rows > 64 || cols > 64)) {
-    if (cols >= rows)
-      cols = round_up(cols / 2, gemm.col_step);
-    else
-      rows = round_up(rows / 2, gemm.row_step);
-  }
+struct Tile {
+  int64_t rows, cols;
+};
+
+// The tile of dw that one task computes. Large tiles pack dy and x less often, as many equal tiles as there are threads
+// (or a multiple) keep them all busy: of the cuts into even tiles, the one whose slowest thread is done first. Kernels
+// whose bits depend on the cut get the same tile whatever the number of threads.
+Tile choose_tile(const GemmKernels& gemm, int64_t num_experts, const int64_t* offsets, int64_t out, int64_t in) {
+  constexpr int64_t kPackCost = 24;  // packing one element, in multiply-adds
+  constexpr int64_t kSmallest = 64;
+  const auto even_part = [](int64_t size, int64_t parts, int64_t step) {
+    return round_up(num_blocks(std::max<int64_t>(1, size), parts), step);
+  };
+  const int64_t row_cuts = std::max<int64_t>(1, num_blocks(out, gemm.gradient_rows));
+  const int64_t col_cuts = std::max<int64_t>(1, num_blocks(in, gemm.gradient_cols));
+  if (!gemm.free_cut) return {even_part(out, row_cuts, gemm.row_step), even_part(in, col_cuts, gemm.col_step)};
+
+  const int64_t threads = omp_get_max_threads(), rows_in_all = offsets[num_experts] - offsets[0];
+  int64_t busiest = 0;  // rows of the busiest expert
+  for (int64_t e = 0; e < num_experts; ++e) busiest = std::max(busiest, offsets[e + 1] - offsets[e]);
+  Tile best{};
+  double best_time = 0.0;
+  for (int64_t i = row_cuts; i == row_cuts || i * kSmallest <= out; ++i)
+    for (int64_t j = col_cuts; j == col_cuts || j * kSmallest <= in; ++j) {
+      const Tile tile{even_part(out, i, gemm.row_step), even_part(in, j, gemm.col_step)};
+      const int64_t tiles = num_blocks(out, tile.rows) * num_blocks(in, tile.cols);
+      const auto per_row = static_cast<double>(tile.rows * tile.cols + kPackCost * (tile.rows + tile.cols));
+      // Equal tasks go in rounds; of unequal ones the last to start may be the largest.
+      const double rows_of_slowest =
+          num_experts == 1
+              ? static_cast<double>(num_blocks(tiles, threads) * busiest)
+              : static_cast<double>(tiles * rows_in_all + (threads - 1) * busiest) / static_cast<double>(threads);
+      const double time = per_row * rows_of_slowest;
+      if (best.rows == 0 || time < best_time) best = tile, best_time = time;
+    }
+  return best;
 }
 
 template <class P>
@@ -241,19 +264,18 @@ void blocked_backward_weight(const BlockedLinear& how, const WeightView<P>& bank
                              Matrix<const typename P::operand> dy_RN, Matrix<const typename P::operand> x_RK,
                              const int64_t* offsets, float* dw, float* db) {
   const GemmKernels& gemm = how.gemm;
-  int64_t tile_rows = 0, tile_cols = 0;
-  choose_tile(gemm, bank.num_experts, bank.out, bank.in, tile_rows, tile_cols);
+  const Tile largest = choose_tile(gemm, bank.num_experts, offsets, bank.out, bank.in);
   // An empty row of weights still has a bias gradient, so there is at least one tile of columns.
-  const int64_t row_tiles = num_blocks(bank.out, tile_rows),
-                col_tiles = std::max<int64_t>(1, num_blocks(bank.in, tile_cols));
+  const int64_t row_tiles = num_blocks(bank.out, largest.rows),
+                col_tiles = std::max<int64_t>(1, num_blocks(bank.in, largest.cols));
   const int64_t padded_depth = round_up(gemm.gradient_depth, gemm.k_step);
-  const int64_t a_bytes = round_up(tile_rows * padded_depth * gemm.packed_bytes, 64);
-  const int64_t b_bytes = tile_cols * padded_depth * gemm.packed_bytes;
+  const int64_t a_bytes = round_up(largest.rows * padded_depth * gemm.packed_bytes, 64);
+  const int64_t b_bytes = largest.cols * padded_depth * gemm.packed_bytes;
 
   run_tasks(bank.num_experts * row_tiles * col_tiles, a_bytes + b_bytes, [&](int64_t task, std::byte* scratch) {
     const int64_t expert = task / (row_tiles * col_tiles), tile = task % (row_tiles * col_tiles);
-    const int64_t n0 = tile / col_tiles * tile_rows, rows = std::min(tile_rows, bank.out - n0);
-    const int64_t i0 = tile % col_tiles * tile_cols, cols = std::min(tile_cols, bank.in - i0);
+    const int64_t n0 = tile / col_tiles * largest.rows, rows = std::min(largest.rows, bank.out - n0);
+    const int64_t i0 = tile % col_tiles * largest.cols, cols = std::min(largest.cols, bank.in - i0);
     float* const c = dw + (expert * bank.out + n0) * bank.in + i0;
     for (int64_t r0 = offsets[expert]; r0 < offsets[expert + 1]; r0 += gemm.gradient_depth) {
       const int64_t depth = std::min(gemm.gradient_depth, offsets[expert + 1] - r0);

@@ -104,25 +104,35 @@ Peaks measure_peaks() {
 
 PacedResult measure_against(PeakMeter& meter, Peak peak, double work, double seconds,
                             const std::function<void()>& call) {
-  constexpr double kShortestStretch = 0.01;
+  constexpr double kShortestStretch = 0.01, kPatience = 30.0;
+  const Clock::time_point first = Clock::now();
   call();
+  double stretch = seconds_since(first);
   int64_t calls = 1;
-  for (;;) {  // calls between two bursts: enough to dwarf the clock and the start of threads
+  while (stretch < 4 * kShortestStretch) {  // the first call is slower than the others
     const Clock::time_point start = Clock::now();
     for (int64_t i = 0; i < calls; ++i) call();
-    if (seconds_since(start) >= kShortestStretch) break;
+    stretch = seconds_since(start);
+    if (stretch >= kShortestStretch) break;
     calls *= 2;
   }
-  std::vector<double> rates, bursts = {meter.burst(peak)}, ratios;
+  // A burst is a sample of 5 ms: after a stretch of many seconds more of them say better how fast the machine was.
+  const auto num_bursts = static_cast<int64_t>(std::clamp(0.01 * stretch / kBurstSeconds, 1.0, 25.0));
+  const auto measure_peak = [&] {
+    std::vector<double> bursts;
+    for (int64_t i = 0; i < num_bursts; ++i) bursts.push_back(meter.burst(peak));
+    return median(bursts);
+  };
+  std::vector<double> rates, peaks = {measure_peak()}, ratios;
   const Clock::time_point begin = Clock::now();
-  while (ratios.size() < 3 || seconds_since(begin) < seconds) {
+  while (ratios.empty() || seconds_since(begin) < (ratios.size() < 3 ? kPatience : seconds)) {
     const Clock::time_point start = Clock::now();
     for (int64_t i = 0; i < calls; ++i) call();
     rates.push_back(work * static_cast<double>(calls) / seconds_since(start));
-    bursts.push_back(meter.burst(peak));
-    ratios.push_back(rates.back() / (0.5 * (bursts[bursts.size() - 2] + bursts.back())));
+    peaks.push_back(measure_peak());
+    ratios.push_back(rates.back() / (0.5 * (peaks[peaks.size() - 2] + peaks.back())));
   }
-  return {median(rates), median(bursts), median(ratios), static_cast<int64_t>(ratios.size())};
+  return {median(rates), median(peaks), median(ratios), static_cast<int64_t>(ratios.size())};
 }
 
 }  // namespace troupe

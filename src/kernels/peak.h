@@ -41,8 +41,8 @@ struct PacedResult {
   int64_t repetitions = 0;
 };
 
-// Runs `call`, which does `work` (FLOPs or bytes), for about `seconds`, with bursts of the peak in between. The first
-// call is not counted.
+// Runs `call`, which does `work` (FLOPs or bytes), for about `seconds`, with bursts of the peak in between; at least
+// three times, or as often as fits into half a minute. The first call is not counted.
 PacedResult measure_against(PeakMeter& meter, Peak peak, double work, double seconds,
                             const std::function<void()>& call);
 

@@ -15,7 +15,8 @@
 namespace troupe {
 namespace {
 
-constexpr int64_t kChunk = 1 << 14;  // elements; the cut of the sum, and of parallel work
+constexpr int64_t kChunk = 1 << 14;        // elements; the cut of the sum
+constexpr int64_t kUpdateChunk = 1 << 17;  // long streams: threads that take turns in short ones disturb prefetching
 
 // Usual form: lr / (1 - beta1^t) m / (sqrt(v) / c + eps) with c = sqrt(1 - beta2^t) is c lr / (1 - beta1^t) m /
 // (sqrt(v) + c eps): the same expression as fairseq's with another epsilon.
@@ -38,7 +39,7 @@ template <Isa level>
 void update(std::span<float> p, std::span<const float> g, std::span<float> m, std::span<float> v, const AdamStep& step,
             double grad_scale) {
   const AdamCoefficients c = coefficients(step, grad_scale);
-  parallel_chunks(static_cast<int64_t>(p.size()), kChunk, [&](int64_t begin, int64_t end) {
+  parallel_chunks(static_cast<int64_t>(p.size()), kUpdateChunk, [&](int64_t begin, int64_t end) {
     kernels(level).adam.update(c, g.data() + begin, end - begin, p.data() + begin, m.data() + begin, v.data() + begin);
   });
 }

@@ -33,13 +33,13 @@ void reference_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typen
   ref::output_loss_with_gradient<P>(table_of(embed), h_TD, targets_T, nll_T, dh_TD, dembed_VD);
 }
 
-// Tokens whose logits exist at a time. Small vocabularies: what a share of a last-level cache holds. Large ones: enough
-// rows to amortise reading the embedding (and reading and writing its gradient), at most 256 MiB. The cut depends on
-// the shape alone.
-int64_t tokens_per_block(int64_t T, int64_t V) {
+// Tokens whose logits exist at a time; the cut depends on the shape alone. Scores of small vocabularies: what a share
+// of a last-level cache holds. Else: enough rows to amortise reading the embedding (and reading and writing its
+// gradient), at most 256 MiB.
+int64_t tokens_per_block(int64_t T, int64_t V, bool gradient) {
   constexpr int64_t kCachedLogits = int64_t{2} << 20, kLargestLogits = int64_t{64} << 20;
   int64_t tokens = kCachedLogits / V;
-  if (tokens < 256) tokens = std::clamp<int64_t>(kLargestLogits / V, 32, 1024);
+  if (gradient || tokens < 256) tokens = std::clamp<int64_t>(kLargestLogits / V, 32, 1024);
   const int64_t blocks = (T + tokens - 1) / tokens;
   return blocks == 0 ? tokens : (T + blocks - 1) / blocks;
 }
@@ -61,7 +61,7 @@ template <class P>
 void blocked_loss(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD,
                   std::span<const int32_t> targets_T, std::span<float> nll_T, std::span<int32_t> argmax_T) {
   const RowKernels& rows = kernels().rows;
-  const int64_t T = h_TD.rows, V = embed.out(), block = tokens_per_block(T, V);
+  const int64_t T = h_TD.rows, V = embed.out(), block = tokens_per_block(T, V, false);
   const Matrix<float> logits_BV = logits_buffer<float>(std::min(T, block), V);
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t count = std::min(block, T - begin);
@@ -83,7 +83,7 @@ void blocked_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typenam
                                 float* dembed_VD) {
   using operand = typename P::operand;
   const RowKernels& rows = kernels().rows;
-  const int64_t T = h_TD.rows, V = embed.out(), block = tokens_per_block(T, V);
+  const int64_t T = h_TD.rows, V = embed.out(), block = tokens_per_block(T, V, true);
   const Matrix<float> logits_BV = logits_buffer<float>(std::min(T, block), V);
   // The gradient takes the place of the logits: a row of it fills the front of the row it is computed from.
   constexpr int64_t kPerReal = sizeof(float) / sizeof(operand);

@@ -19,16 +19,19 @@ TROUPE_INLINE Vec square_root(Vec v) {
 #endif
 }
 
-void update(const AdamCoefficients& c, const float* g, int64_t count, float* p, float* m, float* v) {
-  for_vectors(count, [&](int64_t i, int64_t n) {
-    const Vec g_i = load_n(g + i, n);
-    const Vec m_i = load_n(m + i, n) * c.beta1 + g_i * c.rest1;
-    const Vec v_i = load_n(v + i, n) * c.beta2 + (g_i * g_i) * c.rest2;
-    const Vec p_i = load_n(p + i, n) * c.decay - (m_i * c.rate) / (square_root(v_i) + c.epsilon);
-    store_n(m + i, m_i, n);
-    store_n(v + i, v_i, n);
-    store_n(p + i, p_i, n);
-  });
+// Memory bounds it, so nothing may stand between the loads: the loop is inlined and its constants are in registers.
+void update(const AdamCoefficients& coefficients, const float* g, int64_t count, float* p, float* m, float* v) {
+  const AdamCoefficients c = coefficients;
+  for_vectors(
+      count, [=](int64_t i, int64_t n) __attribute__((always_inline)) {
+        const Vec g_i = load_n(g + i, n);
+        const Vec m_i = load_n(m + i, n) * c.beta1 + g_i * c.rest1;
+        const Vec v_i = load_n(v + i, n) * c.beta2 + (g_i * g_i) * c.rest2;
+        const Vec p_i = load_n(p + i, n) * c.decay - (m_i * c.rate) / (square_root(v_i) + c.epsilon);
+        store_n(m + i, m_i, n);
+        store_n(v + i, v_i, n);
+        store_n(p + i, p_i, n);
+      });
 }
 
 double sum_of_squares(const float* values, int64_t count) {

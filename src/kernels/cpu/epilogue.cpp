@@ -22,7 +22,7 @@ TROUPE_INLINE void with_activation(bool gelu, Gelu kind, const Body& body) {
 // Formulas: kernels/ref/gelu.h.
 template <Activation kind>
 TROUPE_INLINE Vec activate(Vec z) {
-  if constexpr (kind == Activation::kErf) return z * 0.5f * (1.0f + erf(z * 0.707106781f));
+  if constexpr (kind == Activation::kErf) return z * normal_cdf(z);
   if constexpr (kind == Activation::kTanh) return z * 0.5f * (1.0f + tanh(0.797884561f * (z + 0.044715f * z * z * z)));
   return z;
 }
@@ -30,7 +30,7 @@ TROUPE_INLINE Vec activate(Vec z) {
 template <Activation kind>
 TROUPE_INLINE Vec derivative(Vec z) {
   if constexpr (kind == Activation::kErf)
-    return 0.5f * (1.0f + erf(z * 0.707106781f)) + z * (0.39894228f * exp_nonpositive(-0.5f * z * z));
+    return normal_cdf(z) + z * (0.39894228f * exp2_nonpositive(-0.721347520f * z * z));
   const Vec t = tanh(0.797884561f * (z + 0.044715f * z * z * z));
   const Vec du = 0.797884561f * (1.0f + 0.134145f * z * z);
   return 0.5f * (1.0f + t) + 0.5f * z * (1.0f - t * t) * du;

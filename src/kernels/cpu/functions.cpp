@@ -20,7 +20,7 @@ TROUPE_INLINE void apply(const float* x, int64_t count, float* y, const Function
 TROUPE_FUNCTION(exp)
 TROUPE_FUNCTION(exp_nonpositive)
 TROUPE_FUNCTION(exp2_nonpositive)
-TROUPE_FUNCTION(erf)
+TROUPE_FUNCTION(normal_cdf)
 TROUPE_FUNCTION(tanh)
 TROUPE_FUNCTION(log)
 #undef TROUPE_FUNCTION
@@ -28,6 +28,6 @@ TROUPE_FUNCTION(log)
 }  // namespace
 
 const FunctionKernels functions_kernels = {
-    exp_array, exp_nonpositive_array, exp2_nonpositive_array, erf_array, tanh_array, log_array};
+    exp_array, exp_nonpositive_array, exp2_nonpositive_array, normal_cdf_array, tanh_array, log_array};
 
 }  // namespace troupe::TROUPE_ISA_NAMESPACE

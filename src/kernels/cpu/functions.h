@@ -10,7 +10,7 @@ struct FunctionKernels {
   void (*exp)(const float* x, int64_t count, float* y);
   void (*exp_nonpositive)(const float* x, int64_t count, float* y);
   void (*exp2_nonpositive)(const float* x, int64_t count, float* y);
-  void (*erf)(const float* x, int64_t count, float* y);
+  void (*normal_cdf)(const float* x, int64_t count, float* y);
   void (*tanh)(const float* x, int64_t count, float* y);
   void (*log)(const float* x, int64_t count, float* y);
 };

@@ -90,6 +90,25 @@ static inline __m512i load_units(PairUnit<float>, const float* p, int64_t left) 
                                    high);
 }
 
+// Units of 16 vectors that lie across, those in `lanes`; `left` elements of depth remain, `step` apart.
+static inline __m512i load_across(FloatUnit, const float* p, int64_t, int64_t, __mmask16 lanes) {
+  return _mm512_castps_si512(_mm512_maskz_loadu_ps(lanes, p));
+}
+static inline __m512i load_across(WidenedUnit, const bf16* p, int64_t, int64_t, __mmask16 lanes) {
+  return _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, p)), 16);
+}
+static inline __m512i load_across(RoundedUnit, const float* p, int64_t, int64_t, __mmask16 lanes) {
+  return round_to_bf16(_mm512_castps_si512(_mm512_maskz_loadu_ps(lanes, p)));
+}
+static inline __m512i load_across(PairUnit<bf16>, const bf16* p, int64_t step, int64_t left, __mmask16 lanes) {
+  const __m512i even = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, p));
+  return left > 1 ? _mm512_or_si512(even, load_across(WidenedUnit{}, p + step, 0, 0, lanes)) : even;
+}
+static inline __m512i load_across(PairUnit<float>, const float* p, int64_t step, int64_t left, __mmask16 lanes) {
+  const __m512i even = _mm512_srli_epi32(load_across(RoundedUnit{}, p, 0, 0, lanes), 16);
+  return left > 1 ? _mm512_or_si512(even, load_across(RoundedUnit{}, p + step, 0, 0, lanes)) : even;
+}
+
 // In-register transposition of 16 x 16 units.
 static inline void transpose(__m512i (&r)[16]) {
   __m512i t[16];
@@ -118,6 +137,13 @@ static inline void transpose(__m512i (&r)[16]) {
 }
 #endif
 
+// Operands often come from memory, a short piece of many rows at a time, which the hardware does not foresee: the rows
+// that are packed next are fetched meanwhile.
+template <class T>
+static inline void prefetch_row(const T* row, int64_t count) {
+  for (int64_t i = 0; i < count; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + i, 0, 2);
+}
+
 // Vectors that lie along k.
 template <class Unit, int kPanel, int kStep = 1>
 static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
@@ -133,6 +159,7 @@ static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t
         __m512i block[kGroup];
         for (int i = 0; i < kGroup; ++i) {
           const int64_t vector = first + i0 + i;
+          if (vector + kPanel < count) __builtin_prefetch(from + (vector + kPanel) * stride + u0 * Unit::kDepth, 0, 2);
           block[i] = vector < count && i0 + i < kPanel
                          ? load_units(Unit{}, from + vector * stride + u0 * Unit::kDepth, depth - u0 * Unit::kDepth)
                          : _mm512_setzero_si512();
@@ -160,19 +187,30 @@ template <class Unit, int kPanel, int kStep = 1>
 static void pack_cols(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
   const auto* from = static_cast<const typename Unit::Source*>(source);
   const int64_t units = units_of<Unit, kStep>(depth);
-  for (int64_t u0 = 0; u0 < units; u0 += 4) {
-    const int64_t u1 = u0 + 4 < units ? u0 + 4 : units;
+  constexpr int64_t kUnits = 4;
+  for (int64_t u0 = 0; u0 < units; u0 += kUnits) {
+    const int64_t u1 = u0 + kUnits < units ? u0 + kUnits : units;
+    for (int64_t k = u1 * Unit::kDepth; k < (u1 + kUnits) * Unit::kDepth && k < depth; ++k)
+      prefetch_row(from + k * stride, count);
     for (int64_t first = 0; first < count; first += kPanel) {
-      auto* panel = static_cast<uint32_t*>(packed) + first * units;
+      const int64_t used = count - first < kPanel ? count - first : kPanel;
       for (int64_t u = u0; u < u1; ++u) {
         const auto* p = from + u * Unit::kDepth * stride + first;
-        uint32_t* to = panel + u * kPanel;
-        if (first + kPanel <= count && (u + 1) * Unit::kDepth <= depth) {
-          for (int i = 0; i < kPanel; ++i) to[i] = Unit::one(p + i, stride);
-          continue;
+        const int64_t left = depth - u * Unit::kDepth;
+        uint32_t* to = static_cast<uint32_t*>(packed) + first * units + u * kPanel;
+#if TROUPE_ISA_LEVEL >= 2
+        for (int64_t i = 0; i < kPanel; i += 16) {
+          const auto lanes = static_cast<__mmask16>(used - i >= 16 ? 0xFFFFu : used > i ? (1u << (used - i)) - 1 : 0u);
+          const auto panel = static_cast<__mmask16>(kPanel - i >= 16 ? 0xFFFFu : (1u << (kPanel - i)) - 1);
+          const __m512i block = left > 0 ? load_across(Unit{}, p + i, stride, left, lanes) : _mm512_setzero_si512();
+          _mm512_mask_storeu_epi32(to + i, panel, block);
         }
-        for (int i = 0; i < kPanel; ++i)
-          to[i] = first + i < count ? unit_at<Unit>(p + i, stride, depth - u * Unit::kDepth) : 0;
+#else
+        if (used == kPanel && left >= Unit::kDepth)
+          for (int i = 0; i < kPanel; ++i) to[i] = Unit::one(p + i, stride);
+        else
+          for (int i = 0; i < kPanel; ++i) to[i] = i < used ? unit_at<Unit>(p + i, stride, left) : 0;
+#endif
       }
     }
   }

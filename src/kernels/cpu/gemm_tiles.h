@@ -30,6 +30,7 @@ void pack_tile_rows(const void* source, int64_t stride, int64_t count, int64_t d
   for (int64_t first = 0; first < count; first += kTileRows)
     for (int64_t k = 0; k < depth; k += kTileDepth, to += kTileElements)
       for (int64_t i = 0; i < kTileRows; ++i) {
+        if (first + kTileRows + i < count) __builtin_prefetch(from + (first + kTileRows + i) * stride + k, 0, 2);
         const __m512i row = first + i < count ? load_units(PairUnit<bf16>{}, from + (first + i) * stride + k, depth - k)
                                               : _mm512_setzero_si512();
         _mm512_storeu_si512(to + i * kTileDepth, row);
@@ -43,7 +44,9 @@ void pack_tile_cols(const void* source, int64_t stride, int64_t count, int64_t d
   const __m512i join_low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
                                             37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
   const __m512i join_high = _mm512_add_epi16(join_low, _mm512_set1_epi16(16));
-  for (int64_t k = 0; k < depth; k += kTileDepth)
+  for (int64_t k = 0; k < depth; k += kTileDepth) {
+    for (int64_t next = k + kTileDepth; next < k + 2 * kTileDepth && next < depth; ++next)
+      prefetch_row(from + next * stride, count);
     for (int64_t first = 0; first < count; first += 2 * kTileRows) {
       __m512i upper[16], lower[16];
       for (int64_t u = 0; u < kTileUnits; ++u) {
@@ -62,6 +65,7 @@ void pack_tile_cols(const void* source, int64_t stride, int64_t count, int64_t d
       transpose(lower);
       for (int64_t i = 0; i < kTileRows; ++i) _mm512_storeu_si512(to + panel + i * kTileDepth, lower[i]);
     }
+  }
 }
 
 // c [kUpper + lower rows, 32] += a b over `steps` tiles of depth, or = with c not read. The rows are those configured;

@@ -90,7 +90,10 @@ int64_t argmax(const float* values, int64_t count) {
 
 template <class T>
 void softmax(const float* logits, float lse, int64_t count, T* dlogits) {
-  for_vectors(count, [&](int64_t v, int64_t n) { store_n(dlogits + v, exp(load_n(logits + v, n) - lse), n); });
+  for_vectors(
+      count, [=](int64_t v, int64_t n) __attribute__((always_inline)) {
+        store_n(dlogits + v, exp_nonpositive(load_n(logits + v, n) - lse), n);
+      });
 }
 
 }  // namespace
