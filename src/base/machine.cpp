@@ -1,11 +1,13 @@
 #include "base/machine.h"
 
+#include <fmt/core.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <vector>
 
@@ -87,6 +89,18 @@ std::string chosen(const std::string& text) {
   return open == text.npos || close == text.npos || close < open ? "" : text.substr(open + 1, close - open - 1);
 }
 
+// Cores of the processors in `allowed`; one each where the system does not say.
+int64_t count_cores(const fs::path& folder, const cpu_set_t& allowed) {
+  std::set<std::pair<std::string, std::string>> cores;  // (socket, number on it)
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    const fs::path topology = folder / fmt::format("cpu{}", cpu) / "topology";
+    const std::string core = read_text(topology / "core_id");
+    cores.emplace(read_text(topology / "physical_package_id"), core.empty() ? fmt::format("cpu {}", cpu) : core);
+  }
+  return static_cast<int64_t>(cores.size());
+}
+
 int64_t count_nodes(const fs::path& folder) {
   int64_t count = 0;
   std::error_code ignored;
@@ -105,8 +119,10 @@ Machine read_machine(const fs::path& root) {
   machine.online_cpus = std::max<int64_t>(0, ::sysconf(_SC_NPROCESSORS_ONLN));
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
-  machine.allowed_cpus =
-      ::sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : machine.online_cpus;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+    for (int cpu = 0; cpu < machine.online_cpus; ++cpu) CPU_SET(cpu, &allowed);
+  machine.allowed_cpus = CPU_COUNT(&allowed);
+  machine.allowed_cores = count_cores(root / "sys/devices/system/cpu", allowed);
   const std::string meminfo = read_text(root / "proc/meminfo");
   machine.memory_bytes = kilobytes_of(meminfo, "MemTotal");
   machine.available_bytes = kilobytes_of(meminfo, "MemAvailable");

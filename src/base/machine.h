@@ -13,6 +13,7 @@ struct Machine {
   std::string cpu;                            // "AMD EPYC 9654 96-Core Processor"
   int64_t online_cpus = 0;                    // of the machine
   int64_t allowed_cpus = 0;                   // by this process's affinity mask
+  int64_t allowed_cores = 0;                  // of these, without second hardware threads of a core
   std::optional<double> quota_cpus;           // processor time per second allowed by the control group
   int64_t memory_bytes = 0;                   // physical
   int64_t available_bytes = 0;                // free or reclaimable now

@@ -90,11 +90,6 @@ std::vector<std::string> find_warnings(const Findings& f) {
     warnings.push_back(
         "transparent huge pages are off: large models run slower (as root: echo madvise > "
         "/sys/kernel/mm/transparent_hugepage/enabled)");
-  if (machine.numa_nodes > 1)
-    warnings.push_back(
-        fmt::format("{} NUMA nodes and one process: memory of other nodes is slower; numactl "
-                    "--interleave=all spreads it evenly",
-                    machine.numa_nodes));
   if (const char* refusal = onednn::unavailable_reason(); refusal && *refusal)
     warnings.push_back(
         fmt::format("{}: products that no kernel of ours takes run in the scalar reference (Debian: "
@@ -112,7 +107,7 @@ Findings examine() {
   f.isa_reason = wanted_isa ? fmt::format("TROUPE_ISA={}", wanted_isa) : "best of this processor";
   f.threads = num_threads();
   const char* wanted_threads = environment("OMP_NUM_THREADS");
-  f.threads_reason = wanted_threads ? fmt::format("OMP_NUM_THREADS={}", wanted_threads) : "one per allowed processor";
+  f.threads_reason = wanted_threads ? fmt::format("OMP_NUM_THREADS={}", wanted_threads) : "one per allowed core";
   if (::getloadavg(&f.load, 1) != 1) f.load = 0;
   f.peaks = measure_peaks();
   f.backends = find_backends(f.isa);
@@ -164,7 +159,7 @@ void print_text(const Findings& f) {
                              gib(std::min(machine.usable_bytes(), machine.available_bytes)),
                              machine.memory_limit_bytes ? " (limited by the control group)" : ""));
   line("huge pages", machine.huge_pages.empty() ? "unknown" : machine.huge_pages);
-  line("NUMA nodes", fmt::format("{}", machine.numa_nodes));
+  line("NUMA nodes", fmt::format("{}{}", machine.numa_nodes, machine.numa_nodes > 1 ? ", memory interleaved" : ""));
   line("peak bf16", fmt::format("{:.1f} GFLOP/s{}", f.peaks.bf16_flops / 1e9,
                                 f.isa < Isa::kAvx512Bf16 ? " (no bf16 instructions: float32)" : ""));
   line("peak float32", fmt::format("{:.1f} GFLOP/s", f.peaks.f32_flops / 1e9));

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/nearest.h"
+#include "base/placement.h"
 #include "cli/command.h"
 #include "troupe/error.h"
 
@@ -41,6 +42,7 @@ std::string hint(const CLI::App& app, int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  troupe::place_process(argv);
   std::signal(SIGPIPE, SIG_DFL);  // a closed pipe ends quietly
   CLI::App app{"Train, evaluate and use dense and Mixture-of-Experts language models on CPUs.", "troupe"};
   app.set_version_flag("--version", TROUPE_VERSION);

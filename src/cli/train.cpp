@@ -1,12 +1,16 @@
 // troupe train: a model from a configuration file.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/isa.h"
 #include "base/log.h"
+#include "base/placement.h"
+#include "base/threads.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
@@ -55,6 +59,8 @@ void run(const Arguments& arguments) {
                                       : std::filesystem::path(arguments.run);
   options.resume = arguments.resume;
   options.peak_flops = measured_peak(parse_precision(config.train.precision));
+  log::info("{} kernels; {}", isa_name(active_isa()),
+            describe_placement(read_machine(), num_threads(), [](const char* name) { return std::getenv(name); }));
   options.interrupted = [&] { return signals.interrupted(); };
   options.message = [&](const std::string& line) {
     progress.clear();

@@ -40,6 +40,16 @@ TEST_F(FakeRoot, ReadsProcessorMemoryPagesAndNodes) {
   EXPECT_EQ(machine.numa_nodes, 2);
   EXPECT_EQ(machine.huge_pages, "madvise");
   EXPECT_GE(machine.allowed_cpus, 1);
+  EXPECT_EQ(machine.allowed_cores, machine.allowed_cpus);  // nothing known of cores
+}
+
+TEST_F(FakeRoot, CountsCoresNotHardwareThreads) {
+  for (int cpu = 0; cpu < read_machine(root_).online_cpus; ++cpu) {  // every allowed processor is a thread of core 7 on socket 0
+    const std::string topology = "sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    write(topology + "core_id", "7\n");
+    write(topology + "physical_package_id", "0\n");
+  }
+  EXPECT_EQ(read_machine(root_).allowed_cores, 1);
 }
 
 TEST_F(FakeRoot, TakesTheTightestLimitOfVersionTwo) {

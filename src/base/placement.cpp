@@ -1,0 +1,81 @@
+#include "base/placement.h"
+
+#include <fmt/core.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <string_view>
+
+namespace troupe {
+namespace {
+
+constexpr const char* kSpinCount = "1000";
+
+int64_t wanted_threads(const Machine& machine) {
+  int64_t threads = std::max<int64_t>(1, machine.allowed_cores);
+  if (machine.quota_cpus) threads = std::min(threads, std::max<int64_t>(1, std::llround(*machine.quota_cpus)));
+  return threads;
+}
+
+#if defined(__linux__) && defined(SYS_set_mempolicy)
+// Pages of every node in turn: all threads read the same weights, and tasks are not tied to nodes.
+void interleave_memory() {
+  constexpr int kDefault = 0, kInterleave = 3;
+  constexpr unsigned long kAllowedNodes = 4, kMaxNodes = 1024;
+  unsigned long nodes[kMaxNodes / (8 * sizeof(unsigned long))] = {};
+  int policy = kDefault;
+  if (syscall(SYS_get_mempolicy, &policy, nullptr, 0UL, nullptr, 0UL) != 0 || policy != kDefault) return;
+  if (syscall(SYS_get_mempolicy, nullptr, nodes, kMaxNodes, nullptr, kAllowedNodes) != 0) return;
+  syscall(SYS_set_mempolicy, kInterleave, nodes, kMaxNodes);  // refused: memory stays where it is first used
+}
+#else
+void interleave_memory() {}
+#endif
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> missing_settings(const Machine& machine,
+                                                                  const Environment& environment) {
+  std::vector<std::pair<std::string, std::string>> settings;
+  const int64_t threads = wanted_threads(machine);
+  const bool own_threads = environment("OMP_NUM_THREADS") == nullptr;
+  if (own_threads && threads != machine.allowed_cpus) settings.emplace_back("OMP_NUM_THREADS", std::to_string(threads));
+  const bool every_core = own_threads && threads == machine.allowed_cores;
+  if (machine.numa_nodes > 1 && every_core && !environment("OMP_PROC_BIND") && !environment("OMP_PLACES") &&
+      !environment("GOMP_CPU_AFFINITY")) {
+    settings.emplace_back("OMP_PLACES", "cores");
+    settings.emplace_back("OMP_PROC_BIND", "spread");
+  }
+  if (!environment("OMP_WAIT_POLICY") && !environment("GOMP_SPINCOUNT"))
+    settings.emplace_back("GOMP_SPINCOUNT", kSpinCount);
+  return settings;
+}
+
+void place_process(char** argv) {
+  const Machine machine = read_machine();
+  if (machine.numa_nodes > 1) interleave_memory();  // survives the new start
+  const auto settings = missing_settings(machine, [](const char* name) { return std::getenv(name); });
+  if (settings.empty() || std::getenv("TROUPE_PLACED")) return;  // the second protects from starting forever
+  std::error_code error;
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  if (error) return;
+  for (const auto& [name, value] : settings) setenv(name.c_str(), value.c_str(), 1);
+  setenv("TROUPE_PLACED", "1", 1);
+  execv(program.c_str(), argv);  // returns only if it failed: then OpenMP's own defaults hold
+}
+
+std::string describe_placement(const Machine& machine, int threads, const Environment& environment) {
+  const char* const bind = environment("OMP_PROC_BIND");
+  const bool pinned = (bind && std::string_view(bind) != "false") || environment("GOMP_CPU_AFFINITY");
+  const std::string pages = machine.huge_pages.empty() ? "unknown" : machine.huge_pages;
+  return fmt::format("{} thread{} on {} core{}, {}; huge pages: {}; {:.1f} GiB of memory on {} node{}", threads,
+                     threads == 1 ? "" : "s", machine.allowed_cores, machine.allowed_cores == 1 ? "" : "s",
+                     pinned ? "pinned" : "free to move", pages, static_cast<double>(machine.usable_bytes()) / (1 << 30),
+                     machine.numa_nodes, machine.numa_nodes == 1 ? "" : "s, interleaved");
+}
+
+}  // namespace troupe

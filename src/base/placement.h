@@ -1,0 +1,32 @@
+// How many threads run, where, and how they wait for each other, and on which nodes memory lies. OpenMP reads its
+// environment when the program is loaded: a program that finds settings missing adds them and starts itself once more.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/machine.h"
+
+namespace troupe {
+
+using Environment = std::function<const char*(const char* name)>;  // nullptr: not set
+
+// What the environment leaves open and the machine makes worth setting, as NAME and VALUE. Never overrides a setting.
+//   OMP_NUM_THREADS  one per core, not per hardware thread, and no more than the control group's quota
+//   OMP_PROC_BIND, OMP_PLACES  with several NUMA nodes and a thread for every core: a thread stays on its core. On one
+//                    node threads are left free to move away from cores that other programs use
+//   GOMP_SPINCOUNT   threads that wait spin for some microseconds, then sleep; GCC's default is milliseconds, which
+//                    takes the turns of the threads that are waited for wherever other programs run
+std::vector<std::pair<std::string, std::string>> missing_settings(const Machine& machine,
+                                                                  const Environment& environment);
+
+// To be called first in main(): starts the program again with the missing settings, or returns if there are none. On
+// several NUMA nodes it also spreads memory evenly over them, unless a policy is set already (numactl).
+void place_process(char** argv);
+
+// "2 threads on 2 cores, free to move; huge pages: madvise; 23.4 GiB of memory on 1 node": for the start of a run.
+std::string describe_placement(const Machine& machine, int threads, const Environment& environment);
+
+}  // namespace troupe
