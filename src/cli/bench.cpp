@@ -32,27 +32,41 @@ void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags
   });
 }
 
-void print_result(const BenchFlags& flags, const std::string& name, const std::string& shape, const PacedResult& result,
-                  Peak peak) {
-  const bool bytes = peak == Peak::kTriad || peak == Peak::kRead;
-  const std::string unit = bytes ? "GB/s" : "GFLOP/s";
-  const std::string peak_text(peak_name(peak));
-  if (flags.json)
-    print_json({{"schema", "troupe.bench/1"},
-                {"name", name},
-                {"shape", shape},
-                {"value", result.rate / 1e9},
-                {"unit", unit},
-                {"peak", result.peak / 1e9},
-                {"ratio_to_peak", result.ratio},
-                {"peak_name", peak_text},
-                {"isa", isa_name(active_isa())},
-                {"threads", num_threads()},
-                {"repetitions", result.repetitions}});
-  else
-    fmt::print("{:26} {:34} {:9.1f} {:8}  {:5.3f} of {}\n", name, shape, result.rate / 1e9, unit, result.ratio,
-               peak_text);
+void print_line(const BenchFlags& flags, const BenchLine& line) {
+  if (flags.json) {
+    nlohmann::ordered_json object = {{"schema", "troupe.bench/1"},
+                                     {"name", line.name},
+                                     {"shape", line.shape},
+                                     {"value", line.value},
+                                     {"unit", line.unit},
+                                     {"peak", line.peak},
+                                     {"ratio_to_peak", line.ratio},
+                                     {"peak_name", line.peak_name},
+                                     {"isa", isa_name(active_isa())},
+                                     {"threads", num_threads()},
+                                     {"repetitions", line.repetitions}};
+    for (const auto& [name, value] : line.more) object[name] = value;
+    print_json(object);
+  } else {
+    fmt::print("{:26} {:34} {:9.1f} {:8}  {:5.3f} of {}\n", line.name, line.shape, line.value, line.unit, line.ratio,
+               line.peak_name);
+    for (const auto& [name, value] : line.more) fmt::print("{:26} {:34} {:9.4g}\n", "", name, value);
+  }
   std::fflush(stdout);
+}
+
+void print_result(const BenchFlags& flags, const std::string& name, const std::string& shape, const PacedResult& result,
+                  Peak peak, std::vector<std::pair<std::string, double>> more) {
+  const bool bytes = peak == Peak::kTriad || peak == Peak::kRead;
+  print_line(flags, {.name = name,
+                     .shape = shape,
+                     .value = result.rate / 1e9,
+                     .unit = bytes ? "GB/s" : "GFLOP/s",
+                     .peak = result.peak / 1e9,
+                     .ratio = result.ratio,
+                     .peak_name = std::string(peak_name(peak)),
+                     .repetitions = result.repetitions,
+                     .more = std::move(more)});
 }
 
 }  // namespace troupe::cli

@@ -6,6 +6,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kernels/peak.h"
 
@@ -26,8 +28,21 @@ struct BenchFlags {
 // Adds --seconds and --json, and `run` as the callback.
 void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags, const std::function<void()>& run);
 
-// Prints one line. `unit` names `scale` per second: result.rate / scale is the value (1e9, "GFLOP/s").
+// One line of results: `ratio` is what was reached of `peak`, both in `unit`. `more` are figures beside it, named for
+// JSON with their unit ("tokens_per_s").
+struct BenchLine {
+  std::string name, shape;
+  double value = 0;
+  std::string unit;
+  double peak = 0, ratio = 0;
+  std::string peak_name;
+  int64_t repetitions = 0;
+  std::vector<std::pair<std::string, double>> more = {};
+};
+void print_line(const BenchFlags& flags, const BenchLine& line);
+
+// The same for work measured against a peak: GFLOP/s or GB/s.
 void print_result(const BenchFlags& flags, const std::string& name, const std::string& shape, const PacedResult& result,
-                  Peak peak);
+                  Peak peak, std::vector<std::pair<std::string, double>> more = {});
 
 }  // namespace troupe::cli

@@ -1,4 +1,4 @@
-// troupe bench gemm: the three products of the layers of a 125M model.
+// troupe bench gemm: the three products of the layers of a model, 125M's width by default.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +13,7 @@ namespace {
 
 struct GemmFlags {
   std::vector<int64_t> rows = {2048, 8192, 16384};
+  int64_t width = 768;
   std::string precision = "bf16";
 };
 
@@ -61,17 +62,19 @@ void measure(const BenchFlags& flags, PeakMeter& meter, int64_t rows, int64_t in
 }  // namespace
 
 void add_bench_gemm(CLI::App& bench) {
-  auto* const command = bench.add_subcommand("gemm", "The three products of a 125M model's layers");
+  auto* const command =
+      bench.add_subcommand("gemm", "The three products of a model's layers: width to 3, 1 and 4 times it, and back");
   const auto flags = std::make_shared<BenchFlags>();
   const auto own = std::make_shared<GemmFlags>();
   command->add_option("--rows", own->rows, "Tokens per product");
+  command->add_option("--width", own->width, "Model width")->check(CLI::PositiveNumber);
   command->add_option("--precision", own->precision, "Operands")->check(CLI::IsMember({"bf16", "fp32"}));
   add_bench_flags(*command, flags, [flags, own] {
     PeakMeter meter;
     for (const int64_t rows : own->rows)
-      for (const auto& [in, out] : {std::pair{768, 2304}, {768, 768}, {768, 3072}, {3072, 768}})
-        own->precision == "bf16" ? measure<Bf16>(*flags, meter, rows, in, out)
-                                 : measure<F32>(*flags, meter, rows, in, out);
+      for (const auto& [in, out] : {std::pair{1, 3}, {1, 1}, {1, 4}, {4, 1}})
+        own->precision == "bf16" ? measure<Bf16>(*flags, meter, rows, in * own->width, out * own->width)
+                                 : measure<F32>(*flags, meter, rows, in * own->width, out * own->width);
   });
 }
 

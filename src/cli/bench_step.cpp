@@ -1,11 +1,13 @@
 // troupe bench step: whole training steps (forward, backward, norm, Adam, packing) of named models on random tokens.
+// troupe bench moe: forward and backward of an MoE beside the dense model whose layers it shares, turn by turn.
 #include <fmt/core.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "base/rng.h"
 #include "cli/bench.h"
 #include "model/flops.h"
@@ -33,10 +35,20 @@ ModelConfig config_of(const StepModel& row) {
   return config;
 }
 
-double peak_memory_gib() {
+double peak_memory_gib() {  // of this process so far
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+}
+
+Batch random_batch(const StepModel& row, int64_t step, int64_t micro) {
+  Batch batch{.B = row.micro, .S = row.context, .src = {}, .tgt = {}, .first_sequence = micro * row.micro};
+  Rng rng(static_cast<uint64_t>(step), static_cast<uint64_t>(micro));
+  for (int64_t i = 0; i < batch.tokens(); ++i) {
+    batch.src.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(row.vocab))));
+    batch.tgt.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(row.vocab))));
+  }
+  return batch;
 }
 
 void run_model(const BenchFlags& flags, const StepModel& row, Precision precision) {
@@ -44,17 +56,9 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
   LanguageModel model(config, precision);
   initialize(model.params(), 1);
   model.weights_changed();
-  const auto random_batch = [&](int64_t step, int64_t micro) {
-    Batch batch{.B = row.micro, .S = row.context, .src = {}, .tgt = {}, .first_sequence = micro * row.micro};
-    Rng rng(static_cast<uint64_t>(step), static_cast<uint64_t>(micro));
-    for (int64_t i = 0; i < batch.tokens(); ++i) {
-      batch.src.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(row.vocab))));
-      batch.tgt.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(row.vocab))));
-    }
-    return batch;
-  };
   Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-4}, 1 << 20),
-                  {.seed = 1, .micro_batches = row.sequences / row.micro, .clip_norm = 0.0, .adam = {}}, random_batch);
+                  {.seed = 1, .micro_batches = row.sequences / row.micro, .clip_norm = 0.0, .adam = {}},
+                  [&](int64_t step, int64_t micro) { return random_batch(row, step, micro); });
   const auto tokens = static_cast<double>(row.sequences * row.context);
   const double flops_per_token = train_flops_per_token(config, row.context, {.router = false});
   PeakMeter meter;
@@ -64,9 +68,59 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
   print_result(flags, row.name,
                fmt::format("{} x {} tokens, {} at a time, {}", row.sequences, row.context, row.micro,
                            precision == Precision::kBf16 ? "bf16" : "fp32"),
-               result, peak);
-  log::info("{}: {:.0f} tokens/s, peak memory of the process {:.2f} GiB, median of {} steps", row.name,
-            result.rate / flops_per_token, peak_memory_gib(), result.repetitions);
+               result, peak, {{"tokens_per_s", result.rate / flops_per_token}, {"peak_memory_gib", peak_memory_gib()}});
+}
+
+using Clock = std::chrono::steady_clock;
+
+// Forward and backward of one micro-batch, without an optimizer.
+class PassTimer {
+ public:
+  PassTimer(const StepModel& row, Precision precision)
+      : row_(row), model_(config_of(row), precision), grads_(model_.table()), batch_(random_batch(row, 0, 0)) {
+    initialize(model_.params(), 1);
+    model_.weights_changed();
+  }
+  double seconds() {
+    RunMode mode;
+    mode.training = true;
+    const Clock::time_point start = Clock::now();
+    model_.forward_backward(batch_, mode, grads_);
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+  double flops_per_token() const { return train_flops_per_token(model_.config(), row_.context, {.router = false}); }
+
+ private:
+  StepModel row_;
+  LanguageModel model_;
+  ParameterStore<float> grads_;
+  Batch batch_;
+};
+
+void compare_with_dense(const BenchFlags& flags, const StepModel& dense_row, int64_t experts, Precision precision) {
+  StepModel moe_row = dense_row;
+  moe_row.experts = experts;
+  PassTimer dense(dense_row, precision), moe(moe_row, precision);
+  dense.seconds(), moe.seconds();  // the first pass plans memory
+  std::vector<double> ratios;
+  const Clock::time_point begin = Clock::now();
+  double before = dense.seconds();
+  while (ratios.size() < 3 || std::chrono::duration<double>(Clock::now() - begin).count() < flags.seconds) {
+    const double time = moe.seconds(), after = dense.seconds();
+    ratios.push_back(time / (0.5 * (before + after)));
+    before = after;
+  }
+  std::nth_element(ratios.begin(), ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2), ratios.end());
+  const double time_ratio = ratios[ratios.size() / 2], flop_ratio = moe.flops_per_token() / dense.flops_per_token();
+  print_line(flags, {.name = fmt::format("moe{}-over-{}", experts, dense_row.name),
+                     .shape = fmt::format("{} x {} tokens, forward + backward", dense_row.micro, dense_row.context),
+                     .value = time_ratio,
+                     .unit = "x time",
+                     .peak = flop_ratio,
+                     .ratio = time_ratio / flop_ratio,
+                     .peak_name = "FLOP ratio",
+                     .repetitions = static_cast<int64_t>(ratios.size()),
+                     .more = {{"peak_memory_gib", peak_memory_gib()}}});
 }
 
 }  // namespace
@@ -88,6 +142,24 @@ void add_bench_step(CLI::App& bench) {
     for (const std::string& name : chosen)
       for (const StepModel& row : kModels)
         if (name == row.name) run_model(*flags, row, parse_precision(*precision));
+  });
+}
+
+void add_bench_moe(CLI::App& bench) {
+  auto* const command =
+      bench.add_subcommand("moe", "Forward and backward of an MoE over the dense model: time ratio by FLOP ratio");
+  const auto flags = std::make_shared<BenchFlags>();
+  const auto experts = std::make_shared<std::vector<int64_t>>(std::vector<int64_t>{8, 32});
+  const auto dense = std::make_shared<std::string>("dense-12x768");
+  const auto precision = std::make_shared<std::string>("auto");
+  command->add_option("--experts", *experts, "Experts of every second layer")->check(CLI::Range(2, 4096));
+  command->add_option("--dense", *dense, "The dense model (the large one takes minutes and up to 17 GiB)")
+      ->check(CLI::IsMember({"dense-12x768", "dense-6x256"}));
+  command->add_option("--precision", *precision, "auto, fp32 or bf16");
+  add_bench_flags(*command, flags, [flags, experts, dense, precision] {
+    for (const int64_t count : *experts)
+      for (const StepModel& row : kModels)
+        if (*dense == row.name) compare_with_dense(*flags, row, count, parse_precision(*precision));
   });
 }
 
