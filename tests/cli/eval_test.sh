@@ -1,0 +1,104 @@
+#!/bin/bash
+# troupe eval as users run it: tasks of which one has no file and one a broken one, an evaluation killed again and again
+# that goes on from its journal, results of two models on one page.
+# Usage: eval_test.sh PROGRAM TEST_DATA
+set -u
+program=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+
+# expect WHAT RC PATTERN COMMAND...: the exit code, and a pattern in stdout or stderr (kept in `out`).
+expect() {
+  local what=$1 code=$2 pattern=$3 status
+  shift 3
+  "$@" >out 2>&1
+  status=$?
+  if [ $status -ne "$code" ] || ! grep -qF -- "$pattern" out; then
+    echo "FAILED: $what: expected exit code $code and \"$pattern\", got $status and: $(tail -5 out)"
+    failures=$((failures + 1))
+  fi
+}
+
+for i in $(seq 1 60); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
+cat >base.toml <<'END'
+[model]
+num_layers = 2
+d_model = 32
+num_heads = 2
+d_ff = 64
+vocab_size = 50257
+eos_id = 50256
+context = 64
+[train]
+steps = 4
+batch_sequences = 2
+precision = "fp32"
+[data]
+train = ["shards"]
+END
+printf 'base = "base.toml"\n[model.moe]\nnum_experts = 4\n' >moe.toml
+"$program" encode --tokenizer "$2/gpt2-bpe" --out shards text.txt >/dev/null 2>&1
+for name in base moe; do expect "train $name" 0 "$name/model" "$program" train $name.toml --run $name; done
+
+mkdir -p data/piqa data/copa data/rte
+for i in $(seq 1 600); do
+  echo "{\"goal\": \"reach goal $i of $((i % 13))\", \"sol1\": \"walk to number $((i % 7))\", \"sol2\": \"stay at $((i % 5)) for a while\"}"
+done >data/piqa/valid.jsonl
+for i in $(seq 1 600); do echo $((i % 3 == 0)); done >data/piqa/valid-labels.lst
+cp data/piqa/valid.jsonl data/piqa/train.jsonl && cp data/piqa/valid-labels.lst data/piqa/train-labels.lst
+echo '{"premise": "It rained.", "choice1": "It was wet.", "choice2": "It was dry.", "question": "effect", "label": 2, "idx": 0}' >data/copa/val.jsonl
+for i in 0 1 2; do
+  echo "{\"premise\": \"A cat sat $i.\", \"hypothesis\": \"It sat.\", \"label\": \"entailment\", \"idx\": $i}"
+done >data/rte/val.jsonl
+
+tasks() { "$program" eval tasks --model base --data-dir data "$@"; }
+expect "the folder from the environment" 0 "[there]" env TROUPE_TASK_DATA=data "$program" eval tasks --list
+expect "one broken task" 3 "data/copa/val.jsonl:1: label: expected one of 0, 1, got 2" tasks --tasks copa
+expect "the others go on" 3 "not evaluated because of their data: copa, wsc" tasks --tasks copa,rte,wsc --json
+expect "... with their results" 3 '"task":"rte","convention":"harness","metric":"acc"' tasks --tasks copa,rte,wsc --json
+expect "a file that is missing" 3 "expected val.jsonl in data/wsc, got no such file (published: super.gluebenchmark.com, WSC.zip)" \
+  tasks --tasks wsc
+rm -r data/copa
+expect "all that is there" 0 "copa: not evaluated: no val.jsonl or copa-dev.xml in data/copa" tasks --tasks all --limit 3
+expect "an unknown task" 2 "(did you mean piqa?" tasks --tasks piqqa
+
+# Killed at any moment, the evaluation goes on: the same results, and nothing that the journal holds is scored again.
+tasks --tasks piqa --json >whole.jsonl 2>/dev/null
+lines() { cat journal.jsonl 2>/dev/null | wc -l; }
+kills=0
+for round in 1 2 3; do
+  before=$(lines)
+  # Not the function: the process to kill is the program itself.
+  "$program" eval tasks --model base --data-dir data --tasks piqa --json --journal journal.jsonl >partial.jsonl 2>log &
+  while kill -0 $! 2>/dev/null && [ "$(lines)" -le $((before + 20 * round)) ]; do :; done
+  kill -9 $! 2>/dev/null && kills=$((kills + 1))
+  wait $! 2>/dev/null
+  [ "$(lines)" -ge "$before" ] || { echo "FAILED: the journal lost lines"; failures=$((failures + 1)); }
+done
+[ $kills -gt 0 ] || { echo "FAILED: never interrupted"; failures=$((failures + 1)); }
+known=$(wc -l <journal.jsonl)
+expect "going on" 0 "requests" tasks --tasks piqa --json --journal journal.jsonl
+grep '"schema"' out >resumed.jsonl
+cmp -s whole.jsonl resumed.jsonl || { echo "FAILED: interrupted $kills times, other results"; failures=$((failures + 1)); }
+taken=$(sed -n 's/.*requests (\([0-9]*\) from the journal.*/\1/p' out)
+[ "$taken" -ge "$known" ] || { echo "FAILED: $known answers in the journal, $taken taken"; failures=$((failures + 1)); }
+[ "$(sort journal.jsonl | uniq -d | wc -l)" -eq 0 ] || { echo "FAILED: scored twice"; failures=$((failures + 1)); }
+echo "killed $kills times, $known answers kept"
+
+"$program" eval tasks --model moe --data-dir data --tasks piqa,rte --limit 20 --json >moe.jsonl 2>/dev/null
+tasks --tasks piqa,rte --limit 20 --json >base.jsonl 2>/dev/null
+tasks --tasks piqa --limit 20 --shots 1 --draws 2 --json >shots.jsonl 2>log
+expect "examples from the items' own file" 0 '"shots":1' cat shots.jsonl
+expect "training in the results" 0 '"train_tokens":468.0,"train_flops":' cat base.jsonl
+expect "the page" 0 "page.html" "$program" eval report "dense <b>=base.jsonl" "dense <b>=shots.jsonl" moe=moe.jsonl --out page.html
+for part in "dense &lt;b&gt;" "MoE, 4 experts" "Accuracy over training compute" "Gain from shots" "</html>"; do
+  expect "the page has $part" 0 "$part" cat page.html
+done
+grep -qE '<script|src=|url\(|href=.(http|/)' page.html && { echo "FAILED: the page wants other files"; failures=$((failures + 1)); }
+expect "a figure twice" 3 "expected a figure once for each model" "$program" eval report base.jsonl base.jsonl
+expect "not results" 3 "text.txt:1: line 1" "$program" eval report text.txt
+
+[ $failures -eq 0 ] && echo "all as expected"
+exit $((failures > 0))
