@@ -1,0 +1,67 @@
+// Training steps after the first take no tensor memory from the system: no mapping, no large allocation.
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "train/trainer.h"
+
+namespace {
+
+constexpr size_t kLarge = size_t{32} << 10;  // batches and statistics of a step are smaller
+std::atomic<int64_t> mappings = 0, large_allocations = 0;
+
+}  // namespace
+
+extern "C" void* mmap(void* address, size_t bytes, int protection, int flags, int file, off_t offset) noexcept {
+  ++mappings;
+  return reinterpret_cast<void*>(syscall(SYS_mmap, address, bytes, protection, flags, file, offset));
+}
+
+void* operator new(size_t bytes) {
+  if (bytes >= kLarge) ++large_allocations;
+  if (void* memory = std::malloc(bytes)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace troupe {
+namespace {
+
+class StepMemory : public testing::TestWithParam<int64_t> {};
+
+TEST_P(StepMemory, StepsAfterTheFirstTakeNone) {
+  ModelConfig config{.num_layers = 2, .d_model = 128, .num_heads = 2, .d_ff = 512, .vocab_size = 1000, .context = 64};
+  config.moe.num_experts = GetParam();
+  LanguageModel model(config, Precision::kFp32);
+  initialize(model.params(), 1);
+  model.weights_changed();
+  Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100), {.micro_batches = 2},
+                  [](int64_t step, int64_t micro) {
+                    Batch batch{.B = 4, .S = 64, .src = {}, .tgt = {}, .first_sequence = micro * 4};
+                    for (int64_t i = 0; i < batch.tokens(); ++i) {
+                      batch.src.push_back(static_cast<int32_t>((i * 7 + step) % 1000));
+                      batch.tgt.push_back(static_cast<int32_t>((i * 11 + step) % 1000));
+                    }
+                    return batch;
+                  });
+  const int64_t mappings_before = mappings;
+  trainer.step();
+  EXPECT_GT(mappings, mappings_before);  // the count counts
+  trainer.step();
+  const int64_t mappings_warm = mappings, large_warm = large_allocations;
+  trainer.step(), trainer.step();
+  EXPECT_EQ(mappings, mappings_warm);
+  EXPECT_EQ(large_allocations, large_warm);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, StepMemory, testing::Values(0, 4),
+                         [](const auto& info) { return info.param == 0 ? "dense" : "moe"; });
+
+}  // namespace
+}  // namespace troupe
