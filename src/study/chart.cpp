@@ -66,8 +66,9 @@ std::string log_range(const Chart& chart) {
   low /= 1.5, high *= 1.5;
   std::string tics;
   for (double decade = std::pow(10.0, std::floor(std::log10(low))); decade <= high; decade *= 10.0)
-    for (const double digit : {1.0, 2.0, 5.0})
-      if (digit * decade >= low && digit * decade <= high && (digit == 1.0 || high < 300.0 * low))
+    for (const double digit : {1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0})
+      if (digit * decade >= low && digit * decade <= high &&
+          (digit == 1.0 || high < 8.0 * low || (high < 300.0 * low && (digit == 2.0 || digit == 5.0))))
         tics += fmt::format("{}{}", tics.empty() ? "" : ", ", digit * decade);
   return fmt::format("set logscale x\nset xtics ({})\nset xrange [{}:{}]\n", tics, low, high);
 }

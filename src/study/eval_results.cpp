@@ -135,8 +135,9 @@ void read_eval_results(std::string_view text, const std::string& where, const st
     EvalFigure figure = figure_of(line);
     figure.model = index_of(model_of(line, name), place, results.models);
     if (!results.index.try_emplace({figure.model, figure.key()}, results.figures.size()).second)
-      fail(ErrorCode::kData, "{}: expected a figure once for each model, got {} {} {} with {} shots of {} again", place,
-           figure.set, figure.group, figure.metric, figure.shots, results.models[figure.model].name);
+      fail(ErrorCode::kData, "{}: expected a figure once for each model, got {}{} {} with {} shots of {} again", place,
+           figure.set, figure.group.empty() ? "" : " " + figure.group, figure.metric, figure.shots,
+           results.models[figure.model].name);
     results.figures.push_back(std::move(figure));
   }
 }

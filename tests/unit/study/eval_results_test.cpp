@@ -1,0 +1,89 @@
+#include "study/eval_results.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/rng.h"
+#include "error_of.h"
+#include "study/eval_page.h"
+
+namespace troupe {
+namespace {
+
+const std::string kModel =
+    R"("data_checksum":"d","model":"m","model_checksum":"c","params":10,"active_params":5,"experts":4,"train_tokens":2.0,"train_flops":6e12})";
+const std::string kTaskStart = R"({"schema":"troupe.eval.tasks/1","task":"piqa","convention":"paper","metric":"acc",)";
+std::string task_line(int shots, const std::string& value) {
+  return kTaskStart + "\"value\":" + value + R"(,"stderr":0.1,"n":20,"chance":0.5,"shots":)" + std::to_string(shots) +
+         R"(,"group":null,"interval":[0.5,0.9],)" + kModel + "\n";
+}
+const std::string kPerplexity =
+    R"({"schema":"troupe.eval.ppl/1","data":"books","nll":3.5,"stderr":null,"documents":7,"mode":"blocks",)" + kModel +
+    "\n";
+const std::string kBias =
+    R"({"schema":"troupe.eval.bias/1","set":"crows_pairs","category":"all","convention":"harness","metric":"pct_stereotype","value":0.5,"n":9,"stderr":0.2,)" +
+    kModel + "\n";
+
+EvalResults read(const std::string& text, const std::string& name = "") {
+  EvalResults results;
+  read_eval_results(text, "f", name, results);
+  return results;
+}
+std::string error(const std::string& text) {
+  return test::error_of([&] { read(text); });
+}
+
+TEST(EvalResults, HoldFiguresOfEverySchemaOnce) {
+  const EvalResults results =
+      read(task_line(0, "0.7") + "\n" + kPerplexity + kBias + R"({"schema":"troupe.eval.tasks.average/1"})");
+  ASSERT_EQ(results.figures.size(), 3u);
+  ASSERT_EQ(results.models.size(), 1u);
+  EXPECT_EQ(results.models[0].family(), "MoE, 4 experts");
+  EXPECT_EQ(results.figures[0].half_interval, 0.2);
+  EXPECT_TRUE(std::isnan(results.figures[1].half_interval));
+  EXPECT_EQ(read(kBias, "mine").models[0].name, "mine");
+}
+
+TEST(EvalResults, NameTheLineAndFieldThatIsWrong) {
+  EXPECT_EQ(error(task_line(0, "0.7") + task_line(0, "0.8")),
+            "f:2: expected a figure once for each model, got piqa acc with 0 shots of m again");
+  EXPECT_EQ(error("\n" + task_line(0, "\"x\"")), "f:2: value: expected a number, got \"x\"");
+  EXPECT_EQ(error("[]"), "f:1: expected a JSON object, got array");
+  EXPECT_EQ(error(kTaskStart + kModel), "f:1: stderr: expected a value, got no such key");
+  EXPECT_NE(error(R"({"schema":"troupe.train/1","stderr":1,)" + kModel).find("f:1: schema: expected troupe.eval"),
+            std::string::npos);
+  std::string other = kPerplexity;
+  other.replace(other.find("\"c\""), 3, "\"e\"");
+  EXPECT_NE(error(kBias + other).find("f:2: model_checksum: expected c"), std::string::npos);
+}
+
+TEST(EvalResults, MutatedLinesGiveFiguresOrOneError) {
+  const std::string text = task_line(0, "0.7") + kPerplexity + kBias;
+  Rng rng(3);
+  for (int round = 0; round < 3000; ++round) {
+    std::string mutated = text;
+    for (uint64_t i = rng.below(3) + 1; i-- > 0;)
+      mutated[rng.below(mutated.size())] = static_cast<char>(rng.below(256));
+    if (rng.below(4) == 0) mutated.resize(rng.below(mutated.size()));
+    try {
+      read(mutated);
+    } catch (const Error& failure) {
+      EXPECT_EQ(failure.code(), ErrorCode::kData) << failure.what();
+    }
+  }
+}
+
+TEST(EvalPage, ShowsGainsAndSaysWhatIsNotComparable) {
+  std::string other = task_line(0, "0.6");
+  other.replace(other.find("\"n\":20"), 6, "\"n\":19");
+  EvalResults results = read(task_line(0, "0.7") + task_line(2, "0.75"), "<a>");
+  read_eval_results(other, "f", "b", results);
+  const std::string page = to_html(results, "T & T", "no-such-gnuplot");
+  for (const char* part : {"T &amp; T", "&lt;a&gt;", "5.0 ± 20.0", "(different data)", "No charts: no-such-gnuplot"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  EXPECT_EQ(page.find("<a>"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace troupe
