@@ -61,6 +61,8 @@ void run(const Arguments& arguments) {
   options.peak_flops = measured_peak(parse_precision(config.train.precision));
   log::info("{} kernels; {}", isa_name(active_isa()),
             describe_placement(read_machine(), num_threads(), [](const char* name) { return std::getenv(name); }));
+  if (active_isa() == Isa::kGeneric)
+    log::warning("generic kernels: several times slower than with AVX2 or better (`troupe doctor` says what is there)");
   options.interrupted = [&] { return signals.interrupted(); };
   options.message = [&](const std::string& line) {
     progress.clear();
