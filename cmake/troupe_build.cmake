@@ -63,6 +63,7 @@ function(troupe_tests kind layer)
   set(program ${kind}_${layer}_tests)
   add_executable(${program} ${sources})
   target_link_libraries(${program} PRIVATE troupe::${layer} troupe_test_support ${arg_LIBRARIES})
+  target_compile_options(${program} PRIVATE $<$<CONFIG:Release>:-O1>) # a third less compile time
   target_compile_definitions(${program} PRIVATE TROUPE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
   gtest_discover_tests(${program} TEST_PREFIX ${kind}/${layer}/ DISCOVERY_MODE PRE_TEST
     PROPERTIES LABELS ${kind} TIMEOUT 600)

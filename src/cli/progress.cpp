@@ -12,7 +12,8 @@ namespace troupe::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr double kBarSeconds = 0.1;  // the bar is drawn at most this often
+constexpr double kBarSeconds = 0.1;    // the bar is drawn at most this often
+constexpr double kGuessSeconds = 1.0;  // the time left is said once this much has been spent
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -36,8 +37,9 @@ Progress::~Progress() { clear(); }
 std::string Progress::text(double done, std::string_view detail) const {
   if (total_ <= 0.0) return fmt::format("{}: {}", label_, detail);
   const double share = std::clamp(done / total_, 0.0, 1.0), spent = seconds_since(start_);
-  const std::string left =
-      share > 0.0 && share < 1.0 ? ", " + short_duration(spent * (1.0 - share) / share) + " left" : "";
+  const std::string left = spent >= kGuessSeconds && share > 0.0 && share < 1.0
+                               ? ", " + short_duration(spent * (1.0 - share) / share) + " left"
+                               : "";
   if (!terminal_) return fmt::format("{}: {:.0f} %{}  {}", label_, 100.0 * share, left, detail);
   constexpr size_t kWidth = 24;
   const auto filled = static_cast<size_t>(share * kWidth);
