@@ -269,6 +269,9 @@ def compare_items(task, theirs, ours):
         largest = max(largest, difference)
         if difference > TOLERANCE:
             failures.append(f"{task}: item {i}: log P differs by {difference:.4f}: {a} there, {b} here")
+        there, here = (int(np.argmax(scores)) for scores in ([x[0] for x in a], [y["logprob"] for y in b]))
+        if there != here and a[there][0] - a[here][0] > TOLERANCE:  # not a tie
+            failures.append(f"{task}: item {i}: candidate {there} there, {here} here")
         if [x[1] for x in a] != [y["greedy"] for y in b]:
             failures.append(f"{task}: item {i}: another greedy mark: {a} there, {b} here")
     return failures, largest
