@@ -1,28 +1,12 @@
 #!/bin/bash
 # troupe convert and troupe inspect as users run them. Usage: convert_test.sh PROGRAM TEST_DATA
-set -u
-program=$1 data=$2/golden/fairseq-small
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failures=0
-
-# expect WHAT RC PATTERN COMMAND...: the exit code, and a pattern in stdout or stderr.
-expect() {
-  local what=$1 code=$2 pattern=$3 output status
-  shift 3
-  output=$("$@" 2>&1)
-  status=$?
-  if [ $status -ne "$code" ] || ! grep -qF -- "$pattern" <<<"$output"; then
-    echo "FAILED: $what: expected exit code $code and \"$pattern\", got $status and:"
-    echo "$output"
-    failures=$((failures + 1))
-  fi
-}
+. "$(dirname "$0")/expect.sh"
+data=$2/golden/fairseq-small
 
 expect "an MoE from its prefix" 0 '"format_from":"fairseq","format_to":"troupe","tensors":125,"params":697088' \
   "$program" convert "$data/moe/model" "$work/moe" --json
 expect "an MoE from its folder" 0 "125 tensors, 697,088 parameters" "$program" convert "$data/moe" "$work/again"
-cmp "$work/moe/model.safetensors" "$work/again/model.safetensors" || failures=$((failures + 1))
+cmp "$work/moe/model.safetensors" "$work/again/model.safetensors" || fail "prefix and folder differ"
 expect "a dense model, tanh" 0 "params" "$program" convert "$data/dense/model.pt" "$work/dense" --gelu tanh --json
 expect "its config" 0 '"gelu": "tanh"' cat "$work/dense/config.json"
 expect "a dictionary of words" 0 "no tokenizer.json" \
@@ -30,7 +14,7 @@ expect "a dictionary of words" 0 "no tokenizer.json" \
 expect "its copy" 0 "" cmp "$data/data/dict.txt" "$work/dictionary/dict.txt"
 expect "half precision with args" 0 '"params":13424' "$program" convert "$2/torch/dense-half-args.pt" "$work/half" --json
 expect "a model of ours" 0 '"format_from":"troupe"' "$program" convert "$work/moe" "$work/copy" --json
-cmp "$work/moe/model.safetensors" "$work/copy/model.safetensors" || failures=$((failures + 1))
+cmp "$work/moe/model.safetensors" "$work/copy/model.safetensors" || fail "a copy differs"
 
 expect "a full destination" 2 "expected a new or empty folder" "$program" convert "$data/moe" "$work/moe"
 expect "the same with --force" 0 "tensors" "$program" convert "$data/moe" "$work/moe" --force
@@ -45,9 +29,8 @@ expect "a truncated rank" 3 "model-rank-3.pt: expected a zip directory" "$progra
 rm "$work/broken/model-rank-3.pt"
 expect "a missing rank" 3 "expected 8 experts" "$program" convert "$work/broken" "$work/x"
 if [ -e "$work/x" ] || compgen -G "$work/*.tmp-*" >/dev/null; then
-  echo "FAILED: a refused conversion left something:"
+  fail "a refused conversion left something:"
   ls "$work"
-  failures=$((failures + 1))
 fi
 
 expect "inspecting a model" 0 "697,088 parameters, 300,032 active per token" "$program" inspect "$work/moe"
@@ -56,9 +39,8 @@ expect "every expert" 0 "layers.3.moe.experts.7.fc2.bias" "$program" inspect "$w
 expect "statistics" 0 '"non_finite":0' "$program" inspect "$work/moe" --json --stats
 expect "inspecting a checkpoint of fairseq" 0 "rank_files: 4" "$program" inspect "$data/moe"
 expect "inspecting tensors" 0 "train.logits" "$program" inspect "$data/moe/forward.safetensors" --stats
-expect "inspecting something else" 3 "expected a folder, .safetensors, .pt or .tok" "$program" inspect "$0"
+expect "inspecting something else" 3 "expected a folder, .safetensors, .pt or .tok" "$program" inspect "$program"
 truncate -s 1000 "$work/copy/model.safetensors"
 expect "inspecting a broken model" 3 "model.safetensors: header length" "$program" inspect "$work/copy"
 
-[ $failures -eq 0 ] && echo "all passed"
-exit $((failures > 0))
+finish

@@ -2,24 +2,7 @@
 # troupe eval as users run it: tasks of which one has no file and one a broken one, an evaluation killed again and again
 # that goes on from its journal, results of two models on one page.
 # Usage: eval_test.sh PROGRAM TEST_DATA
-set -u
-program=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-# expect WHAT RC PATTERN COMMAND...: the exit code, and a pattern in stdout or stderr (kept in `out`).
-expect() {
-  local what=$1 code=$2 pattern=$3 status
-  shift 3
-  "$@" >out 2>&1
-  status=$?
-  if [ $status -ne "$code" ] || ! grep -qF -- "$pattern" out; then
-    echo "FAILED: $what: expected exit code $code and \"$pattern\", got $status and: $(tail -5 out)"
-    failures=$((failures + 1))
-  fi
-}
+. "$(dirname "$0")/expect.sh"
 
 for i in $(seq 1 60); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
 cat >base.toml <<'END'
@@ -75,16 +58,16 @@ for round in 1 2 3; do
   while kill -0 $! 2>/dev/null && [ "$(lines)" -le $((before + 20 * round)) ]; do :; done
   kill -9 $! 2>/dev/null && kills=$((kills + 1))
   wait $! 2>/dev/null
-  [ "$(lines)" -ge "$before" ] || { echo "FAILED: the journal lost lines"; failures=$((failures + 1)); }
+  [ "$(lines)" -ge "$before" ] || fail "the journal lost lines"
 done
-[ $kills -gt 0 ] || { echo "FAILED: never interrupted"; failures=$((failures + 1)); }
+[ $kills -gt 0 ] || fail "never interrupted"
 known=$(wc -l <journal.jsonl)
 expect "going on" 0 "requests" tasks --tasks piqa --json --journal journal.jsonl
 grep '"schema"' out >resumed.jsonl
-cmp -s whole.jsonl resumed.jsonl || { echo "FAILED: interrupted $kills times, other results"; failures=$((failures + 1)); }
+cmp -s whole.jsonl resumed.jsonl || fail "interrupted $kills times, other results"
 taken=$(sed -n 's/.*requests (\([0-9]*\) from the journal.*/\1/p' out)
-[ "$taken" -ge "$known" ] || { echo "FAILED: $known answers in the journal, $taken taken"; failures=$((failures + 1)); }
-[ "$(sort journal.jsonl | uniq -d | wc -l)" -eq 0 ] || { echo "FAILED: scored twice"; failures=$((failures + 1)); }
+[ "$taken" -ge "$known" ] || fail "$known answers in the journal, $taken taken"
+[ "$(sort journal.jsonl | uniq -d | wc -l)" -eq 0 ] || fail "scored twice"
 echo "killed $kills times, $known answers kept"
 
 "$program" eval tasks --model moe --data-dir data --tasks piqa,rte --limit 20 --json >moe.jsonl 2>/dev/null
@@ -96,9 +79,8 @@ expect "the page" 0 "page.html" "$program" eval report "dense <b>=base.jsonl" "d
 for part in "dense &lt;b&gt;" "MoE, 4 experts" "Accuracy over training compute" "Gain from shots" "</html>"; do
   expect "the page has $part" 0 "$part" cat page.html
 done
-grep -qE '<script|src=|url\(|href=.(http|/)' page.html && { echo "FAILED: the page wants other files"; failures=$((failures + 1)); }
+grep -qE '<script|src=|url\(|href=.(http|/)' page.html && fail "the page wants other files"
 expect "a figure twice" 3 "expected a figure once for each model" "$program" eval report base.jsonl base.jsonl
 expect "not results" 3 "text.txt:1: line 1" "$program" eval report text.txt
 
-[ $failures -eq 0 ] && echo "all as expected"
-exit $((failures > 0))
+finish

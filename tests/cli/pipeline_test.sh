@@ -1,24 +1,6 @@
 #!/bin/bash
 # From text to a trained, evaluated and used model, as a user would type it. Usage: pipeline_test.sh PROGRAM
-set -u
-program=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-# expect WHAT RC PATTERN COMMAND...: the exit code, and a pattern (basic regular expression) in stdout or stderr.
-expect() {
-  local what=$1 code=$2 pattern=$3 status
-  shift 3
-  "$@" >out 2>&1
-  status=$?
-  if [ $status -ne "$code" ] || ! grep -q -- "$pattern" out; then
-    echo "FAILED: $what: expected exit code $code and \"$pattern\", got $status and:"
-    tail -20 out
-    failures=$((failures + 1))
-  fi
-}
+. "$(dirname "$0")/expect.sh"
 
 # Sentences of a small grammar, a blank line between documents.
 awk 'BEGIN {
@@ -33,8 +15,8 @@ head -c 4000 text.txt >valid.txt
 
 expect "a tokenizer" 0 "300 tokens" "$program" tokenizer train --vocab-size 300 --out tok text.txt
 printf 'The old  cat \xff\x00 caf\xc3\xa9\n' >any_bytes
-"$program" tokenizer encode --tokenizer tok <any_bytes >ids 2>out || { echo "FAILED: ids of a text"; failures=$((failures + 1)); }
-"$program" tokenizer decode --tokenizer tok --jsonl --raw <ids 2>out | cmp - any_bytes || { echo "FAILED: bytes from ids"; cat ids out; failures=$((failures + 1)); }
+"$program" tokenizer encode --tokenizer tok <any_bytes >ids 2>out || fail "ids of a text"
+"$program" tokenizer decode --tokenizer tok --jsonl --raw <ids 2>out | cmp - any_bytes || { fail "bytes from ids"; cat ids out; }
 expect "an id beyond the vocabulary" 3 "300" "$program" tokenizer decode --tokenizer tok --jsonl <<<'{"ids": [300]}'
 expect "shards" 0 "400 documents" "$program" encode --tokenizer tok --out data/text text.txt
 expect "what shards hold" 0 "documents: 400" "$program" inspect data/text
@@ -65,12 +47,12 @@ expect "an unknown key" 2 "num_experts" "$program" train moe.toml --run other --
 expect "metrics" 0 '"step":60' cat run/metrics.jsonl
 expect "perplexity" 0 '"bits_per_byte"' "$program" eval ppl --model run/model --data valid=valid.txt --json
 # Learned: a uniform guess among 300 tokens has perplexity 300, this text about 2 bits per word.
-awk -F'"ppl":' '{ split($2, value, ","); exit !(value[1] < 8) }' out || { echo "FAILED: perplexity"; cat out; failures=$((failures + 1)); }
+awk -F'"ppl":' '{ split($2, value, ","); exit !(value[1] < 8) }' out || { fail "perplexity"; cat out; }
 expect "generation" 0 '"decode_tokens_per_s"' \
   "$program" generate --model run/model --prompt "The old" --max-tokens 20 --seed 3 --json
 cp out first
 expect "the same seed" 0 '"text"' "$program" generate --model run/model --prompt "The old" --max-tokens 20 --seed 3 --json
-[ "$(grep -o '"text":"[^"]*"' out)" = "$(grep -o '"text":"[^"]*"' first)" ] || { echo "FAILED: same seed, other text"; failures=$((failures + 1)); }
+[ "$(grep -o '"text":"[^"]*"' out)" = "$(grep -o '"text":"[^"]*"' first)" ] || fail "same seed, other text"
 expect "generation from a run's folder" 0 "The old" "$program" generate --model run --prompt "The old" --max-tokens 3
 expect "a report" 0 "report.html" "$program" report run
 expect "inspection" 0 "experts" "$program" inspect run/model
@@ -78,4 +60,4 @@ expect "a mistyped flag" 2 "did you mean --model" "$program" generate --modle x
 expect "no model" 3 "expected a model" "$program" generate --model nowhere --prompt x
 printf '%s\n' '{"text": "fine"}' '{"no": 1}' >bad.jsonl
 expect "damaged text" 3 "bad.jsonl:2" "$program" encode --tokenizer tok --out data/bad bad.jsonl
-exit $((failures > 0))
+finish

@@ -1,24 +1,7 @@
 #!/bin/bash
 # troupe config, cost, doctor and report as users run them: keys of the JSON forms, exit codes, messages.
 # Usage: report_test.sh PROGRAM TEST_DATA
-set -u
-program=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-
-# expect WHAT RC PATTERN COMMAND...: the exit code, and a pattern in stdout or stderr.
-expect() {
-  local what=$1 code=$2 pattern=$3 output status
-  shift 3
-  output=$("$@" 2>&1)
-  status=$?
-  if [ $status -ne "$code" ] || ! grep -qF -- "$pattern" <<<"$output"; then
-    echo "FAILED: $what: expected exit code $code and \"$pattern\", got $status and: $output"
-    failures=$((failures + 1))
-  fi
-}
+. "$(dirname "$0")/expect.sh"
 
 for key in preset params_total params_active train_zflops flops_per_token; do
   expect "cost: $key" 0 "\"$key\":" "$program" cost --preset moe-15b --json
@@ -33,7 +16,7 @@ expect "cost: unknown preset" 2 "(did you mean moe-15b?)" "$program" cost --pres
 expect "cost: nothing asked" 2 "expected one of --preset, --config and --table" "$program" cost
 
 for key in cpu isa threads memory_bytes peak_bf16_flops peak_fp32_flops bandwidth_bytes_per_s mpi backends; do
-  grep -qF "\"$key\":" <<<"${doctor:=$("$program" doctor --json)}" || { echo "FAILED: doctor: $key"; failures=1; }
+  grep -qF "\"$key\":" <<<"${doctor:=$("$program" doctor --json)}" || fail "doctor: $key"
 done
 
 for i in $(seq 1 100); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
@@ -78,5 +61,4 @@ expect "report: end" 0 "</html>" cat both.html
 expect "report: not a run" 3 "config.toml: expected a readable file" "$program" report data
 expect "report: one name twice" 2 "expected a name once" "$program" report base base
 
-[ $failures -eq 0 ] && echo "all as expected"
-exit $((failures > 0))
+finish

@@ -1,29 +1,8 @@
 #!/bin/bash
 # troupe encode and troupe train as users run them: a run that gets SIGTERM and is resumed ends like one that does not.
 # Usage: train_test.sh PROGRAM TEST_DATA
-set -u
-program=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
+. "$(dirname "$0")/expect.sh"
 export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
-failures=0
-
-fail() {
-  echo "FAILED: $*"
-  failures=$((failures + 1))
-}
-
-# expect WHAT RC PATTERN COMMAND...: the exit code, and a pattern in stdout or stderr.
-expect() {
-  local what=$1 code=$2 pattern=$3 output status
-  shift 3
-  output=$("$@" 2>&1)
-  status=$?
-  if [ $status -ne "$code" ] || ! grep -qF -- "$pattern" <<<"$output"; then
-    fail "$what: expected exit code $code and \"$pattern\", got $status and: $output"
-  fi
-}
 
 for i in $(seq 1 400); do
   printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11))
@@ -76,4 +55,4 @@ cmp whole/checkpoints/step-00000030/optimizer.safetensors parts/checkpoints/step
 expect "a rate that explodes" 5 "step " "$program" train run.toml --run bad --set train.schedule.lr=1e30
 expect "a typing error" 2 "did you mean train.batch_sequences?" "$program" train run.toml --set train.batch_sequence=4
 expect "no such data" 3 "expected a dataset folder" "$program" train run.toml --run x --set data.train=nowhere
-[ $failures -eq 0 ]
+finish
