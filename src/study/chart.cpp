@@ -155,6 +155,7 @@ std::string for_page(std::string svg) {
   replace_all(svg, "rgb(1,2,3)", "currentColor");
   for (const char* color : {" color=\"black\"", " color=\"gray\"", " color=\"white\"", " id=\"gnuplot_canvas\""})
     replace_all(svg, color, "");
+  replace_all(svg, "color='white'", "color='transparent'");  // discs behind points with error bars
   return svg;
 }
 
