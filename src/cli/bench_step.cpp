@@ -24,7 +24,7 @@ struct StepModel {
 // The study's smallest pair at its real vocabulary, and a small pair; experts are as wide as the dense FFN, top-2.
 constexpr StepModel kModels[] = {
     {"dense-12x768", 12, 768, 12, 50257, 1024, 0, 8, 4},   {"moe8-12x768", 12, 768, 12, 50257, 1024, 8, 16, 4},
-    {"moe32-12x768", 12, 768, 12, 50257, 1024, 32, 16, 4}, {"dense-6x256", 6, 256, 4, 8192, 256, 0, 32, 32},
+    {"moe32-12x768", 12, 768, 12, 50257, 1024, 32, 16, 2}, {"dense-6x256", 6, 256, 4, 8192, 256, 0, 32, 32},
     {"moe16-6x256", 6, 256, 4, 8192, 256, 16, 32, 32},
 };
 
