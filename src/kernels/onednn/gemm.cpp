@@ -43,12 +43,12 @@ void multiply(int64_t m, int64_t n, int64_t k, const void* a, const void* b, flo
 template <class Operand>
 constexpr GemmKernels make(const char* name) {
   return {.name = name,
-          .row_block = 192,
-          .col_block = 384,
+          .row_block = 384,
+          .col_block = 1536,
           .k_block = 768,
           .gradient_rows = 384,
           .gradient_cols = 768,
-          .gradient_depth = 768,
+          .gradient_depth = 1536,
           .row_step = 1,
           .col_step = 1,
           .k_step = 1,
