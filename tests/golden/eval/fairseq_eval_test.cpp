@@ -210,7 +210,9 @@ TEST(FairseqHub, ContinuesGreedilyWithTheSameTokens) {
     for (size_t i = 0; i < scores.size(); ++i) {
       EXPECT_NEAR(score.logprobs[i], scores[i], kFloat32) << "token " << i;
       // fairseq ends a continuation at its length limit with </s>, most probable or not.
-      if (i >= given && i + 1 < tokens.size()) EXPECT_TRUE(score.is_greedy[i]) << "token " << i;
+      if (i >= given && i + 1 < tokens.size()) {
+        EXPECT_TRUE(score.is_greedy[i]) << "token " << i;
+      }
     }
   }
 }

@@ -134,7 +134,9 @@ TEST_F(Bigram, AnInterruptedEvaluationGoesOnFromTheJournal) {
   for (size_t r = 0; r < requests.size(); ++r) {
     EXPECT_NEAR(after[r].logprob, logprob(requests[r].context, requests[r].continuation),
                 kTolerance * static_cast<double>(requests[r].continuation.size()));
-    if (r < half.size()) EXPECT_EQ(after[r].logprob, before[r].logprob);
+    if (r < half.size()) {
+      EXPECT_EQ(after[r].logprob, before[r].logprob);
+    }
   }
   {
     RequestStats other;

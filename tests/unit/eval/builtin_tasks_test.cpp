@@ -235,9 +235,10 @@ TEST(BuiltInTasks, RenderAllReleasedData) {
     }
     ++found;
     const SplitRecords split = load_split(task, data, task.evaluate);
-    for (const auto* prompts : {&task.paper, &task.harness})
-      if (*prompts)
-        for (const Record& record : split.records) EXPECT_GE(make_item(task, **prompts, record).candidates(), 1u);
+    for (const auto* prompts : {&task.paper, &task.harness}) {
+      if (!*prompts) continue;
+      for (const Record& record : split.records) EXPECT_GE(make_item(task, **prompts, record).candidates(), 1u);
+    }
     std::cout << task.name << ": " << split.records.size() << " items, checksum " << split.checksum << "\n";
   }
   EXPECT_GT(found, 0);

@@ -22,6 +22,7 @@ extern "C" void* mmap(void* address, size_t bytes, int protection, int flags, in
   return reinterpret_cast<void*>(syscall(SYS_mmap, address, bytes, protection, flags, file, offset));
 }
 
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // these two pairs are the match
 void* operator new(size_t bytes) {
   if (bytes >= kLarge) ++large_allocations;
   if (void* memory = std::malloc(bytes)) return memory;
