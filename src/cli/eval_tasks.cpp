@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "eval/capacity.h"
+#include "eval/tasks/builtin_tasks.h"
 #include "eval/tasks/items.h"
 #include "eval/tasks/run_task.h"
 
@@ -28,9 +29,6 @@ struct Flags {
   TaskOptions options;
   bool list = false, groups = false, json = false;
 };
-
-// The six tasks whose average the study reports.
-constexpr std::string_view kStudyTasks[] = {"record", "hellaswag", "piqa", "winogrande", "storycloze", "openbookqa"};
 
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(); }
 

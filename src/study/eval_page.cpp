@@ -7,14 +7,12 @@
 #include <map>
 #include <set>
 
+#include "eval/tasks/builtin_tasks.h"
 #include "study/chart.h"
 #include "study/html.h"
 
 namespace troupe {
 namespace {
-
-// The tasks whose average the study's figure 4 shows.
-constexpr const char* kStudyTasks[] = {"hellaswag", "openbookqa", "piqa", "record", "storycloze", "winogrande"};
 
 std::string plus_minus(double value, double half, double scale, int decimals) {
   const std::string text = html::number(scale * value, decimals);
