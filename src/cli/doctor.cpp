@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "kernels/onednn/gemm.h"
 #include "kernels/peak.h"
+#include "kernels/table.h"
 
 namespace troupe::cli {
 namespace {
@@ -90,9 +91,9 @@ std::vector<std::string> find_warnings(const Findings& f) {
     warnings.push_back(
         "transparent huge pages are off: large models run slower (as root: echo madvise > "
         "/sys/kernel/mm/transparent_hugepage/enabled)");
-  if (const char* refusal = onednn::unavailable_reason(); refusal && *refusal)
+  if (const char* refusal = onednn::unavailable_reason(); refusal && !kernels().gemm.f32)
     warnings.push_back(
-        fmt::format("{}: products that no kernel of ours takes run in the scalar reference (Debian: "
+        fmt::format("{}: this processor has no products of ours, so they run in the scalar reference (Debian: "
                     "install libdnnl-dev and build again)",
                     refusal));
   return warnings;

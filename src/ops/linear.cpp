@@ -43,6 +43,7 @@ template <>
 constexpr std::array kLinear<F32> = {
     LinearKernels<F32>{"avx512", level_refusal<F32, Isa::kAvx512>, level_gemm<F32, Isa::kAvx512>},
     LinearKernels<F32>{"avx2", level_refusal<F32, Isa::kAvx2>, level_gemm<F32, Isa::kAvx2>},
+    LinearKernels<F32>{"sse2", level_refusal<F32, Isa::kGeneric>, level_gemm<F32, Isa::kGeneric>},
     LinearKernels<F32>{"onednn", onednn_refusal, onednn::gemm_f32},
     LinearKernels<F32>{"ref", never_refuses, nullptr},
 };
@@ -53,6 +54,7 @@ constexpr std::array kLinear<Bf16> = {
     LinearKernels<Bf16>{"avx512bf16", level_refusal<Bf16, Isa::kAvx512Bf16>, level_gemm<Bf16, Isa::kAvx512Bf16>},
     LinearKernels<Bf16>{"avx512", level_refusal<Bf16, Isa::kAvx512>, level_gemm<Bf16, Isa::kAvx512>},
     LinearKernels<Bf16>{"avx2", level_refusal<Bf16, Isa::kAvx2>, level_gemm<Bf16, Isa::kAvx2>},
+    LinearKernels<Bf16>{"sse2", level_refusal<Bf16, Isa::kGeneric>, level_gemm<Bf16, Isa::kGeneric>},
     LinearKernels<Bf16>{"onednn", onednn_refusal, onednn::gemm_bf16},
     LinearKernels<Bf16>{"ref", never_refuses, nullptr},
 };

@@ -2,7 +2,10 @@
 // packed. Block sizes: A blocks and what is kept of C live in L2, a panel of B over k_block in L1.
 #include "kernels/cpu/gemm.h"
 
-#if TROUPE_ISA_LEVEL >= 1
+// Outside of x86-64 level 0 is one vector unit or another that these blocks were never measured on.
+#define TROUPE_REGISTER_KERNELS (TROUPE_ISA_LEVEL >= 1 || defined(__x86_64__))
+
+#if TROUPE_REGISTER_KERNELS
 #include "kernels/cpu/gemm_registers.h"
 #endif
 #if TROUPE_ISA_LEVEL >= 4
@@ -13,7 +16,7 @@ namespace troupe::TROUPE_ISA_NAMESPACE {
 
 extern const GemmTable gemm_kernels;
 
-#if TROUPE_ISA_LEVEL == 0
+#if !TROUPE_REGISTER_KERNELS
 const GemmTable gemm_kernels = {nullptr, nullptr};
 #else
 namespace {
@@ -26,10 +29,10 @@ constexpr GemmKernels register_kernels(const char* name, bool prepack) {
   return {.name = name,
           .row_block = 96,
           .col_block = prepack ? 256 : 768,  // wide: A is packed again for every block of weights packed on the fly
-          .k_block = 384,
+          .k_block = kPanelDepth,
           .gradient_rows = 384,
           .gradient_cols = 768,
-          .gradient_depth = 384,
+          .gradient_depth = kPanelDepth,
           .row_step = kRows,
           .col_step = kCols,
           .k_step = Product::kDepth,

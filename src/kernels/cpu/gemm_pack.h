@@ -3,9 +3,11 @@
 // consecutive bf16. Vectors are filled up with zeros, depth to a multiple of kStep units.
 #pragma once
 
-#include <immintrin.h>
-
 #include <cstdint>
+
+#if TROUPE_ISA_LEVEL >= 2
+#include <immintrin.h>
+#endif
 
 #include "tensor/bf16.h"
 

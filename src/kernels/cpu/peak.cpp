@@ -27,6 +27,7 @@ TROUPE_INLINE void accumulate_in_registers(int64_t iterations, const Accumulate&
   for (int64_t i = 0; i < iterations; ++i)
 #pragma GCC unroll 24
     for (int j = 0; j < kSums; ++j) {
+      TROUPE_OPAQUE(a);  // else a level without fma multiplies once and for all
       sum[j] = accumulate(a, b, sum[j]);
       TROUPE_OPAQUE(sum[j]);
     }
