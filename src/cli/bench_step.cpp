@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "cli/bench.h"
+#include "cli/progress.h"
 #include "model/flops.h"
 #include "train/trainer.h"
 
@@ -56,15 +57,22 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
   LanguageModel model(config, precision);
   initialize(model.params(), 1);
   model.weights_changed();
-  Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-4}, 1 << 20),
-                  {.seed = 1, .micro_batches = row.sequences / row.micro, .clip_norm = 0.0, .adam = {}},
-                  [&](int64_t step, int64_t micro) { return random_batch(row, step, micro); });
+  const int64_t micro_batches = row.sequences / row.micro;
+  Progress progress(row.name);
+  Trainer trainer(
+      model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-4}, 1 << 20),
+      {.seed = 1, .micro_batches = micro_batches, .clip_norm = 0.0, .adam = {}}, [&](int64_t step, int64_t micro) {
+        progress.update(
+            0.0, fmt::format("step {} (the first is not counted), part {} of {}", step + 1, micro + 1, micro_batches));
+        return random_batch(row, step, micro);
+      });
   const auto tokens = static_cast<double>(row.sequences * row.context);
   const double flops_per_token = train_flops_per_token(config, row.context, {.router = false});
   PeakMeter meter;
   const Peak peak = precision == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
   const PacedResult result =
       measure_against(meter, peak, flops_per_token * tokens, flags.seconds, [&] { trainer.step(); });
+  progress.clear();
   print_result(flags, row.name,
                fmt::format("{} x {} tokens, {} at a time, {}", row.sequences, row.context, row.micro,
                            precision == Precision::kBf16 ? "bf16" : "fp32"),
@@ -101,7 +109,9 @@ void compare_with_dense(const BenchFlags& flags, const StepModel& dense_row, int
   StepModel moe_row = dense_row;
   moe_row.experts = experts;
   PassTimer dense(dense_row, precision), moe(moe_row, precision);
-  dense.seconds(), moe.seconds();  // the first pass plans memory
+  Progress progress(fmt::format("moe{} beside {}", experts, dense_row.name));
+  progress.update(0.0, "first passes, not counted");
+  dense.seconds(), moe.seconds();  // they plan memory
   std::vector<double> ratios;
   const Clock::time_point begin = Clock::now();
   double before = dense.seconds();
@@ -109,7 +119,9 @@ void compare_with_dense(const BenchFlags& flags, const StepModel& dense_row, int
     const double time = moe.seconds(), after = dense.seconds();
     ratios.push_back(time / (0.5 * (before + after)));
     before = after;
+    progress.update(0.0, fmt::format("{} turns", ratios.size()));
   }
+  progress.clear();
   std::nth_element(ratios.begin(), ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2), ratios.end());
   const double time_ratio = ratios[ratios.size() / 2], flop_ratio = moe.flops_per_token() / dense.flops_per_token();
   print_line(flags, {.name = fmt::format("moe{}-over-{}", experts, dense_row.name),
