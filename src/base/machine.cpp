@@ -2,7 +2,11 @@
 
 #include <fmt/core.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+#ifdef SYS_get_mempolicy
+#include <linux/mempolicy.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -111,6 +115,15 @@ int64_t count_nodes(const fs::path& folder) {
   return count;
 }
 
+bool interleaves_memory() {
+#ifdef SYS_get_mempolicy
+  int policy = MPOL_DEFAULT;
+  return syscall(SYS_get_mempolicy, &policy, nullptr, 0UL, nullptr, 0UL) == 0 && policy == MPOL_INTERLEAVE;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 Machine read_machine(const fs::path& root) {
@@ -128,6 +141,7 @@ Machine read_machine(const fs::path& root) {
   machine.available_bytes = kilobytes_of(meminfo, "MemAvailable");
   read_limits(root, machine);
   machine.numa_nodes = count_nodes(root / "sys/devices/system/node");
+  machine.memory_interleaved = interleaves_memory();
   machine.huge_pages = chosen(read_text(root / "sys/kernel/mm/transparent_hugepage/enabled"));
   return machine;
 }

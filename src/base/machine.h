@@ -19,7 +19,8 @@ struct Machine {
   int64_t available_bytes = 0;                // free or reclaimable now
   std::optional<int64_t> memory_limit_bytes;  // of the control group
   int64_t numa_nodes = 0;
-  std::string huge_pages;  // transparent huge pages: "always", "madvise", "never"
+  bool memory_interleaved = false;  // new pages come from all nodes in turn (of this process: set_mempolicy, numactl)
+  std::string huge_pages;           // transparent huge pages: "always", "madvise", "never"
 
   int64_t usable_bytes() const {
     return memory_limit_bytes && *memory_limit_bytes < memory_bytes ? *memory_limit_bytes : memory_bytes;

@@ -3,6 +3,9 @@
 #include <fmt/core.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#ifdef SYS_set_mempolicy
+#include <linux/mempolicy.h>
+#endif
 
 #include <algorithm>
 #include <cmath>
@@ -21,16 +24,15 @@ int64_t wanted_threads(const Machine& machine) {
   return threads;
 }
 
-#if defined(__linux__) && defined(SYS_set_mempolicy)
+#ifdef SYS_set_mempolicy
 // Pages of every node in turn: all threads read the same weights, and tasks are not tied to nodes.
 void interleave_memory() {
-  constexpr int kDefault = 0, kInterleave = 3;
-  constexpr unsigned long kAllowedNodes = 4, kMaxNodes = 1024;
+  constexpr unsigned long kMaxNodes = 1024;
   unsigned long nodes[kMaxNodes / (8 * sizeof(unsigned long))] = {};
-  int policy = kDefault;
-  if (syscall(SYS_get_mempolicy, &policy, nullptr, 0UL, nullptr, 0UL) != 0 || policy != kDefault) return;
-  if (syscall(SYS_get_mempolicy, nullptr, nodes, kMaxNodes, nullptr, kAllowedNodes) != 0) return;
-  syscall(SYS_set_mempolicy, kInterleave, nodes, kMaxNodes);  // refused: memory stays where it is first used
+  int policy = MPOL_DEFAULT;
+  if (syscall(SYS_get_mempolicy, &policy, nullptr, 0UL, nullptr, 0UL) != 0 || policy != MPOL_DEFAULT) return;
+  if (syscall(SYS_get_mempolicy, nullptr, nodes, kMaxNodes, nullptr, MPOL_F_MEMS_ALLOWED) != 0) return;
+  syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, nodes, kMaxNodes);  // refused: memory stays where it is first used
 }
 #else
 void interleave_memory() {}
@@ -63,19 +65,32 @@ void place_process(char** argv) {
   std::error_code error;
   const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   if (error) return;
-  for (const auto& [name, value] : settings) setenv(name.c_str(), value.c_str(), 1);
-  setenv("TROUPE_PLACED", "1", 1);
+  std::string names;
+  for (const auto& [name, value] : settings) {
+    setenv(name.c_str(), value.c_str(), 1);
+    names += (names.empty() ? "" : " ") + name;
+  }
+  setenv("TROUPE_PLACED", names.c_str(), 1);
   execv(program.c_str(), argv);  // returns only if it failed: then OpenMP's own defaults hold
+}
+
+std::string describe_threads(const Environment& environment) {
+  const char *const threads = environment("OMP_NUM_THREADS"), *const placed = environment("TROUPE_PLACED");
+  if (!threads) return "one per allowed core";
+  if (placed && std::string_view(placed).find("OMP_NUM_THREADS") != std::string_view::npos)
+    return "one per core, no more than the control group's quota";
+  return fmt::format("OMP_NUM_THREADS={}", threads);
 }
 
 std::string describe_placement(const Machine& machine, int threads, const Environment& environment) {
   const char* const bind = environment("OMP_PROC_BIND");
   const bool pinned = (bind && std::string_view(bind) != "false") || environment("GOMP_CPU_AFFINITY");
   const std::string pages = machine.huge_pages.empty() ? "unknown" : machine.huge_pages;
-  return fmt::format("{} thread{} on {} core{}, {}; huge pages: {}; {:.1f} GiB of memory on {} node{}", threads,
+  return fmt::format("{} thread{} on {} core{}, {}; huge pages: {}; {:.1f} GiB of memory on {} node{}{}", threads,
                      threads == 1 ? "" : "s", machine.allowed_cores, machine.allowed_cores == 1 ? "" : "s",
                      pinned ? "pinned" : "free to move", pages, static_cast<double>(machine.usable_bytes()) / (1 << 30),
-                     machine.numa_nodes, machine.numa_nodes == 1 ? "" : "s, interleaved");
+                     machine.numa_nodes, machine.numa_nodes == 1 ? "" : "s",
+                     machine.memory_interleaved ? ", interleaved" : "");
 }
 
 }  // namespace troupe

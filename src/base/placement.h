@@ -23,8 +23,12 @@ std::vector<std::pair<std::string, std::string>> missing_settings(const Machine&
                                                                   const Environment& environment);
 
 // To be called first in main(): starts the program again with the missing settings, or returns if there are none. On
-// several NUMA nodes it also spreads memory evenly over them, unless a policy is set already (numactl).
+// several NUMA nodes it also spreads memory evenly over them, unless a policy is set already (numactl). The names of
+// the added settings are left in TROUPE_PLACED.
 void place_process(char** argv);
+
+// Why there are as many threads as there are: "one per allowed core", "OMP_NUM_THREADS=2".
+std::string describe_threads(const Environment& environment);
 
 // "2 threads on 2 cores, free to move; huge pages: madvise; 23.4 GiB of memory on 1 node": for the start of a run.
 std::string describe_placement(const Machine& machine, int threads, const Environment& environment);

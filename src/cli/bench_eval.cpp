@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/median.h"
 #include "base/rng.h"
 #include "cli/bench.h"
 #include "eval/requests.h"
@@ -78,10 +79,6 @@ void run_model(const BenchFlags& flags, const char* name, int64_t experts, int64
     ratios.push_back(0.5 * (before + after) / times.back());
     before = after;
   }
-  const auto median = [](std::vector<double>& values) {
-    std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-    return values[values.size() / 2];
-  };
   const auto tokens = static_cast<double>(batch.tokens());
   const double rate = tokens / median(times), ratio = median(ratios);
   print_line(flags, {.name = name,

@@ -4,10 +4,10 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 
 #include "base/error.h"
+#include "base/median.h"
 #include "base/rng.h"
 #include "cli/bench.h"
 #include "cli/progress.h"
@@ -122,8 +122,7 @@ void compare_with_dense(const BenchFlags& flags, const StepModel& dense_row, int
     progress.update(0.0, fmt::format("{} turns", ratios.size()));
   }
   progress.clear();
-  std::nth_element(ratios.begin(), ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2), ratios.end());
-  const double time_ratio = ratios[ratios.size() / 2], flop_ratio = moe.flops_per_token() / dense.flops_per_token();
+  const double time_ratio = median(ratios), flop_ratio = moe.flops_per_token() / dense.flops_per_token();
   print_line(flags, {.name = fmt::format("moe{}-over-{}", experts, dense_row.name),
                      .shape = fmt::format("{} x {} tokens, forward + backward", dense_row.micro, dense_row.context),
                      .value = time_ratio,

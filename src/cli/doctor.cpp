@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/isa.h"
 #include "base/machine.h"
+#include "base/placement.h"
 #include "base/threads.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -107,8 +108,7 @@ Findings examine() {
   const char* wanted_isa = environment("TROUPE_ISA");
   f.isa_reason = wanted_isa ? fmt::format("TROUPE_ISA={}", wanted_isa) : "best of this processor";
   f.threads = num_threads();
-  const char* wanted_threads = environment("OMP_NUM_THREADS");
-  f.threads_reason = wanted_threads ? fmt::format("OMP_NUM_THREADS={}", wanted_threads) : "one per allowed core";
+  f.threads_reason = describe_threads(environment);
   if (::getloadavg(&f.load, 1) != 1) f.load = 0;
   f.peaks = measure_peaks();
   f.backends = find_backends(f.isa);
@@ -160,7 +160,7 @@ void print_text(const Findings& f) {
                              gib(std::min(machine.usable_bytes(), machine.available_bytes)),
                              machine.memory_limit_bytes ? " (limited by the control group)" : ""));
   line("huge pages", machine.huge_pages.empty() ? "unknown" : machine.huge_pages);
-  line("NUMA nodes", fmt::format("{}{}", machine.numa_nodes, machine.numa_nodes > 1 ? ", memory interleaved" : ""));
+  line("NUMA nodes", fmt::format("{}{}", machine.numa_nodes, machine.memory_interleaved ? ", memory interleaved" : ""));
   line("peak bf16", fmt::format("{:.1f} GFLOP/s{}", f.peaks.bf16_flops / 1e9,
                                 f.isa < Isa::kAvx512Bf16 ? " (no bf16 instructions: float32)" : ""));
   line("peak float32", fmt::format("{:.1f} GFLOP/s", f.peaks.f32_flops / 1e9));

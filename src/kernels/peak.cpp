@@ -7,6 +7,7 @@
 #include <chrono>
 #include <vector>
 
+#include "base/median.h"
 #include "kernels/table.h"
 
 namespace troupe {
@@ -18,12 +19,6 @@ constexpr int64_t kFloats = int64_t{16} << 20;  // 64 MiB an array: beyond the l
 constexpr double kBurstSeconds = 0.005;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 // Calls body(begin, end) on one range of the arrays per thread; returns the time.
 template <class Body>

@@ -1,9 +1,9 @@
 #include "study/probe.h"
 
-#include <algorithm>
 #include <chrono>
 #include <vector>
 
+#include "base/median.h"
 #include "base/rng.h"
 #include "train/trainer.h"
 
@@ -37,8 +37,7 @@ double probe_training(const RunConfig& config, double seconds) {
     rates.push_back(static_cast<double>(stats.loss.tokens) /
                     std::chrono::duration<double>(Clock::now() - start).count());
   } while (std::chrono::duration<double>(Clock::now() - begin).count() < seconds);
-  std::nth_element(rates.begin(), rates.begin() + static_cast<int64_t>(rates.size() / 2), rates.end());
-  return rates[rates.size() / 2];
+  return median(rates);
 }
 
 }  // namespace troupe

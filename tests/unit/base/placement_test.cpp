@@ -64,8 +64,21 @@ TEST(Placement, NeverOverridesTheUser) {
 TEST(Placement, SaysWhatItIs) {
   EXPECT_EQ(describe_placement(machine(2, 2, 1), 2, with({})),
             "2 threads on 2 cores, free to move; huge pages: madvise; 8.0 GiB of memory on 1 node");
-  EXPECT_EQ(describe_placement(machine(128, 64, 2), 64, with({{"OMP_PROC_BIND", "spread"}})),
-            "64 threads on 64 cores, pinned; huge pages: madvise; 8.0 GiB of memory on 2 nodes, interleaved");
+  Machine nodes = machine(128, 64, 2);
+  EXPECT_EQ(describe_placement(nodes, 64, with({{"OMP_PROC_BIND", "spread"}})),
+            "64 threads on 64 cores, pinned; huge pages: madvise; 8.0 GiB of memory on 2 nodes");
+  nodes.memory_interleaved = true;
+  EXPECT_EQ(describe_placement(nodes, 1, with({})),
+            "1 thread on 64 cores, free to move; huge pages: madvise; 8.0 GiB of memory on 2 nodes, interleaved");
+}
+
+TEST(Placement, TellsItsOwnSettingsFromTheUsers) {
+  EXPECT_EQ(describe_threads(with({})), "one per allowed core");
+  EXPECT_EQ(describe_threads(with({{"OMP_NUM_THREADS", "3"}})), "OMP_NUM_THREADS=3");
+  EXPECT_EQ(describe_threads(with({{"OMP_NUM_THREADS", "3"}, {"TROUPE_PLACED", "GOMP_SPINCOUNT"}})),
+            "OMP_NUM_THREADS=3");
+  EXPECT_EQ(describe_threads(with({{"OMP_NUM_THREADS", "3"}, {"TROUPE_PLACED", "OMP_NUM_THREADS GOMP_SPINCOUNT"}})),
+            "one per core, no more than the control group's quota");
 }
 
 }  // namespace
