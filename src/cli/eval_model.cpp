@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/model_tokenizer.h"
 #include "eval/capacity.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
@@ -64,11 +65,7 @@ EvalModel load_eval_model(const EvalFlags& flags) {
   loaded.model = load_model(folder, parse_precision(flags.precision));
   const ModelConfig& config = loaded.model->config();
   loaded.facts = model_facts(flags.model, config, flags.train_tokens);
-  const std::string tokenizer = flags.tokenizer.empty() ? folder.string() : flags.tokenizer;
-  loaded.tokenizer = std::make_unique<Tokenizer>(Tokenizer::load(tokenizer));
-  if (loaded.tokenizer->vocab_size() > config.vocab_size)
-    fail(ErrorCode::kUsage, "--tokenizer: expected at most {} ids (the model's vocabulary), got {}", config.vocab_size,
-         loaded.tokenizer->vocab_size());
+  loaded.tokenizer = std::make_unique<Tokenizer>(load_model_tokenizer(flags.tokenizer, folder, config));
   if (config.positions == Positions::kLearned && flags.context > config.context)
     fail(ErrorCode::kUsage, "--context: expected at most {} (the model has learned positions for no more), got {}",
          config.context, flags.context);

@@ -7,11 +7,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/model_tokenizer.h"
 #include "cli/output.h"
-#include "data/tokenizer/tokenizer.h"
 #include "infer/generator.h"
 #include "model/model_directory.h"
 
@@ -55,10 +54,7 @@ class Stream {
 void run(const Flags& flags) {
   const std::filesystem::path folder = find_model(flags.model);
   const std::unique_ptr<LanguageModel> model = load_model(folder, parse_precision(flags.precision));
-  const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer.empty() ? folder.string() : flags.tokenizer);
-  if (tokenizer.vocab_size() > model->config().vocab_size)
-    fail(ErrorCode::kUsage, "--tokenizer: expected at most {} ids (the model's vocabulary), got {}",
-         model->config().vocab_size, tokenizer.vocab_size());
+  const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config());
   if (model->config().moe.capacity != Capacity::kDropless)
     log::info("The model was trained with an expert capacity; generation routes every token (dropless).");
   const std::string text =
