@@ -1,5 +1,7 @@
 #include "eval/journal.h"
 
+#include <sys/file.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -25,14 +27,20 @@ std::span<const uint8_t> bytes_of(std::span<const int32_t> ids) {
 
 Journal::Journal(std::filesystem::path path, std::string_view identity)
     : path_(std::move(path)), identity_(xxh3(identity)) {
-  if (std::filesystem::exists(path_)) read();
   if (path_.has_parent_path()) std::filesystem::create_directories(path_.parent_path());
-  file_ = std::fopen(path_.c_str(), "ab");
+  file_.reset(std::fopen(path_.c_str(), "abe"));
   if (!file_) fail(ErrorCode::kEnvironment, "{}: cannot open for writing: {}", path_.string(), std::strerror(errno));
-}
-
-Journal::~Journal() {
-  if (file_) std::fclose(file_);
+  // Held until the file is closed, also by a process that is killed.
+  if (::flock(::fileno(file_.get()), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK)
+      fail(ErrorCode::kEnvironment,
+           "{}: expected a journal of this evaluation alone, got one that another evaluation is writing (wait for it, "
+           "or "
+           "name another file)",
+           path_.string());
+    log::warning("{}: cannot be locked against a second evaluation: {}", path_.string(), std::strerror(errno));
+  }
+  read();
 }
 
 void Journal::read() {
@@ -78,12 +86,12 @@ void Journal::add(uint64_t key, const Entry& entry) {
   entries_[key] = entry;
   const std::string line =
       fmt::format("{{\"key\":\"{}\",\"logprob\":{},\"greedy\":{}}}\n", to_hex(key), entry.logprob, entry.is_greedy);
-  if (std::fputs(line.c_str(), file_) < 0)
+  if (std::fputs(line.c_str(), file_.get()) < 0)
     fail(ErrorCode::kEnvironment, "{}: cannot write: {}", path_.string(), std::strerror(errno));
 }
 
 void Journal::flush() {
-  if (std::fflush(file_) != 0)
+  if (std::fflush(file_.get()) != 0)
     fail(ErrorCode::kEnvironment, "{}: cannot write: {}", path_.string(), std::strerror(errno));
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,12 +17,9 @@ class Journal {
  public:
   // Opens or creates the file and reads what it holds. `identity` names everything that a score depends on besides the
   // tokens (model checksum, precision, capacity); it goes into every key. An unfinished last line, which a killed
-  // process leaves, is cut off with a log line. Throws kData naming the line for anything else that is no entry,
-  // kEnvironment if the file cannot be written.
+  // process leaves, is cut off with a log line. The file is locked while the journal lives. Throws kData naming the
+  // line for anything else that is no entry, kEnvironment if the file cannot be written or another journal has it open.
   Journal(std::filesystem::path path, std::string_view identity);
-  ~Journal();
-  Journal(const Journal&) = delete;
-  Journal& operator=(const Journal&) = delete;
 
   struct Entry {
     double logprob = 0.0;
@@ -40,7 +38,10 @@ class Journal {
   std::filesystem::path path_;
   uint64_t identity_;
   std::unordered_map<uint64_t, Entry> entries_;
-  std::FILE* file_ = nullptr;
+  struct Close {
+    void operator()(std::FILE* file) const { std::fclose(file); }
+  };
+  std::unique_ptr<std::FILE, Close> file_;
 };
 
 // Identifies the parameters and configuration in a model directory: a checksum over config.json and every safetensors
