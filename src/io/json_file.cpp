@@ -12,6 +12,7 @@ namespace troupe {
 
 std::string position_in(std::string_view text, size_t byte) {
   const std::string_view before = text.substr(0, std::min(byte, text.size()));
+  if (text.find('\n') == text.npos) return fmt::format("column {}", before.size() + 1);
   const size_t line_start = before.rfind('\n') == before.npos ? 0 : before.rfind('\n') + 1;
   return fmt::format("line {}, column {}", 1 + std::count(before.begin(), before.end(), '\n'),
                      before.size() - line_start + 1);

@@ -19,7 +19,7 @@ nlohmann::json read_json_file(const std::filesystem::path& path);
 void write_json_file(const std::filesystem::path& path, const nlohmann::ordered_json& value);
 void write_json_file(const std::filesystem::path& path, const nlohmann::json& value);
 
-// A byte offset as a person counts: "line 3, column 7".
+// A byte offset as a person counts: "line 3, column 7", or "column 7" of a text that is one line.
 std::string position_in(std::string_view text, size_t byte);
 
 }  // namespace troupe

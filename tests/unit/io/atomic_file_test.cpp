@@ -127,8 +127,8 @@ TEST(JsonFile, NamesLineColumnAndDuplicateKeys) {
   EXPECT_EQ(refusal("{\"a\": [1, {\"a\": 2}], \"b\": {\"a\": 3}}"), "");
   EXPECT_THAT(refusal("{\n  \"a\": 1,\n  oops\n}"), HasSubstr("x.json: line 3, column 3: expected JSON"));
   EXPECT_THAT(refusal("{\"a\": 1, \"a\": 2}"), HasSubstr("x.json: a: expected each key once"));
-  EXPECT_THAT(refusal(""), HasSubstr("x.json: line 1, column 1"));
-  EXPECT_THAT(refusal("\"\xff\""), HasSubstr("x.json: line 1"));
+  EXPECT_THAT(refusal(""), HasSubstr("x.json: column 1"));
+  EXPECT_THAT(refusal("\"\xff\""), HasSubstr("x.json: column "));
   EXPECT_THAT(refusal("1e999"), HasSubstr("x.json"));
   EXPECT_THAT(refusal(std::string(100000, '[')), HasSubstr("levels of nesting"));
 }

@@ -74,7 +74,7 @@ TEST(MetricsHistory, NamesLineAndKey) {
             "metrics.jsonl:1: step: expected a whole number, got 1.5");
   EXPECT_EQ(error_of(changed(kTrainLine, "[0.25,0.75]", "1")), "metrics.jsonl:1: load: expected a list, got 1");
   EXPECT_EQ(error_of(changed(kValidLine, "\"books\"", "3")), "metrics.jsonl:1: data: expected a name, got 3");
-  EXPECT_THAT(error_of("{\n"), HasSubstr("metrics.jsonl:1: line 1, column 2: expected JSON"));
+  EXPECT_THAT(error_of("{\n"), HasSubstr("metrics.jsonl:1: column 2: expected JSON"));
   EXPECT_EQ(error_of("[]\n"), "metrics.jsonl:1: expected a JSON object, got []");
 }
 
