@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -14,10 +15,12 @@
 #include "cli/progress.h"
 #include "eval/bias/bias.h"
 #include "eval/capacity.h"
+#include "eval/tasks/records.h"
 
 namespace troupe::cli {
 namespace {
 
+namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 struct Flags {
@@ -28,20 +31,28 @@ struct Flags {
 };
 
 void run(const Flags& flags) {
+  // Everything is read and checked before the first sentence is scored.
+  const fs::path data_dir = flags.data_dir;
+  const auto wants = [&](const std::string& name) {
+    if (std::find(flags.sets.begin(), flags.sets.end(), name) != flags.sets.end()) return true;
+    if (!flags.sets.empty()) return false;
+    const bool there = is_there(data_dir / name);
+    if (!there) log::warning("{}: not evaluated: no folder {} in {}", name, name, flags.data_dir);
+    return there;
+  };
+  std::optional<StereoSet> stereoset;
+  std::optional<CrowsPairs> crows_pairs;
+  if (wants("stereoset")) stereoset = load_stereoset(data_dir);
+  if (wants("crows_pairs")) crows_pairs = load_crows_pairs(data_dir);
+  if (!stereoset && !crows_pairs)
+    fail(ErrorCode::kData, "{}: expected a folder stereoset or crows_pairs, got neither", flags.data_dir);
+
   EvalModel loaded = load_eval_model(flags.model);
   std::vector<std::vector<std::string>> rows = {
       {"set", "category", "convention", "metric", "value", "std. error", "n"}};
-  const std::pair<std::string, decltype(&evaluate_stereoset)> sets[] = {{"stereoset", evaluate_stereoset},
-                                                                        {"crows_pairs", evaluate_crows_pairs}};
-  for (const auto& [name, evaluate] : sets) {
-    const bool wanted = std::find(flags.sets.begin(), flags.sets.end(), name) != flags.sets.end();
-    if (!flags.sets.empty() && !wanted) continue;
-    if (!wanted && !std::filesystem::is_directory(std::filesystem::path(flags.data_dir) / name)) {
-      log::warning("{}: not evaluated: no folder {} in {}", name, name, flags.data_dir);
-      continue;
-    }
+  const auto run_set = [&](const std::string& name, const auto& evaluate, const auto& set) {
     Progress progress(name, 1.0);
-    const BiasReport report = evaluate(*loaded.model, *loaded.tokenizer, flags.data_dir, loaded.requests,
+    const BiasReport report = evaluate(*loaded.model, *loaded.tokenizer, set, loaded.requests,
                                        [&](double share) { progress.update(share, ""); });
     progress.clear();
     if (report.requests.truncated > 0)
@@ -68,7 +79,9 @@ void run(const Flags& flags) {
                         text(figure.standard_error), grouped(figure.n)});
       }
     }
-  }
+  };
+  if (stereoset) run_set("stereoset", evaluate_stereoset, *stereoset);
+  if (crows_pairs) run_set("crows_pairs", evaluate_crows_pairs, *crows_pairs);
   if (!flags.json) print_table(rows);
 }
 

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/eval.h"
 #include "cli/eval_model.h"
+#include "cli/model_tokenizer.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/text_options.h"
@@ -55,10 +56,11 @@ std::vector<DataSet> parse_data(const std::vector<std::string>& arguments) {
   return sets;
 }
 
-// Reads the sets one after the other; the tokenizer is loaded when text first needs it.
+// Reads data sets; the tokenizer is loaded when text first needs it.
 class Reader {
  public:
-  Reader(const Flags& flags, const ModelConfig& config) : flags_(flags), config_(config) {}
+  Reader(const Flags& flags, const fs::path& model, const ModelConfig& config)
+      : flags_(flags), model_(model), config_(config) {}
 
   std::vector<EvalText> read(const DataSet& set) {
     const auto eos = static_cast<int32_t>(config_.eos_id);
@@ -76,13 +78,7 @@ class Reader {
 
  private:
   std::vector<EvalText> read_text(const DataSet& set, int32_t eos) {
-    if (!tokenizer_) {
-      tokenizer_.emplace(
-          Tokenizer::load(flags_.tokenizer.empty() ? find_model(flags_.model).string() : flags_.tokenizer));
-      if (tokenizer_->vocab_size() > config_.vocab_size)
-        fail(ErrorCode::kUsage, "--tokenizer: expected at most {} ids (the model's vocabulary), got {}",
-             config_.vocab_size, tokenizer_->vocab_size());
-    }
+    if (!tokenizer_) tokenizer_.emplace(load_model_tokenizer(flags_.tokenizer, model_, config_));
     EvalTextOptions options{.text = flags_.text, .end_of_text = eos};
     options.newline = flags_.newline == "eos" ? Newline::kEndOfText : Newline::kKeep;
     TextStats stats;
@@ -92,6 +88,7 @@ class Reader {
   }
 
   const Flags& flags_;
+  const fs::path model_;
   const ModelConfig& config_;
   std::optional<Tokenizer> tokenizer_;
 };
@@ -109,51 +106,58 @@ void run(Flags& flags) {
   flags.options.capacity = parse_capacity(!flags.capacity.empty() ? flags.capacity
                                           : flags.options.fairseq ? "configured"
                                                                   : "dropless");
+  const Precision precision = parse_precision(flags.precision);
   const std::vector<DataSet> sets = parse_data(flags.data);
-  const std::unique_ptr<LanguageModel> model = load_model(flags.model, parse_precision(flags.precision));
+  const fs::path folder = find_model(flags.model);
+  // Everything is read and checked before the first token is scored.
+  const ModelConfig config = read_model_config(folder);
+  std::vector<EvalText> texts;
+  Reader reader(flags, folder, config);
+  for (const DataSet& set : sets)
+    for (EvalText& text : reader.read(set)) {
+      check_eval_text(text, config);
+      texts.push_back(std::move(text));
+    }
+  const std::unique_ptr<LanguageModel> model = load_model(folder, precision);
   const nlohmann::ordered_json facts = model_facts(flags.model, model->config(), flags.train_tokens);
   const std::string mode = flags.options.fairseq ? "fairseq" : flags.mode;
-  Reader reader(flags, model->config());
 
   std::vector<std::vector<std::string>> table = {
       {"data", "documents", "tokens", "nll", "std. error", "ppl", "bits/byte", "dropped"}};
-  for (const DataSet& set : sets) {
-    for (const EvalText& text : reader.read(set)) {
-      Progress progress(text.name, 1.0);
-      const PerplexityResult result =
-          evaluate_perplexity(*model, text, flags.options, [&](int64_t done, int64_t total) {
-            progress.update(static_cast<double>(done) / static_cast<double>(total),
-                            fmt::format("{}/{} windows", done, total));
-          });
-      progress.clear();
-      if (!flags.json) {
-        table.push_back({text.name, grouped(text.documents()), grouped(result.sum.tokens),
-                         fmt::format("{:.4f}", result.nll()), number_or_dash(result.standard_error(), 4),
-                         fmt::format("{:.3f}", result.perplexity()), number_or_dash(result.bits_per_byte(), 4),
-                         fmt::format("{:.1f} %", 100.0 * result.sum.drop_rate())});
-        continue;
-      }
-      nlohmann::ordered_json line = {
-          {"schema", "troupe.eval.ppl/1"},
-          {"data", text.name},
-          {"tokens", result.sum.tokens},
-          {"bytes", result.bytes < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(result.bytes)},
-          {"nll", result.nll()},
-          {"ppl", result.perplexity()},
-          {"bits_per_byte", number_or_null(result.bits_per_byte())},
-          {"drop_rate", result.sum.drop_rate()},
-          {"stderr", number_or_null(result.standard_error())},
-          {"nll_sum", result.sum.nll},
-          {"documents", text.documents()},
-          {"capacity", to_string(flags.options.capacity)},
-          {"mode", mode},
-          {"context", result.context},
-          {"batch", result.batch_sequences},
-          {"precision", to_string(model->precision())},
-          {"data_checksum", text.checksum()}};
-      line.update(facts);
-      print_json(line);
+  for (const EvalText& text : texts) {
+    Progress progress(text.name, 1.0);
+    const PerplexityResult result = evaluate_perplexity(*model, text, flags.options, [&](int64_t done, int64_t total) {
+      progress.update(static_cast<double>(done) / static_cast<double>(total),
+                      fmt::format("{}/{} windows", done, total));
+    });
+    progress.clear();
+    if (!flags.json) {
+      table.push_back({text.name, grouped(text.documents()), grouped(result.sum.tokens),
+                       fmt::format("{:.4f}", result.nll()), number_or_dash(result.standard_error(), 4),
+                       fmt::format("{:.3f}", result.perplexity()), number_or_dash(result.bits_per_byte(), 4),
+                       fmt::format("{:.1f} %", 100.0 * result.sum.drop_rate())});
+      continue;
     }
+    nlohmann::ordered_json line = {
+        {"schema", "troupe.eval.ppl/1"},
+        {"data", text.name},
+        {"tokens", result.sum.tokens},
+        {"bytes", result.bytes < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(result.bytes)},
+        {"nll", result.nll()},
+        {"ppl", result.perplexity()},
+        {"bits_per_byte", number_or_null(result.bits_per_byte())},
+        {"drop_rate", result.sum.drop_rate()},
+        {"stderr", number_or_null(result.standard_error())},
+        {"nll_sum", result.sum.nll},
+        {"documents", text.documents()},
+        {"capacity", to_string(flags.options.capacity)},
+        {"mode", mode},
+        {"context", result.context},
+        {"batch", result.batch_sequences},
+        {"precision", to_string(model->precision())},
+        {"data_checksum", text.checksum()}};
+    line.update(facts);
+    print_json(line);
   }
   if (flags.json) return;
   print_table(table);

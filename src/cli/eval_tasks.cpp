@@ -218,52 +218,78 @@ void run(Flags& flags) {
                    (std::filesystem::path(flags.data_dir) / task.folder).string());
     return all && !there;
   });
+  if (tasks.empty())
+    fail(ErrorCode::kData, "{}: expected the data of at least one task, got none (--list shows the files)",
+         flags.data_dir);
+
+  // Every file is read and checked before the first request is scored. What is wrong with the data of one task does not
+  // stop the others.
+  struct Job {
+    const TaskFile* task;
+    TaskOptions options;
+    TaskData data;
+  };
+  std::vector<Job> jobs;
+  std::string broken;
+  const auto pass_over = [&](const TaskFile& task, const Error& error) {
+    if (error.code() != ErrorCode::kData || tasks.size() == 1) throw;
+    log::warning("not evaluated: {}", error.what());
+    broken += (broken.empty() ? "" : ", ") + task.name;
+  };
+  for (const TaskFile& task : tasks) {
+    try {
+      for (const Convention convention : conventions(flags.convention)) {
+        if (!task.prompts(convention)) {
+          if (flags.convention != "both")
+            log::warning("{}: not evaluated: no {} convention is defined for it", task.name, flags.convention);
+          continue;
+        }
+        Job& job = jobs.emplace_back(Job{&task, flags.options, {}});
+        job.options.convention = convention;
+        if (all && task.shots.empty()) job.options.shots = 0;
+        job.data = load_task_data(task, job.options);
+      }
+    } catch (const Error& error) {
+      pass_over(task, error);
+      std::erase_if(jobs, [&](const Job& job) { return job.task == &task; });
+    }
+  }
+  if (jobs.empty() && !broken.empty())
+    fail(ErrorCode::kData, "--tasks: nothing to evaluate because of the data of {} (see above)", broken);
 
   EvalModel loaded = load_eval_model(flags.model);
-  flags.options.requests = loaded.requests;
   std::FILE* details_file = flags.details.empty() ? nullptr : std::fopen(flags.details.c_str(), "wb");
   if (!flags.details.empty() && !details_file)
     fail(ErrorCode::kEnvironment, "{}: cannot open for writing", flags.details);
   Results results(flags, loaded);
   RequestStats total;
   const auto start = std::chrono::steady_clock::now();
-  const auto evaluate = [&](const TaskFile& task) {
-    for (const Convention convention : conventions(flags.convention)) {
-      if (!task.prompts(convention)) {
-        if (flags.convention != "both")
-          log::warning("{}: not evaluated: no {} convention is defined for it", task.name, flags.convention);
-        continue;
-      }
-      TaskOptions options = flags.options;
-      options.convention = convention;
-      if (all && task.shots.empty()) options.shots = 0;
-      Progress progress(fmt::format("{} ({})", task.name, to_string(convention)), 1.0);
-      std::vector<ItemDetail> details;
-      const TaskReport report = run_task(
-          *loaded.model, *loaded.tokenizer, task, options, [&](double share) { progress.update(share, ""); },
-          details_file ? &details : nullptr);
-      progress.clear();
-      if (details_file) write_details(flags.details, task.name, convention, details, details_file);
-      if (report.skipped > 0) log::info("{}: {} records left out by the task's rule", task.name, report.skipped);
-      if (report.left_out > 0) log::info("{}: {} items left out by --limit", task.name, report.left_out);
-      if (report.requests.truncated > 0)
-        log::warning("{} ({}): {} of {} sequences were longer than the context and lost tokens on their left",
-                     task.name, to_string(convention), report.requests.truncated, report.requests.requests);
-      total.tokens += report.requests.tokens, total.run_tokens += report.requests.run_tokens;
-      total.requests += report.requests.requests, total.from_journal += report.requests.from_journal;
-      results.add(report);
-    }
-  };
-  // What is wrong with the data of one task does not stop the others.
-  std::string broken;
-  for (const TaskFile& task : tasks) {
+  for (Job& job : jobs) {
+    const TaskFile& task = *job.task;
+    const Convention convention = job.options.convention;
+    job.options.requests = loaded.requests;
+    Progress progress(fmt::format("{} ({})", task.name, to_string(convention)), 1.0);
+    std::vector<ItemDetail> details;
+    TaskReport report;
     try {
-      evaluate(task);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kData || tasks.size() == 1) throw;
-      log::warning("not evaluated: {}", error.what());
-      broken += (broken.empty() ? "" : ", ") + task.name;
+      report = run_task(
+          *loaded.model, *loaded.tokenizer, task, job.options, job.data,
+          [&](double share) { progress.update(share, ""); }, details_file ? &details : nullptr);
+    } catch (const Error& error) {  // of a text that is no token of its own after its context
+      pass_over(task, error);
+      continue;
     }
+    progress.clear();
+    if (details_file) write_details(flags.details, task.name, convention, details, details_file);
+    if (report.skipped > 0) log::info("{}: {} records left out by the task's rule", task.name, report.skipped);
+    if (report.left_out > 0) log::info("{}: {} items left out by --limit", task.name, report.left_out);
+    if (report.requests.truncated > 0)
+      log::warning("{} ({}): {} of {} sequences were longer than the context and lost tokens on their left", task.name,
+                   to_string(convention), report.requests.truncated, report.requests.requests);
+    total.tokens += report.requests.tokens, total.run_tokens += report.requests.run_tokens;
+    total.requests += report.requests.requests, total.from_journal += report.requests.from_journal;
+    results.add(report);
+    job.data = {};
   }
   if (details_file) std::fclose(details_file);
   results.finish();

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 
 #include "base/log.h"
@@ -67,6 +68,9 @@ int main(int argc, char** argv) {
     return static_cast<int>(error.code());
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "error: out of memory\n");
+    return static_cast<int>(troupe::ErrorCode::kEnvironment);
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
     return static_cast<int>(troupe::ErrorCode::kEnvironment);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: internal: %s\n", error.what());

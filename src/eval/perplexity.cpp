@@ -111,10 +111,7 @@ Batch make_batch(const EvalText& text, std::span<const Window> windows, std::spa
   return batch;
 }
 
-PerplexityResult evaluate_perplexity(LanguageModel& model, const EvalText& text, const PerplexityOptions& given,
-                                     const ScoreProgress& progress) {
-  const ModelConfig& config = model.config();
-  const PerplexityOptions options = resolve(given, config);
+void check_eval_text(const EvalText& text, const ModelConfig& config) {
   if (config.eos_id < 0)
     fail(ErrorCode::kUsage, "{}: expected a model with an end-of-text token (model.eos_id) to start from, got none",
          text.name);
@@ -123,12 +120,17 @@ PerplexityResult evaluate_perplexity(LanguageModel& model, const EvalText& text,
   if (*worst >= config.vocab_size)
     fail(ErrorCode::kData, "{}: token {}: expected an id < {} (the model's vocab_size), got {}", text.name,
          worst - text.ids.begin(), config.vocab_size, *worst);
-
   if (const auto pad = std::find(text.ids.begin(), text.ids.end(), static_cast<int32_t>(config.pad_id));
       config.pad_id >= 0 && pad != text.ids.end())
     fail(ErrorCode::kData, "{}: token {}: expected text, got the model's padding token {}", text.name,
          pad - text.ids.begin(), config.pad_id);
+}
 
+PerplexityResult evaluate_perplexity(LanguageModel& model, const EvalText& text, const PerplexityOptions& given,
+                                     const ScoreProgress& progress) {
+  const ModelConfig& config = model.config();
+  const PerplexityOptions options = resolve(given, config);
+  check_eval_text(text, config);
   PerplexityResult result{
       .bytes = text.bytes(), .context = options.context, .batch_sequences = options.batch_sequences};
   result.documents.resize(static_cast<size_t>(text.documents()));

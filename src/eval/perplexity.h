@@ -48,8 +48,12 @@ struct PerplexityResult {
 // `done` of `total` windows are scored.
 using ScoreProgress = std::function<void(int64_t done, int64_t total)>;
 
-// Throws kUsage for options out of range, kData for an id that the model does not have, kNonFinite if a score is not
-// finite, naming the document.
+// Throws kUsage if the model has no end-of-text token to start from, kData if there is no token or one that is not the
+// model's (an id too large, padding).
+void check_eval_text(const EvalText& text, const ModelConfig& config);
+
+// Throws as check_eval_text(), kUsage for options out of range, kNonFinite if a score is not finite, naming the
+// document.
 PerplexityResult evaluate_perplexity(LanguageModel& model, const EvalText& text, const PerplexityOptions& options,
                                      const ScoreProgress& progress = {});
 

@@ -73,6 +73,44 @@ taken=$(sed -n 's/.*requests (\([0-9]*\) from the journal.*/\1/p' out)
 [ "$(sort journal.jsonl | uniq -d | wc -l)" -eq 0 ] || fail "scored twice"
 echo "killed $kills times, $known answers kept"
 
+# Two evaluations on one journal: the second says so and writes nothing, also while the first is stopped.
+for attempt in $(seq 1 20); do
+  rm -f shared.jsonl
+  "$program" eval tasks --model base --data-dir data --tasks piqa --json --journal shared.jsonl >first.jsonl 2>log &
+  first=$!
+  while kill -0 $first 2>/dev/null && [ ! -s shared.jsonl ]; do :; done
+  kill -STOP $first 2>/dev/null && break  # otherwise it had ended: again
+done
+before=$(cksum <shared.jsonl)
+expect "a journal that another writes" 4 "shared.jsonl: expected a journal of this evaluation alone, got one that another" \
+  tasks --tasks rte --journal shared.jsonl
+[ "$(cksum <shared.jsonl)" = "$before" ] || fail "the second evaluation wrote to the journal"
+kill -CONT $first
+wait $first || fail "the first evaluation did not go on"
+cmp -s whole.jsonl first.jsonl || fail "the first evaluation gave other results"
+expect "the journal when it is free" 0 "(2400 from the journal)" tasks --tasks piqa --journal shared.jsonl
+
+# Nothing is scored before all files are known to be good: the model is not even looked for.
+printf '{"text": "Good."}\n' >good.jsonl && printf '{"txt": "Bad."}\n' >bad.jsonl
+expect "perplexity of a broken file" 3 "bad.jsonl:1: text: expected this field, got none" \
+  "$program" eval ppl --model base --data good.jsonl --data bad.jsonl --json
+grep -q '"nll"' out && fail "a result beside a broken file"
+mkdir -p data/crows_pairs data/stereoset
+printf ',sent_more,sent_less,bias_type\n0,a,,age\n' >data/crows_pairs/crows_pairs_anonymized.csv
+echo '{"data": {"intrasentence": [], "intersentence": []}}' >data/stereoset/dev.json
+for set in crows_pairs_anonymized.csv:2 dev.json; do
+  expect "bias of a broken file" 3 "$set: " "$program" eval bias --model none --data-dir data --json --sets \
+    $([ $set = dev.json ] && echo stereoset || echo crows_pairs)
+done
+rm -r data/crows_pairs data/stereoset
+mkdir data/wsc && cp data/rte/val.jsonl data/wsc/val.jsonl
+expect "tasks of broken files" 3 "nothing to evaluate because of the data of wsc, copa" \
+  "$program" eval tasks --model none --data-dir data --tasks wsc,copa
+rm -r data/wsc
+mkdir empty
+expect "no data at all" 3 "empty: expected the data of at least one task" \
+  "$program" eval tasks --model none --data-dir empty --tasks all
+
 "$program" eval tasks --model moe --data-dir data --tasks piqa,rte --limit 20 --json >moe.jsonl 2>/dev/null
 tasks --tasks piqa,rte --limit 20 --json >base.jsonl 2>/dev/null
 tasks --tasks piqa --limit 20 --shots 1 --draws 2 --json >shots.jsonl 2>log
@@ -84,6 +122,6 @@ for part in "dense &lt;b&gt;" "MoE, 4 experts" "Accuracy over training compute" 
 done
 grep -qE '<script|src=|url\(|href=.(http|/)' page.html && fail "the page wants other files"
 expect "a figure twice" 3 "expected a figure once for each model" "$program" eval report base.jsonl base.jsonl
-expect "not results" 3 "text.txt:1: line 1" "$program" eval report text.txt
+expect "not results" 3 "text.txt:1: column 1" "$program" eval report text.txt
 
 finish

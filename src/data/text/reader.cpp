@@ -51,11 +51,16 @@ std::string too_long_message(size_t length, const TextOptions& options, std::str
                      options.max_document_bytes, length);
 }
 
-std::optional<std::string> invalid_utf8_message(std::string_view line, int64_t number, bool first_bytes) {
+constexpr const char* kUtf16Message = "expected UTF-8, got UTF-16 (convert it: iconv -f UTF-16 -t UTF-8)";
+
+bool opens_utf16(std::string_view line, int64_t number) {
+  return number == 1 && (line.starts_with("\xFF\xFE") || line.starts_with("\xFE\xFF"));
+}
+
+std::optional<std::string> invalid_utf8_message(std::string_view line, int64_t number) {
   const auto at = find_invalid_utf8(line);
   if (!at) return std::nullopt;
-  if (first_bytes && (line.starts_with("\xFF\xFE") || line.starts_with("\xFE\xFF")))
-    return "expected UTF-8, got UTF-16 (convert it: iconv -f UTF-16 -t UTF-8)";
+  if (opens_utf16(line, number)) return kUtf16Message;
   return fmt::format("expected UTF-8, got byte 0x{:02X} at byte {} of line {}", static_cast<unsigned char>(line[*at]),
                      *at + 1, number);
 }
@@ -86,6 +91,10 @@ void read_json_lines(LineReader& lines, const TextOptions& options, Delivery& de
       delivery.skip(SkipReason::kEmpty, number, "expected a JSON object, got a blank line");
       continue;
     }
+    if (opens_utf16(lines.line(), number)) {
+      delivery.skip(SkipReason::kInvalidUtf8, number, kUtf16Message);
+      continue;
+    }
     std::string text, meta;
     if (!parser.parse(lines.line(), failure) || !parser.get(options.field, text, failure) ||
         (!options.meta_field.empty() && !parser.get(options.meta_field, meta, failure))) {
@@ -111,7 +120,7 @@ class PlainDocument {
     if (bad_) return;
     if (lines.too_long() || text_.size() + lines.length() > options.max_document_bytes) {
       spoil(SkipReason::kTooLong, too_long_message(text_.size() + lines.length(), options, "document"));
-    } else if (auto message = invalid_utf8_message(lines.line(), lines.number(), lines.number() == 1)) {
+    } else if (auto message = invalid_utf8_message(lines.line(), lines.number())) {
       spoil(SkipReason::kInvalidUtf8, *message);
     } else {
       text_.append(lines.line());

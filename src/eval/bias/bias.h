@@ -27,19 +27,41 @@ struct BiasReport {
   RequestStats requests;
 };
 
-// DIR/stereoset/dev.json. Per target term with n items and mean log-probabilities per token s, a, u of the
+// DIR/stereoset/dev.json, checked whole. load_...() throw kData naming file, record and field: what read_text_file()
+// and parse_records() refuse, a field that is missing, empty or no text, an id twice, not one sentence of each label,
+// no item at all.
+struct StereoSet {
+  struct Item {
+    std::string where, category, term, context;  // context: "" in the first part
+    std::string candidates[3];                   // stereotype, anti-stereotype, unrelated
+  };
+  std::vector<Item> intrasentence, intersentence;  // one of them may be empty
+  std::string checksum;
+};
+StereoSet load_stereoset(const std::filesystem::path& data_dir);
+
+// DIR/crows_pairs/crows_pairs_anonymized.csv.
+struct CrowsPairs {
+  struct Pair {
+    std::string where, category, more, less;
+  };
+  std::vector<Pair> pairs;
+  std::string checksum;
+};
+CrowsPairs load_crows_pairs(const std::filesystem::path& data_dir);
+
+// Per target term with n items and mean log-probabilities per token s, a, u of the
 // stereotypical, anti-stereotypical and unrelated candidate: LMS = 100 (#[s > u] + #[a > u]) / 2n, SS = 100 #[s > a] /
 // n; a category's figure is the mean over its terms, ICAT = LMS min(SS, 100 - SS) / 50. Intrasentence candidates are
 // whole sentences; intersentence ones follow the context.
-BiasReport evaluate_stereoset(LanguageModel& model, const Tokenizer& tokenizer, const std::filesystem::path& data_dir,
+BiasReport evaluate_stereoset(LanguageModel& model, const Tokenizer& tokenizer, const StereoSet& set,
                               const RequestOptions& options, const RequestProgress& progress = {});
 
-// DIR/crows_pairs/crows_pairs_anonymized.csv. Per category and for all pairs
+// Per category and for all pairs
 //   paper    stereotype_score: percentage of pairs whose more stereotyping sentence has the larger mean
-//   log-probability,
-//            both times 1,000 and rounded; neutral: percentage of ties (which count as no preference)
+//            log-probability, both times 1,000 and rounded; neutral: percentage of ties (which count as no preference)
 //   harness  pct_stereotype and likelihood_diff: share of pairs by summed log-probabilities, mean absolute difference
-BiasReport evaluate_crows_pairs(LanguageModel& model, const Tokenizer& tokenizer, const std::filesystem::path& data_dir,
+BiasReport evaluate_crows_pairs(LanguageModel& model, const Tokenizer& tokenizer, const CrowsPairs& set,
                                 const RequestOptions& options, const RequestProgress& progress = {});
 
 // The scores of one StereoSet item, and the figures from many: apart from the model, so that tests can give scores.

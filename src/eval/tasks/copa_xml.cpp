@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "eval/tasks/template.h"
 
 namespace troupe {
 namespace {
@@ -31,9 +32,16 @@ std::string attribute(xmlNode* node, const char* name, const std::string& where)
 }
 
 std::string child_text(xmlNode* node, const char* name, const std::string& where) {
-  for (xmlNode* child = node->children; child; child = child->next)
-    if (is_named(child, name)) return take(xmlNodeGetContent(child));
-  fail(ErrorCode::kData, "{}: <{}>: expected this element, got an item without it", where, name);
+  xmlNode* found = nullptr;
+  for (xmlNode* child = node->children; child; child = child->next) {
+    if (!is_named(child, name)) continue;
+    if (found) fail(ErrorCode::kData, "{}: <{}>: expected this element once, got it twice", where, name);
+    found = child;
+  }
+  if (!found) fail(ErrorCode::kData, "{}: <{}>: expected this element, got an item without it", where, name);
+  std::string text = take(xmlNodeGetContent(found));
+  if (is_blank(text)) fail(ErrorCode::kData, "{}: <{}>: expected text, got an empty one", where, name);
+  return text;
 }
 
 }  // namespace
@@ -57,8 +65,10 @@ std::vector<Record> parse_copa_xml(std::string_view text, const std::string& whe
          root ? reinterpret_cast<const char*>(root->name) : "none");
   std::vector<Record> records;
   for (xmlNode* item = root->children; item; item = item->next) {
-    if (!is_named(item, "item")) continue;
+    if (item->type != XML_ELEMENT_NODE) continue;
     const std::string at = fmt::format("{}:{}", where, xmlGetLineNo(item));
+    if (!is_named(item, "item"))
+      fail(ErrorCode::kData, "{}: expected <item>, got <{}>", at, reinterpret_cast<const char*>(item->name));
     const std::string label = attribute(item, "most-plausible-alternative", at);
     if (label != "1" && label != "2")
       fail(ErrorCode::kData, "{}: most-plausible-alternative: expected 1 or 2, got {}", at, label);

@@ -212,7 +212,12 @@ Json unique(const Json& v, FilterArguments) {
 }
 
 Json slice(const Json& v, FilterArguments a) {
-  return substring(text_of(v), code_points(text_of(v)), integer(a[0], "slice"), integer(a[1], "slice"));
+  const std::vector<size_t> starts = code_points(text_of(v));
+  const int64_t begin = integer(a[0], "slice"), end = integer(a[1], "slice");
+  if (begin < 0 || end < begin || end >= static_cast<int64_t>(starts.size()))
+    fail(ErrorCode::kData, "slice: expected a range in a text of {} characters, got {} to {}", starts.size() - 1, begin,
+         end);
+  return substring(text_of(v), starts, begin, end);
 }
 
 Json drop_last(const Json& v, FilterArguments) {
@@ -278,6 +283,7 @@ Json detokenize(const Json& v, FilterArguments) {
 Json mark_word(const Json& v, FilterArguments a) {
   const std::string &text = text_of(v), &word = text_argument(a[1], "mark_word");
   const int64_t index = integer(a[0], "mark_word");
+  if (index < 0) fail(ErrorCode::kData, "mark_word: expected a word number from 0, got {}", index);
   std::istringstream words(text);
   std::string before, next;
   for (int64_t i = 0; i < index; ++i) {
@@ -322,14 +328,14 @@ constexpr std::array kFilters = {
     Filter{"join", 1, 1, Filter::kList, join, "elements with X between them"},
     Filter{"lower", 0, 0, Filter::kText, lower, "lower case"},
     Filter{"lower_first", 0, 0, Filter::kText, lower_first, "first letter in lower case"},
-    Filter{"map", 2, -1, Filter::kText, map, "map(a, A, b, B...): A where the value is a, and so on"},
+    Filter{"map", 2, -1, Filter::kScalar, map, "map(a, A, b, B...): A where the value is a, and so on"},
     Filter{"mark_word", 2, 2, Filter::kText, mark_word, "mark_word(N, W): asterisks around word N, which is W"},
     Filter{"part", 2, 2, Filter::kText, part, "part(X, N): element N, from 0, of the text split at X"},
     Filter{"prefix", 1, 1, Filter::kText, prefix, "with X in front"},
     Filter{"remove_brackets", 0, 0, Filter::kText, remove_brackets, "without [bracketed] parts"},
     Filter{"replace", 2, 2, Filter::kText, replace, "replace(X, Y): Y for every X"},
     Filter{"rest", 0, 0, Filter::kList, rest, "all but the first element"},
-    Filter{"slice", 2, 2, Filter::kText, slice, "slice(A, B): characters A to B - 1"},
+    Filter{"slice", 2, 2, Filter::kText, slice, "slice(A, B): characters A to B - 1; an error if the text has none such"},
     Filter{"sort", 0, 0, Filter::kList, sort, "sorted by code points"},
     Filter{"spans", 1, 1, Filter::kList, spans, "{start, end} objects to the parts of text X (end included)"},
     Filter{"split", 1, 1, Filter::kText, split, "list of the parts between X"},

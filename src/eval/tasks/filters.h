@@ -13,8 +13,8 @@ using FilterArguments = std::span<const nlohmann::json>;
 
 struct Filter {
   std::string_view name;
-  int min_arguments, max_arguments;         // -1: any number
-  enum Takes { kText, kList, kAny } takes;  // kText: applied to each element of a list
+  int min_arguments, max_arguments;            // -1: any number
+  enum Takes { kText, kScalar, kList } takes;  // kText and kScalar: applied to each element of a list
   nlohmann::json (*apply)(const nlohmann::json& value, FilterArguments arguments);  // throws kData
   std::string_view help;
 };

@@ -24,7 +24,7 @@ auto at(const Record& record, std::string_view key, const Action& action) {
 
 fs::path existing(const fs::path& path) {
   for (const char* extension : {"", ".zst", ".gz"})
-    if (fs::is_regular_file(path.string() + extension)) return path.string() + extension;
+    if (is_there(path.string() + extension)) return path.string() + extension;
   return {};
 }
 
@@ -35,9 +35,12 @@ std::vector<fs::path> matching(const fs::path& folder, const std::string& name) 
     return path.empty() ? std::vector<fs::path>() : std::vector{path};
   }
   std::vector<fs::path> paths;
-  if (!fs::is_directory(folder)) return paths;
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) return paths;
   const std::string head = name.substr(0, star), tail = name.substr(star + 1);
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  fs::directory_iterator entries(folder, error);
+  if (error) fail(ErrorCode::kData, "{}: cannot list this folder: {}", folder.string(), error.message());
+  for (const auto& entry : entries) {
     std::string file = entry.path().filename().string();
     for (const char* extension : {".zst", ".gz"})
       if (!tail.ends_with(extension) && file.ends_with(extension))
@@ -49,36 +52,57 @@ std::vector<fs::path> matching(const fs::path& folder, const std::string& name) 
   return paths;
 }
 
-std::vector<std::string> all_texts(const std::vector<Template>& templates, const nlohmann::json& value) {
-  if (templates.size() == 1) return templates[0].texts(value);
+using Fields = Template::Fields;
+
+// One template may give a list.
+std::vector<std::string> all_texts(const std::vector<Template>& templates, const nlohmann::json& value,
+                                   Fields fields = Fields::kText) {
+  if (templates.size() == 1) return templates[0].texts(value, fields);
   std::vector<std::string> texts;
-  for (const Template& each : templates) texts.push_back(each.text(value));
+  for (const Template& each : templates) texts.push_back(each.text(value, fields));
   return texts;
+}
+
+// What a record is called or belongs to.
+std::string name_of(const Template& name, const Record& record, std::string_view key) {
+  std::string text = at(record, key, [&] { return name.text(*record.value, Fields::kName); });
+  if (is_blank(text)) fail(ErrorCode::kData, "{}: {}: expected text, got an empty one", record.where, key);
+  return text;
 }
 
 std::string joined(const std::vector<std::string>& texts) {
   std::string all;
-  for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
+  for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + (is_blank(text) ? "\"" + text + "\"" : text);
   return all;
 }
 
 std::vector<std::string> labels_of(const PromptSpec& spec, const Item& item, const Record& record) {
-  std::vector<std::string> labels = at(record, "labels", [&] { return all_texts(spec.labels, *record.value); });
+  std::vector<std::string> labels =
+      at(record, "labels", [&] { return all_texts(spec.labels, *record.value, Fields::kName); });
   if (labels.empty())
     for (size_t i = 0; i < item.candidates(); ++i) labels.push_back(std::to_string(i));
   if (labels.size() != item.candidates())
     fail(ErrorCode::kData, "{}: labels: expected one per candidate ({}), got {}", record.where, item.candidates(),
          labels.size());
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (is_blank(labels[i])) fail(ErrorCode::kData, "{}: labels[{}]: expected text, got an empty one", record.where, i);
+    if (std::find(labels.begin() + static_cast<std::ptrdiff_t>(i) + 1, labels.end(), labels[i]) != labels.end())
+      fail(ErrorCode::kData, "{}: labels: expected each once, got {} twice", record.where, labels[i]);
+  }
   return labels;
 }
 
 std::vector<int> gold_of(const PromptSpec& spec, const std::vector<std::string>& labels, const Record& record) {
-  const std::vector<std::string> given = at(record, "label", [&] { return spec.label->texts(*record.value); });
+  const std::vector<std::string> given = at(record, "label", [&] {
+    return spec.several ? spec.label->texts(*record.value, Fields::kName)
+                        : std::vector{spec.label->text(*record.value, Fields::kName)};
+  });
   std::vector<int> gold;
   for (size_t i = 0; i < labels.size(); ++i)
     if (std::find(given.begin(), given.end(), labels[i]) != given.end()) gold.push_back(static_cast<int>(i));
   if (gold.empty())
-    fail(ErrorCode::kData, "{}: label: expected one of {}, got {}", record.where, joined(labels),
+    fail(ErrorCode::kData, "{}: label: expected one of {}, got {}",
+         record.label_where.empty() ? record.where : record.label_where, joined(labels),
          given.empty() ? "none" : joined(given));
   return gold;
 }
@@ -134,21 +158,23 @@ SplitRecords load_split(const TaskFile& task, const fs::path& data_dir, const st
   }
   result.checksum = to_hex(xxh3(sums));
 
+  const std::optional<Template>& id_template = files.source->id ? files.source->id : task.id;
   std::unordered_map<std::string, std::string> places;
   std::vector<Record> kept;
   for (Record& record : result.records) {
     for (const auto& [name, value] : task.fields)
       at(record, name, [&] { return (*record.value)[name] = value.value(*record.value); });
-    if (task.id) {
-      const std::string id = at(record, "id", [&] { return task.id->text(*record.value); });
+    if (id_template) {
+      const std::string id = name_of(*id_template, record, "id");
       const auto [first, is_new] = places.emplace(id, record.where);
       if (!is_new)
         fail(ErrorCode::kData, "{}: id: expected one of its own, got {}, which {} has", record.where, id,
              first->second);
     }
-    const bool skipped = task.skip && std::find(task.skip_values.begin(), task.skip_values.end(),
-                                                at(record, "skip", [&] { return task.skip->text(*record.value); })) !=
-                                          task.skip_values.end();
+    const bool skipped =
+        task.skip && std::find(task.skip_values.begin(), task.skip_values.end(), at(record, "skip", [&] {
+                                 return task.skip->text(*record.value, Fields::kName);
+                               })) != task.skip_values.end();
     if (skipped)
       ++result.skipped;
     else
@@ -156,23 +182,24 @@ SplitRecords load_split(const TaskFile& task, const fs::path& data_dir, const st
   }
   result.records = std::move(kept);
   if (result.records.empty())
-    fail(ErrorCode::kData, "{}: expected at least one record, got none", files.records.front().string());
+    fail(ErrorCode::kData, "{}: expected at least one record that the task's rule keeps, got none",
+         files.records.front().string());
   return result;
 }
 
 Item make_item(const TaskFile& task, const PromptSpec& spec, const Record& record) {
   const nlohmann::json& value = *record.value;
   Item item{.where = record.where};
-  item.contexts = at(record, "context", [&] { return all_texts(spec.contexts, value); });
+  for (const Template& context : spec.contexts)
+    item.contexts.push_back(at(record, "context", [&] { return context.text(value, Fields::kFilled); }));
   item.choices = at(record, "choices", [&] { return all_texts(spec.choices, value); });
   for (size_t i = 0; i < item.choices.size(); ++i)
-    if (item.choices[i].find_first_not_of(" \t\r\n") == std::string::npos)
+    if (is_blank(item.choices[i]))
       fail(ErrorCode::kData, "{}: choices[{}]: expected text, got an empty choice", record.where, i);
-  if (item.contexts.empty() || item.choices.empty() ||
-      (item.contexts.size() > 1 && item.choices.size() > 1 && item.contexts.size() != item.choices.size()))
-    fail(ErrorCode::kData, "{}: choices: expected one per context, got {} contexts and {} choices", record.where,
-         item.contexts.size(), item.choices.size());
-  if (chooses(spec) && item.candidates() < 2)
+  if (item.contexts.size() > 1 && item.choices.size() > 1)
+    fail(ErrorCode::kData, "{}: choices: expected one, the same after each context, got {}", record.where,
+         item.choices.size());
+  if (item.choices.empty() || (chooses(spec) && item.candidates() < 2))
     fail(ErrorCode::kData, "{}: choices: expected at least two, got {}", record.where, item.candidates());
   if (spec.label) {
     item.labels = labels_of(spec, item, record);
@@ -181,8 +208,10 @@ Item make_item(const TaskFile& task, const PromptSpec& spec, const Record& recor
     item.gold = {0};  // the first candidate is the right one: minimal pairs
   }
   item.answers = at(record, "answers", [&] { return all_texts(spec.answers, value); });
+  if (std::any_of(item.answers.begin(), item.answers.end(), is_blank))
+    fail(ErrorCode::kData, "{}: answers: expected texts, got an empty one", record.where);
   if (spec.score == PaperScore::kUnconditional) {
-    item.calibrations = at(record, "calibration", [&] { return spec.calibration[0].texts(value); });
+    item.calibrations = at(record, "calibration", [&] { return std::vector{spec.calibration[0].text(value)}; });
   } else if (spec.score == PaperScore::kAverageOption) {
     for (const std::string& choice : item.choices) {
       nlohmann::json with_option = value;
@@ -190,7 +219,7 @@ Item make_item(const TaskFile& task, const PromptSpec& spec, const Record& recor
       item.calibrations.push_back(at(record, "calibration", [&] { return spec.calibration[0].text(with_option); }));
     }
   }
-  if (task.group) item.group = at(record, "group", [&] { return task.group->text(value); });
+  if (task.group) item.group = name_of(*task.group, record, "group");
   return item;
 }
 

@@ -41,12 +41,13 @@ struct SplitFiles {
 };
 SplitFiles find_split(const TaskFile& task, const std::filesystem::path& data_dir, const std::string& split);
 
-// Throws kData: no files (naming what was looked for and where they are published), what parse_records() and templates
-// refuse, a duplicate id (naming both places), no record at all.
+// Throws kData: no files (naming what was looked for and where they are published), what read_text_file(),
+// parse_records(), add_labels() and templates refuse, a duplicate id (naming both places), no record left.
 SplitRecords load_split(const TaskFile& task, const std::filesystem::path& data_dir, const std::string& split);
 
-// Throws kData naming file, line and key: a missing field, an empty choice, fewer than two candidates where one is to
-// be chosen, a label that no candidate has.
+// Throws kData naming file, line and key: a field that is missing, of another type, or empty in a context; an empty
+// choice, fewer than two candidates where one is to be chosen, two candidates with one label, a label that no candidate
+// has (in the label file, if there is one).
 Item make_item(const TaskFile& task, const PromptSpec& spec, const Record& record);
 
 }  // namespace troupe

@@ -21,12 +21,18 @@ int64_t line_of(std::string_view text, size_t byte) {
   return 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(byte), '\n');
 }
 
-void check_utf8(std::string_view text, const std::string& where) {
-  if (const auto bad = find_invalid_utf8(text)) {
-    const size_t begin = text.rfind('\n', *bad) == text.npos || *bad == 0 ? 0 : text.rfind('\n', *bad) + 1;
-    fail(ErrorCode::kData, "{}:{}: expected UTF-8, got byte 0x{:02x} at byte {} of the line", where,
-         line_of(text, *bad), static_cast<uint8_t>(text[*bad]), *bad - begin + 1);
+// The text without a byte-order mark. A NUL byte is valid UTF-8, but what holds one is no text.
+std::string_view checked_text(std::string_view text, const std::string& where) {
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
+    fail(ErrorCode::kData, "{}:1: expected UTF-8, got UTF-16 (convert it: iconv -f UTF-16 -t UTF-8)", where);
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  const size_t bad = std::min(find_invalid_utf8(text).value_or(text.npos), text.find('\0'));
+  if (bad != text.npos) {
+    const size_t line_end = bad == 0 ? text.npos : text.rfind('\n', bad - 1);
+    fail(ErrorCode::kData, "{}:{}: expected UTF-8 text, got byte 0x{:02x} at byte {} of the line", where,
+         line_of(text, bad), static_cast<uint8_t>(text[bad]), bad - (line_end + 1) + 1);
   }
+  return text;
 }
 
 // Calls use(line, number) for each line without its end.
@@ -41,8 +47,6 @@ void for_each_line(std::string_view text, const Use& use) {
   }
 }
 
-bool is_blank(std::string_view line) { return line.find_first_not_of(" \t") == line.npos; }
-
 void parse_jsonl(std::string_view text, const std::string& where, std::vector<Record>& records) {
   for_each_line(text, [&](std::string_view line, int64_t number) {
     if (is_blank(line)) return;
@@ -53,18 +57,28 @@ void parse_jsonl(std::string_view text, const std::string& where, std::vector<Re
   });
 }
 
+// The value at a path of keys, or nullptr.
+Json* at_path(Json& value, std::string_view path) {
+  Json* at = &value;
+  while (!path.empty()) {
+    const size_t dot = std::min(path.find('.'), path.size());
+    if (!at->is_object()) return nullptr;
+    const auto found = at->find(std::string(path.substr(0, dot)));
+    if (found == at->end()) return nullptr;
+    at = &*found;
+    path.remove_prefix(std::min(dot + 1, path.size()));
+  }
+  return at;
+}
+
 void parse_json_document(std::string_view text, const std::string& where, const std::string& each,
                          std::vector<Record>& records) {
-  const Json document = parse_json(text, where);
-  Json list = Json::array();
-  try {
-    list = each.empty() ? document : Template("{" + each + "}", where).value(document);
-  } catch (const Error& error) {
-    fail(ErrorCode::kData, "{}: {}", where, error.what());
-  }
-  if (!list.is_array())
-    fail(ErrorCode::kData, "{}: {}: expected a list of records, got {}", where, each, list.type_name());
-  for (Json& element : list) {
+  Json document = parse_json(text, where);
+  Json* const list = at_path(document, each);
+  if (!list || !list->is_array())
+    fail(ErrorCode::kData, "{}: {}expected a list of records, got {}", where, each.empty() ? "" : each + ": ",
+         list ? list->type_name() : "none");
+  for (Json& element : *list) {
     std::string at = fmt::format("{}: {}[{}]", where, each, records.size());
     if (!element.is_object()) fail(ErrorCode::kData, "{}: expected an object, got {}", at, element.type_name());
     records.push_back({std::make_shared<Json>(std::move(element)), std::move(at)});
@@ -92,8 +106,9 @@ std::vector<std::string> next_row(std::string_view text, size_t& at, char separa
         ++at;
       }
       if (at < text.size() && text[at] != separator && text[at] != '\n' && text[at] != '\r')
-        fail(ErrorCode::kData, "{}:{}: expected a separator after the closing quote, got \"{}\"", where,
-             line_of(text, at), text[at]);
+        fail(ErrorCode::kData,
+             "{}:{}: expected a separator after the closing quote, got \"{}\" (the quote was opened in line {})", where,
+             line_of(text, at), text[at], line_of(text, opened));
       field_start = false;
     } else if (c == separator) {
       row.emplace_back();
@@ -137,27 +152,12 @@ void parse_table(std::string_view text, const std::string& where, char separator
   }
 }
 
-// The value at a path of keys, or nullptr.
-Json* at_path(Json& value, std::string_view path) {
-  Json* at = &value;
-  while (!path.empty()) {
-    const size_t dot = std::min(path.find('.'), path.size());
-    if (!at->is_object()) return nullptr;
-    const auto found = at->find(std::string(path.substr(0, dot)));
-    if (found == at->end()) return nullptr;
-    at = &*found;
-    path.remove_prefix(std::min(dot + 1, path.size()));
-  }
-  return at;
-}
-
 std::vector<Record> expanded(std::vector<Record> records, const std::string& path) {
   std::vector<Record> result;
   for (Record& record : records) {
     Json* list = at_path(*record.value, path);
     if (!list || !list->is_array())
-      fail(ErrorCode::kData, "{}: {}: expected a list, got {}", record.where, path,
-           list ? list->type_name() : "no such field");
+      fail(ErrorCode::kData, "{}: {}: expected a list, got {}", record.where, path, list ? list->type_name() : "none");
     Json elements = std::move(*list);
     for (size_t i = 0; i < elements.size(); ++i) {
       *list = std::move(elements[i]);
@@ -181,8 +181,7 @@ RecordFormat parse_record_format(std::string_view name, const std::string& where
 }
 
 std::vector<Record> parse_records(std::string_view text, const std::string& where, const RecordOptions& options) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  check_utf8(text, where);
+  text = checked_text(text, where);
   std::vector<Record> records;
   switch (options.format) {
     case RecordFormat::kJsonl:
@@ -201,6 +200,8 @@ std::vector<Record> parse_records(std::string_view text, const std::string& wher
       records = parse_copa_xml(text, where);
       break;
   }
+  if (records.empty() && !options.may_be_empty)
+    fail(ErrorCode::kData, "{}: expected at least one record, got none", where);
   for (const std::string& path : options.expand) records = expanded(std::move(records), path);
   for (const auto& [from, to] : options.rename)
     for (Record& record : records) {
@@ -215,7 +216,7 @@ std::vector<Record> parse_records(std::string_view text, const std::string& wher
 }
 
 void add_labels(std::string_view text, const std::string& where, std::vector<Record>& records) {
-  check_utf8(text, where);
+  text = checked_text(text, where);
   size_t next = 0;
   for_each_line(text, [&](std::string_view line, int64_t number) {
     const size_t first = line.find_first_not_of(" \t"), last = line.find_last_not_of(" \t");
@@ -223,13 +224,33 @@ void add_labels(std::string_view text, const std::string& where, std::vector<Rec
     if (next >= records.size())
       fail(ErrorCode::kData, "{}:{}: expected {} labels, one per record, got more", where, number, records.size());
     Record& record = records[next++];
-    (*record.value)["label"] = std::string(line.substr(first, last - first + 1));
+    std::string label(line.substr(first, last - first + 1));
+    record.label_where = fmt::format("{}:{}", where, number);
+    const auto own = record.value->find("label");
+    if (own != record.value->end() && field_text(*own, Template::Fields::kName, record.where + ": label") != label)
+      fail(ErrorCode::kData, "{}: expected the label that {} has itself, {}, got {}", record.label_where, record.where,
+           own->dump(), label);
+    (*record.value)["label"] = std::move(label);
   });
   if (next != records.size())
     fail(ErrorCode::kData, "{}: expected {} labels, one per record, got {}", where, records.size(), next);
 }
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error) || error == std::errc::permission_denied;
+}
+
 std::string read_text_file(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    fail(ErrorCode::kData, "{}: expected a file, got a folder", path.string());
+  const bool compressed = path.extension() == ".zst" || path.extension() == ".gz";
+  const std::string plain = compressed ? path.parent_path() / path.stem() : path;
+  for (const char* extension : {"", ".zst", ".gz"})
+    if (const std::string other = plain + extension; other != path && is_there(other))
+      fail(ErrorCode::kData, "{}: expected one file of this name, got {} too (remove one of them)", path.string(),
+           std::filesystem::path(other).filename().string());
   const auto source = open_maybe_compressed(path.string());
   try {
     return read_all(*source, kMaxFileBytes);

@@ -23,6 +23,7 @@ RecordFormat parse_record_format(std::string_view name, const std::string& where
 struct Record {
   std::shared_ptr<nlohmann::json> value;  // an object; the fields of a table are texts
   std::string where;                      // "dev.jsonl:12"
+  std::string label_where;                // "dev-labels.lst:12", if the label is from there
 };
 
 struct RecordOptions {
@@ -30,18 +31,25 @@ struct RecordOptions {
   std::string each;                 // kJson: path of the list, "data.intrasentence"
   std::vector<std::string> expand;  // paths of lists: one record per element, which takes the list's place
   std::vector<std::pair<std::string, std::string>> rename;  // columns: from, to
+  bool may_be_empty = false;                                // no record at all is no error
 };
 
-// `text` is the content of a file called `where`. Throws kData naming file, line and field: bytes that are not UTF-8,
-// JSON that is broken or no object, a row with another number of columns than the header, an unclosed quote, a list
-// that is missing.
+// `text` is the content of a file called `where`; a byte-order mark in front is no part of it, line ends may be CRLF,
+// blank lines count for nothing. Throws kData naming file, line and field: bytes that are not UTF-8 text, JSON that is
+// broken or no object, a row with another number of columns than the header, an unclosed quote, a list that is missing,
+// no record at all.
 std::vector<Record> parse_records(std::string_view text, const std::string& where, const RecordOptions& options);
 
-// Puts line i of a label file into field `label` of record i. Throws kData if the numbers of lines differ, a line is
-// blank, or the record has another label already.
+// Puts line i of a label file into field `label` of record i, as text. Throws kData if the file is not UTF-8 text, the
+// numbers of lines differ, a line is blank, or the record has another label already.
 void add_labels(std::string_view text, const std::string& where, std::vector<Record>& records);
 
-// The content of a file, decompressed if its name ends in .zst or .gz.
+// Whether something has this name, if only a folder or what may not be read: reading it says what is wrong.
+bool is_there(const std::filesystem::path& path);
+
+// The content of a file, decompressed if its name ends in .zst or .gz. Throws kData naming it: a folder, a file that
+// cannot be opened, damaged compressed data, a file beside it that differs only by .zst or .gz (which of them is
+// meant?).
 std::string read_text_file(const std::filesystem::path& path);
 
 }  // namespace troupe

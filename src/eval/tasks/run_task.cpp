@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "eval/tasks/items.h"
 #include "eval/tasks/metrics.h"
 #include "eval/tasks/prompts.h"
 
@@ -17,12 +16,9 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-std::vector<Item> make_items(const TaskFile& task, const PromptSpec& spec, const SplitRecords& split, int64_t limit) {
+std::vector<Item> make_items(const TaskFile& task, const PromptSpec& spec, const SplitRecords& split) {
   std::vector<Item> items;
-  for (const Record& record : split.records) {
-    if (limit > 0 && static_cast<int64_t>(items.size()) == limit) break;
-    items.push_back(make_item(task, spec, record));
-  }
+  for (const Record& record : split.records) items.push_back(make_item(task, spec, record));
   return items;
 }
 
@@ -216,47 +212,60 @@ std::vector<size_t> draw_examples(size_t pool, size_t count, uint64_t seed, int6
   return order;
 }
 
-TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const TaskFile& task, const TaskOptions& options,
-                    const TaskProgress& progress, std::vector<ItemDetail>* details) {
+TaskData load_task_data(const TaskFile& task, const TaskOptions& options) {
   const std::optional<PromptSpec>& prompts = task.prompts(options.convention);
   if (!prompts)
     fail(ErrorCode::kUsage, "{}: expected prompts of the {} convention, got a task file without them", task.name,
          to_string(options.convention));
-  const PromptSpec& spec = *prompts;
+  if (options.shots > 0 && task.shots.empty())
+    fail(ErrorCode::kUsage, "{}: expected --shots 0 (the task has no examples to put in front), got {}", task.name,
+         options.shots);
+  const SplitRecords split = load_split(task, options.data_dir, task.evaluate);
+  TaskData data{.items = make_items(task, *prompts, split), .draws = {}, .checksum = split.checksum};
+  data.skipped = split.skipped;
+  if (options.limit > 0 && options.limit < static_cast<int64_t>(data.items.size())) {
+    data.left_out = static_cast<int64_t>(data.items.size()) - options.limit;
+    data.items.resize(static_cast<size_t>(options.limit));
+  }
+  if (options.shots == 0) {
+    data.draws.emplace_back();
+    return data;
+  }
+  const SplitRecords examples = load_split(task, options.data_dir, task.shots);
+  if (examples.files == split.files)
+    fail(ErrorCode::kData, "{}: {}: expected examples from other files than the items, got {}", task.name, task.shots,
+         examples.files.front().string());
+  const std::vector<Item> pool = make_items(task, *prompts, examples);
+  for (int64_t d = 0; d < std::max<int64_t>(1, options.draws); ++d) {
+    TaskData::Examples& draw = data.draws.emplace_back();
+    for (const size_t i : draw_examples(pool.size(), static_cast<size_t>(options.shots), options.seed, d)) {
+      draw.texts.push_back(example_text(*prompts, pool[i]));
+      draw.places.push_back(pool[i].where);
+    }
+  }
+  return data;
+}
+
+TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const TaskFile& task, const TaskOptions& options,
+                    const TaskData& data, const TaskProgress& progress, std::vector<ItemDetail>* details) {
   if (model.config().eos_id < 0)
     fail(ErrorCode::kUsage, "{}: expected a model with an end-of-text token (model.eos_id), got none", task.name);
-  const SplitRecords split = load_split(task, options.data_dir, task.evaluate);
-  const std::vector<Item> items = make_items(task, spec, split, options.limit);
-  std::vector<Item> pool;
-  if (options.shots > 0) {
-    if (task.shots.empty())
-      fail(ErrorCode::kUsage, "{}: expected --shots 0 (the task has no examples to put in front), got {}", task.name,
-           options.shots);
-    const SplitRecords examples = load_split(task, options.data_dir, task.shots);
-    if (examples.files == split.files)
-      fail(ErrorCode::kData, "{}: {}: expected examples from other files than the items, got {}", task.name, task.shots,
-           examples.files.front().string());
-    pool = make_items(task, spec, examples, 0);
-  }
-
-  TaskReport report{.task = task.name, .split = task.evaluate, .data_checksum = split.checksum};
+  const PromptSpec& spec = *task.prompts(options.convention);
+  const std::vector<Item>& items = data.items;
+  TaskReport report{.task = task.name, .split = task.evaluate, .data_checksum = data.checksum};
   report.convention = options.convention;
   report.score = options.convention == Convention::kPaper ? to_string(spec.score) : "logprob";
   report.shots = options.shots;
-  report.draws = options.shots > 0 ? std::max<int64_t>(1, options.draws) : 1;
-  report.skipped = split.skipped;
-  report.left_out = static_cast<int64_t>(split.records.size() - items.size());
+  report.draws = static_cast<int64_t>(data.draws.size());
+  report.skipped = data.skipped;
+  report.left_out = data.left_out;
 
   PromptMaker maker(tokenizer, options.convention, static_cast<int32_t>(model.config().eos_id));
   const int64_t context = options.requests.context > 0 ? options.requests.context : model.config().context;
   std::vector<Figure> figures;
   for (int64_t d = 0; d < report.draws; ++d) {
-    std::vector<std::string> examples, places;
-    for (const size_t i : draw_examples(pool.size(), static_cast<size_t>(options.shots), options.seed, d)) {
-      examples.push_back(example_text(spec, pool[i]));
-      places.push_back(pool[i].where);
-    }
-    maker.set_examples(std::move(examples));
+    const TaskData::Examples& examples = data.draws[static_cast<size_t>(d)];
+    maker.set_examples(examples.texts);
     Draw draw(spec, options, maker, items);
     draw.make_requests(context);
     const std::vector<ItemScores> scores = draw.score(model, report.requests, [&](double share) {
@@ -270,7 +279,7 @@ TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const Task
       for (size_t i = 0; i < figures.size(); ++i) figures[i].draws.push_back(found[i].draws[0]);
     }
     if (details && d + 1 == report.draws)
-      add_details(spec, options, items, scores, places, draw.examples_in_front, *details);
+      add_details(spec, options, items, scores, examples.places, draw.examples_in_front, *details);
   }
   for (const Figure& figure : figures) report.figures.push_back(summary(figure));
   for (const Estimate& draw : figures.front().draws) report.draw_values.push_back(draw.value);

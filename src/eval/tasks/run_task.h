@@ -8,6 +8,7 @@
 
 #include "data/tokenizer/tokenizer.h"
 #include "eval/requests.h"
+#include "eval/tasks/items.h"
 #include "eval/tasks/task_file.h"
 
 namespace troupe {
@@ -59,10 +60,26 @@ struct ItemDetail {
 // `share` of the task's work is done.
 using TaskProgress = std::function<void(double share)>;
 
-// Throws kUsage if the task has no prompts of this convention, or shots were asked for where it has no split to draw
-// them from; otherwise as load_split(), make_item() and score_requests() do.
+// What the files hold for one convention: every record is checked, those that a limit leaves out and examples that no
+// draw takes too.
+struct TaskData {
+  struct Examples {
+    std::vector<std::string> texts, places;  // in the order in front of an item
+  };
+  std::vector<Item> items;
+  std::vector<Examples> draws;  // one without examples if there are no shots
+  std::string checksum;
+  int64_t skipped = 0, left_out = 0;
+};
+
+// Needs no model. Throws kUsage if the task has no prompts of this convention, or shots were asked for where it has no
+// split to draw them from; otherwise as load_split() and make_item() do.
+TaskData load_task_data(const TaskFile& task, const TaskOptions& options);
+
+// `data` was loaded with the same task and options. Throws as score_requests() and PromptMaker::request() do.
 TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const TaskFile& task, const TaskOptions& options,
-                    const TaskProgress& progress = {}, std::vector<ItemDetail>* details = nullptr);
+                    const TaskData& data, const TaskProgress& progress = {},
+                    std::vector<ItemDetail>* details = nullptr);
 
 // Records of the pool for draw `draw`: `count` different ones, in random order.
 std::vector<size_t> draw_examples(size_t pool, size_t count, uint64_t seed, int64_t draw);

@@ -52,6 +52,7 @@ PromptSpec parse_prompts(TomlReader reader, Convention convention) {
   spec.choices = templates(reader, "choices");
   if (const auto delimiter = reader.optional_text("delimiter")) spec.delimiter = *delimiter;
   spec.label = optional_template(reader, "label");
+  spec.several = reader.optional_flag("several").value_or(false);
   spec.labels = templates(reader, "labels");
   spec.answers = templates(reader, "answers");
   if (convention == Convention::kPaper) {
@@ -84,6 +85,7 @@ TaskSource parse_source(TomlReader reader) {
   source.options.format = parse_record_format(reader.text("format"), reader.place("format"));
   source.options.each = reader.optional_text("each").value_or("");
   source.options.expand = reader.texts("expand");
+  source.id = optional_template(reader, "id");
   if (const toml::table* rename = reader.table("rename")) {
     TomlReader names = reader.reader(*rename, "rename");
     for (const auto& [from, ignored] : *rename) source.options.rename.emplace_back(from.str(), names.text(from.str()));

@@ -45,6 +45,7 @@ std::string_view to_string(Metric metric);
 // Files of one format that hold a task's splits. A split is found in the first source whose file is there.
 struct TaskSource {
   RecordOptions options;
+  std::optional<Template> id;  // as in TaskFile, for files of which others of the task have none
   struct File {
     std::string split, name, labels;  // `name` may contain one *; `labels` is a file of one label a line, or empty
   };
@@ -56,7 +57,8 @@ struct PromptSpec {
   std::vector<Template> contexts;       // one, or one per choice
   std::vector<Template> choices;        // one that gives a list, or one per choice; with several contexts one for all
   std::string delimiter = " ";          // between context and choice
-  std::optional<Template> label;        // the right answer; a list if there may be several
+  std::optional<Template> label;        // the right answer
+  bool several = false;                 // `label` is a list of right answers
   std::vector<Template> labels;         // what `label` is for choice 0, 1, ...; one template may give the list
   std::vector<Template> answers;        // texts of right answers (squad_f1, squad_em)
   std::vector<Template> calibration;    // unconditional: the context; average_option: the context with {option}

@@ -144,6 +144,11 @@ class Parser {
   const std::string& where_;
 };
 
+// For messages: a number or boolean as it stands, otherwise the type.
+std::string described(const Json& value) {
+  return value.is_number() || value.is_boolean() ? value.dump() : value.type_name();
+}
+
 Json look_up(const Json& at, const Expression::Path& path, size_t depth) {
   if (depth == path.names.size()) return at;
   const std::string& name = path.names[depth];
@@ -160,7 +165,7 @@ Json look_up(const Json& at, const Expression::Path& path, size_t depth) {
     return list;
   }
   if (!at.is_object())
-    fail(ErrorCode::kData, "{}: expected an object around {}, got {}", path.text, name, at.type_name());
+    fail(ErrorCode::kData, "{}: expected an object around {}, got {}", path.text, name, described(at));
   const auto found = at.find(name);
   if (found == at.end()) {
     std::vector<std::string> names;
@@ -172,23 +177,26 @@ Json look_up(const Json& at, const Expression::Path& path, size_t depth) {
 }
 
 Json apply(const Filter& filter, const Json& value, FilterArguments arguments, const std::string& field) {
-  if (filter.takes == Filter::kText && value.is_array()) {
+  if (filter.takes != Filter::kList && value.is_array()) {
     Json list = Json::array();
     for (const Json& element : value) list.push_back(apply(filter, element, arguments, field));
     return list;
   }
   if (filter.takes == Filter::kList && !value.is_array())
-    fail(ErrorCode::kData, "{}: {}: expected a list, got {}", field, filter.name, value.type_name());
+    fail(ErrorCode::kData, "{}: {}: expected a list, got {}", field, filter.name, described(value));
   try {
-    if (filter.takes == Filter::kText) return filter.apply(scalar_text(value, filter.name), arguments);
-    return filter.apply(value, arguments);
+    if (filter.takes == Filter::kList) return filter.apply(value, arguments);
+    const auto fields = filter.takes == Filter::kText ? Template::Fields::kText : Template::Fields::kName;
+    return filter.apply(field_text(value, fields, filter.name), arguments);
   } catch (const Error& error) {
     fail(error.code(), "{}: {}", field, error.what());
   }
 }
 
-Json evaluate(const Expression& expression, const Json& record) {
+Json evaluate(const Expression& expression, const Json& record, Template::Fields fields) {
   Json value = look_up(record, expression.path, 0);
+  if (fields == Template::Fields::kFilled && value.is_string() && is_blank(value.get_ref<const std::string&>()))
+    fail(ErrorCode::kData, "{}: expected text, got an empty one", expression.path.text);
   for (const Expression::Step& step : expression.steps) {
     std::vector<Json> arguments;
     for (const Expression::Argument& argument : step.arguments)
@@ -200,11 +208,13 @@ Json evaluate(const Expression& expression, const Json& record) {
 
 }  // namespace
 
-std::string scalar_text(const Json& value, std::string_view what) {
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == text.npos; }
+
+std::string field_text(const Json& value, Template::Fields fields, std::string_view what) {
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_boolean()) return value.get<bool>() ? "true" : "false";
-  if (value.is_number_integer()) return value.dump();
-  fail(ErrorCode::kData, "{}: expected text, got {}", what, value.is_null() ? "null" : value.type_name());
+  if (fields != Template::Fields::kName) fail(ErrorCode::kData, "{}: expected text, got {}", what, described(value));
+  if (value.is_boolean() || value.is_number_integer()) return value.dump();
+  fail(ErrorCode::kData, "{}: expected text, a whole number, true or false, got {}", what, described(value));
 }
 
 Template::Template(std::string_view text, const std::string& where) : source_(text) {
@@ -235,22 +245,27 @@ Template::Template(std::string_view text, const std::string& where) : source_(te
 }
 
 Json Template::value(const Json& record) const {
-  if (parts_.size() == 1 && parts_[0].expression) return evaluate(*parts_[0].expression, record);
+  if (parts_.size() == 1 && parts_[0].expression) return evaluate(*parts_[0].expression, record, Fields::kText);
   return text(record);
 }
 
-std::string Template::text(const Json& record) const {
+std::string Template::text(const Json& record, Fields fields) const {
   std::string result;
   for (const Part& part : parts_)
-    result += part.expression ? scalar_text(evaluate(*part.expression, record), part.expression->path.text) : part.text;
+    result += part.expression
+                  ? field_text(evaluate(*part.expression, record, fields), fields, part.expression->path.text)
+                  : part.text;
   return result;
 }
 
-std::vector<std::string> Template::texts(const Json& record) const {
-  const Json all = value(record);
+std::vector<std::string> Template::texts(const Json& record, Fields fields) const {
+  if (parts_.size() != 1 || !parts_[0].expression) return {text(record, fields)};
+  const Expression& expression = *parts_[0].expression;
+  const Json all = evaluate(expression, record, fields);
+  if (!all.is_array()) return {field_text(all, fields, expression.path.text)};
   std::vector<std::string> list;
-  if (!all.is_array()) return {scalar_text(all, source_)};
-  for (const Json& element : all) list.push_back(scalar_text(element, source_));
+  for (const Json& element : all)
+    list.push_back(field_text(element, fields, fmt::format("{}[{}]", expression.path.text, list.size())));
   return list;
 }
 

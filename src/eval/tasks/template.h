@@ -24,13 +24,20 @@ class Template {
   // that does not exist (with the nearest name) or has another number of arguments.
   Template(std::string_view text, const std::string& where);
 
+  // What a field may hold that is put into text. Names of things are often numbers in data, what is read is not.
+  enum class Fields {
+    kText,    // strings
+    kFilled,  // strings that are not blank
+    kName,    // strings, whole numbers in decimal, true and false
+  };
+
   // The value over `record`, an object. Throws kData naming the field: one that is missing, or of a type that the
   // filter or the place cannot take.
   nlohmann::json value(const nlohmann::json& record) const;
-  // The same as text: strings as they are, whole numbers in decimal, true and false; kData for lists and objects.
-  std::string text(const nlohmann::json& record) const;
+  // The same as text; kData for a list and whatever else `fields` does not allow.
+  std::string text(const nlohmann::json& record, Fields fields = Fields::kText) const;
   // As a list of texts; a single value counts as one.
-  std::vector<std::string> texts(const nlohmann::json& record) const;
+  std::vector<std::string> texts(const nlohmann::json& record, Fields fields = Fields::kText) const;
 
   const std::string& source() const { return source_; }
 
@@ -45,7 +52,10 @@ class Template {
   std::vector<Part> parts_;
 };
 
-// A string, whole number or boolean as text; throws kData naming `what` for other types.
-std::string scalar_text(const nlohmann::json& value, std::string_view what);
+// A string, whole number or boolean as text (kName), or a string alone; throws kData naming `what` for what `fields`
+// does not allow.
+std::string field_text(const nlohmann::json& value, Template::Fields fields, std::string_view what);
+
+bool is_blank(std::string_view text);  // nothing but blanks, tabs and line ends
 
 }  // namespace troupe

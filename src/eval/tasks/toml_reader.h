@@ -42,6 +42,12 @@ class TomlReader {
     if (!value) fail_at(nullptr, key, "a string", "no such key");
     return *value;
   }
+  std::optional<bool> optional_flag(std::string_view key) {
+    const toml::node* node = find(key);
+    if (!node) return std::nullopt;
+    if (!node->is_boolean()) fail_at(node, key, "true or false", kind(*node));
+    return **node->as_boolean();
+  }
   // A string or a list of strings.
   std::vector<std::string> texts(std::string_view key) {
     const toml::node* node = find(key);

@@ -35,7 +35,8 @@ TEST(Records, JsonLinesKeepTheirLineNumbers) {
 
 TEST(Records, JsonLinesNameTheLineThatIsBroken) {
   EXPECT_EQ(error("{\"a\": 1}\n[1]\n", kJsonl), "f:2: expected a JSON object, got array");
-  EXPECT_EQ(error("{\"a\": 1}\n{\"a\": \xff}\n", kJsonl), "f:2: expected UTF-8, got byte 0xff at byte 7 of the line");
+  EXPECT_EQ(error("{\"a\": 1}\n{\"a\": \xff}\n", kJsonl),
+            "f:2: expected UTF-8 text, got byte 0xff at byte 7 of the line");
   EXPECT_EQ(error("{\"a\": 1}\n{\"a\": }\n", kJsonl).substr(0, 4), "f:2:");
   EXPECT_NE(error("{\"a\": 1, \"a\": 2}\n", kJsonl), "");
 }
@@ -52,7 +53,8 @@ TEST(Records, CsvHasQuotesAndTsvHasNot) {
 TEST(Records, TablesNameTheLineThatIsBroken) {
   EXPECT_EQ(error("a,b\n1,2\n3\n", kCsv), "f:3: expected 2 columns (as in the header), got 1");
   EXPECT_EQ(error("a,b\n1,2\n3,\"4\n", kCsv), "f:3: expected a closing quote, got the end of the file");
-  EXPECT_EQ(error("a,b\n1,\"2\"x\n", kCsv), "f:2: expected a separator after the closing quote, got \"x\"");
+  EXPECT_EQ(error("a,b\n1,\"2\"x\n", kCsv),
+            "f:2: expected a separator after the closing quote, got \"x\" (the quote was opened in line 2)");
   EXPECT_EQ(error("a,a\n1,2\n", kCsv), "f:1: expected columns of different names, got \"a\" twice");
 }
 
@@ -64,7 +66,7 @@ TEST(Records, NestedListsBecomeRecords) {
   ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(records[1].value->dump(), R"({"passage":{"questions":{"answers":{"t":"y"},"q":1},"text":"P"}})");
   EXPECT_EQ(records[1].where, "f:1: passage.questions[0]: passage.questions.answers[1]");
-  EXPECT_EQ(error("{\"passage\": 1}", options), "f:1: passage.questions: expected a list, got no such field");
+  EXPECT_EQ(error("{\"passage\": 1}", options), "f:1: passage.questions: expected a list, got none");
 }
 
 TEST(Records, AJsonDocumentHoldsThemInAList) {
@@ -72,8 +74,10 @@ TEST(Records, AJsonDocumentHoldsThemInAList) {
   const auto records = parse_records(R"({"data": {"intra": [{"id": 1}, {"id": 2}]}})", "dev.json", options);
   ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(records[1].where, "dev.json: data.intra[1]");
-  EXPECT_EQ(error(R"({"data": {}})", options),
-            "f: data.intra: expected this field, got a record without it (nearest: none)");
+  EXPECT_EQ(error(R"({"data": {}})", options), "f: data.intra: expected a list of records, got none");
+  EXPECT_EQ(error("[]", options), "f: data.intra: expected a list of records, got none");
+  EXPECT_EQ(error("{\"a\": 1}", {.format = RecordFormat::kJson}), "f: expected a list of records, got object");
+  EXPECT_EQ(error(R"({"data": {"intra": []}})", options), "f: expected at least one record, got none");
   EXPECT_EQ(error(R"({"data": {"intra": [1]}})", options), "f: data.intra[0]: expected an object, got number");
 }
 

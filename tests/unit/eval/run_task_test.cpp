@@ -51,7 +51,8 @@ class Tasks : public testing::Test {
   TaskReport run(const std::string& task, Convention convention, int64_t shots = 0, int64_t draws = 1,
                  std::vector<ItemDetail>* details = nullptr) {
     TaskOptions options{.data_dir = folder.path(), .convention = convention, .shots = shots, .draws = draws};
-    return run_task(*model, tokenizer, select_tasks(load_tasks(), {task})[0], options, {}, details);
+    const TaskFile file = select_tasks(load_tasks(), {task})[0];
+    return run_task(*model, tokenizer, file, options, load_task_data(file, options), {}, details);
   }
 
   Tokenizer tokenizer = BpeTrainer({.vocab_size = 257}).finish();
@@ -314,28 +315,28 @@ TEST_F(Tasks, BiasSetsAreScoredFromTheirFiles) {
       R"({"data": {"intrasentence": [{"id": "1", "target": "t", "bias_type": "race", "context": "x BLANK", "sentences": [
     {"sentence": "abcd", "gold_label": "stereotype"}, {"sentence": "zaya", "gold_label": "anti-stereotype"}, {"sentence": "qzqz", "gold_label": "unrelated"}]}],
     "intersentence": []}})");
-  const BiasReport stereo = evaluate_stereoset(*model, tokenizer, folder.path(), {});
+  const BiasReport stereo = evaluate_stereoset(*model, tokenizer, load_stereoset(folder.path()), {});
   const auto mean = [&](const char* text) { return logprob(Convention::kPaper, "", text) / 4.0; };
   EXPECT_EQ(figure(stereo.figures, "race", "ss"), mean("abcd") > mean("zaya") ? 100.0 : 0.0);
   EXPECT_EQ(figure(stereo.figures, "race", "lms"),
             50.0 * ((mean("abcd") > mean("qzqz")) + (mean("zaya") > mean("qzqz"))));
   write("crows_pairs/crows_pairs_anonymized.csv", ",sent_more,sent_less,bias_type\n0,abcd,\"zz, a\",age\n");
-  const BiasReport crows = evaluate_crows_pairs(*model, tokenizer, folder.path(), {});
+  const BiasReport crows = evaluate_crows_pairs(*model, tokenizer, load_crows_pairs(folder.path()), {});
   EXPECT_NEAR(figure(crows.figures, "age", "likelihood_diff"),
               std::abs(logprob(Convention::kPaper, "", "abcd") - logprob(Convention::kPaper, "", "zz, a")), 1e-3);
   // A line end within a sentence is end-of-text in the paper's form and a token in the harness's.
   write("crows_pairs/crows_pairs_anonymized.csv", ",sent_more,sent_less,bias_type\n0,abcd,\"zz\na\",age\n");
-  const BiasReport lines = evaluate_crows_pairs(*model, tokenizer, folder.path(), {});
+  const BiasReport lines = evaluate_crows_pairs(*model, tokenizer, load_crows_pairs(folder.path()), {});
   EXPECT_NEAR(figure(lines.figures, "age", "likelihood_diff"),
               std::abs(logprob(Convention::kHarness, "", "abcd") - logprob(Convention::kHarness, "", "zz\na")), 1e-3);
   EXPECT_GT(std::abs(logprob(Convention::kHarness, "", "zz\na") - logprob(Convention::kPaper, "", "zz\na")), 0.01);
   write("crows_pairs/crows_pairs_anonymized.csv", ",sent_more,sent_less,bias_type\n0,a,b,age\n0,a,c,age\n");
   EXPECT_NE(test::error_of([&] {
-              evaluate_crows_pairs(*model, tokenizer, folder.path(), {});
+              load_crows_pairs(folder.path());
             }).find("csv:3: id: expected one of its own, got 0, which "),
             std::string::npos);
   write("crows_pairs/crows_pairs_anonymized.csv", ",sent_more,bias_type\n0,abcd,age\n");
-  EXPECT_EQ(test::error_of([&] { evaluate_crows_pairs(*model, tokenizer, folder.path(), {}); }),
+  EXPECT_EQ(test::error_of([&] { load_crows_pairs(folder.path()); }),
             (folder / "crows_pairs/crows_pairs_anonymized.csv").string() +
                 ":2: sent_less: expected this field, got a record without it");
 }

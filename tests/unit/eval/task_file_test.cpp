@@ -131,7 +131,7 @@ TEST_F(TaskData, ErrorsNameFileLineAndField) {
   EXPECT_EQ(bad("\"x\"", "null"), where + "choices: a: expected text, got null");
   EXPECT_EQ(bad("\"id\": 2", "\"id\": 1"),
             where + "id: expected one of its own, got 1, which " + path("test.jsonl") + ":1 has");
-  EXPECT_EQ(bad("x", "\xff"), path("test.jsonl") + ":2: expected UTF-8, got byte 0xff at byte 27 of the line");
+  EXPECT_EQ(bad("x", "\xff"), path("test.jsonl") + ":2: expected UTF-8 text, got byte 0xff at byte 27 of the line");
   EXPECT_EQ(error(""), path("test.jsonl") + ": expected at least one record, got none");
 }
 

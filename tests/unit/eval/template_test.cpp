@@ -17,7 +17,7 @@ const Json kRecord = Json::parse(R"({
   "question": {"stem": "Why?", "choices": [{"text": "air", "label": "A"}, {"text": "sun", "label": "B"}]},
   "sentence": "The _ ate _ too.", "text": "Ann saw Bob .", "option": "cat",
   "list": ["b", "a", "b"], "spans": [{"start": 0, "end": 2}, {"start": 8, "end": 10}], "accents": "élan É",
-  "at": 4, "to": 6
+  "at": 4, "to": 6, "blank": " \t", "numbers": [1, 2]
 })");
 
 std::string text(const char* source) { return Template(source, "t.toml:1: x").text(kRecord); }
@@ -30,7 +30,7 @@ std::string bad_record(const char* source) {
 }
 
 TEST(Template, PutsFieldsIntoText) {
-  EXPECT_EQ(text("To {goal}: {n}, {yes} {{literally}}"), "To boil eggs: 3, true {literally}");
+  EXPECT_EQ(text("To {goal} {{literally}}"), "To boil eggs {literally}");
   EXPECT_EQ(text("{question.choices.1.text}"), "sun");
   EXPECT_EQ(text(""), "");
 }
@@ -39,7 +39,28 @@ TEST(Template, KeepsTheValueOfALoneExpression) {
   EXPECT_EQ(value("{question.choices.text}"), Json({"air", "sun"}));
   EXPECT_EQ(value("{n}"), Json(3));
   EXPECT_EQ(Template("{question.choices.label}", "x").texts(kRecord), (std::vector<std::string>{"A", "B"}));
-  EXPECT_EQ(Template("{n}", "x").texts(kRecord), (std::vector<std::string>{"3"}));
+  EXPECT_EQ(Template("{goal}", "x").texts(kRecord), (std::vector<std::string>{"boil eggs"}));
+}
+
+TEST(Template, NamesMayBeNumbersAndTextsMayNot) {
+  const auto name = [](const char* source) { return Template(source, "x").text(kRecord, Template::Fields::kName); };
+  EXPECT_EQ(name("{goal} {n} {yes}"), "boil eggs 3 true");
+  EXPECT_EQ(test::error_of([&] { name("{half}"); }), "half: expected text, a whole number, true or false, got 0.5");
+  EXPECT_EQ(Template("{numbers}", "x").texts(kRecord, Template::Fields::kName), (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(bad_record("{n}"), "n: expected text, got 3");
+  EXPECT_EQ(bad_record("{yes}"), "yes: expected text, got true");
+  EXPECT_EQ(bad_record("{n|strip}"), "n: strip: expected text, got 3");
+  EXPECT_EQ(test::error_of([] { Template("{numbers}", "x").texts(kRecord); }), "numbers[0]: expected text, got 1");
+}
+
+TEST(Template, FieldsOfAContextAreNotBlank) {
+  const auto filled = [](const char* source) {
+    return test::error_of([&] { Template(source, "x").text(kRecord, Template::Fields::kFilled); });
+  };
+  EXPECT_EQ(filled("{blank}"), "blank: expected text, got an empty one");
+  EXPECT_EQ(filled("{blank|prefix(\"x\")}"), "blank: expected text, got an empty one");
+  EXPECT_EQ(filled("{goal|before(\"boil\")}"), "");
+  EXPECT_EQ(text("<{blank}>"), "< \t>");
 }
 
 TEST(Template, FiltersDoWhatTheirHelpSays) {
@@ -80,11 +101,14 @@ TEST(Template, NamesTheFieldThatARecordLacks) {
             "question.stom: expected this field, got a record without it (nearest: stem)");
   EXPECT_EQ(bad_record("{question}!"), "question: expected text, got object");
   EXPECT_EQ(bad_record("{none}"), "none: expected text, got null");
-  EXPECT_EQ(bad_record("{half}"), "half: expected text, got number");
+  EXPECT_EQ(bad_record("{half}"), "half: expected text, got 0.5");
   EXPECT_EQ(bad_record("{goal.x}"), "goal.x: expected an object around x, got string");
   EXPECT_EQ(bad_record("{list.3}"), "list.3: expected at least 4 elements, got 3");
   EXPECT_EQ(bad_record(R"({goal|before("_")})"), "goal: before: expected \"_\" in the text, got \"boil eggs\"");
   EXPECT_EQ(bad_record(R"({goal|map("a", "b")})"), "goal: map: expected one of a, got \"boil eggs\"");
+  EXPECT_EQ(bad_record("{text|slice(at, 99)}"),
+            "text: slice: expected a range in a text of 13 characters, got 4 to 99");
+  EXPECT_EQ(bad_record("{text|slice(to, at)}"), "text: slice: expected a range in a text of 13 characters, got 6 to 4");
   EXPECT_EQ(bad_record("{goal|first}"), "goal: first: expected a list, got string");
   EXPECT_EQ(bad_record("{spans|spans(goal)}"), "spans: spans: expected a range in a text of 9 characters, got [8, 10]");
 }
