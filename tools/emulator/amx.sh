@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs the tests of the AMX kernels on the instructions themselves where no processor has them: in Bochs, an x86
-# emulator, under Debian's Linux kernel, which grants, saves and restores tiles as on hardware. It shows that results
+# emulator, under Debian's Linux kernel, which grants the use of tiles as on hardware. It shows that results
 # are correct and says nothing about speed.
 #
 # Usage: tools/emulator/amx.sh BOCHS BUILD [WORK]

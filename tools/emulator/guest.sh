@@ -5,7 +5,7 @@ busybox mount -t sysfs sys /sys
 busybox mount -t devtmpfs dev /dev
 busybox mount -t tmpfs tmp /tmp
 cd /tmp
-export GTEST_COLOR=no OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive # two threads on one processor: the kernel switches tiles in use
+export GTEST_COLOR=no OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive # two threads on one processor: tiles have to survive a switch
 failed=0
 run() {
   echo "== $*"
