@@ -32,10 +32,11 @@ void check_id(const std::string& id, const std::string& where, std::unordered_ma
 }
 
 std::string read_set(const fs::path& path, const char* published) {
-  if (!is_there(path))
+  const fs::path found = find_text_file(path);
+  if (found.empty())
     fail(ErrorCode::kData, "{}: expected this file, got nothing of this name (published: {})", path.string(),
          published);
-  return read_text_file(path);
+  return read_text_file(found);
 }
 
 PromptMaker make_prompts(const LanguageModel& model, const Tokenizer& tokenizer, Convention convention) {

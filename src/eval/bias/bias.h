@@ -27,9 +27,9 @@ struct BiasReport {
   RequestStats requests;
 };
 
-// DIR/stereoset/dev.json, checked whole. load_...() throw kData naming file, record and field: what read_text_file()
-// and parse_records() refuse, a field that is missing, empty or no text, an id twice, not one sentence of each label,
-// no item at all.
+// DIR/stereoset/dev.json (or .zst, .gz), checked whole. load_...() throw kData naming file, record and field: what
+// read_text_file() and parse_records() refuse, a field that is missing, empty or no text, an id twice, not one sentence
+// of each label, no item at all.
 struct StereoSet {
   struct Item {
     std::string where, category, term, context;  // context: "" in the first part

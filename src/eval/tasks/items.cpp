@@ -22,16 +22,10 @@ auto at(const Record& record, std::string_view key, const Action& action) {
   }
 }
 
-fs::path existing(const fs::path& path) {
-  for (const char* extension : {"", ".zst", ".gz"})
-    if (is_there(path.string() + extension)) return path.string() + extension;
-  return {};
-}
-
 std::vector<fs::path> matching(const fs::path& folder, const std::string& name) {
   const size_t star = name.find('*');
   if (star == name.npos) {
-    const fs::path path = existing(folder / name);
+    const fs::path path = find_text_file(folder / name);
     return path.empty() ? std::vector<fs::path>() : std::vector{path};
   }
   std::vector<fs::path> paths;
@@ -121,7 +115,7 @@ SplitFiles find_split(const TaskFile& task, const fs::path& data_dir, const std:
       SplitFiles found{.source = &source, .records = matching(data_dir / task.folder, file.name)};
       if (found.records.empty()) continue;
       if (file.labels.empty()) return found;
-      found.labels = existing(data_dir / task.folder / file.labels);
+      found.labels = find_text_file(data_dir / task.folder / file.labels);
       if (!found.labels.empty()) return found;
     }
   return {};

@@ -241,21 +241,27 @@ bool is_there(const std::filesystem::path& path) {
   return std::filesystem::exists(path, error) || error == std::errc::permission_denied;
 }
 
+std::filesystem::path find_text_file(const std::filesystem::path& path) {
+  for (const char* extension : {"", ".zst", ".gz"})
+    if (is_there(path.string() + extension)) return path.string() + extension;
+  return {};
+}
+
 std::string read_text_file(const std::filesystem::path& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error))
     fail(ErrorCode::kData, "{}: expected a file, got a folder", path.string());
+  const auto source = open_maybe_compressed(path.string());
   const bool compressed = path.extension() == ".zst" || path.extension() == ".gz";
   const std::string plain = compressed ? path.parent_path() / path.stem() : path;
   for (const char* extension : {"", ".zst", ".gz"})
-    if (const std::string other = plain + extension; other != path && is_there(other))
+    if (const std::string other = plain + extension; other != path && std::filesystem::exists(other, error))
       fail(ErrorCode::kData, "{}: expected one file of this name, got {} too (remove one of them)", path.string(),
            std::filesystem::path(other).filename().string());
-  const auto source = open_maybe_compressed(path.string());
   try {
     return read_all(*source, kMaxFileBytes);
-  } catch (const Error& error) {
-    fail(error.code(), "{}: {}", path.string(), error.what());
+  } catch (const Error& failure) {
+    fail(failure.code(), "{}: {}", path.string(), failure.what());
   }
 }
 

@@ -46,6 +46,8 @@ void add_labels(std::string_view text, const std::string& where, std::vector<Rec
 
 // Whether something has this name, if only a folder or what may not be read: reading it says what is wrong.
 bool is_there(const std::filesystem::path& path);
+// `path`, or with .zst or .gz at its end; empty if none of them is there.
+std::filesystem::path find_text_file(const std::filesystem::path& path);
 
 // The content of a file, decompressed if its name ends in .zst or .gz. Throws kData naming it: a folder, a file that
 // cannot be opened, damaged compressed data, a file beside it that differs only by .zst or .gz (which of them is
