@@ -261,9 +261,8 @@ void add_accuracy_charts(const EvalResults& results, Charts& charts) {
   };
   charts.section("<h2>Accuracy over training compute</h2>\n");
   if (const std::vector<EvalFigure> tasks = average_tasks(results, 0); !tasks.empty())
-    charts.add(fmt::format("<b>Zero-shot accuracy</b>, mean of {} tasks: {}. Bars: 95 % intervals over items; dotted: "
-                           "chance.",
-                           tasks.size(), names_of(tasks)),
+    charts.add(fmt::format("<b>Zero-shot accuracy</b>, {}{}. Bars: 95 % intervals over items; dotted: chance.",
+                           tasks.size() > 1 ? fmt::format("mean of {} tasks: ", tasks.size()) : "", names_of(tasks)),
                "percent", mean_chance(tasks), false, 1, [&](size_t model, size_t) {
                  return mean_over(tasks, [&](const EvalFigure& task) { return accuracy(task, model); });
                });
