@@ -3,9 +3,11 @@
 #include "kernels/cpu/gemm.h"
 
 // Outside of x86-64 level 0 is one vector unit or another that these blocks were never measured on.
-#define TROUPE_REGISTER_KERNELS (TROUPE_ISA_LEVEL >= 1 || defined(__x86_64__))
+#if TROUPE_ISA_LEVEL >= 1 || defined(__x86_64__)
+#define TROUPE_REGISTER_KERNELS
+#endif
 
-#if TROUPE_REGISTER_KERNELS
+#ifdef TROUPE_REGISTER_KERNELS
 #include "kernels/cpu/gemm_registers.h"
 #endif
 #if TROUPE_ISA_LEVEL >= 4
@@ -16,7 +18,7 @@ namespace troupe::TROUPE_ISA_NAMESPACE {
 
 extern const GemmTable gemm_kernels;
 
-#if !TROUPE_REGISTER_KERNELS
+#ifndef TROUPE_REGISTER_KERNELS
 const GemmTable gemm_kernels = {nullptr, nullptr};
 #else
 namespace {
