@@ -34,9 +34,8 @@ Journal::Journal(std::filesystem::path path, std::string_view identity)
   if (::flock(::fileno(file_.get()), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK)
       fail(ErrorCode::kEnvironment,
-           "{}: expected a journal of this evaluation alone, got one that another evaluation is writing (wait for it, "
-           "or "
-           "name another file)",
+           "{}: expected a journal of this evaluation alone, got one that another evaluation is writing (wait for "
+           "it, or name another file)",
            path_.string());
     log::warning("{}: cannot be locked against a second evaluation: {}", path_.string(), std::strerror(errno));
   }
