@@ -5,7 +5,7 @@
 #
 # Usage: tools/emulator/amx.sh BOCHS BUILD [WORK]
 #   BOCHS  source tree of Bochs (the folder with configure and cpu/); copied, not changed
-#   BUILD  build folder of Troupe with the targets troupe, parity_kernels_tests and parity_ops_tests
+#   BUILD  build folder of Troupe with the targets parity_kernels_tests, parity_ops_tests and unit_model_tests
 #   WORK   folder for what is built, 400 MB (default: BUILD/emulator); Bochs and packages there are used again
 # Downloads Debian packages into WORK and installs none. Exit code 0: every test passed.
 set -euo pipefail
@@ -13,7 +13,7 @@ usage() { sed -n '2,/^set/{/^set/d;s/^# \?//;p}' "$0" >&2; exit 2; }
 fail() { echo "error: $*" >&2; exit 4; }
 [ $# -ge 2 ] || usage
 here=$(cd "$(dirname "$0")" && pwd) source=$(realpath "$1") build=$(realpath "$2") work=$(realpath -m "${3:-$2/emulator}")
-programs=("$build/src/cli/troupe" "$build/tests/parity_kernels_tests" "$build/tests/parity_ops_tests")
+programs=("$build"/tests/{parity_kernels_tests,parity_ops_tests,unit_model_tests})
 for program in "$source/configure" "${programs[@]}"; do
   [ -x "$program" ] || fail "$program: expected a program (see tools/emulator/amx.sh without arguments)"
 done
@@ -46,12 +46,9 @@ fi
 
 root=$work/root image=$work/image
 rm -rf "$root" "$image"
-mkdir -p "$root"/{bin,proc,sys,dev,tmp,data} "$image"
+mkdir -p "$root"/{bin,proc,sys,dev,tmp} "$image"
 cp "$work/packages/bin/busybox" "$root/bin"
 install "$here/guest.sh" "$root/init"
-cp "$here/train.toml" "$root/data/run.toml"
-for i in $(seq 60); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done |
-  "$build/src/cli/troupe" encode --tokenizer "$here/../../tests/data/gpt2-bpe" --out "$root/data/tokens" - >/dev/null 2>&1
 for program in "${programs[@]}"; do
   strip -o "$root/bin/${program##*/}" "$program"
   ldd "$program" | grep -o '/[^ ]*' | while read -r library; do install -D "$library" "$root$library"; done
