@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "eval/tasks/prompts.h"
@@ -21,14 +20,6 @@ std::string text_field(const nlohmann::json& value, const char* key, const std::
   std::string text = field_text(value.at(key), Template::Fields::kText, where + ": " + key);
   if (is_blank(text)) fail(ErrorCode::kData, "{}: {}: expected text, got an empty one", where, key);
   return text;
-}
-
-// A record's id is its own: the same pair or item twice would count twice.
-void check_id(const std::string& id, const std::string& where, std::unordered_map<std::string, std::string>& places) {
-  if (is_blank(id)) fail(ErrorCode::kData, "{}: id: expected text, got an empty one", where);
-  const auto [first, is_new] = places.emplace(id, where);
-  if (!is_new)
-    fail(ErrorCode::kData, "{}: id: expected one of its own, got {}, which {} has", where, id, first->second);
 }
 
 std::string read_set(const fs::path& path, const char* published) {
@@ -80,11 +71,11 @@ StereoSet load_stereoset(const fs::path& data_dir) {
   const std::string text = read_set(path, "moinnadeem/StereoSet on GitHub, data/dev.json");
   StereoSet set;
   set.checksum = to_hex(xxh3(text));
-  std::unordered_map<std::string, std::string> places;
+  RecordIds ids;
   const auto load = [&](const std::string& part, bool has_context, std::vector<StereoSet::Item>& items) {
     const RecordOptions options{.format = RecordFormat::kJson, .each = "data." + part, .may_be_empty = true};
     for (const Record& record : parse_records(text, path.string(), options)) {
-      check_id(text_field(*record.value, "id", record.where), record.where, places);
+      ids.add(text_field(*record.value, "id", record.where), record.where);
       items.push_back(stereoset_item(*record.value, record.where, has_context));
     }
   };
@@ -129,10 +120,10 @@ CrowsPairs load_crows_pairs(const fs::path& data_dir) {
   const std::string text = read_set(path, "nyu-mll/crows-pairs on GitHub, data/crows_pairs_anonymized.csv");
   CrowsPairs set;
   set.checksum = to_hex(xxh3(text));
-  std::unordered_map<std::string, std::string> places;
+  RecordIds ids;
   for (const Record& record : parse_records(text, path.string(), {.format = RecordFormat::kCsv})) {
     const auto field = [&](const char* key) { return text_field(*record.value, key, record.where); };
-    if (record.value->contains("")) check_id(record.value->at(""), record.where, places);  // the released row number
+    if (record.value->contains("")) ids.add(record.value->at(""), record.where);  // the released row number
     set.pairs.push_back({record.where, field("bias_type"), field("sent_more"), field("sent_less")});
   }
   return set;

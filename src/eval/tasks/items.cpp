@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "io/checksum.h"
@@ -55,13 +54,6 @@ std::vector<std::string> all_texts(const std::vector<Template>& templates, const
   std::vector<std::string> texts;
   for (const Template& each : templates) texts.push_back(each.text(value, fields));
   return texts;
-}
-
-// What a record is called or belongs to.
-std::string name_of(const Template& name, const Record& record, std::string_view key) {
-  std::string text = at(record, key, [&] { return name.text(*record.value, Fields::kName); });
-  if (is_blank(text)) fail(ErrorCode::kData, "{}: {}: expected text, got an empty one", record.where, key);
-  return text;
 }
 
 std::string joined(const std::vector<std::string>& texts) {
@@ -153,18 +145,13 @@ SplitRecords load_split(const TaskFile& task, const fs::path& data_dir, const st
   result.checksum = to_hex(xxh3(sums));
 
   const std::optional<Template>& id_template = files.source->id ? files.source->id : task.id;
-  std::unordered_map<std::string, std::string> places;
+  RecordIds ids;
   std::vector<Record> kept;
   for (Record& record : result.records) {
     for (const auto& [name, value] : task.fields)
       at(record, name, [&] { return (*record.value)[name] = value.value(*record.value); });
-    if (id_template) {
-      const std::string id = name_of(*id_template, record, "id");
-      const auto [first, is_new] = places.emplace(id, record.where);
-      if (!is_new)
-        fail(ErrorCode::kData, "{}: id: expected one of its own, got {}, which {} has", record.where, id,
-             first->second);
-    }
+    if (id_template)
+      ids.add(at(record, "id", [&] { return id_template->text(*record.value, Fields::kName); }), record.where);
     const bool skipped =
         task.skip && std::find(task.skip_values.begin(), task.skip_values.end(), at(record, "skip", [&] {
                                  return task.skip->text(*record.value, Fields::kName);
@@ -213,7 +200,10 @@ Item make_item(const TaskFile& task, const PromptSpec& spec, const Record& recor
       item.calibrations.push_back(at(record, "calibration", [&] { return spec.calibration[0].text(with_option); }));
     }
   }
-  if (task.group) item.group = name_of(*task.group, record, "group");
+  if (task.group) {
+    item.group = at(record, "group", [&] { return task.group->text(value, Fields::kName); });
+    if (is_blank(item.group)) fail(ErrorCode::kData, "{}: group: expected text, got an empty one", record.where);
+  }
   return item;
 }
 

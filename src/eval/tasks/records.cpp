@@ -236,6 +236,13 @@ void add_labels(std::string_view text, const std::string& where, std::vector<Rec
     fail(ErrorCode::kData, "{}: expected {} labels, one per record, got {}", where, records.size(), next);
 }
 
+void RecordIds::add(const std::string& id, const std::string& where) {
+  if (is_blank(id)) fail(ErrorCode::kData, "{}: id: expected text, got an empty one", where);
+  const auto [first, is_new] = places_.emplace(id, where);
+  if (!is_new)
+    fail(ErrorCode::kData, "{}: id: expected one of its own, got {}, which {} has", where, id, first->second);
+}
+
 bool is_there(const std::filesystem::path& path) {
   std::error_code error;
   return std::filesystem::exists(path, error) || error == std::errc::permission_denied;

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace troupe {
@@ -43,6 +44,16 @@ std::vector<Record> parse_records(std::string_view text, const std::string& wher
 // Puts line i of a label file into field `label` of record i, as text. Throws kData if the file is not UTF-8 text, the
 // numbers of lines differ, a line is blank, or the record has another label already.
 void add_labels(std::string_view text, const std::string& where, std::vector<Record>& records);
+
+// A record's id is its own: the same item twice would count twice.
+class RecordIds {
+ public:
+  // Throws kData for a blank id, and for one that another record has, naming both places.
+  void add(const std::string& id, const std::string& where);
+
+ private:
+  std::unordered_map<std::string, std::string> places_;
+};
 
 // Whether something has this name, if only a folder or what may not be read: reading it says what is wrong.
 bool is_there(const std::filesystem::path& path);

@@ -95,7 +95,7 @@ struct RegisterKernel {
       for (int64_t j = 0; j < n; j += kCols)
         for (int64_t i = 0; i < m; i += kRows) block(i, j, a_panel(i));
     } else {
-      float a_vectors[kRows * kPanelDepth * kWidth];
+      float a_vectors[kRows * kPanelDepth * kWidth];  // no block is deeper than kPanelDepth (cpu/gemm.cpp)
       for (int64_t i = 0; i < m; i += kRows) {
         for (int64_t u = 0; u < kRows * units; ++u) store(a_vectors + u * kWidth, broadcast(a_panel(i)[u]));
         for (int64_t j = 0; j < n; j += kCols) block(i, j, a_vectors);
