@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/text_options.h"
+#include "cli/validators.h"
 #include "data/shards/encode_text.h"
 
 namespace troupe::cli {
@@ -61,7 +62,7 @@ void add_encode(CLI::App& app) {
   command->add_option("--out", arguments->out, "folder to write, new or empty; its name names the shards")->required();
   add_text_options(*command, arguments->options.text);
   command->add_option("--shard-tokens", arguments->options.shard_tokens, "start a new shard after this many tokens")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+      ->transform(positive_count(int64_t{1} << 40));
   command->add_flag("--json", arguments->json, "print one JSON line");
   command->callback([arguments] { run(*arguments); });
 }

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/model_tokenizer.h"
+#include "cli/validators.h"
 #include "eval/capacity.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
@@ -21,9 +22,9 @@ void add_eval_flags(CLI::App& command, EvalFlags& flags) {
                      "places per expert: dropless, train, configured or a fraction of a batch's tokens; anything but "
                      "dropless makes scores depend on the batch");
   command.add_option("--context", flags.context, "most tokens of a sequence (default: the model's context)")
-      ->check(CLI::PositiveNumber);
+      ->transform(positive_count());
   command.add_option("--batch-tokens", flags.batch_tokens, "tokens that go through the model together")
-      ->check(CLI::PositiveNumber);
+      ->transform(positive_count());
   command.add_option("--journal", flags.journal,
                      "file of answers: those there are not computed again, new ones are added, so that an interrupted "
                      "evaluation goes on");
@@ -34,7 +35,7 @@ void add_train_tokens_flag(CLI::App& command, double& train_tokens) {
   command
       .add_option("--train-tokens", train_tokens,
                   "tokens the model was trained on, for results (default: what its folder says)")
-      ->check(CLI::PositiveNumber)
+      ->transform(positive_number())
       ->default_str("");
 }
 

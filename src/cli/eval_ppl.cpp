@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/text_options.h"
+#include "cli/validators.h"
 #include "data/fairseq/indexed_dataset.h"
 #include "eval/capacity.h"
 #include "eval/perplexity.h"
@@ -181,13 +182,13 @@ void add_eval_ppl(CLI::App& eval) {
   command->add_option("--mode", flags->mode,
                       "blocks of the whole text, sliding windows over it, or documents one by one");
   command->add_option("--context", flags->options.context, "tokens of a sequence (default: the model's context)")
-      ->check(CLI::PositiveNumber);
+      ->transform(positive_count());
   command
       ->add_option("--stride", flags->options.stride,
                    "tokens by which windows move (default: half the context when sliding, all of it in documents)")
-      ->check(CLI::PositiveNumber);
+      ->transform(positive_count());
   command->add_option("--batch", flags->options.batch_sequences, "sequences in a batch (default: about 4,096 tokens)")
-      ->check(CLI::PositiveNumber);
+      ->transform(positive_count());
   command->add_option("--capacity", flags->capacity,
                       "places per expert: dropless, train, configured or a fraction of a batch's tokens (default: "
                       "dropless; with --fairseq: configured)");
@@ -196,7 +197,7 @@ void add_eval_ppl(CLI::App& eval) {
   command
       ->add_option("--context-window", flags->options.context_window,
                    "with --fairseq: unscored tokens in front of each block, taken out of the context")
-      ->check(CLI::NonNegativeNumber)
+      ->transform(count())
       ->needs("--fairseq");
   command
       ->add_option("--newline", flags->newline,

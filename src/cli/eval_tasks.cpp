@@ -12,6 +12,7 @@
 #include "cli/eval_model.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/validators.h"
 #include "eval/capacity.h"
 #include "eval/tasks/builtin_tasks.h"
 #include "eval/tasks/items.h"
@@ -315,11 +316,11 @@ void add_eval_tasks(CLI::App& eval) {
   command->add_option("--convention", flags->convention, "paper, harness or both")
       ->check(CLI::IsMember({"paper", "harness", "both"}));
   command->add_option("--shots", flags->options.shots, "examples in front of each item; fewer where they do not fit")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--draws", flags->options.draws, "samples of examples")->check(CLI::PositiveNumber);
-  command->add_option("--seed", flags->options.seed, "of the samples");
+      ->transform(count());
+  command->add_option("--draws", flags->options.draws, "samples of examples")->transform(positive_count());
+  command->add_option("--seed", flags->options.seed, "of the samples")->transform(seed());
   command->add_option("--limit", flags->options.limit, "only the first N items of each task")
-      ->check(CLI::PositiveNumber);
+      ->transform(positive_count());
   command->add_flag("--groups", flags->groups, "table: also the parts of tasks that have them (always in JSON)");
   command->add_option("--details", flags->details, "JSON lines to write: every candidate with its score (last draw)");
   command->add_flag("--json", flags->json, "one JSON object per figure");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/nearest.h"
+#include "cli/validators.h"
 
 namespace troupe::cli {
 
@@ -43,6 +44,7 @@ void add_text_options(CLI::App& command, TextOptions& options) {
   choice("--on-bad", options.on_bad, vector<pair<const char*, OnBad>>{{"stop", OnBad::kStop}, {"skip", OnBad::kSkip}},
          "damaged documents: stop at the first, or count them and go on");
   command.add_option("--max-document-bytes", options.max_document_bytes, "longer documents and lines count as damaged")
+      ->transform(positive_count(int64_t{1} << 40))
       ->type_name("BYTES")
       ->group("Text");
   choice("--stdin-format", options.stdin_format,
