@@ -17,6 +17,7 @@
 #include "data/fairseq/indexed_dataset.h"
 #include "eval/capacity.h"
 #include "eval/perplexity.h"
+#include "io/named_path.h"
 #include "model/model_directory.h"
 
 namespace troupe::cli {
@@ -33,26 +34,46 @@ struct Flags {
   bool json = false;
 };
 
-// Paths of one data set in the order of the command line; without NAME= the file's or folder's name stands for it.
+// Paths of one data set in the order of the command line.
 struct DataSet {
   std::string name;
+  bool given = false;  // NAME=, which may come again with further files
   std::vector<std::string> paths;
 };
+
+// What a file of text is called for short: 3.10.txt.zst is 3.10.
+std::string without_text_extensions(std::string name) {
+  for (const std::vector<std::string_view>& extensions :
+       {std::vector<std::string_view>{".zst", ".gz"}, {".txt", ".jsonl", ".ndjson", ".bin", ".idx"}})
+    for (const std::string_view extension : extensions)
+      if (name.size() > extension.size() && name.ends_with(extension)) {
+        name.resize(name.size() - extension.size());
+        break;
+      }
+  return name;
+}
 
 std::vector<DataSet> parse_data(const std::vector<std::string>& arguments) {
   std::vector<DataSet> sets;
   for (const std::string& argument : arguments) {
-    const size_t equals = argument.find('=');
-    const std::string path = equals == argument.npos ? argument : argument.substr(equals + 1);
-    fs::path stem = path;
-    while (stem.has_extension()) stem.replace_extension();
-    const std::string name = equals == argument.npos
-                                 ? (stem.has_filename() ? stem : stem.parent_path()).filename().string()
-                                 : argument.substr(0, equals);
-    if (name.empty() || path.empty())
-      fail(ErrorCode::kUsage, "--data: expected NAME=PATH or PATH, got \"{}\"", argument);
-    const auto same = std::find_if(sets.begin(), sets.end(), [&](const DataSet& set) { return set.name == name; });
-    (same == sets.end() ? sets.emplace_back(DataSet{name, {}}) : *same).paths.push_back(path);
+    NamedPath entry = parse_named_path(argument, "--data", [](const std::string& path) {
+      std::error_code error;
+      return fs::exists(path, error) || is_fairseq_binary(path);
+    });
+    if (!entry.given) entry.name = without_text_extensions(entry.name);
+    const auto same =
+        std::find_if(sets.begin(), sets.end(), [&](const DataSet& set) { return set.name == entry.name; });
+    if (same == sets.end()) {
+      sets.push_back({entry.name, entry.given, {entry.path}});
+      continue;
+    }
+    if (!same->given || !entry.given)
+      fail(ErrorCode::kUsage,
+           "--data: expected names that differ, got {} for {} and {} (write NAME=PATH; given twice it is one data set)",
+           entry.name, same->paths.front(), entry.path);
+    if (std::find(same->paths.begin(), same->paths.end(), entry.path) != same->paths.end())
+      fail(ErrorCode::kUsage, "--data: {}: expected each file once, got {} twice", entry.name, entry.path);
+    same->paths.push_back(entry.path);
   }
   return sets;
 }
@@ -176,7 +197,7 @@ void add_eval_ppl(CLI::App& eval) {
       ->add_option(
           "--data", flags->data,
           "NAME=PATH or PATH, any number: text (.txt, .jsonl, either .zst or .gz, a folder), a folder of token "
-          "shards, or fairseq's PREFIX of .bin and .idx; the same NAME again adds files")
+          "shards, or fairseq's PREFIX of .bin and .idx; the same NAME given again adds files")
       ->required();
   command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json or its folder (default: the model directory)");
   command->add_option("--mode", flags->mode,

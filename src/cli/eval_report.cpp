@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cli/eval.h"
 #include "io/atomic_file.h"
+#include "io/named_path.h"
 #include "study/eval_page.h"
 
 namespace troupe::cli {
@@ -20,10 +21,8 @@ struct Flags {
 void run(const Flags& flags) {
   EvalResults results;
   for (const std::string& file : flags.files) {
-    const size_t equals = file.find('=');
-    const std::string name = equals == file.npos ? "" : file.substr(0, equals);
-    const std::string path = equals == file.npos ? file : file.substr(equals + 1);
-    read_eval_results(read_file(path), path, name, results);
+    const NamedPath entry = parse_named_path(file, "eval report");
+    read_eval_results(read_file(entry.path), entry.path, entry.given ? entry.name : "", results);
   }
   if (results.figures.empty())
     fail(ErrorCode::kData, "{}: expected results of troupe eval --json, got none", flags.files.front());

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "train/run_config.h"
+#include "io/named_path.h"
 
 namespace troupe::cli {
 namespace {
@@ -20,16 +20,16 @@ struct Flags {
 void run(const Flags& flags) {
   Report report;
   for (const std::string& text : flags.runs) {
-    const NamedEntry entry = parse_named(text);
+    const NamedPath entry = parse_named_path(text, "report");
     for (const ReportRun& other : report.runs)
       if (other.name == entry.name)
         fail(ErrorCode::kUsage, "report: {}: expected a name once, got it twice (write NAME=RUN)", entry.name);
-    report.runs.push_back(read_run(entry.value, entry.name));
+    report.runs.push_back(read_run(entry.path, entry.name));
     report.title += (report.title.empty() ? "" : " and ") + entry.name;
   }
   if (!flags.title.empty()) report.title = flags.title;
   const std::filesystem::path out = flags.out.empty()
-                                        ? std::filesystem::path(parse_named(flags.runs.front()).value) / "report.html"
+                                        ? std::filesystem::path(parse_named_path(flags.runs.front(), "report").path) / "report.html"
                                         : std::filesystem::path(flags.out);
   write_report(out, report);
   fmt::print("{}\n", out.string());

@@ -10,6 +10,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "io/atomic_file.h"
 #include "io/json_file.h"
+#include "io/named_path.h"
 #include "io/toml_config.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
@@ -153,9 +154,9 @@ StudyResult run_study(const StudyConfig& config, const fs::path& config_folder, 
   StudyResult result{.config = config, .models = {}, .comparisons = {}};
   const StudyData data = prepare_study_data(config.corpus, config.vocab_size, out, events.message);
   for (const std::string& text : config.models) {
-    const NamedEntry entry = parse_named(text);
+    const NamedPath entry = parse_named_path(text, "study.models", config_folder);
     StudyModel model{.name = entry.name, .run = out / entry.name};
-    model.config = model_config((config_folder / entry.value).string(), config, data);
+    model.config = model_config((config_folder / entry.path).string(), config, data);
     model.params = make_parameter_table(model.config.model).num_parameters();
     model.active_params = num_active_parameters(model.config.model);
     model.flops_per_token = train_flops_per_token(model.config.model, model.config.model.context);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "data/loader/loader.h"
+#include "io/named_path.h"
 #include "io/toml_config.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
@@ -49,10 +50,10 @@ std::vector<Corpus> open_corpora(const DataConfig& config, const std::string& wh
   }
   std::vector<Corpus> corpora;
   for (const std::string& text : config.train) {
-    const NamedEntry entry = parse_named(text);
+    const NamedPath entry = parse_named_path(text, where + ": data.train");
     const auto weight = weights.find(entry.name);
     corpora.push_back({.name = entry.name,
-                       .data = open_dataset(entry.value, config.verify),
+                       .data = open_dataset(entry.path, config.verify),
                        .weight = weight == weights.end() ? 0.0 : weight->second});
     if (weight != weights.end()) weights.erase(weight);
   }
@@ -88,8 +89,8 @@ class Run {
         flops_per_token_(train_flops_per_token(config.model, config.model.context)) {
     for (const Corpus& corpus : loader_.corpora()) check_vocabulary(config.model, *corpus.data, where);
     for (const std::string& text : config.data.valid) {
-      const NamedEntry entry = parse_named(text);
-      const auto dataset = open_dataset(entry.value, config.data.verify);
+      const NamedPath entry = parse_named_path(text, where + ": data.valid");
+      const auto dataset = open_dataset(entry.path, config.data.verify);
       check_vocabulary(config.model, *dataset, where);
       validation_.add(entry.name, *dataset, config.train.valid_tokens);
     }

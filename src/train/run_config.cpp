@@ -1,7 +1,5 @@
 #include "train/run_config.h"
 
-#include <filesystem>
-
 #include "base/error.h"
 #include "model/language_model.h"
 
@@ -37,10 +35,8 @@ int64_t num_steps(const RunConfig& config) {
 }
 
 NamedEntry parse_named(const std::string& text) {
-  if (const size_t equals = text.find('='); equals != text.npos)
-    return {text.substr(0, equals), text.substr(equals + 1)};
-  const std::filesystem::path path = std::filesystem::path(text).lexically_normal();
-  return {(path.has_filename() ? path : path.parent_path()).filename().string(), text};
+  const size_t equals = text.rfind('=');
+  return equals == text.npos ? NamedEntry{text, text} : NamedEntry{text.substr(0, equals), text.substr(equals + 1)};
 }
 
 }  // namespace troupe

@@ -85,7 +85,7 @@ void check(const RunConfig& config, const std::string& where);
 // Updates of the run, from train.steps or train.tokens.
 int64_t num_steps(const RunConfig& config);
 
-// "NAME=VALUE" entries. Without a "=" the name is the last part of the path.
+// "NAME=SHARE"; the name may hold a "=" itself. Without one all is the share.
 struct NamedEntry {
   std::string name, value;
 };
