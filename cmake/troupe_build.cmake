@@ -29,10 +29,19 @@ if(TROUPE_SANITIZE)
   target_link_options(troupe_options INTERFACE -fsanitize=${TROUPE_SANITIZE})
 endif()
 
-# troupe_layer(NAME [DEPENDS layer...] [LIBRARIES target...]): src/NAME as static library troupe::NAME.
+# troupe_unity(TARGET FILES): TARGET's sources in units of FILES files each, so that what is dear (headers, templates,
+# inline functions of libraries) is compiled once a unit. Every file must compile alone too (-DTROUPE_UNITY=OFF, as in
+# the preset dev), and names at file scope are unique in a folder.
+function(troupe_unity target files)
+  if(TROUPE_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${files})
+  endif()
+endfunction()
+
+# troupe_layer(NAME [DEPENDS layer...] [LIBRARIES target...] [UNITY files]): src/NAME as static library troupe::NAME.
 # Every *.cpp below the folder belongs to it, except kernels/cpu, whose files are compiled per instruction set.
 function(troupe_layer name)
-  cmake_parse_arguments(arg "" "" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(arg "" "UNITY" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   foreach(pattern ${arg_EXCLUDE})
     list(FILTER sources EXCLUDE REGEX ${pattern})
@@ -43,6 +52,9 @@ function(troupe_layer name)
   add_library(troupe_${name} STATIC ${sources})
   add_library(troupe::${name} ALIAS troupe_${name})
   set_target_properties(troupe_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  if(arg_UNITY)
+    troupe_unity(troupe_${name} ${arg_UNITY})
+  endif()
   target_link_libraries(troupe_${name} PUBLIC troupe_options)
   foreach(layer ${arg_DEPENDS})
     if(TARGET troupe_${layer})

@@ -18,7 +18,7 @@
 namespace troupe::cli {
 namespace {
 
-struct Flags {
+struct TokenizerBenchFlags {
   std::string tokenizer;
   std::vector<std::string> inputs;
   double seconds = 2.0;
@@ -50,7 +50,7 @@ Tokenizer trained_on(const std::vector<std::string>& texts) {
   return trainer.finish();
 }
 
-void run(const Flags& flags) {
+void run(const TokenizerBenchFlags& flags) {
   const std::vector<std::string> texts = read_texts(flags.inputs);
   const Tokenizer tokenizer = flags.tokenizer.empty() ? trained_on(texts) : Tokenizer::load(flags.tokenizer);
   const TokenizerSpeed speed = measure_tokenizer(tokenizer, texts, flags.seconds, flags.train_vocab_size);
@@ -79,7 +79,7 @@ void run(const Flags& flags) {
 
 void add_bench_tokenizer(CLI::App& bench) {
   auto* const command = bench.add_subcommand("tokenizer", "Encoding, decoding and training a tokenizer, on one thread");
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<TokenizerBenchFlags>();
   command
       ->add_option("INPUT", flags->inputs,
                    fmt::format("files (.txt, .jsonl, either .zst or .gz) or folders; none: {}", kDefaultTexts))

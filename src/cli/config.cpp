@@ -31,13 +31,13 @@ constexpr const char* kStudyPreamble =
     "\n# Studies\n\nA study is a file of its own (`troupe study CONFIG.toml`) that names the configurations of its "
     "models.\n\n";
 
-struct Flags {
+struct ConfigFlags {
   std::string config, check;
   std::vector<std::string> overrides;
   bool json = false;
 };
 
-void show(const Flags& flags) {
+void show(const ConfigFlags& flags) {
   RunFile run;
   FieldList fields = fields_of(run);
   read_config(flags.config, flags.overrides, fields);
@@ -48,7 +48,7 @@ void show(const Flags& flags) {
     fmt::print("{}", to_toml(fields, Origins::kShow));
 }
 
-void reference(const Flags& flags) {
+void reference(const ConfigFlags& flags) {
   const RunFile defaults;
   const StudyFile study;
   const std::string text =
@@ -66,7 +66,7 @@ void reference(const Flags& flags) {
 void add_config(CLI::App& app) {
   auto* const command = app.add_subcommand("config", "Print what a configuration file resolves to, or every key");
   command->require_subcommand(1);
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<ConfigFlags>();
 
   auto* const show_command = command->add_subcommand("show", "Every value, and the file and line that it comes from");
   show_command->add_option("config", flags->config, "A run's configuration file")->required()->type_name("CONFIG.toml");

@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Flags {
+struct ConvertFlags {
   std::string source, destination, to = "troupe", gelu = "auto", tokenizer;
   bool force = false, json = false;
 };
@@ -79,12 +79,12 @@ void warn_if_not_finite(const Parameter& parameter, std::span<const float> value
     log::warning("{}: {} of {} values are not finite", parameter.name, count, values.size());
 }
 
-std::optional<Gelu> gelu_flag(const Flags& flags) {
+std::optional<Gelu> gelu_flag(const ConvertFlags& flags) {
   if (flags.gelu == "auto") return std::nullopt;
   return flags.gelu == "tanh" ? Gelu::kTanh : Gelu::kErf;
 }
 
-Converted from_fairseq(const Flags& flags, const fs::path& out) {
+Converted from_fairseq(const ConvertFlags& flags, const fs::path& out) {
   const FairseqCheckpoint checkpoint(flags.source);
   const ModelConfig config = config_of(checkpoint, gelu_flag(flags));
   const ParameterTable table = make_parameter_table(config);
@@ -102,7 +102,7 @@ Converted from_fairseq(const Flags& flags, const fs::path& out) {
   return {"fairseq", static_cast<int64_t>(table.entries().size()), table.num_parameters()};
 }
 
-Converted from_troupe(const Flags& flags, const fs::path& out) {
+Converted from_troupe(const ConvertFlags& flags, const fs::path& out) {
   const fs::path source = find_model(flags.source);
   ModelConfig config = read_model_config(source);
   if (const auto gelu = gelu_flag(flags)) config.gelu = *gelu;
@@ -123,7 +123,7 @@ bool holds_torch_files(const fs::path& folder) {
   return false;
 }
 
-void run(const Flags& flags) {
+void run(const ConvertFlags& flags) {
   if (flags.to != "troupe")
     fail(ErrorCode::kUsage, "--to: expected troupe, got {} (this format cannot be written yet)", flags.to);
   check_destination(flags.destination, flags.force);
@@ -146,7 +146,7 @@ void run(const Flags& flags) {
 
 void add_convert(CLI::App& app) {
   auto* const command = app.add_subcommand("convert", "Make a model directory from a fairseq checkpoint");
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<ConvertFlags>();
   command
       ->add_option("source", flags->source,
                    "fairseq: model.pt, or the prefix of NAME-shared.pt and NAME-rank-R.pt, or their folder. Troupe: a "

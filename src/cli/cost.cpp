@@ -17,7 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Flags {
+struct CostFlags {
   std::string preset, config, rule, precision = "bf16";
   std::vector<std::string> overrides;
   double tokens = 0;
@@ -25,7 +25,7 @@ struct Flags {
   bool table = false, json = false, list = false;
 };
 
-void print_paper_table(const Flags& flags) {
+void print_paper_table(const CostFlags& flags) {
   bool all_equal = true;
   std::vector<std::vector<std::string>> rows = {
       {"preset", "layers", "width", "experts", "params", "computed", "ZFLOPs", "computed", "verdict"}};
@@ -86,7 +86,7 @@ struct Question {
   std::string rule_name;
 };
 
-Question read_question(const Flags& flags) {
+Question read_question(const CostFlags& flags) {
   if (flags.preset.empty() == flags.config.empty())
     fail(ErrorCode::kUsage, "cost: expected one of --preset, --config and --table, got {}",
          flags.preset.empty() ? "none" : "several");
@@ -117,7 +117,7 @@ Question read_question(const Flags& flags) {
   return question;
 }
 
-void print_cost(const Flags& flags) {
+void print_cost(const CostFlags& flags) {
   const Question question = read_question(flags);
   const ModelConfig& model = question.model;
   const Cost cost = cost_of(model, question.tokens, question.seq_len, question.rule);
@@ -204,7 +204,7 @@ void print_cost(const Flags& flags) {
 void add_cost(CLI::App& app) {
   auto* const command =
       app.add_subcommand("cost", "Parameters, training FLOPs and memory of a model, before training it");
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<CostFlags>();
   command->add_option("--preset", flags->preset, "A model of the study or of GPT-3, e.g. moe-15b (all: --table)")
       ->type_name("NAME");
   command->add_option("--config", flags->config, "A run's configuration file")->type_name("CONFIG.toml");

@@ -15,14 +15,14 @@
 namespace troupe::cli {
 namespace {
 
-struct Arguments {
+struct EncodeArguments {
   std::string tokenizer, out;
   std::vector<std::string> inputs;
   EncodeOptions options;
   bool json = false;
 };
 
-void run(const Arguments& arguments) {
+void run(const EncodeArguments& arguments) {
   const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer);
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
@@ -53,7 +53,7 @@ void run(const Arguments& arguments) {
 
 void add_encode(CLI::App& app) {
   auto* command = app.add_subcommand("encode", "Turn text into token shards for training and evaluation");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<EncodeArguments>();
   command
       ->add_option("INPUT", arguments->inputs,
                    "files (.txt, .jsonl, either .zst or .gz), folders, or - for standard input")

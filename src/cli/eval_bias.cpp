@@ -23,14 +23,14 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-struct Flags {
+struct BiasFlags {
   EvalFlags model;
   std::string data_dir;
   std::vector<std::string> sets;
   bool json = false;
 };
 
-void run(const Flags& flags) {
+void run(const BiasFlags& flags) {
   // Everything is read and checked before the first sentence is scored.
   const fs::path data_dir = flags.data_dir;
   const auto wants = [&](const std::string& name) {
@@ -88,7 +88,7 @@ void run(const Flags& flags) {
 }  // namespace
 
 void add_eval_bias(CLI::App& eval) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<BiasFlags>();
   CLI::App* const command = eval.add_subcommand("bias", "Stereotypes: StereoSet and CrowS-Pairs");
   add_eval_flags(*command, flags->model);
   command->add_option("--data-dir", flags->data_dir, "folder with stereoset/ and crows_pairs/")

@@ -25,7 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Flags {
+struct PerplexityFlags {
   std::string model, tokenizer, precision = "auto", capacity, mode = "blocks", newline = "keep";
   std::vector<std::string> data;
   TextOptions text;
@@ -81,7 +81,7 @@ std::vector<DataSet> parse_data(const std::vector<std::string>& arguments) {
 // Reads data sets; the tokenizer is loaded when text first needs it.
 class Reader {
  public:
-  Reader(const Flags& flags, const fs::path& model, const ModelConfig& config)
+  Reader(const PerplexityFlags& flags, const fs::path& model, const ModelConfig& config)
       : flags_(flags), model_(model), config_(config) {}
 
   std::vector<EvalText> read(const DataSet& set) {
@@ -109,7 +109,7 @@ class Reader {
     return texts;
   }
 
-  const Flags& flags_;
+  const PerplexityFlags& flags_;
   const fs::path model_;
   const ModelConfig& config_;
   std::optional<Tokenizer> tokenizer_;
@@ -123,7 +123,7 @@ nlohmann::ordered_json number_or_null(double value) {
   return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
 }
 
-void run(Flags& flags) {
+void run(PerplexityFlags& flags) {
   flags.options.mode = parse_window_mode(flags.mode);
   flags.options.capacity = parse_capacity(!flags.capacity.empty() ? flags.capacity
                                           : flags.options.fairseq ? "configured"
@@ -190,7 +190,7 @@ void run(Flags& flags) {
 }  // namespace
 
 void add_eval_ppl(CLI::App& eval) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<PerplexityFlags>();
   CLI::App* const command = eval.add_subcommand("ppl", "Perplexity and bits per byte on text");
   command->add_option("--model", flags->model, "model directory, or a run's folder")->required();
   command

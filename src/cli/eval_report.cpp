@@ -13,12 +13,12 @@
 namespace troupe::cli {
 namespace {
 
-struct Flags {
+struct EvalReportFlags {
   std::vector<std::string> files;
   std::string out = "evaluation.html", title = "Evaluation";
 };
 
-void run(const Flags& flags) {
+void run(const EvalReportFlags& flags) {
   EvalResults results;
   for (const std::string& file : flags.files) {
     const NamedPath entry = parse_named_path(file, "eval report");
@@ -33,7 +33,7 @@ void run(const Flags& flags) {
 }  // namespace
 
 void add_eval_report(CLI::App& eval) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<EvalReportFlags>();
   CLI::App* const command = eval.add_subcommand("report", "Results of several models as one HTML page");
   command
       ->add_option("results", flags->files,

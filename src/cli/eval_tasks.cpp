@@ -23,7 +23,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Flags {
+struct TasksFlags {
   EvalFlags model;
   std::vector<std::string> tasks, task_dirs;
   std::string data_dir, convention = "both", details;
@@ -44,7 +44,7 @@ std::string files_wanted(const TaskFile& task, const std::string& split) {
   return names;
 }
 
-void print_list(const Flags& flags, const std::vector<TaskFile>& tasks) {
+void print_list(const TasksFlags& flags, const std::vector<TaskFile>& tasks) {
   for (const TaskFile& task : tasks) {
     const auto state = [&](const std::string& split) -> std::string {
       if (split.empty()) return "none";
@@ -83,7 +83,7 @@ void print_list(const Flags& flags, const std::vector<TaskFile>& tasks) {
 
 class Results {
  public:
-  Results(const Flags& flags, const EvalModel& model) : flags_(flags), model_(model) {
+  Results(const TasksFlags& flags, const EvalModel& model) : flags_(flags), model_(model) {
     rows_.push_back(
         {"task", "convention", "metric", "value", "std. error", "95 % interval", "chance", "n", "shots", "draws"});
   }
@@ -168,7 +168,7 @@ class Results {
     return stats.choices ? static_cast<double>(stats.dropped) / static_cast<double>(stats.choices) : 0.0;
   }
 
-  const Flags& flags_;
+  const TasksFlags& flags_;
   const EvalModel& model_;
   std::vector<std::vector<std::string>> rows_;
   std::vector<TaskFigure> study_;
@@ -199,7 +199,7 @@ void write_details(const std::string& path, const std::string& task, Convention 
   }
 }
 
-void run(Flags& flags) {
+void run(TasksFlags& flags) {
   std::vector<std::filesystem::path> folders(flags.task_dirs.begin(), flags.task_dirs.end());
   std::vector<TaskFile> tasks = load_tasks(folders);
   if (flags.list) return print_list(flags, flags.tasks.empty() ? tasks : select_tasks(tasks, flags.tasks));
@@ -305,7 +305,7 @@ void run(Flags& flags) {
 }  // namespace
 
 void add_eval_tasks(CLI::App& eval) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<TasksFlags>();
   CLI::App* const command = eval.add_subcommand("tasks", "Zero- and few-shot accuracy on published tasks");
   add_eval_flags(*command, flags->model);
   command->add_flag("--list", flags->list, "show the tasks, their files, and with --data-dir whether these are there");

@@ -17,7 +17,7 @@
 namespace troupe::cli {
 namespace {
 
-struct Flags {
+struct GenerateFlags {
   std::string model, tokenizer, prompt, precision = "auto";
   GenerateOptions options;
   bool json = false;
@@ -51,7 +51,7 @@ class Stream {
   std::string pending_;
 };
 
-void run(const Flags& flags) {
+void run(const GenerateFlags& flags) {
   const std::filesystem::path folder = find_model(flags.model);
   const std::unique_ptr<LanguageModel> model = load_model(folder, parse_precision(flags.precision));
   const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config());
@@ -96,7 +96,7 @@ void run(const Flags& flags) {
 }  // namespace
 
 void add_generate(CLI::App& app) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<GenerateFlags>();
   CLI::App* const command = app.add_subcommand("generate", "Continue a text with a model.");
   command->add_option("--model", flags->model, "Model directory")->required();
   command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json or its folder (default: the model directory)");

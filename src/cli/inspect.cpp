@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-struct Flags {
+struct InspectFlags {
   std::string path;
   bool stats = false, all = false, json = false;
 };
@@ -167,7 +167,7 @@ void print_config(const ModelConfig& config) {
                config.moe.num_experts, config.expert_d_ff(), config.moe.top_k, name_of_enum(config.moe.capacity));
 }
 
-void print_text(const Subject& subject, const Flags& flags, int64_t params) {
+void print_text(const Subject& subject, const InspectFlags& flags, int64_t params) {
   fmt::print("{}: {}\n", subject.path.string(), subject.kind);
   if (subject.config) {
     print_config(*subject.config);
@@ -216,7 +216,7 @@ void print_text(const Subject& subject, const Flags& flags, int64_t params) {
   print_table(rows);
 }
 
-void print_lines(const Subject& subject, const Flags& flags, int64_t params) {
+void print_lines(const Subject& subject, const InspectFlags& flags, int64_t params) {
   Json head = {{"schema", "troupe.inspect/1"},
                {"path", subject.path.string()},
                {"kind", subject.kind},
@@ -247,7 +247,7 @@ void print_lines(const Subject& subject, const Flags& flags, int64_t params) {
   }
 }
 
-void run(const Flags& flags) {
+void run(const InspectFlags& flags) {
   const Subject subject = open(flags.path);
   int64_t params = 0;
   for (const Entry& entry : subject.entries) params += num_elements(entry.shape);
@@ -258,7 +258,7 @@ void run(const Flags& flags) {
 
 void add_inspect(CLI::App& app) {
   auto* const command = app.add_subcommand("inspect", "What a model, checkpoint, tensor file or token shards hold");
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<InspectFlags>();
   command
       ->add_option("path", flags->path,
                    "A model directory, run or checkpoint; a folder that encode wrote; a .safetensors, .pt or .tok "

@@ -12,12 +12,12 @@
 namespace troupe::cli {
 namespace {
 
-struct Flags {
+struct ReportFlags {
   std::vector<std::string> runs;
   std::string out, title;
 };
 
-void run(const Flags& flags) {
+void run(const ReportFlags& flags) {
   Report report;
   for (const std::string& text : flags.runs) {
     const NamedPath entry = parse_named_path(text, "report");
@@ -39,7 +39,7 @@ void run(const Flags& flags) {
 
 void add_report(CLI::App& app) {
   auto* const command = app.add_subcommand("report", "Training runs as one HTML page: table, curves, routing");
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<ReportFlags>();
   command->add_option("runs", flags->runs, "Run folders of `troupe train`, as FOLDER or NAME=FOLDER")
       ->required()
       ->type_name("RUN");

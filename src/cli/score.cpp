@@ -14,12 +14,12 @@
 namespace troupe::cli {
 namespace {
 
-struct Flags {
+struct ScoreFlags {
   std::string model, tokens, out, precision = "auto", capacity = "dropless";
   bool greedy = false;
 };
 
-void run(const Flags& flags) {
+void run(const ScoreFlags& flags) {
   const CapacityRule capacity = parse_capacity(flags.capacity);
   const Precision precision = parse_precision(flags.precision);
   const std::filesystem::path folder = find_model(flags.model);
@@ -49,7 +49,7 @@ void run(const Flags& flags) {
 }  // namespace
 
 void add_score(CLI::App& app) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<ScoreFlags>();
   CLI::App* const command = app.add_subcommand("score", "Log-probabilities of given targets, tensors in and out");
   command->add_option("--model", flags->model, "model directory, or a run's folder")->required();
   command->add_option("--tokens", flags->tokens, "safetensors file with src and tgt, int64 [B, S]; tgt < 0: not scored")

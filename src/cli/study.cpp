@@ -21,13 +21,13 @@
 namespace troupe::cli {
 namespace {
 
-struct Flags {
+struct StudyFlags {
   std::string config, out;
   std::vector<std::string> overrides;
   bool json = false;
 };
 
-StudyConfig load(const Flags& flags) {
+StudyConfig load(const StudyFlags& flags) {
   StudyFile file;
   FieldList fields = fields_of(file);
   read_config(flags.config, flags.overrides, fields);
@@ -70,7 +70,7 @@ class Events {
   std::unique_ptr<Progress> progress_;
 };
 
-void run(const Flags& flags) {
+void run(const StudyFlags& flags) {
   const StudyConfig config = load(flags);
   const std::filesystem::path out =
       flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
@@ -101,7 +101,7 @@ void run(const Flags& flags) {
 }  // namespace
 
 void add_study(CLI::App& app) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<StudyFlags>();
   CLI::App* const command =
       app.add_subcommand("study", "Train several models on the same tokens and compare them, domain by domain");
   command->add_option("config", flags->config, "study file, e.g. configs/quickstart.toml")

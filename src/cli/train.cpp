@@ -22,7 +22,7 @@
 namespace troupe::cli {
 namespace {
 
-struct Arguments {
+struct TrainArguments {
   std::string config, run;
   std::vector<std::string> overrides;
   bool resume = false, json = false;
@@ -47,7 +47,7 @@ double measured_peak(Precision precision) {
   return best;
 }
 
-void run(const Arguments& arguments) {
+void run(const TrainArguments& arguments) {
   const RunConfig config = load_run_file(arguments.config, arguments.overrides);
   const InterruptGuard signals;
   Progress progress("train", static_cast<double>(num_steps(config)));
@@ -98,7 +98,7 @@ void run(const Arguments& arguments) {
 
 void add_train(CLI::App& app) {
   auto* command = app.add_subcommand("train", "Train a model from a configuration file");
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<TrainArguments>();
   command->add_option("config", arguments->config, "configuration file (see `troupe config reference`)")
       ->required()
       ->type_name("CONFIG.toml");
