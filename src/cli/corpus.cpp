@@ -91,7 +91,11 @@ void stats(const std::vector<std::string>& inputs, const TextOptions& options, b
     if (stats.skipped[i].count)
       line["skips"][std::string(name(static_cast<SkipReason>(i)))] =
           Json{{"count", stats.skipped[i].count}, {"first", stats.skipped[i].first}};
-  line["ignored_files"] = stats.ignored_files;
+  for (const auto& [key, skip] : {std::pair("ignored_files", &stats.ignored_files),
+                                  {"dangling_links", &stats.dangling_links},
+                                  {"repeated_folders", &stats.repeated_folders},
+                                  {"nul_documents", &stats.nul_documents}})
+    line[key] = skip->count;
   line["crlf_files"] = stats.crlf_files;
   line["byte_order_mark_files"] = stats.byte_order_mark_files;
   print_json(line);

@@ -23,9 +23,10 @@ std::unique_ptr<ByteSource> open_file(const std::string& path);
 // Views `bytes`, which must outlive the source.
 std::unique_ptr<ByteSource> memory_source(std::string_view bytes);
 
-// Any number of zstd frames one after the other, window up to 128 MiB (zstd's own default limit).
+// Any number of zstd frames one after the other, skippable ones too; windows up to 2 GiB (zstd --long=31), those beyond
+// zstd's default of 128 MiB with a line in the log.
 std::unique_ptr<ByteSource> zstd_source(std::unique_ptr<ByteSource> compressed);
-// Any number of gzip members one after the other.
+// Any number of gzip members one after the other, with zero bytes between and after them.
 std::unique_ptr<ByteSource> gzip_source(std::unique_ptr<ByteSource> compressed);
 
 // Opens `path` and decompresses it if its name ends in .zst or .gz.

@@ -1,8 +1,11 @@
 #include "data/text/reader.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <set>
 
 #include "base/error.h"
 #include "data/text/byte_source.h"
@@ -15,6 +18,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// `where` says file, line if there is one, and what was expected.
+void skip_or_stop(SkipReason reason, const std::string& where, const TextOptions& options, TextStats& stats) {
+  if (reason != SkipReason::kEmpty && options.on_bad == OnBad::kStop)
+    fail(ErrorCode::kData, "{} (--on-bad skip counts and passes over {})", where,
+         reason == SkipReason::kUnreadable ? "what cannot be read" : "such documents");
+  stats.skip(reason).add(where);
+}
+
 // Delivers documents, counts skips, and stops where the options say so.
 class Delivery {
  public:
@@ -26,17 +37,14 @@ class Delivery {
       skip(SkipReason::kEmpty, line, "expected text, got an empty document");
       return;
     }
+    if (text.find('\0') != text.npos) stats_.nul_documents.add(fmt::format("{}:{}", source_, line));
     ++stats_.documents;
     stats_.bytes += static_cast<int64_t>(text.size());
     sink_(Document{std::move(text), source_, line, std::move(meta)});
   }
 
   void skip(SkipReason reason, int64_t line, const std::string& message) {
-    const std::string where = fmt::format("{}:{}: {}", source_, line, message);
-    if (reason != SkipReason::kEmpty && options_.on_bad == OnBad::kStop)
-      fail(ErrorCode::kData, "{} (--on-bad skip counts and passes over such documents)", where);
-    TextStats::Skip& skip = stats_.skip(reason);
-    if (skip.count++ == 0) skip.first = where;
+    skip_or_stop(reason, fmt::format("{}:{}: {}", source_, line, message), options_, stats_);
   }
 
  private:
@@ -165,8 +173,11 @@ struct Input {
 };
 
 std::optional<TextFormat> format_of(std::string_view path) {
-  if (path.ends_with(".zst")) path.remove_suffix(4);
-  if (path.ends_with(".gz")) path.remove_suffix(3);
+  for (const std::string_view compressed : {".zst", ".gz"}) {
+    if (!path.ends_with(compressed)) continue;
+    path.remove_suffix(compressed.size());
+    break;
+  }
   if (path.ends_with(".txt")) return TextFormat::kText;
   if (path.ends_with(".jsonl") || path.ends_with(".ndjson")) return TextFormat::kJsonl;
   return std::nullopt;
@@ -174,39 +185,110 @@ std::optional<TextFormat> format_of(std::string_view path) {
 
 constexpr std::string_view kKinds = ".txt, .jsonl or .ndjson, each also with .zst or .gz";
 
-void list_folder(const std::string& folder, std::vector<Input>& inputs, TextStats& stats) {
-  std::vector<std::string> paths;
-  std::error_code error;
-  for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
-    if (it->is_regular_file()) paths.push_back(it->path().string());
-  if (error) fail(ErrorCode::kData, "{}: cannot list this folder: {}", folder, error.message());
-  std::sort(paths.begin(), paths.end());
-  const size_t before = inputs.size();
-  for (std::string& path : paths) {
-    if (const auto format = format_of(path)) {
-      inputs.push_back({std::move(path), *format});
-    } else if (stats.ignored_files++ == 0) {
-      stats.first_ignored = path;
+// Why a file of this name is not read, and what to do.
+std::string not_read(std::string_view path) {
+  constexpr std::pair<std::string_view, std::string_view> kPrograms[] = {
+      {".bz2", "bzip2 -dc"}, {".xz", "xz -dc"}, {".lz4", "lz4 -dc"}, {".lzma", "xz -dc"}, {".br", "brotli -dc"}};
+  for (const auto& [suffix, program] : kPrograms)
+    if (path.ends_with(suffix))
+      return fmt::format("{}, which is not read ({} {} | troupe ... -)", suffix, program, path);
+  return "another kind of name (pipe it in and name the input -)";
+}
+
+// The files below one folder. Links are followed, but each folder is walked once, so that no loop of links is endless
+// and no text is read twice because of one: first what is there itself, then what only links lead to.
+class FolderWalk {
+ public:
+  FolderWalk(const TextOptions& options, TextStats& stats) : options_(options), stats_(stats) {}
+
+  std::vector<std::string> files(const std::string& top) {
+    enter(top);
+    while (!links_.empty()) {
+      const std::string link = *links_.begin();
+      links_.erase(links_.begin());
+      if (!enter(link)) stats_.repeated_folders.add(link);
+    }
+    std::sort(files_.begin(), files_.end());
+    return std::move(files_);
+  }
+
+ private:
+  // False if this folder was walked before, under whatever name.
+  bool enter(const std::string& folder) {
+    struct stat info {};
+    if (::stat(folder.c_str(), &info) == 0 && !walked_.emplace(info.st_dev, info.st_ino).second) return false;
+    std::error_code error;
+    std::vector<fs::directory_entry> entries;
+    for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+      entries.push_back(*it);
+    std::sort(entries.begin(), entries.end());
+    for (const fs::directory_entry& entry : entries) add(entry);
+    if (error)
+      skip_or_stop(SkipReason::kUnreadable, fmt::format("{}: cannot list this folder: {}", folder, error.message()),
+                   options_, stats_);
+    return true;
+  }
+
+  void add(const fs::directory_entry& entry) {
+    const std::string path = entry.path().string();
+    std::error_code error;
+    const fs::file_status status = entry.status(error);
+    if (entry.is_symlink() && (error || !fs::exists(status))) {
+      const std::string target = fs::read_symlink(entry.path(), error).string();
+      stats_.dangling_links.add(fmt::format("{} -> {}", path, target));
+    } else if (fs::is_directory(status)) {
+      if (entry.is_symlink())
+        links_.insert(path);
+      else
+        enter(path);
+    } else if (error || (fs::is_regular_file(status) && format_of(path))) {
+      files_.push_back(path);  // an error shows again, with its reason, when the file is opened
+    } else {
+      stats_.ignored_files.add(path);
     }
   }
-  if (inputs.size() == before) fail(ErrorCode::kData, "{}: expected {} files in this folder, got none", folder, kKinds);
+
+  const TextOptions& options_;
+  TextStats& stats_;
+  std::vector<std::string> files_;
+  std::set<std::string> links_;  // to folders, in order; still to be followed
+  std::set<std::pair<dev_t, ino_t>> walked_;
+};
+
+void list_folder(const std::string& folder, const TextOptions& options, std::vector<Input>& inputs, TextStats& stats) {
+  const size_t before = inputs.size();
+  const int64_t unreadable = stats.skip(SkipReason::kUnreadable).count;
+  for (std::string& path : FolderWalk(options, stats).files(folder)) {
+    const TextFormat format = format_of(path).value_or(TextFormat::kText);
+    inputs.push_back({std::move(path), format});
+  }
+  if (inputs.size() == before && stats.skip(SkipReason::kUnreadable).count == unreadable)
+    fail(ErrorCode::kData, "{}: expected {} files in this folder, got none{}", folder, kKinds,
+         stats.dangling_links.count  ? " (a link to nothing: " + stats.dangling_links.first + ")"
+         : stats.ignored_files.count ? " (another kind: " + stats.ignored_files.first + ")"
+                                     : "");
 }
 
 std::vector<Input> list_inputs(const std::vector<std::string>& names, const TextOptions& options, TextStats& stats) {
   std::vector<Input> inputs;
   for (const std::string& name : names) {
     std::error_code error;
+    const fs::file_status status = fs::status(name, error);
     if (name == "-") {
       inputs.push_back({name, options.stdin_format});
-    } else if (fs::is_directory(name, error)) {
-      list_folder(name, inputs, stats);
-    } else if (!fs::exists(name, error)) {
-      fail(ErrorCode::kData, "{}: expected a file or a folder, got nothing of this name", name);
+    } else if (fs::is_directory(status)) {
+      list_folder(name, options, inputs, stats);
+    } else if (!fs::exists(status)) {
+      std::error_code no_link;
+      const fs::path target = fs::read_symlink(name, no_link);
+      fail(ErrorCode::kData, "{}: expected a file or a folder, got {}", name,
+           !no_link                               ? fmt::format("a link to {}, which is not there", target.string())
+           : status.type() == fs::file_type::none ? error.message()
+                                                  : "nothing of this name");
     } else if (const auto format = format_of(name)) {
       inputs.push_back({name, *format});
     } else {
-      fail(ErrorCode::kUsage, "{}: expected {}, got another kind of name (pipe it in and name the input -)", name,
-           kKinds);
+      fail(ErrorCode::kUsage, "{}: expected {}, got {}", name, kKinds, not_read(name));
     }
   }
   return inputs;
@@ -216,7 +298,7 @@ std::vector<Input> list_inputs(const std::vector<std::string>& names, const Text
 
 std::string_view name(SkipReason reason) {
   constexpr std::array<std::string_view, kSkipReasons> kNames = {
-      "empty", "invalid_utf8", "bad_json", "missing_field", "wrong_type", "too_long", "damaged_file"};
+      "empty", "invalid_utf8", "bad_json", "missing_field", "wrong_type", "too_long", "damaged_file", "unreadable"};
   return kNames[static_cast<size_t>(reason)];
 }
 
@@ -233,8 +315,13 @@ std::string TextStats::report() const {
     if (skipped[i].count)
       text += fmt::format("\n  skipped {} {}, first: {}", skipped[i].count, name(static_cast<SkipReason>(i)),
                           skipped[i].first);
-  if (ignored_files)
-    text += fmt::format("\n  ignored {} files of other kinds, first: {}", ignored_files, first_ignored);
+  const auto line = [&](const Skip& skip, const char* what) {
+    if (skip.count) text += fmt::format("\n  {}, first: {}", fmt::format(fmt::runtime(what), skip.count), skip.first);
+  };
+  line(ignored_files, "ignored {} files of other kinds");
+  line(dangling_links, "passed over {} links to nothing");
+  line(repeated_folders, "passed over {} links to folders that are read anyway");
+  line(nul_documents, "kept NUL bytes in {} documents (is it text?)");
   if (crlf_files) text += fmt::format("\n  read CRLF line ends as LF in {} files", crlf_files);
   if (byte_order_mark_files) text += fmt::format("\n  dropped the byte-order mark of {} files", byte_order_mark_files);
   return text;
@@ -254,7 +341,14 @@ TextStats for_each_document(const std::vector<std::string>& inputs, const TextOp
                             const DocumentSink& sink) {
   TextStats stats;
   for (const Input& input : list_inputs(inputs, options, stats)) {
-    const auto bytes = open_maybe_compressed(input.path);
+    std::unique_ptr<ByteSource> bytes;
+    try {
+      bytes = open_maybe_compressed(input.path);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kData) throw;
+      skip_or_stop(SkipReason::kUnreadable, error.what(), options, stats);
+      continue;
+    }
     read_documents(*bytes, input.path == "-" ? "stdin" : input.path, input.format, options, sink, stats);
   }
   return stats;

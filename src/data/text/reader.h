@@ -3,7 +3,8 @@
 //   .txt               documents separated by blank lines, or the whole file as one (TextOptions::split)
 //   .jsonl, .ndjson    one JSON object a line; the text is the string under TextOptions::field
 //   .txt.zst, .jsonl.zst, .gz likewise, decompressed while reading
-//   a folder           every such file below it, sorted by path; other files are counted as ignored
+//   a folder           every such file below it, sorted by path, hidden ones and those behind links too (each folder
+//                      once, however many links lead there); everything else is counted and the first of each named
 //   -                  standard input, text or JSON lines (TextOptions::stdin_format)
 //
 // Nothing is dropped without being counted. Damage (see SkipReason) stops reading with an Error whose message names
@@ -42,19 +43,33 @@ struct TextOptions {
   TextFormat stdin_format = TextFormat::kText;
 };
 
-enum class SkipReason { kEmpty, kInvalidUtf8, kBadJson, kMissingField, kWrongType, kTooLong, kDamagedFile };
-inline constexpr size_t kSkipReasons = 7;
+enum class SkipReason {
+  kEmpty,
+  kInvalidUtf8,
+  kBadJson,
+  kMissingField,
+  kWrongType,
+  kTooLong,
+  kDamagedFile,
+  kUnreadable  // a file or a folder that cannot be opened
+};
+inline constexpr size_t kSkipReasons = 8;
 std::string_view name(SkipReason reason);  // "empty", "invalid_utf8", ...
 
 struct TextStats {
   struct Skip {
     int64_t count = 0;
     std::string first;  // the message of the first one: file, line, what was expected
+    void add(const std::string& message) {
+      if (count++ == 0) first = message;
+    }
   };
   int64_t documents = 0, bytes = 0;  // delivered; bytes of their text
   int64_t files = 0;
-  int64_t ignored_files = 0;  // in folders, by their names
-  std::string first_ignored;
+  Skip ignored_files;                 // in folders, by their names or because they are no files (sockets, ...)
+  Skip dangling_links;                // in folders: links to nothing
+  Skip repeated_folders;              // in folders: links to a folder that is read already
+  Skip nul_documents;                 // documents with NUL bytes, which are kept
   int64_t crlf_files = 0;             // line ends read as LF
   int64_t byte_order_mark_files = 0;  // mark dropped
   std::array<Skip, kSkipReasons> skipped;

@@ -117,7 +117,16 @@ TEST_F(TextReader, StopsAtDamageWithFileLineAndField) {
       {"[1]", "a.jsonl:2: expected a JSON object, got an array"},
       {"{\"text\": \"x\"} trailing", "a.jsonl:2: expected a JSON object, got bad JSON"},
       {"{\"text\": \"\xFF\"}", "a.jsonl:2: expected UTF-8, got byte 0xFF at byte 11 of the line"},
-      {"{\"text\": \"\\ud800\"}", "a.jsonl:2: expected a JSON object, got bad JSON"},
+      {"{\"text\": \"x\", \"n\": 01}", "a.jsonl:2: expected a JSON object, got bad JSON"},
+      {"{\"text\": \"x\", \"n\": nan}", "a.jsonl:2: expected a JSON object, got bad JSON"},
+      {"{\"text\": NaN}", "a.jsonl:2: text: expected a string, got a number"},
+      {"{\"text\": 123456789012345678901234567890}", "a.jsonl:2: text: expected a string, got a number"},
+      {"{\"text\": \"x\", \"text\": \"y\"}", "a.jsonl:2: text: expected the key text once, got it twice"},
+      {"{\"text\": \"x \\ud83d y\"}",
+       "a.jsonl:2: text: expected Unicode text, got the lone surrogate \\ud83d at byte 13"},
+      {"{\"text\": \"\\ud83d\\ud83d\\ude00\"}", "got the lone surrogate \\ud83d at byte 11"},
+      {"{\"text\": \"\\\\\\uDE00\"}", "got the lone surrogate \\uDE00 at byte 13"},
+      {"{\"te\\u0078t\": \"\\ud800\"}", "text: expected Unicode text, got the lone surrogate \\ud800"},
   };
   for (const Case& c : cases) {
     const auto path = write("a.jsonl", std::string("{\"text\": \"good\"}\n") + c.line + "\n{\"text\": \"last\"}\n");
@@ -129,6 +138,24 @@ TEST_F(TextReader, StopsAtDamageWithFileLineAndField) {
     EXPECT_EQ(stats_.total_skipped(), 1);
     EXPECT_THAT(stats_.report(), HasSubstr(c.message));
   }
+}
+
+// Python's json writes all of these unless told otherwise; in fields that are not read they spoil nothing.
+TEST_F(TextReader, ReadsLinesWithWhatPythonWritesBesideTheText) {
+  for (const char* other : {"123456789012345678901234567890", "-99999999999999999999", "1e999", "NaN", "Infinity",
+                            "-Infinity", "[NaN, {\"deep\": -Infinity}]", "\"\\ud83d\"", "\"\\\\ud83d \\udc00\"",
+                            "{\"text\": \"\\udfff\"}", "{\"\\ud800\": 1}"}) {
+    const auto path = write("a.jsonl", std::string("{\"other\": ") + other +
+                                           ", \"text\": \"NaN 1e999 \\ud83d\\ude00 \\ufffd\", \"id\": 7}\n");
+    EXPECT_EQ(error_of(path), "no error") << other;
+    EXPECT_THAT(texts_, ElementsAre("NaN 1e999 \U0001F600 \uFFFD")) << other;
+  }
+}
+
+TEST_F(TextReader, SaysThatItKeptNulBytes) {
+  EXPECT_THAT(read({write("a.txt", std::string("x\n\na\0b\n", 7))}), ElementsAre("x", std::string("a\0b", 3)));
+  EXPECT_THAT(stats_.report(), HasSubstr("kept NUL bytes in 1 documents (is it text?), first: "));
+  EXPECT_THAT(stats_.report(), HasSubstr("a.txt:3"));
 }
 
 TEST_F(TextReader, CountsEmptyDocumentsWithoutStopping) {
@@ -179,6 +206,41 @@ TEST_F(TextReader, ReadsSeveralZstdFramesAndGzipMembers) {
     gzclose(file);
   }
   EXPECT_THAT(read({gz}), ElementsAre("one", "two"));
+}
+
+TEST_F(TextReader, PassesOverZeroBytesBesideGzipMembersAndSkippableZstdFrames) {
+  const std::string gz = (folder_ / "a.txt.gz").string();
+  const std::string zeros(300'000, '\0');  // more than one chunk
+  for (const char* part : {"one\n", "\ntwo"}) {
+    gzFile file = gzopen(gz.c_str(), "ab");
+    gzputs(file, part);
+    gzclose(file);
+    std::ofstream(gz, std::ios::binary | std::ios::app) << zeros;
+  }
+  EXPECT_THAT(read({gz}), ElementsAre("one", "two"));
+  std::ofstream(gz, std::ios::binary | std::ios::app) << "junk";
+  EXPECT_THAT(error_of(gz), HasSubstr("a.txt.gz:3: expected gzip data, got damage near compressed byte 600"));
+  const std::string skippable("\x50\x2A\x4D\x18\x03\0\0\0abc", 11);
+  EXPECT_THAT(read({write("a.txt.zst", skippable + zstd("one\n") + skippable + zstd("") + zstd("\ntwo") + skippable)}),
+              ElementsAre("one", "two"));
+  EXPECT_THAT(error_of(write("b.txt.zst", zstd("one") + skippable.substr(0, 9))), HasSubstr("(truncated)"));
+  EXPECT_THAT(error_of(write("c.txt.zst", "")), HasSubstr("got the end of the file after 0 bytes (truncated)"));
+  EXPECT_THAT(error_of(write("c.txt.gz", "")), HasSubstr("got the end of the file after 0 bytes (truncated)"));
+}
+
+// As `zstd --long=31` writes a stream of unknown length: the window is 2 GiB, whatever the text.
+TEST_F(TextReader, ReadsZstdWindowsOfTwoGibibytes) {
+  const auto frame = [](unsigned char window) {
+    std::string bytes("\x28\xB5\x2F\xFD\x00", 5);  // magic number, descriptor
+    bytes += static_cast<char>(window);
+    const std::string text = "one\n\ntwo";
+    const size_t block = text.size() << 3 | 1;  // raw, the last one
+    for (int i = 0; i < 3; ++i) bytes += static_cast<char>(block >> 8 * i);
+    return bytes + text;
+  };
+  EXPECT_THAT(read({write("a.txt.zst", frame((31 - 10) << 3))}), ElementsAre("one", "two"));
+  EXPECT_THAT(error_of(write("b.txt.zst", frame((32 - 10) << 3))),
+              HasSubstr("b.txt.zst:1: expected a zstd window of at most 2048 MiB, got a larger one"));
 }
 
 TEST_F(TextReader, KeepsWhatPrecedesATruncatedFrame) {
@@ -233,9 +295,57 @@ TEST_F(TextReader, WalksFoldersInOrderAndCountsOtherFiles) {
   write("in/a/z.jsonl", "{\"text\": \"z\"}");
   write("in/readme.md", "no");
   EXPECT_THAT(read({(folder_ / "in").string()}), ElementsAre("z", "b"));
-  EXPECT_EQ(stats_.ignored_files, 1);
+  EXPECT_EQ(stats_.ignored_files.count, 1);
   EXPECT_THAT(stats_.report(),
               HasSubstr("ignored 1 files of other kinds, first: " + (folder_ / "in/readme.md").string()));
+}
+
+TEST_F(TextReader, FollowsLinksAndWalksEachFolderOnce) {
+  write("elsewhere/e.txt", "elsewhere");
+  write("elsewhere/deep/d.txt", "deep");
+  write("in/a.txt", "a");
+  write("in/sub/s.txt", "sub");
+  write("in/.hidden.txt", "hidden");
+  const fs::path in = folder_ / "in";
+  fs::create_directory_symlink("../elsewhere", in / "link");
+  fs::create_directory_symlink("..", in / "sub/up");            // a loop
+  fs::create_directory_symlink("../in/sub", in / "link/back");  // through two links
+  fs::create_symlink("nothing", in / "gone.txt");
+  fs::create_symlink("itself", in / "itself");
+  EXPECT_THAT(read({in.string()}), ElementsAre("hidden", "a", "deep", "elsewhere", "sub"));
+  EXPECT_EQ(documents_[2].source, (in / "link/deep/d.txt").string());
+  EXPECT_EQ(stats_.dangling_links.count, 2);
+  EXPECT_THAT(stats_.report(), HasSubstr("passed over 2 links to nothing, first: "));
+  EXPECT_THAT(stats_.report(), HasSubstr("-> "));
+  EXPECT_EQ(stats_.repeated_folders.count, 2);
+  EXPECT_THAT(stats_.report(),
+              HasSubstr("passed over 2 links to folders that are read anyway, first: " + (in / "link/back").string()));
+  EXPECT_THAT(error_of((in / "gone.txt").string()),
+              HasSubstr("gone.txt: expected a file or a folder, got a link to nothing"));
+  EXPECT_THAT(error_of((in / "itself").string()),
+              HasSubstr("itself: expected a file or a folder, got a link to itself"));
+}
+
+TEST_F(TextReader, CountsWhatCannotBeOpened) {
+  options_.on_bad = OnBad::kSkip;
+  write("in/a.txt", "a");
+  const fs::path second = write("in/b.txt", "b");
+  const auto read_while_removing = [&] {
+    return for_each_document({(folder_ / "in").string()}, options_, [&](Document&&) { fs::remove(second); });
+  };
+  const TextStats stats = read_while_removing();
+  EXPECT_EQ(stats.documents, 1);
+  EXPECT_EQ(stats.skip(SkipReason::kUnreadable).count, 1);
+  EXPECT_THAT(stats.report(), HasSubstr("skipped 1 unreadable, first: " + second.string() + ": cannot open"));
+  options_.on_bad = OnBad::kStop;
+  write("in/b.txt", "b");
+  EXPECT_THROW(read_while_removing(), Error);
+}
+
+TEST_F(TextReader, NamesTheProgramForOtherCompressions) {
+  EXPECT_THAT(error_of(write("a.jsonl.bz2", "x")), HasSubstr("got .bz2, which is not read (bzip2 -dc "));
+  EXPECT_THAT(error_of(write("a.txt.xz", "x")), HasSubstr("got .xz, which is not read (xz -dc "));
+  EXPECT_THAT(error_of(write("a.txt.gz.zst", "x")), HasSubstr("expected .txt, .jsonl"));
 }
 
 TEST_F(TextReader, RefusesWhatIsNotText) {
