@@ -10,6 +10,7 @@
 #include "base/threads.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/validators.h"
 
 namespace troupe::cli {
 
@@ -22,7 +23,7 @@ void add_bench(CLI::App& app) {
 }
 
 void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags, const std::function<void()>& run) {
-  command.add_option("--seconds", flags->seconds, "Time per line")->check(CLI::Range(0.0, 3600.0));
+  command.add_option("--seconds", flags->seconds, "Time per line")->transform(number(0.0, 3600.0));
   command.add_flag("--json", flags->json, "One JSON object a line");
   command.callback([flags, run] {
     if (!flags->json)
@@ -52,7 +53,7 @@ void print_line(const BenchFlags& flags, const BenchLine& line) {
                line.peak_name);
     for (const auto& [name, value] : line.more) fmt::print("{:26} {:34} {:9.4g}\n", "", name, value);
   }
-  std::fflush(stdout);
+  flush_output();
 }
 
 void print_result(const BenchFlags& flags, const std::string& name, const std::string& shape, const PacedResult& result,

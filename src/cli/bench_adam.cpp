@@ -6,6 +6,7 @@
 
 #include "cli/bench.h"
 #include "cli/bench_buffers.h"
+#include "cli/validators.h"
 #include "ops/adam.h"
 
 namespace troupe::cli {
@@ -14,7 +15,7 @@ void add_bench_adam(CLI::App& bench) {
   auto* const command = bench.add_subcommand("adam", "One optimizer update: bytes moved against stream bandwidth");
   const auto flags = std::make_shared<BenchFlags>();
   const auto size = std::make_shared<int64_t>(int64_t{32} << 20);
-  command->add_option("--parameters", *size, "Parameters, far more than the caches hold")->check(CLI::PositiveNumber);
+  command->add_option("--parameters", *size, "Parameters, far more than the caches hold")->transform(positive_count());
   add_bench_flags(*command, flags, [flags, size] {
     const auto g = random_buffer<float>(*size, 1, 1e-3), p = random_buffer<float>(*size, 2, 0.1);
     const Buffer<float> m(*size), v(*size);

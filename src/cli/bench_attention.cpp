@@ -7,6 +7,7 @@
 
 #include "cli/bench.h"
 #include "cli/bench_buffers.h"
+#include "cli/validators.h"
 #include "ops/attention.h"
 
 namespace troupe::cli {
@@ -62,9 +63,9 @@ void add_bench_attention(CLI::App& bench) {
   auto* const command = bench.add_subcommand("attention", "Attention of 12 heads of width 64, full square counted");
   const auto flags = std::make_shared<BenchFlags>();
   const auto own = std::make_shared<AttentionFlags>();
-  command->add_option("--length", own->lengths, "Positions of a sequence")->check(CLI::PositiveNumber);
-  command->add_option("--tokens", own->tokens, "Tokens per call, whole sequences")->check(CLI::PositiveNumber);
-  command->add_option("--dropout", own->dropout, "On attention weights")->check(CLI::Range(0.0, 0.999));
+  command->add_option("--length", own->lengths, "Positions of a sequence")->transform(positive_count(1 << 24));
+  command->add_option("--tokens", own->tokens, "Tokens per call, whole sequences")->transform(positive_count(1 << 24));
+  command->add_option("--dropout", own->dropout, "On attention weights")->transform(number(0.0, 0.999));
   command->add_option("--precision", own->precision, "Operands")->check(CLI::IsMember({"bf16", "fp32"}));
   add_bench_flags(*command, flags, [flags, own] {
     PeakMeter meter;

@@ -5,6 +5,7 @@
 
 #include "cli/bench.h"
 #include "cli/bench_buffers.h"
+#include "cli/validators.h"
 #include "ops/linear.h"
 #include "tensor/buffer.h"
 
@@ -66,8 +67,8 @@ void add_bench_gemm(CLI::App& bench) {
       bench.add_subcommand("gemm", "The three products of a model's layers: width to 3, 1 and 4 times it, and back");
   const auto flags = std::make_shared<BenchFlags>();
   const auto own = std::make_shared<GemmFlags>();
-  command->add_option("--rows", own->rows, "Tokens per product");
-  command->add_option("--width", own->width, "Model width")->check(CLI::PositiveNumber);
+  command->add_option("--rows", own->rows, "Tokens per product")->transform(positive_count(1 << 24));
+  command->add_option("--width", own->width, "Model width")->transform(positive_count(1 << 24));
   command->add_option("--precision", own->precision, "Operands")->check(CLI::IsMember({"bf16", "fp32"}));
   add_bench_flags(*command, flags, [flags, own] {
     PeakMeter meter;

@@ -5,6 +5,7 @@
 
 #include "cli/bench.h"
 #include "cli/bench_buffers.h"
+#include "cli/validators.h"
 #include "ops/loss.h"
 
 namespace troupe::cli {
@@ -55,9 +56,9 @@ void add_bench_loss(CLI::App& bench) {
       bench.add_subcommand("loss", "Output layer with cross-entropy: scores alone, and with gradients");
   const auto flags = std::make_shared<BenchFlags>();
   const auto own = std::make_shared<LossFlags>();
-  command->add_option("--tokens", own->tokens, "Tokens per call")->check(CLI::PositiveNumber);
-  command->add_option("--vocab", own->vocab, "Vocabulary rows")->check(CLI::PositiveNumber);
-  command->add_option("--width", own->width, "Model width")->check(CLI::PositiveNumber);
+  command->add_option("--tokens", own->tokens, "Tokens per call")->transform(positive_count(1 << 24));
+  command->add_option("--vocab", own->vocab, "Vocabulary rows")->transform(positive_count(1 << 24));
+  command->add_option("--width", own->width, "Model width")->transform(positive_count(1 << 24));
   command->add_option("--precision", own->precision, "Operands")->check(CLI::IsMember({"bf16", "fp32"}));
   add_bench_flags(*command, flags, [flags, own] {
     own->precision == "bf16" ? measure<Bf16>(*flags, *own) : measure<F32>(*flags, *own);

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "cli/bench.h"
 #include "cli/progress.h"
+#include "cli/validators.h"
 #include "model/flops.h"
 #include "train/trainer.h"
 
@@ -163,7 +164,7 @@ void add_bench_moe(CLI::App& bench) {
   const auto experts = std::make_shared<std::vector<int64_t>>(std::vector<int64_t>{8, 32});
   const auto dense = std::make_shared<std::string>("dense-12x768");
   const auto precision = std::make_shared<std::string>("auto");
-  command->add_option("--experts", *experts, "Experts of every second layer")->check(CLI::Range(2, 4096));
+  command->add_option("--experts", *experts, "Experts of every second layer")->transform(whole_number(2, 4096));
   command->add_option("--dense", *dense, "The dense model (the large one takes minutes and up to 17 GiB)")
       ->check(CLI::IsMember({"dense-12x768", "dense-6x256"}));
   command->add_option("--precision", *precision, "auto, fp32 or bf16");

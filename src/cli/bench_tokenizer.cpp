@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "cli/bench.h"
 #include "cli/output.h"
+#include "cli/validators.h"
 #include "data/text/reader.h"
 #include "data/tokenizer/bench.h"
 #include "data/tokenizer/bpe_trainer.h"
@@ -90,8 +91,9 @@ void add_bench_tokenizer(CLI::App& bench) {
                                "trained on the text",
                                kDefaultVocabSize))
       ->type_name("PATH");
-  command->add_option("--seconds", flags->seconds, "Time per line")->check(CLI::Range(0.0, 3600.0));
+  command->add_option("--seconds", flags->seconds, "Time per line")->transform(number(0.0, 3600.0));
   command->add_option("--train-vocab-size", flags->train_vocab_size, "Vocabulary to train for the last line, 0: none")
+      ->transform(count())
       ->type_name("N");
   command->add_flag("--json", flags->json, "One JSON object a line");
   command->callback([flags] { run(*flags); });

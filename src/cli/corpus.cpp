@@ -40,8 +40,8 @@ void list(bool json) {
   }
   if (json) return;
   for (const corpus::Corpus& corpus : corpus::corpora())
-    std::printf("%s\n", fmt::format("{}: {}", corpus.name, corpus.summary).c_str());
-  std::printf("\n");
+    fmt::print("{}: {}\n", corpus.name, corpus.summary);
+  fmt::print("\n");
   print_table(rows);
 }
 
@@ -78,7 +78,7 @@ void stats(const std::vector<std::string>& inputs, const TextOptions& options, b
     longest = std::max(longest, static_cast<int64_t>(document.text.size()));
   });
   if (!json) {
-    std::printf("%s\n  longest document: %lld bytes\n", stats.report().c_str(), static_cast<long long>(longest));
+    fmt::print("{}\n  longest document: {} bytes\n", stats.report(), longest);
     return;
   }
   Json line{{"schema", "troupe.corpus.stats/1"},

@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/run_file.h"
+#include "cli/validators.h"
 #include "study/memory.h"
 
 namespace troupe::cli {
@@ -215,19 +216,19 @@ void add_cost(CLI::App& app) {
       ->default_str("");
   command->add_flag("--table", flags->table, "The paper's Table 1 beside computed values; exit code 1 if any differs");
   command->add_option("--tokens", flags->tokens, "Training tokens; presets: 300e9; configurations: their own")
+      ->transform(whole_number(1, 1'000'000'000'000'000))
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
       ->default_str("");
   command->add_option("--seq-len", flags->seq_len, "Context in tokens; the model's (presets: 2048)")
+      ->transform(positive_count(1 << 24))
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
       ->default_str("");
   command
       ->add_option("--vocab", flags->vocab,
                    "Columns of the output layer in FLOPs (paper's rule: 50000; else the model's); parameters are "
                    "counted with the model's embedding rows whatever this says")
+      ->transform(positive_count(1 << 24))
       ->type_name("N")
-      ->check(CLI::PositiveNumber)
       ->default_str("");
   command
       ->add_option("--rule", flags->rule,
@@ -236,8 +237,8 @@ void add_cost(CLI::App& app) {
       ->check(CLI::IsMember({"paper", "troupe"}))
       ->default_str("");
   command->add_option("--micro-batch", flags->micro_batch, "Sequences whose activations are in memory at a time")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->transform(positive_count(1 << 24))
+      ->type_name("N");
   command->add_option("--precision", flags->precision, "Of matrix products, for the memory of packed weights")
       ->check(CLI::IsMember({"fp32", "bf16"}));
   command->add_flag("--json", flags->json, "One JSON object (--table: one a row) on stdout");

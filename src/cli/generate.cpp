@@ -2,8 +2,6 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -11,6 +9,8 @@
 #include "cli/command.h"
 #include "cli/model_tokenizer.h"
 #include "cli/output.h"
+#include "cli/standard_streams.h"
+#include "cli/validators.h"
 #include "infer/generator.h"
 #include "model/model_directory.h"
 
@@ -44,8 +44,7 @@ class Stream {
 
  private:
   void flush(size_t count) {
-    std::fwrite(pending_.data(), 1, count, stdout);
-    std::fflush(stdout);
+    print_bytes(std::string_view(pending_).substr(0, count));
     pending_.erase(0, count);
   }
   std::string pending_;
@@ -58,7 +57,7 @@ void run(const GenerateFlags& flags) {
   if (model->config().moe.capacity != Capacity::kDropless)
     log::info("The model was trained with an expert capacity; generation routes every token (dropless).");
   const std::string text =
-      flags.prompt == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : flags.prompt;
+      flags.prompt == "-" ? read_standard_input() : flags.prompt;
   // As in training, a document opens with end-of-text.
   std::vector<int32_t> prompt;
   if (model->config().eos_id >= 0) prompt.push_back(static_cast<int32_t>(model->config().eos_id));
@@ -87,8 +86,7 @@ void run(const GenerateFlags& flags) {
     return;
   }
   stream.finish();
-  fmt::print("\n");
-  std::fflush(stdout);
+  print_bytes("\n");
   log::info("{} prompt tokens at {:.0f} tokens/s, {} new tokens at {:.0f} tokens/s", generation.prompt_tokens,
             prefill_rate, count, decode_rate);
 }
@@ -101,16 +99,16 @@ void add_generate(CLI::App& app) {
   command->add_option("--model", flags->model, "Model directory")->required();
   command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json or its folder (default: the model directory)");
   command->add_option("--prompt", flags->prompt, "Text to continue; - reads standard input; empty starts a document");
-  command->add_option("--max-tokens", flags->options.max_tokens, "Most new tokens")->check(CLI::Range(1, 1 << 24));
+  command->add_option("--max-tokens", flags->options.max_tokens, "Most new tokens")->transform(positive_count(1 << 24));
   command->add_option("--temperature", flags->options.sampling.temperature, "0 always takes the most probable token")
-      ->check(CLI::NonNegativeNumber);
+      ->transform(number(0.0, 1000.0));
   command->add_option("--top-k", flags->options.sampling.top_k, "Sample among the K most probable tokens; 0: all")
-      ->check(CLI::NonNegativeNumber);
+      ->transform(count());
   command
       ->add_option("--top-p", flags->options.sampling.top_p,
                    "Sample among the fewest tokens whose probability reaches this")
-      ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--seed", flags->options.sampling.seed, "Same seed, same text");
+      ->transform(probability());
+  command->add_option("--seed", flags->options.sampling.seed, "Same seed, same text")->transform(seed());
   command->add_flag("!--ignore-eos", flags->options.stop_at_eos, "Go on after end-of-text");
   command->add_option("--precision", flags->precision, "auto, fp32 or bf16");
   command->add_flag("--json", flags->json, "One JSON object: text, tokens, rates");

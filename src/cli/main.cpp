@@ -3,14 +3,16 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
-#include <filesystem>
 #include <new>
+#include <sstream>
+#include <system_error>
 
-#include "base/log.h"
+#include "base/error.h"
 #include "base/nearest.h"
 #include "base/placement.h"
 #include "cli/command.h"
-#include "troupe/error.h"
+#include "cli/output.h"
+#include "cli/standard_streams.h"
 
 namespace {
 
@@ -40,11 +42,33 @@ std::string hint(const CLI::App& app, int argc, char** argv) {
   return {};
 }
 
+void run(CLI::App& app, int argc, char** argv) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0)
+      troupe::fail(troupe::ErrorCode::kUsage, "{}{}\nRun 'troupe --help' or 'troupe COMMAND --help' for usage.",
+                   error.what(), hint(app, argc, argv));
+    std::ostringstream text;  // what --help or --version asked for
+    app.exit(error, text, text);
+    troupe::cli::print_bytes(text.str());
+  }
+  troupe::cli::flush_output();
+}
+
+int report(const std::string& message, troupe::ErrorCode code) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "error: %s\n", message.c_str());
+  return static_cast<int>(code);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  troupe::cli::open_closed_streams();
   troupe::place_process(argv);
-  std::signal(SIGPIPE, SIG_DFL);  // a closed pipe ends quietly
+  std::signal(SIGPIPE, SIG_DFL);  // a reader that went away ends the program quietly
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error of the write, which says so
   CLI::App app{"Train, evaluate and use dense and Mixture-of-Experts language models on CPUs.", "troupe"};
   app.set_version_flag("--version", TROUPE_VERSION);
   app.require_subcommand(1);
@@ -54,26 +78,17 @@ int main(int argc, char** argv) {
 #define TROUPE_COMMAND(name) troupe::cli::add_##name(app);
 #include "cli/commands.inc"
 #undef TROUPE_COMMAND
-    app.parse(argc, argv);
-    std::fflush(stdout);
+    run(app, argc, argv);
     return 0;
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::fprintf(stderr, "error: %s%s\nRun 'troupe --help' or 'troupe COMMAND --help' for usage.\n", error.what(),
-                 hint(app, argc, argv).c_str());
-    return static_cast<int>(troupe::ErrorCode::kUsage);
   } catch (const troupe::Error& error) {
-    std::fflush(stdout);
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return static_cast<int>(error.code());
+    return report(error.what(), error.code());
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "error: out of memory\n");
-    return static_cast<int>(troupe::ErrorCode::kEnvironment);
-  } catch (const std::filesystem::filesystem_error& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return static_cast<int>(troupe::ErrorCode::kEnvironment);
+    return report("out of memory", troupe::ErrorCode::kEnvironment);
+  } catch (const std::system_error& error) {  // files, and fmt::print
+    const bool lost = std::ferror(stdout);
+    return report(lost ? "standard output: expected to write results, got: " + error.code().message() : error.what(),
+                  troupe::ErrorCode::kEnvironment);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: internal: %s\n", error.what());
-    return static_cast<int>(troupe::ErrorCode::kInternal);
+    return report(std::string("internal: ") + error.what(), troupe::ErrorCode::kInternal);
   }
 }

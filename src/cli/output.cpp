@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -10,9 +12,9 @@
 namespace troupe::cli {
 namespace {
 
-void put(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    fail(ErrorCode::kEnvironment, "standard output: expected to write {} bytes, got an error", text.size());
+[[noreturn]] void fail_output() {
+  fail(ErrorCode::kEnvironment, "standard output: expected to write results, got: {}",
+       errno ? std::strerror(errno) : "an error");
 }
 
 // Code points, which for the signs used here are columns.
@@ -24,8 +26,18 @@ size_t columns(const std::string& text) {
 
 }  // namespace
 
+void print_bytes(std::string_view bytes) {
+  errno = 0;
+  if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || std::fflush(stdout) != 0) fail_output();
+}
+
+void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) fail_output();
+}
+
 void print_json(const nlohmann::ordered_json& object) {
-  put(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  print_bytes(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 void print_table(const std::vector<std::vector<std::string>>& rows) {
@@ -49,7 +61,7 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
       out += std::string(total, '-') + "\n";
     }
   }
-  put(out);
+  print_bytes(out);
 }
 
 std::string grouped(long long value) {

@@ -1,13 +1,18 @@
-// Results on stdout: one JSON object a line for programs, aligned tables for people.
+// Results on stdout: one JSON object a line for programs, aligned tables for people. All of it (and fmt::print) throws
+// if stdout cannot be written.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace troupe::cli {
 
-// Invalid UTF-8 becomes U+FFFD. Throws kEnvironment if stdout cannot be written.
+void print_bytes(std::string_view bytes);  // as they are, without waiting for more
+void flush_output();                       // what was printed so far has reached the system
+
+// Invalid UTF-8 becomes U+FFFD.
 void print_json(const nlohmann::ordered_json& object);
 
 // Columns as wide as their widest cell, two spaces apart; the first is aligned to the left, the others to the right.

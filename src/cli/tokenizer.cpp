@@ -4,8 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <filesystem>
-#include <iostream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -15,7 +13,9 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/standard_streams.h"
 #include "cli/text_options.h"
+#include "cli/validators.h"
 #include "data/text/reader.h"
 #include "data/text/utf8.h"
 #include "data/tokenizer/bpe_trainer.h"
@@ -27,15 +27,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string read_standard_input() {
-  return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-}
-
 // Calls use(object, where) for each line of standard input, blank ones apart.
 template <class Use>
 void for_each_json_line(const Use& use) {
   int64_t number = 0;
-  for (std::string line; std::getline(std::cin, line);) {
+  for (std::string line; read_standard_input_line(line);) {
     const std::string where = fmt::format("standard input:{}", ++number);
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     const Json object = parse_json(line, where);
@@ -150,11 +146,7 @@ void run_encode(const CodeFlags& flags) {
 
 // Invalid UTF-8 cannot be written in JSON: it shows as U+FFFD in `text`, and `bytes` has all of it in hexadecimal.
 void print_text(const std::string& text, const CodeFlags& flags) {
-  if (flags.raw) {
-    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
-      fail(ErrorCode::kEnvironment, "standard output: expected to write {} bytes, got an error", text.size());
-    return;
-  }
+  if (flags.raw) return print_bytes(text);
   Json object = {{"text", text}};
   if (find_invalid_utf8(text)) {
     std::string hex;
@@ -193,9 +185,11 @@ void add_train_command(CLI::App& parent) {
   command
       ->add_option("--vocab-size", flags->options.vocab_size,
                    "Tokens in all: <|endoftext|> (id 0), the 256 bytes, then merges in the order learned")
+      ->transform(whole_number(257, kMaxTokenId + int64_t{1}))
       ->type_name("N");
   command->add_option("--out", flags->out, "Folder for tokenizer.json")->required()->type_name("DIR");
   command->add_option("--min-count", flags->options.min_count, "Merge only pairs that occur at least this often")
+      ->transform(positive_count())
       ->type_name("N");
   add_text_options(*command, flags->text);
   command->add_flag("--json", flags->json, "Print the summary as JSON");

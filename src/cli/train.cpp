@@ -1,10 +1,12 @@
 // troupe train: a model from a configuration file.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/isa.h"
@@ -50,6 +52,7 @@ double measured_peak(Precision precision) {
 void run(const TrainArguments& arguments) {
   const RunConfig config = load_run_file(arguments.config, arguments.overrides);
   const InterruptGuard signals;
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that went away must not cost the run: the failed write is seen below
   Progress progress("train", static_cast<double>(num_steps(config)));
   std::vector<nlohmann::ordered_json> validation;
   double seconds = 0.0, tokens = 0.0;
@@ -63,13 +66,18 @@ void run(const TrainArguments& arguments) {
             describe_placement(read_machine(), num_threads(), [](const char* name) { return std::getenv(name); }));
   if (active_isa() == Isa::kGeneric)
     log::warning("generic kernels: several times slower than with AVX2 or better (`troupe doctor` says what is there)");
-  options.interrupted = [&] { return signals.interrupted(); };
+  std::optional<Error> lost_output;  // the lines are in metrics.jsonl: the run is saved, then ends
+  options.interrupted = [&] { return signals.interrupted() || lost_output; };
   options.message = [&](const std::string& line) {
     progress.clear();
     log::info("{}", line);
   };
   options.metrics = [&](const nlohmann::ordered_json& line) {
-    if (arguments.json) print_json(line);
+    try {
+      if (arguments.json && !lost_output) print_json(line);
+    } catch (const Error& error) {
+      lost_output = error;
+    }
     if (line["schema"] != "troupe.valid/1") return;
     if (!validation.empty() && validation.front()["step"] != line["step"]) validation.clear();
     validation.push_back(line);
@@ -88,6 +96,10 @@ void run(const TrainArguments& arguments) {
 
   const PretrainResult result = pretrain(config, arguments.config, options);
   progress.clear();
+  if (lost_output && result.interrupted)
+    fail(lost_output->code(), "{}; stopped after step {}: {} is written; --resume goes on with it", lost_output->what(),
+         result.step, result.checkpoint.string());
+  if (lost_output) fail(lost_output->code(), "{}; {} is complete", lost_output->what(), result.model.string());
   if (result.interrupted)
     fail(ErrorCode::kInterrupted, "interrupted after step {}: {} is written; --resume goes on with it", result.step,
          result.checkpoint.string());

@@ -20,7 +20,13 @@ sweep eval tasks
 sweep eval bias
 sweep encode
 sweep corpus stats
-[ $swept -ge 16 ] || fail "only $swept flags found"
+sweep generate
+sweep tokenizer train
+sweep cost
+for name in adam attention gemm loss moe step tokenizer; do
+  sweep bench $name
+done
+[ $swept -ge 45 ] || fail "only $swept flags found"
 
 expect "a seed" 2 "--seed: expected a whole number from 0 to 9223372036854775807, got -1" "$program" eval tasks --seed -1
 expect "a limit" 2 "--max-document-bytes: expected a whole number from 1 to 1099511627776, got -1" \
