@@ -17,8 +17,9 @@ void add_bench_adam(CLI::App& bench) {
   const auto size = std::make_shared<int64_t>(int64_t{32} << 20);
   command->add_option("--parameters", *size, "Parameters, far more than the caches hold")->transform(positive_count());
   add_bench_flags(*command, flags, [flags, size] {
-    const auto g = random_buffer<float>(*size, 1, 1e-3), p = random_buffer<float>(*size, 2, 0.1);
-    const Buffer<float> m(*size), v(*size);
+    const auto g = random_buffer<float>(*size, 1, 1e-3);
+    auto p = random_buffer<float>(*size, 2, 0.1);
+    Buffer<float> m(*size), v(*size);
     const std::string shape = fmt::format("{} parameters", *size);
     AdamStep step;
     PeakMeter meter;

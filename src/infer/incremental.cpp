@@ -83,10 +83,7 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
   mode.capacity = {CapacityRule::kDropless};
   const double scale = s.config.scale_embedding ? std::sqrt(static_cast<double>(s.config.d_model)) : 1.0;
   const Matrix<real> x = s.stream[0];  // evaluation runs in place
-  embedding_forward<P>(
-      tokens, positions,
-      Matrix<const real>(s.params->at("embed_tokens.weight").data(), s.config.vocab_size, s.config.d_model),
-      s.position_table(last_position + 1), scale, {}, x);
+  embedding_forward<P>(tokens, positions, s.embedding(), s.position_table(last_position + 1), scale, {}, x);
   for (int64_t layer = 0; layer < s.config.num_layers; ++layer) {
     attend(layer, sequences);
     DecoderLayer<P>& blocks = s.layers[static_cast<size_t>(layer)];

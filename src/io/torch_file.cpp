@@ -87,7 +87,7 @@ void TorchFile::read_f32(const TorchTensor& tensor, std::span<float> out) const 
     return convert_to_f32(view, out, where());
   }
   // Row-major order of the indices; the odometer counts the last dimension fastest.
-  const Buffer<uint8_t> gathered(count * bytes_each);
+  Buffer<uint8_t> gathered(count * bytes_each);
   std::vector<int64_t> index(tensor.shape.size(), 0);
   int64_t from = 0;
   for (int64_t i = 0; i < count; ++i) {

@@ -26,13 +26,46 @@ double sum_in_order(std::span<const real> values) {
 
 }  // namespace
 
+AttentionSpec attention_spec(const ModelConfig& config, int64_t layer) {
+  return {.layer = layer,
+          .d_model = config.d_model,
+          .num_heads = config.num_heads,
+          .dropout = config.dropout,
+          .weight_dropout = config.attention_dropout};
+}
+
+FfnSpec ffn_spec(const ModelConfig& config, int64_t layer) {
+  return {
+      .layer = layer, .d_model = config.d_model, .d_ff = config.d_ff, .gelu = config.gelu, .dropout = config.dropout};
+}
+
+MoeSpec moe_spec(const ModelConfig& config, int64_t layer) {
+  return {.layer = layer,
+          .d_model = config.d_model,
+          .d_ff = config.expert_d_ff(),
+          .gelu = config.gelu,
+          .dropout = config.dropout,
+          .routing = config.moe};
+}
+
+ScratchSpec scratch_spec(const ModelConfig& config) {
+  ScratchSpec spec{.d_model = config.d_model};
+  if (config.num_moe_layers() < config.num_layers) spec.d_ff = config.d_ff;
+  if (config.num_moe_layers() > 0) {
+    spec.num_experts = config.moe.num_experts, spec.top_k = config.moe.top_k;
+    spec.expert_d_ff = config.expert_d_ff();
+  }
+  return spec;
+}
+
 template <class P>
-DecoderLayer<P>::DecoderLayer(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params)
-    : attention(config, layer, params) {
-  if (config.is_moe_layer(layer))
-    moe.emplace(config, layer, params);
+DecoderLayer<P>::DecoderLayer(const ModelConfig& config, int64_t layer, const LayerSlots& slots,
+                              const ParameterStore<real>& params)
+    : attention(attention_spec(config, layer), slots.attention, params) {
+  if (const auto* sparse = std::get_if<MoeSlots>(&slots.feed_forward))
+    moe.emplace(moe_spec(config, layer), *sparse, params);
   else
-    ffn.emplace(config, layer, params);
+    ffn.emplace(ffn_spec(config, layer), std::get<FfnSlots>(slots.feed_forward), params);
 }
 
 template <class P>
@@ -44,16 +77,23 @@ void DecoderLayer<P>::weights_changed() {
 
 template <class P>
 void DecoderLayer<P>::plan(Arena& arena, const ModelConfig& config, int64_t T, Activations& acts) const {
-  acts.attention.plan(arena, config, T);
-  if (ffn) acts.ffn.plan(arena, config, T);
-  if (moe) acts.moe.plan(arena, config, T);
+  acts.attention.plan(arena, attention_spec(config, 0), T);
+  if (ffn) acts.ffn.plan(arena, ffn_spec(config, 0), T);
+  if (moe) acts.moe.plan(arena, moe_spec(config, 0), T);
 }
 
 template <class P>
 Decoder<P>::State::State(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options)
-    : config(config), params(&params), options(options), final_norm(params, "final_norm") {
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) layers.emplace_back(this->config, layer, params);
-  output = LinearBank<P>(1, config.vocab_size, config.d_model, params.at("embed_tokens.weight").data(), nullptr);
+    : config(config),
+      params(&params),
+      slots(make_decoder_parameters(config).slots),
+      options(options),
+      final_norm(params, slots.final_norm) {
+  if (params.table().num_entries() != make_decoder_parameters(config).table.num_entries())
+    fail(ErrorCode::kInternal, "decoder: expected parameters of its configuration, got those of another");
+  for (int64_t layer = 0; layer < config.num_layers; ++layer)
+    layers.emplace_back(config, layer, slots.layers[static_cast<size_t>(layer)], params);
+  output = LinearBank<P>(1, config.vocab_size, config.d_model, embedding().data, nullptr);
 }
 
 // Layers share one set of activations unless a backward pass needs all of them; evaluation also runs the residual
@@ -76,12 +116,12 @@ void Decoder<P>::State::plan(int64_t B, int64_t S, Keep keep) {
       for (int64_t layer = 0; layer < L; ++layer)
         layers[static_cast<size_t>(layer)].plan(arena, config, T, acts[static_cast<size_t>(layer)]);
     } else {
-      acts[0].attention.plan(arena, config, T);
-      if (config.num_moe_layers() < L) acts[0].ffn.plan(arena, config, T);
-      if (config.num_moe_layers() > 0) acts[0].moe.plan(arena, config, T);
+      acts[0].attention.plan(arena, attention_spec(config, 0), T);
+      if (config.num_moe_layers() < L) acts[0].ffn.plan(arena, ffn_spec(config, 0), T);
+      if (config.num_moe_layers() > 0) acts[0].moe.plan(arena, moe_spec(config, 0), T);
     }
     final_acts.plan(arena, T, D);
-    scratch.plan(arena, config, T, keep != Keep::kNothing);
+    scratch.plan(arena, scratch_spec(config), T, keep != Keep::kNothing);
     if (keep != Keep::kNothing) dx_TD = arena.matrix<real>("dx", T, D);
     nll_T = arena.span<real>("nll", T);
   };
@@ -133,7 +173,7 @@ void Decoder<P>::State::read_batch(const Batch& batch) {
 template <class P>
 Matrix<const typename P::real> Decoder<P>::State::position_table(int64_t rows) {
   if (config.positions == Positions::kLearned)
-    return {params->at("embed_positions.weight").data(), config.context + 2, config.d_model};
+    return {params->at(slots.embed_positions).data(), config.context + 2, config.d_model};
   if (rows > num_sinusoids) {
     num_sinusoids = std::max(rows, config.context + kFirstPosition);
     Buffer<float> table(num_sinusoids * config.d_model);
@@ -195,12 +235,9 @@ struct Pass {
   Dropout embedding_dropout() const {
     return mode.dropout(s.config.dropout, kEmbeddingLayer, RunMode::kEmbedding, mode.first_token);
   }
-  Matrix<real> embedding() const {
-    return {s.params->at("embed_tokens.weight").data(), s.config.vocab_size, s.config.d_model};
-  }
 
   void embed(const Batch& batch) const {
-    embedding_forward<P>(batch.src, s.positions_T, embedding(), s.position_table(s.shape.S + kFirstPosition),
+    embedding_forward<P>(batch.src, s.positions_T, s.embedding(), s.position_table(s.shape.S + kFirstPosition),
                          embedding_scale(), embedding_dropout(), s.stream[0]);
   }
 
@@ -223,7 +260,7 @@ struct Pass {
     s.final_norm.forward(s.stream.back(), s.final_acts);
   }
 
-  void layer_backward(int64_t l, std::span<const double> aux_scale, const ParameterStore<real>& grads) const {
+  void layer_backward(int64_t l, std::span<const double> aux_scale, ParameterStore<real>& grads) const {
     const DecoderLayer<P>& layer = s.layers[static_cast<size_t>(l)];
     auto& acts = s.layer_acts(l);
     const Matrix<real> x = s.stream[2 * l], mid = s.stream[2 * l + 1];
@@ -235,18 +272,21 @@ struct Pass {
   }
 
   // From the gradient of the final norm's output, in scratch.dnorm_TD.
-  void backward(const Batch& batch, std::span<const double> aux_scale, const ParameterStore<real>& grads) const {
+  void backward(const Batch& batch, std::span<const double> aux_scale, ParameterStore<real>& grads) const {
     std::fill_n(s.dx_TD.data, s.dx_TD.rows * s.dx_TD.cols, real{0});
     s.final_norm.backward(s.stream.back(), s.final_acts, s.scratch.dnorm_TD, s.dx_TD, grads);
     for (int64_t l = s.config.num_layers - 1; l >= 0; --l) {
       if (s.planned_keep == Keep::kLayerInputs) layer_recompute(l);
       layer_backward(l, aux_scale, grads);
     }
-    Matrix<real> dpositions;
-    if (s.config.positions == Positions::kLearned)
-      dpositions = {grads.at("embed_positions.weight").data(), s.config.context + 2, s.config.d_model};
     embedding_backward<P>(batch.src, s.positions_T, s.config.pad_id, embedding_scale(), embedding_dropout(), s.dx_TD,
-                          {grads.at("embed_tokens.weight").data(), s.config.vocab_size, s.config.d_model}, dpositions);
+                          rows_of(grads.at(s.slots.embed_tokens)), rows_of(grads.at(s.slots.embed_positions)));
+  }
+
+  // Rows of width D; none if nothing is held.
+  Matrix<real> rows_of(std::span<real> values) const {
+    const int64_t D = s.config.d_model;
+    return {values.empty() ? nullptr : values.data(), static_cast<int64_t>(values.size()) / D, D};
   }
 
   // Runs a layer again up to what its backward pass reads; its output, the next layer's input, is only rewritten.
@@ -298,14 +338,14 @@ RunMode mode_for(const Batch& batch, RunMode mode, bool training) {
 }  // namespace
 
 template <class P>
-LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, const ParameterStore<real>& grads) {
+LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads) {
   State& s = *state_;
   s.read_batch(batch);
   s.plan(batch.B, batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
   const Pass<P> pass{s, mode_for(batch, mode, true)};
   pass.forward(batch);
   output_loss_with_gradient<P>(s.output, s.final_acts.y_TD, s.targets_T, s.nll_T, s.scratch.dnorm_TD,
-                               grads.at("embed_tokens.weight").data());
+                               pass.rows_of(grads.at(s.slots.embed_tokens)).data);
   pass.backward(batch, pass.aux_scale(), grads);
   return pass.sums(s.nll_T);
 }

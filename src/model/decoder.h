@@ -40,7 +40,8 @@ class Decoder {
   void weights_changed();
 
   // Losses of a micro-batch; adds the gradient of LossSum::total (a sum over tokens, not yet divided) to `grads`.
-  LossSum forward_backward(const Batch& batch, const RunMode& mode, const ParameterStore<real>& grads);
+  // Parameters that `grads` does not hold are frozen: their gradient is not computed.
+  LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads);
 
   // Losses only. nll_T [B * S] (may be empty) gets each target's negative log-likelihood, 0 where nothing is scored;
   // argmax_T (may be empty) the most probable next token.

@@ -19,83 +19,99 @@ Init xavier(int64_t fan_in, int64_t fan_out, double gain) {
   return uniform(gain * std::sqrt(6.0 / static_cast<double>(fan_in + fan_out)));
 }
 
-void add_norm(ParameterTable& table, const std::string& name, int64_t width) {
-  table.align();
-  table.add(name + ".weight", {width}, constant(1.0));
-  table.align();
-  table.add(name + ".bias", {width}, constant(0.0));
+NormSlots add_norm(ParameterTable& table, int64_t layer, const std::string& name, int64_t width) {
+  return {
+      .weight = table.add({.name = name + ".weight", .shape = {width}, .init = constant(1.0), .layer = layer}),
+      .bias = table.add({.name = name + ".bias", .shape = {width}, .init = constant(0.0), .layer = layer}),
+  };
 }
 
-void add_attention(ParameterTable& table, const std::string& prefix, int64_t D) {
-  table.align();
-  for (const char* name : {"q_proj", "k_proj", "v_proj"})
-    table.add(fmt::format("{}.{}.weight", prefix, name), {D, D}, xavier(D, D, 1.0 / std::sqrt(2.0)));
-  table.align();
-  for (const char* name : {"q_proj", "k_proj", "v_proj"})
-    table.add(fmt::format("{}.{}.bias", prefix, name), {D}, linear_default(D));
-  table.align();
-  table.add(prefix + ".out_proj.weight", {D, D}, xavier(D, D, 1.0));
-  table.align();
-  table.add(prefix + ".out_proj.bias", {D}, constant(0.0));
+LinearSlots add_linear(ParameterTable& table, int64_t layer, const std::string& name, int64_t out, int64_t in,
+                       const Init& weight, const Init& bias) {
+  return {
+      .weight = table.add({.name = name + ".weight", .shape = {out, in}, .init = weight, .layer = layer}),
+      .bias = table.add({.name = name + ".bias", .shape = {out}, .init = bias, .layer = layer}),
+  };
 }
 
-void add_ffn(ParameterTable& table, const std::string& prefix, int64_t D, int64_t F) {
-  table.align();
-  table.add(prefix + ".fc1.weight", {F, D}, linear_default(D));
-  table.align();
-  table.add(prefix + ".fc1.bias", {F}, linear_default(D));
-  table.align();
-  table.add(prefix + ".fc2.weight", {D, F}, linear_default(F));
-  table.align();
-  table.add(prefix + ".fc2.bias", {D}, linear_default(F));
+// q, k and v are one [3D, D] product.
+AttentionSlots add_attention(ParameterTable& table, int64_t layer, const std::string& prefix, int64_t D) {
+  const auto qkv = [&](const char* kind, const Shape& shape, const Init& init) {
+    std::vector<Parameter> three;
+    for (const char* name : {"q_proj", "k_proj", "v_proj"})
+      three.push_back(
+          {.name = fmt::format("{}.attn.{}.{}", prefix, name, kind), .shape = shape, .init = init, .layer = layer});
+    return table.add(std::move(three));
+  };
+  return {
+      .norm = add_norm(table, layer, prefix + ".attn_norm", D),
+      .qkv_proj = {.weight = qkv("weight", {D, D}, xavier(D, D, 1.0 / std::sqrt(2.0))),
+                   .bias = qkv("bias", {D}, linear_default(D))},
+      .out_proj = add_linear(table, layer, prefix + ".attn.out_proj", D, D, xavier(D, D, 1.0), constant(0.0)),
+  };
+}
+
+FfnSlots add_ffn(ParameterTable& table, int64_t layer, const std::string& prefix, int64_t D, int64_t F) {
+  return {
+      .norm = add_norm(table, layer, prefix + ".ffn_norm", D),
+      .fc1 = add_linear(table, layer, prefix + ".ffn.fc1", F, D, linear_default(D), linear_default(D)),
+      .fc2 = add_linear(table, layer, prefix + ".ffn.fc2", D, F, linear_default(F), linear_default(F)),
+  };
 }
 
 // Experts of one kind lie back to back, so that grouped products see one [E, out, in] tensor.
-void add_experts(ParameterTable& table, const std::string& prefix, int64_t E, int64_t D, int64_t F) {
-  const auto add_all = [&](const char* kind, const Shape& shape, const Init& init) {
-    table.align();
-    for (int64_t e = 0; e < E; ++e) table.add(fmt::format("{}.experts.{}.{}", prefix, e, kind), shape, init, true);
+MoeSlots add_moe(ParameterTable& table, int64_t layer, const std::string& prefix, int64_t E, int64_t D, int64_t F) {
+  const auto experts = [&](const char* kind, const Shape& shape, const Init& init) {
+    return table.add_experts(
+        {.name = fmt::format("{}.moe.experts.{{}}.{}", prefix, kind), .shape = shape, .init = init, .layer = layer}, E);
   };
-  add_all("fc1.weight", {F, D}, linear_default(D));
-  add_all("fc1.bias", {F}, linear_default(D));
-  add_all("fc2.weight", {D, F}, linear_default(F));
-  add_all("fc2.bias", {D}, linear_default(F));
+  return {
+      .norm = add_norm(table, layer, prefix + ".ffn_norm", D),
+      .router = table.add(
+          {.name = prefix + ".moe.router.weight", .shape = {E, D}, .init = linear_default(D), .layer = layer}),
+      .fc1 = {.weight = experts("fc1.weight", {F, D}, linear_default(D)),
+              .bias = experts("fc1.bias", {F}, linear_default(D))},
+      .fc2 = {.weight = experts("fc2.weight", {D, F}, linear_default(F)),
+              .bias = experts("fc2.bias", {D}, linear_default(F))},
+  };
 }
 
 }  // namespace
 
-ParameterTable make_parameter_table(const ModelConfig& config) {
+DecoderParameters make_decoder_parameters(const ModelConfig& config) {
   const int64_t D = config.d_model;
-  ParameterTable table;
+  DecoderParameters made;
+  ParameterTable& table = made.table;
+  DecoderSlots& slots = made.slots;
   const double embedding_std = 1.0 / std::sqrt(static_cast<double>(D));  // fairseq models/transformer.py:1132-1136
-  table.add("embed_tokens.weight", {config.vocab_size, D}, {Init::kNormal, embedding_std, config.pad_id});
-  if (config.positions == Positions::kLearned) {
-    table.align();
-    table.add("embed_positions.weight", {config.context + 2, D}, {Init::kNormal, embedding_std, 1});
-  }
+  slots.embed_tokens = table.add({.name = "embed_tokens.weight",
+                                  .shape = {config.vocab_size, D},
+                                  .init = {Init::kNormal, embedding_std, config.pad_id}});
+  if (config.positions == Positions::kLearned)
+    slots.embed_positions = table.add({.name = "embed_positions.weight",
+                                       .shape = {config.context + 2, D},
+                                       .init = {Init::kNormal, embedding_std, 1}});
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     const std::string prefix = fmt::format("layers.{}", layer);
-    add_norm(table, prefix + ".attn_norm", D);
-    add_attention(table, prefix + ".attn", D);
-    add_norm(table, prefix + ".ffn_norm", D);
-    if (config.is_moe_layer(layer)) {
-      table.align();
-      table.add(prefix + ".moe.router.weight", {config.moe.num_experts, D}, linear_default(D));
-      add_experts(table, prefix + ".moe", config.moe.num_experts, D, config.expert_d_ff());
-    } else {
-      add_ffn(table, prefix + ".ffn", D, config.d_ff);
-    }
+    LayerSlots& of_layer = slots.layers.emplace_back();
+    of_layer.attention = add_attention(table, layer, prefix, D);
+    if (config.is_moe_layer(layer))
+      of_layer.feed_forward = add_moe(table, layer, prefix, config.moe.num_experts, D, config.expert_d_ff());
+    else
+      of_layer.feed_forward = add_ffn(table, layer, prefix, D, config.d_ff);
   }
-  add_norm(table, "final_norm", D);
-  table.align();
-  return table;
+  slots.final_norm = add_norm(table, -1, "final_norm", D);
+  return made;
 }
 
 int64_t num_active_parameters(const ModelConfig& config) {
-  const int64_t D = config.d_model, F = config.expert_d_ff();
-  const int64_t one_expert = 2 * D * F + F + D;
-  const int64_t idle = std::max<int64_t>(0, config.moe.num_experts - config.moe.top_k);
-  return make_parameter_table(config).num_parameters() - config.num_moe_layers() * idle * one_expert;
+  const ParameterTable table = make_parameter_table(config);
+  int64_t active = 0;
+  for (const ParameterFamily& family : table.families()) {
+    const bool experts = family.pattern.role == Role::kExpert;
+    active += family.pattern.size() * (experts ? std::min(family.count(), config.moe.top_k) : family.count());
+  }
+  return active;
 }
 
 }  // namespace troupe

@@ -1,12 +1,37 @@
-// Which parameters a decoder has, in which order and with which initial distribution.
+// Which parameters a decoder has, in which order and with which initial distribution: the one place that spells their
+// names. Blocks get slots.
 #pragma once
 
+#include <variant>
+#include <vector>
+
+#include "nn/attention_block.h"
+#include "nn/ffn_block.h"
+#include "nn/moe/moe_block.h"
 #include "nn/parameters.h"
 #include "troupe/config.h"
 
 namespace troupe {
 
-ParameterTable make_parameter_table(const ModelConfig& config);
+struct LayerSlots {
+  AttentionSlots attention;
+  std::variant<FfnSlots, MoeSlots> feed_forward;
+};
+
+struct DecoderSlots {
+  Slot embed_tokens;     // the output layer's weight too
+  Slot embed_positions;  // empty if they are sinusoidal
+  std::vector<LayerSlots> layers;
+  NormSlots final_norm;
+};
+
+struct DecoderParameters {
+  ParameterTable table;
+  DecoderSlots slots;
+};
+
+DecoderParameters make_decoder_parameters(const ModelConfig& config);
+inline ParameterTable make_parameter_table(const ModelConfig& config) { return make_decoder_parameters(config).table; }
 
 // Parameters that one token passes through: all but the experts it is not sent to.
 int64_t num_active_parameters(const ModelConfig& config);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/decoder.h"
+#include "model/decoder_parameters.h"
 #include "nn/attention_block.h"
 #include "nn/ffn_block.h"
 #include "nn/moe/moe_block.h"
@@ -26,10 +27,16 @@ struct DecoderLayer {
   std::optional<FfnBlock<P>> ffn;
   std::optional<MoeBlock<P>> moe;
 
-  DecoderLayer(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params);
+  DecoderLayer(const ModelConfig& config, int64_t layer, const LayerSlots& slots, const ParameterStore<real>& params);
   void weights_changed();
   void plan(Arena& arena, const ModelConfig& config, int64_t T, Activations& acts) const;
 };
+
+// The blocks of a model by its configuration.
+AttentionSpec attention_spec(const ModelConfig& config, int64_t layer);
+FfnSpec ffn_spec(const ModelConfig& config, int64_t layer);
+MoeSpec moe_spec(const ModelConfig& config, int64_t layer);
+ScratchSpec scratch_spec(const ModelConfig& config);
 
 // Which activations a pass keeps.
 enum class Keep { kAll, kLayerInputs, kNothing };
@@ -40,6 +47,7 @@ struct Decoder<P>::State {
 
   ModelConfig config;
   const ParameterStore<real>* params;
+  DecoderSlots slots;
   DecoderOptions options;
 
   std::vector<DecoderLayer<P>> layers;
@@ -68,6 +76,9 @@ struct Decoder<P>::State {
   State(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options);
   void plan(int64_t B, int64_t S, Keep keep);
   void read_batch(const Batch& batch);
+  Matrix<const real> embedding() const {
+    return {params->at(slots.embed_tokens).data(), config.vocab_size, config.d_model};
+  }
   Matrix<const real> position_table(int64_t rows);
 
   typename DecoderLayer<P>::Activations& layer_acts(int64_t layer) {

@@ -34,7 +34,7 @@ LossSum LanguageModel::score(const Batch& batch, const RunMode& mode, std::span<
   return visit([&](auto& decoder) { return decoder.score(batch, mode, nll_T, argmax_T); });
 }
 
-LossSum LanguageModel::forward_backward(const Batch& batch, const RunMode& mode, const ParameterStore<float>& grads) {
+LossSum LanguageModel::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads) {
   return visit([&](auto& decoder) { return decoder.forward_backward(batch, mode, grads); });
 }
 

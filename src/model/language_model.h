@@ -26,13 +26,14 @@ class LanguageModel {
 
   const ModelConfig& config() const { return config_; }
   const ParameterTable& table() const { return table_; }
+  ParameterStore<float>& params() { return params_; }
   const ParameterStore<float>& params() const { return params_; }
   Precision precision() const { return precision_; }
   void weights_changed();
 
   // As Decoder::score and Decoder::forward_backward.
   LossSum score(const Batch& batch, const RunMode& mode, std::span<float> nll_T = {}, std::span<int32_t> argmax_T = {});
-  LossSum forward_backward(const Batch& batch, const RunMode& mode, const ParameterStore<float>& grads);
+  LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads);
   std::span<const RouterStats> router_stats() const;
   const Arena& arena() const;
 

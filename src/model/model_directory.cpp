@@ -45,7 +45,7 @@ std::vector<std::span<const Parameter>> cut_into_shards(const std::vector<Parame
   size_t begin = 0;
   int64_t bytes = 0;
   for (size_t i = 0; i < entries.size(); ++i) {
-    const int64_t size = entries[i].slot.size * static_cast<int64_t>(sizeof(float));
+    const int64_t size = entries[i].size() * static_cast<int64_t>(sizeof(float));
     if (i > begin && bytes + size > max_bytes) {
       shards.emplace_back(entries.data() + begin, i - begin);
       begin = i;
@@ -64,8 +64,8 @@ void write_shard(const fs::path& path, std::span<const Parameter> parameters, co
     SafetensorsWriter writer(file, tensors, {{"format", "pt"}});  // the mark that other readers of the format expect
     Buffer<float> values;
     for (const Parameter& parameter : parameters) {
-      values.reserve(parameter.slot.size);
-      const std::span<float> room = values.span().first(static_cast<size_t>(parameter.slot.size));
+      values.reserve(parameter.size());
+      const std::span<float> room = values.span().first(static_cast<size_t>(parameter.size()));
       source(parameter, room);
       writer.append(room.data(), room.size_bytes());
     }
@@ -152,10 +152,10 @@ void ModelTensors::check_against(const ParameterTable& table) const {
   if (problems > 0) fail(ErrorCode::kData, "{}: {}", where_, first);
 }
 
-void load_parameters(const fs::path& folder, const ParameterStore<float>& params) {
+void load_parameters(const fs::path& folder, ParameterStore<float>& params) {
   const ModelTensors tensors(folder);
   tensors.check_against(params.table());
-  for (const Parameter& parameter : params.table().entries())
+  for (const Parameter& parameter : params.entries())
     convert_to_f32(*tensors.find(parameter.name), params.at(parameter.slot), tensors.where());
 }
 
@@ -180,15 +180,15 @@ std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision prec
 
 std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params) {
   std::vector<TensorToWrite> tensors;
-  for (const Parameter& parameter : params.table().entries())
+  for (const Parameter& parameter : params.entries())
     tensors.push_back({parameter.name, DType::kF32, parameter.shape, params.at(parameter.slot).data()});
   return tensors;
 }
 
 void write_model(const fs::path& folder, const ModelConfig& config, const ParameterSource& source,
                  const SaveOptions& options) {
-  const ParameterTable table = make_parameter_table(config);
-  const auto shards = cut_into_shards(table.entries(), options.max_shard_bytes);
+  const std::vector<Parameter> entries = make_parameter_table(config).entries();
+  const auto shards = cut_into_shards(entries, options.max_shard_bytes);
   if (shards.size() == 1) {
     write_shard(folder / kWeights, shards[0], source);
   } else {
@@ -199,7 +199,7 @@ void write_model(const fs::path& folder, const ModelConfig& config, const Parame
       write_shard(folder / name, shards[i], source);
       for (const Parameter& parameter : shards[i]) {
         weight_map[parameter.name] = name;
-        total += parameter.slot.size * static_cast<int64_t>(sizeof(float));
+        total += parameter.size() * static_cast<int64_t>(sizeof(float));
       }
     }
     write_json_file(folder / kIndex, nlohmann::json{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}});
@@ -212,7 +212,7 @@ void write_model(const fs::path& folder, const ModelConfig& config, const Parame
   write_model(
       folder, config,
       [&](const Parameter& parameter, std::span<float> out) {
-        const std::span<float> values = params.at(parameter.slot);
+        const std::span<const float> values = params.at(parameter.slot);
         std::copy(values.begin(), values.end(), out.begin());
       },
       options);

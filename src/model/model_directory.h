@@ -45,7 +45,7 @@ class ModelTensors {
 };
 
 // Fills the store from a folder. Throws kData as ModelTensors and check_against() do, before anything is written.
-void load_parameters(const std::filesystem::path& folder, const ParameterStore<float>& params);
+void load_parameters(const std::filesystem::path& folder, ParameterStore<float>& params);
 
 // A model ready for use: read_model_config() and load_parameters(). The folder may also be that of a run with
 // checkpoints: then the newest complete one is taken.

@@ -1,7 +1,5 @@
 #include "nn/attention_block.h"
 
-#include <fmt/core.h>
-
 #include <cmath>
 
 #include "ops/elementwise.h"
@@ -9,26 +7,20 @@
 namespace troupe {
 
 template <class P>
-void AttentionBlock<P>::Activations::plan(Arena& arena, const ModelConfig& config, int64_t T) {
-  norm.plan(arena, T, config.d_model);
-  qkv_T3D = arena.matrix<operand>("attn.qkv", T, 3 * config.d_model);
-  ctx_TD = arena.matrix<operand>("attn.ctx", T, config.d_model);
-  lse_BHS = arena.span<real>("attn.lse", T * config.num_heads);
+void AttentionBlock<P>::Activations::plan(Arena& arena, const AttentionSpec& spec, int64_t T) {
+  norm.plan(arena, T, spec.d_model);
+  qkv_T3D = arena.matrix<operand>("attn.qkv", T, 3 * spec.d_model);
+  ctx_TD = arena.matrix<operand>("attn.ctx", T, spec.d_model);
+  lse_BHS = arena.span<real>("attn.lse", T * spec.num_heads);
 }
 
 template <class P>
-AttentionBlock<P>::AttentionBlock(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params)
-    : config_(config), layer_(layer), norm_(params, fmt::format("layers.{}.attn_norm", layer)) {
-  const std::string name = fmt::format("layers.{}.attn.", layer);
-  const int64_t D = config.d_model;
-  // q, k and v lie back to back in the table: one [3D, D] product.
-  const auto qkv = [&](const char* kind) {
-    return params.table().range(name + "q_proj." + kind, name + "v_proj." + kind);
-  };
-  // range() spans entries in table order, q_proj.weight .. v_proj.weight without the biases.
-  qkv_proj_ = LinearLayer<P>(params, 1, 3 * D, D, qkv("weight"), qkv("bias"));
-  out_proj_ = LinearLayer<P>(params, D, D, name + "out_proj");
-}
+AttentionBlock<P>::AttentionBlock(const AttentionSpec& spec, const AttentionSlots& slots,
+                                  const ParameterStore<real>& params)
+    : spec_(spec),
+      norm_(params, slots.norm),
+      qkv_proj_(params, 1, 3 * spec.d_model, spec.d_model, slots.qkv_proj),
+      out_proj_(params, 1, spec.d_model, spec.d_model, slots.out_proj) {}
 
 template <class P>
 void AttentionBlock<P>::weights_changed() {
@@ -39,17 +31,17 @@ void AttentionBlock<P>::weights_changed() {
 template <class P>
 AttentionShape AttentionBlock<P>::attention_shape(const SequenceShape& shape, const RunMode& mode) const {
   AttentionShape attention;
-  attention.B = shape.B, attention.S = shape.S, attention.H = config_.num_heads, attention.C = config_.head_dim();
+  attention.B = shape.B, attention.S = shape.S, attention.H = spec_.num_heads, attention.C = spec_.head_dim();
   attention.scale = 1.0 / std::sqrt(static_cast<double>(attention.C));
   attention.key_valid = shape.token_valid;
   attention.dropout =
-      mode.dropout(config_.attention_dropout, layer_, RunMode::kAttentionWeights, mode.first_token * config_.num_heads);
+      mode.dropout(spec_.weight_dropout, spec_.layer, RunMode::kAttentionWeights, mode.first_token * spec_.num_heads);
   return attention;
 }
 
 template <class P>
 Dropout AttentionBlock<P>::out_dropout(const RunMode& mode) const {
-  return mode.dropout(config_.dropout, layer_, RunMode::kAttentionOut, mode.first_token);
+  return mode.dropout(spec_.dropout, spec_.layer, RunMode::kAttentionOut, mode.first_token);
 }
 
 template <class P>
@@ -64,7 +56,7 @@ void AttentionBlock<P>::forward(const SequenceShape& shape, const RunMode& mode,
 
 template <class P>
 void AttentionBlock<P>::backward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
-                                 const Activations& acts, Matrix<real> dx_TD, const ParameterStore<real>& grads,
+                                 const Activations& acts, Matrix<real> dx_TD, ParameterStore<real>& grads,
                                  Scratch<P>& scratch) const {
   dropout_backward<P>(dx_TD, out_dropout(mode), scratch.dy_TD);
   out_proj_.backward_weight(scratch.dy_TD, acts.ctx_TD, {}, grads);

@@ -6,6 +6,19 @@
 
 namespace troupe {
 
+struct AttentionSpec {
+  int64_t layer = 0;  // keys its random numbers
+  int64_t d_model = 0, num_heads = 0;
+  double dropout = 0.0, weight_dropout = 0.0;  // of the output, of the attention weights
+
+  int64_t head_dim() const { return d_model / num_heads; }
+};
+
+struct AttentionSlots {
+  NormSlots norm;
+  LinearSlots qkv_proj, out_proj;
+};
+
 template <class P>
 class AttentionBlock {
  public:
@@ -16,16 +29,16 @@ class AttentionBlock {
     Matrix<operand> qkv_T3D, ctx_TD;
     std::span<real> lse_BHS;
 
-    void plan(Arena& arena, const ModelConfig& config, int64_t T);
+    void plan(Arena& arena, const AttentionSpec& spec, int64_t T);
   };
 
-  AttentionBlock(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params);
+  AttentionBlock(const AttentionSpec& spec, const AttentionSlots& slots, const ParameterStore<real>& params);
   void weights_changed();
 
   void forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD, Activations& acts,
                Matrix<real> out_TD) const;
   void backward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD, const Activations& acts,
-                Matrix<real> dx_TD, const ParameterStore<real>& grads, Scratch<P>& scratch) const;
+                Matrix<real> dx_TD, ParameterStore<real>& grads, Scratch<P>& scratch) const;
 
   // The parts of forward(), for decoding with a cache (infer/).
   const NormLayer<P>& norm() const { return norm_; }
@@ -36,8 +49,7 @@ class AttentionBlock {
   AttentionShape attention_shape(const SequenceShape& shape, const RunMode& mode) const;
   Dropout out_dropout(const RunMode& mode) const;
 
-  ModelConfig config_;
-  int64_t layer_;
+  AttentionSpec spec_;
   NormLayer<P> norm_;
   LinearLayer<P> qkv_proj_, out_proj_;
 };

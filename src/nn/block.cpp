@@ -12,38 +12,32 @@ void NormLayer<P>::Activations::plan(Arena& arena, int64_t T, int64_t D) {
 }
 
 template <class P>
-NormLayer<P>::NormLayer(const ParameterStore<real>& params, const std::string& name)
-    : weight(params.table().find(name + ".weight").slot),
-      bias(params.table().find(name + ".bias").slot),
-      params(&params) {}
-
-template <class P>
 void NormLayer<P>::forward(Matrix<const real> x_TD, Activations& acts, Matrix<real> y_real_TD) const {
-  layer_norm_forward<P>(x_TD, params->at(weight), params->at(bias), acts.y_TD, y_real_TD, acts.mean_T, acts.rstd_T);
+  layer_norm_forward<P>(x_TD, params->at(slots.weight), params->at(slots.bias), acts.y_TD, y_real_TD, acts.mean_T,
+                        acts.rstd_T);
 }
 
 template <class P>
 void NormLayer<P>::backward(Matrix<const real> x_TD, const Activations& acts, Matrix<const real> dy_TD,
-                            Matrix<real> dx_TD, const ParameterStore<real>& grads) const {
-  layer_norm_backward<P>(x_TD, params->at(weight), acts.mean_T, acts.rstd_T, dy_TD, dx_TD, grads.at(weight),
-                         grads.at(bias));
+                            Matrix<real> dx_TD, ParameterStore<real>& grads) const {
+  layer_norm_backward<P>(x_TD, params->at(slots.weight), acts.mean_T, acts.rstd_T, dy_TD, dx_TD, grads.at(slots.weight),
+                         grads.at(slots.bias));
 }
 
 template <class P>
-void Scratch<P>::plan(Arena& arena, const ModelConfig& config, int64_t T, bool backward) {
-  const int64_t D = config.d_model, E = config.moe.num_experts, R = T * config.moe.top_k;
-  const bool sparse = config.num_moe_layers() > 0;
+void Scratch<P>::plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool backward) {
+  const int64_t D = spec.d_model, E = spec.num_experts, R = T * spec.top_k;
+  const bool sparse = E > 0;
   if (sparse) logits_TE = arena.matrix<real>("scratch.logits", T, E);
   if (!backward) return;
   dnorm_TD = arena.matrix<real>("scratch.dnorm", T, D);
   dy_TD = arena.matrix<operand>("scratch.dy", T, D);
   dctx_TD = arena.matrix<operand>("scratch.dctx", T, D);
   dqkv_T3D = arena.matrix<operand>("scratch.dqkv", T, 3 * D);
-  if (config.num_moe_layers() < config.num_layers)
-    dhidden_TF = arena.matrix<operand>("scratch.dhidden", T, config.d_ff);
+  if (spec.d_ff > 0) dhidden_TF = arena.matrix<operand>("scratch.dhidden", T, spec.d_ff);
   if (!sparse) return;
   dye_RD = arena.matrix<operand>("scratch.dye", R, D);
-  dhidden_RF = arena.matrix<operand>("scratch.dhidden_experts", R, config.expert_d_ff());
+  dhidden_RF = arena.matrix<operand>("scratch.dhidden_experts", R, spec.expert_d_ff);
   dxe_RD = arena.matrix<real>("scratch.dxe", R, D);
   dweight_TK = arena.span<real>("scratch.dweight", R);
 }

@@ -1,5 +1,8 @@
-// What the blocks of a decoder layer share: parameter access, the shape of the micro-batch, scratch of the backward
-// pass.
+// What the blocks of a decoder layer share: maps and norms with their parameters, the shape of the micro-batch, scratch
+// of the backward pass.
+//
+// A block is made from a spec (its sizes and choices) and the slots of its parameters, both by model/; it knows nothing
+// of the model around it.
 //
 // A block turns the residual stream x into x + f(LN(x)). forward() reads x, writes out (another matrix), and fills the
 // block's Activations; backward() adds d(f o LN)/dx to the residual gradient dx, which passes through unchanged
@@ -8,7 +11,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 
 #include "nn/parameters.h"
 #include "nn/run_mode.h"
@@ -23,28 +25,35 @@ struct SequenceShape {
   int64_t tokens() const { return B * S; }
 };
 
+struct LinearSlots {
+  Slot weight, bias;  // bias may be empty: there is none
+};
+
 // Weight [E, out, in] and bias [E, out] of a linear map, with their slots for the gradient.
 template <class P>
 struct LinearLayer {
   using real = typename P::real;
 
-  Slot weight, bias;  // bias.size 0: no bias
+  LinearSlots slots;
   LinearBank<P> bank;
 
   LinearLayer() = default;
-  LinearLayer(const ParameterStore<real>& params, int64_t num_experts, int64_t out, int64_t in, Slot weight, Slot bias)
-      : weight(weight),
-        bias(bias),
-        bank(num_experts, out, in, params.at(weight).data(), bias.size ? params.at(bias).data() : nullptr) {}
-  LinearLayer(const ParameterStore<real>& params, int64_t out, int64_t in, const std::string& name)
-      : LinearLayer(params, 1, out, in, params.table().find(name + ".weight").slot,
-                    params.table().find(name + ".bias").slot) {}
+  LinearLayer(const ParameterStore<real>& params, int64_t num_experts, int64_t out, int64_t in,
+              const LinearSlots& slots)
+      : slots(slots),
+        bank(num_experts, out, in, params.at(slots.weight).data(),
+             slots.bias.empty() ? nullptr : params.at(slots.bias).data()) {}
 
+  // Adds to the gradients; nothing where they hold none of this map.
   void backward_weight(Matrix<const typename P::operand> dy, Matrix<const typename P::operand> x, RowOffsets offsets,
-                       const ParameterStore<real>& grads) const {
-    linear_backward_weight<P>(bank, dy, x, offsets, grads.at(weight).data(),
-                              bias.size ? grads.at(bias).data() : nullptr);
+                       ParameterStore<real>& grads) const {
+    const std::span<real> dw = grads.at(slots.weight), db = grads.at(slots.bias);
+    if (!dw.empty()) linear_backward_weight<P>(bank, dy, x, offsets, dw.data(), db.empty() ? nullptr : db.data());
   }
+};
+
+struct NormSlots {
+  Slot weight, bias;
 };
 
 // LayerNorm in front of a block, and what its backward pass needs.
@@ -59,14 +68,21 @@ struct NormLayer {
     void plan(Arena& arena, int64_t T, int64_t D);
   };
 
-  Slot weight, bias;
+  NormSlots slots;
   const ParameterStore<real>* params = nullptr;
 
   NormLayer() = default;
-  NormLayer(const ParameterStore<real>& params, const std::string& name);
+  NormLayer(const ParameterStore<real>& params, const NormSlots& slots) : slots(slots), params(&params) {}
   void forward(Matrix<const real> x_TD, Activations& acts, Matrix<real> y_real_TD = {}) const;
   void backward(Matrix<const real> x_TD, const Activations& acts, Matrix<const real> dy_TD, Matrix<real> dx_TD,
-                const ParameterStore<real>& grads) const;
+                ParameterStore<real>& grads) const;
+};
+
+// The sizes that scratch memory serves.
+struct ScratchSpec {
+  int64_t d_model = 0;
+  int64_t d_ff = 0;                                     // 0: no dense FFN
+  int64_t num_experts = 0, top_k = 0, expert_d_ff = 0;  // 0 experts: no MoE layer
 };
 
 // Memory that only lives inside one block's backward pass (and the router's forward): shared by all layers.
@@ -84,7 +100,7 @@ struct Scratch {
   Matrix<real> logits_TE;  // router: logits, then their gradient
   std::span<real> dweight_TK;
 
-  void plan(Arena& arena, const ModelConfig& config, int64_t T, bool backward);
+  void plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool backward);
 };
 
 }  // namespace troupe

@@ -1,25 +1,22 @@
 #include "nn/ffn_block.h"
 
-#include <fmt/core.h>
-
 #include "ops/elementwise.h"
 
 namespace troupe {
 
 template <class P>
-void FfnBlock<P>::Activations::plan(Arena& arena, const ModelConfig& config, int64_t T) {
-  norm.plan(arena, T, config.d_model);
-  pre_TF = arena.matrix<operand>("ffn.pre", T, config.d_ff);
-  hidden_TF = arena.matrix<operand>("ffn.hidden", T, config.d_ff);
+void FfnBlock<P>::Activations::plan(Arena& arena, const FfnSpec& spec, int64_t T) {
+  norm.plan(arena, T, spec.d_model);
+  pre_TF = arena.matrix<operand>("ffn.pre", T, spec.d_ff);
+  hidden_TF = arena.matrix<operand>("ffn.hidden", T, spec.d_ff);
 }
 
 template <class P>
-FfnBlock<P>::FfnBlock(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params)
-    : config_(config),
-      layer_(layer),
-      norm_(params, fmt::format("layers.{}.ffn_norm", layer)),
-      fc1_(params, config.d_ff, config.d_model, fmt::format("layers.{}.ffn.fc1", layer)),
-      fc2_(params, config.d_model, config.d_ff, fmt::format("layers.{}.ffn.fc2", layer)) {}
+FfnBlock<P>::FfnBlock(const FfnSpec& spec, const FfnSlots& slots, const ParameterStore<real>& params)
+    : spec_(spec),
+      norm_(params, slots.norm),
+      fc1_(params, 1, spec.d_ff, spec.d_model, slots.fc1),
+      fc2_(params, 1, spec.d_model, spec.d_ff, slots.fc2) {}
 
 template <class P>
 void FfnBlock<P>::weights_changed() {
@@ -29,7 +26,7 @@ void FfnBlock<P>::weights_changed() {
 
 template <class P>
 Dropout FfnBlock<P>::out_dropout(const RunMode& mode) const {
-  return mode.dropout(config_.dropout, layer_, RunMode::kFfnOut, mode.first_token);
+  return mode.dropout(spec_.dropout, spec_.layer, RunMode::kFfnOut, mode.first_token);
 }
 
 template <class P>
@@ -38,7 +35,7 @@ void FfnBlock<P>::forward(const RunMode& mode, Matrix<const real> x_TD, Activati
   linear_forward<P>(fc1_.bank, acts.norm.y_TD, {},
                     {.out_operand = acts.hidden_TF,
                      .gelu = true,
-                     .gelu_kind = config_.gelu,
+                     .gelu_kind = spec_.gelu,
                      .pre_activation = mode.training ? acts.pre_TF : Matrix<operand>()});
   linear_forward<P>(fc2_.bank, acts.hidden_TF, {},
                     {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(mode)});
@@ -46,12 +43,11 @@ void FfnBlock<P>::forward(const RunMode& mode, Matrix<const real> x_TD, Activati
 
 template <class P>
 void FfnBlock<P>::backward(const RunMode& mode, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
-                           const ParameterStore<real>& grads, Scratch<P>& scratch) const {
+                           ParameterStore<real>& grads, Scratch<P>& scratch) const {
   dropout_backward<P>(dx_TD, out_dropout(mode), scratch.dy_TD);
   fc2_.backward_weight(scratch.dy_TD, acts.hidden_TF, {}, grads);
-  linear_backward_input<P>(
-      fc2_.bank, scratch.dy_TD, {},
-      {.out_operand = scratch.dhidden_TF, .pre_activation = acts.pre_TF, .gelu_kind = config_.gelu});
+  linear_backward_input<P>(fc2_.bank, scratch.dy_TD, {},
+                           {.out_operand = scratch.dhidden_TF, .pre_activation = acts.pre_TF, .gelu_kind = spec_.gelu});
   fc1_.backward_weight(scratch.dhidden_TF, acts.norm.y_TD, {}, grads);
   linear_backward_input<P>(fc1_.bank, scratch.dhidden_TF, {}, {.out_real = scratch.dnorm_TD});
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);

@@ -5,6 +5,18 @@
 
 namespace troupe {
 
+struct FfnSpec {
+  int64_t layer = 0;  // keys its random numbers
+  int64_t d_model = 0, d_ff = 0;
+  Gelu gelu = Gelu::kErf;
+  double dropout = 0.0;
+};
+
+struct FfnSlots {
+  NormSlots norm;
+  LinearSlots fc1, fc2;
+};
+
 template <class P>
 class FfnBlock {
  public:
@@ -14,21 +26,20 @@ class FfnBlock {
     typename NormLayer<P>::Activations norm;
     Matrix<operand> pre_TF, hidden_TF;  // before and after gelu
 
-    void plan(Arena& arena, const ModelConfig& config, int64_t T);
+    void plan(Arena& arena, const FfnSpec& spec, int64_t T);
   };
 
-  FfnBlock(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params);
+  FfnBlock(const FfnSpec& spec, const FfnSlots& slots, const ParameterStore<real>& params);
   void weights_changed();
 
   void forward(const RunMode& mode, Matrix<const real> x_TD, Activations& acts, Matrix<real> out_TD) const;
   void backward(const RunMode& mode, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
-                const ParameterStore<real>& grads, Scratch<P>& scratch) const;
+                ParameterStore<real>& grads, Scratch<P>& scratch) const;
 
  private:
   Dropout out_dropout(const RunMode& mode) const;
 
-  ModelConfig config_;
-  int64_t layer_;
+  FfnSpec spec_;
   NormLayer<P> norm_;
   LinearLayer<P> fc1_, fc2_;
 };

@@ -7,45 +7,111 @@
 #include "base/threads.h"
 
 namespace troupe {
+namespace {
 
-void ParameterTable::add(std::string name, Shape shape, Init init, bool is_expert) {
-  const int64_t size = num_elements(shape);
-  if (!index_.emplace(name, entries_.size()).second)
-    fail(ErrorCode::kInternal, "parameter table: {}: added twice", name);
-  entries_.push_back({std::move(name), std::move(shape), init, {size_, size}, is_expert});
-  size_ += size;
+constexpr std::string_view kNumber = "{}";  // of an expert, in the name of its family
+
+int64_t align(int64_t offset) { return (offset + 15) / 16 * 16; }  // a tensor begins on a cache line
+
+}  // namespace
+
+Parameter ParameterFamily::member(int64_t i) const {
+  Parameter parameter = pattern;
+  parameter.slot = {pattern.slot.begin + i, pattern.slot.begin + i + 1};
+  if (pattern.role != Role::kExpert) return parameter;
+  parameter.name.replace(pattern.name.find(kNumber), kNumber.size(), std::to_string(i));
+  parameter.expert = i;
+  return parameter;
 }
 
-void ParameterTable::align() { size_ = (size_ + 15) / 16 * 16; }
-
-int64_t ParameterTable::num_parameters() const {
-  int64_t count = 0;
-  for (const Parameter& parameter : entries_) count += parameter.slot.size;
-  return count;
+Slot ParameterTable::add(std::vector<Parameter> adjacent) {
+  const int64_t begin = num_entries_;
+  for (Parameter& parameter : adjacent) add_family(std::move(parameter), 1, num_entries_ == begin);
+  return {begin, num_entries_};
 }
 
-const Parameter* ParameterTable::find_or_null(std::string_view name) const {
-  const auto found = index_.find(std::string(name));
-  return found == index_.end() ? nullptr : &entries_[found->second];
+Slot ParameterTable::add_experts(Parameter pattern, int64_t num_experts) {
+  TROUPE_ASSERT(pattern.name.find(kNumber) != std::string::npos);
+  pattern.role = Role::kExpert;
+  add_family(std::move(pattern), num_experts, true);
+  return families_.back().pattern.slot;
 }
 
-const Parameter& ParameterTable::find(std::string_view name) const {
-  const Parameter* parameter = find_or_null(name);
+void ParameterTable::add_family(Parameter pattern, int64_t count, bool aligned) {
+  if (!index_.emplace(pattern.name, families_.size()).second)
+    fail(ErrorCode::kInternal, "parameter table: {}: added twice", pattern.name);
+  int64_t size = 0;
+  if (__builtin_mul_overflow(count, pattern.size(), &size) ||
+      __builtin_add_overflow(num_parameters_, size, &num_parameters_))
+    fail(ErrorCode::kUsage, "model: expected fewer than 2^63 parameters, got more (up to {})", pattern.name);
+  pattern.slot = {num_entries_, num_entries_ + count};
+  num_entries_ += count;
+  families_.push_back({std::move(pattern), aligned});
+}
+
+std::vector<Parameter> ParameterTable::entries() const {
+  std::vector<Parameter> entries;
+  entries.reserve(static_cast<size_t>(num_entries_));
+  for (const ParameterFamily& family : families_)
+    for (int64_t i = 0; i < family.count(); ++i) entries.push_back(family.member(i));
+  return entries;
+}
+
+// A name is a family's own, or that of a family of experts with {} in the place of one of its numbers.
+std::optional<Parameter> ParameterTable::find_or_null(std::string_view name) const {
+  const std::string own(name);
+  if (const auto found = index_.find(own);
+      found != index_.end() && families_[found->second].pattern.role != Role::kExpert)
+    return families_[found->second].member(0);
+  constexpr std::string_view kDigits = "0123456789";
+  for (size_t begin = own.find_first_of(kDigits); begin != own.npos;) {
+    const size_t end = std::min(own.find_first_not_of(kDigits, begin), own.size());
+    const std::string digits = own.substr(begin, end - begin);
+    const auto found = index_.find(own.substr(0, begin).append(kNumber).append(own, end));
+    if (found != index_.end() && digits.size() < 10) {
+      const ParameterFamily& family = families_[found->second];
+      const int64_t number = std::stoll(digits);
+      if (number < family.count() && std::to_string(number) == digits) return family.member(number);
+    }
+    begin = own.find_first_of(kDigits, end);
+  }
+  return std::nullopt;
+}
+
+Parameter ParameterTable::find(std::string_view name) const {
+  std::optional<Parameter> parameter = find_or_null(name);
   if (!parameter) fail(ErrorCode::kData, "parameter {}: the model has none of that name", name);
-  return *parameter;
-}
-
-Slot ParameterTable::range(std::string_view first, std::string_view last) const {
-  const Parameter &a = find(first), &b = find(last);
-  int64_t sum = 0;
-  for (const Parameter* p = &a; p <= &b; ++p) sum += p->slot.size;
-  const int64_t size = b.slot.offset + b.slot.size - a.slot.offset;
-  if (sum != size) fail(ErrorCode::kInternal, "parameter table: {} .. {} are not adjacent", first, last);
-  return {a.slot.offset, size};
+  return *std::move(parameter);
 }
 
 template <class real>
-void ParameterStore<real>::set_zero() const {
+ParameterStore<real>::ParameterStore(const ParameterTable& table, const Selection& selected) : table_(&table) {
+  ends_.reserve(static_cast<size_t>(table.num_entries()));
+  int64_t end = 0;
+  for (const ParameterFamily& family : table.families()) {
+    if (family.aligned) end = align(end);
+    const int64_t size = family.pattern.size();
+    for (int64_t i = 0; i < family.count(); ++i) {
+      const int64_t begin = end;
+      if (!selected || selected(family.member(i))) end += size;
+      ends_.emplace_back(begin, end);
+    }
+  }
+  values_ = Buffer<real>(align(end));
+}
+
+template <class real>
+std::vector<Parameter> ParameterStore<real>::entries() const {
+  std::vector<Parameter> held;
+  for (const ParameterFamily& family : table_->families())
+    for (int64_t i = 0; i < family.count(); ++i)
+      if (const auto& [begin, end] = ends_[family.pattern.slot.begin + i]; end > begin)
+        held.push_back(family.member(i));
+  return held;
+}
+
+template <class real>
+void ParameterStore<real>::set_zero() {
   parallel_chunks(values_.size(), 1 << 20, [&](int64_t begin, int64_t end) {
     std::fill(values_.begin() + begin, values_.begin() + end, real{0});
   });
@@ -62,8 +128,8 @@ uint64_t key_of(uint64_t seed, std::string_view name) {
 }  // namespace
 
 template <class real>
-void initialize(const ParameterStore<real>& store, uint64_t seed) {
-  const std::vector<Parameter>& entries = store.table().entries();
+void initialize(ParameterStore<real>& store, uint64_t seed) {
+  const std::vector<Parameter> entries = store.entries();
   parallel_for(static_cast<int64_t>(entries.size()), [&](int64_t i) {
     const Parameter& parameter = entries[static_cast<size_t>(i)];
     const Init& init = parameter.init;
@@ -83,7 +149,7 @@ void initialize(const ParameterStore<real>& store, uint64_t seed) {
       }
     }
     if (init.zero_row >= 0 && init.zero_row < parameter.shape[0]) {
-      const int64_t width = parameter.slot.size / parameter.shape[0];
+      const int64_t width = parameter.size() / parameter.shape[0];
       std::fill_n(values.begin() + init.zero_row * width, width, real{0});
     }
   });
@@ -91,7 +157,7 @@ void initialize(const ParameterStore<real>& store, uint64_t seed) {
 
 template class ParameterStore<float>;
 template class ParameterStore<double>;
-template void initialize(const ParameterStore<float>&, uint64_t);
-template void initialize(const ParameterStore<double>&, uint64_t);
+template void initialize(ParameterStore<float>&, uint64_t);
+template void initialize(ParameterStore<double>&, uint64_t);
 
 }  // namespace troupe

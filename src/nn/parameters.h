@@ -1,8 +1,13 @@
-// The one parameter table: allocation, initialisation, optimizer, checkpoints and counts iterate over it. Values of one
-// kind (weights, gradients, moments) are one contiguous store in the table's layout.
+// What the parameters of a model are, and stores of their values.
+//
+// The table describes them in the order of memory and files: name, shape, initial values, role. Counts, allocation,
+// initialisation, optimizer and checkpoints are loops over it. A store holds values of one kind (weights, gradients, a
+// moment) for a selection of the parameters; what it does not hold is an empty span.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,65 +19,108 @@
 
 namespace troupe {
 
-// Initial distribution (fairseq-style; the sources stand beside each use in nn/parameter_table.cpp).
+// Initial distribution (fairseq-style; the sources stand beside each use in model/decoder_parameters.cpp).
 struct Init {
   enum Kind { kConstant, kNormal, kUniform } kind = kConstant;
   double scale = 0.0;     // the constant, the standard deviation, or the bound of U(-bound, bound)
   int64_t zero_row = -1;  // a row set to zero afterwards (padding)
 };
 
-// A range of elements in a store.
+enum class Role {
+  kDense,   // every token passes through it
+  kExpert,  // one of E of a layer: a token passes through those that it is sent to
+  kState,   // saved with the model, but no gradient trains it
+};
+
+// Consecutive parameters [begin, end) of a table: what a block uses as one tensor.
 struct Slot {
-  int64_t offset = 0, size = 0;
+  int64_t begin = 0, end = 0;
+  bool empty() const { return begin == end; }
 };
 
 struct Parameter {
   std::string name;  // global: layers.3.moe.experts.17.fc1.weight wherever it lives
   Shape shape;
   Init init;
-  Slot slot;
-  bool is_expert = false;
+  Role role = Role::kDense;
+  int64_t layer = -1;   // -1: of none
+  int64_t expert = -1;  // its number; -1: not one of a layer's experts
+  bool decays = true;   // whether weight decay shrinks it
+  Slot slot;            // its place in the table
+
+  int64_t size() const { return num_elements(shape); }
+  bool trainable() const { return role != Role::kState; }
+};
+
+// Parameters that differ in the number of their expert alone, which {} in the pattern's name stands for; most families
+// have one member. So a table is small, however many experts there are.
+struct ParameterFamily {
+  Parameter pattern;  // its slot is that of all members
+  bool aligned;       // begins a tensor: the first family of one add()
+
+  int64_t count() const { return pattern.slot.end - pattern.slot.begin; }
+  int64_t size() const { return count() * pattern.size(); }  // elements of all
+  Parameter member(int64_t i) const;
 };
 
 class ParameterTable {
  public:
-  void add(std::string name, Shape shape, Init init, bool is_expert = false);
-  // Entries added until the next align() lie back to back, so that e.g. q, k and v form one matrix.
-  void align();
+  // One tensor, made of one parameter or of several that lie back to back (q, k and v are one matrix to their block).
+  Slot add(Parameter parameter) { return add(std::vector<Parameter>{std::move(parameter)}); }
+  Slot add(std::vector<Parameter> adjacent);
+  // One tensor [E, ...], made of `num_experts` parameters of this shape; `pattern.name` holds {} for the number.
+  Slot add_experts(Parameter pattern, int64_t num_experts);
 
-  const std::vector<Parameter>& entries() const { return entries_; }
-  int64_t size() const { return size_; }               // elements of a store, padding included
-  int64_t num_parameters() const;                      // without padding
-  const Parameter& find(std::string_view name) const;  // throws kData naming it
-  const Parameter* find_or_null(std::string_view name) const;
-  // The range from `first` to the end of `last`; they must be adjacent in one group.
-  Slot range(std::string_view first, std::string_view last) const;
+  const std::vector<ParameterFamily>& families() const { return families_; }
+  std::vector<Parameter> entries() const;  // every parameter by its own name
+  int64_t num_entries() const { return num_entries_; }
+  int64_t num_parameters() const { return num_parameters_; }  // elements
+  Parameter find(std::string_view name) const;                // throws kData naming it
+  std::optional<Parameter> find_or_null(std::string_view name) const;
 
  private:
-  std::vector<Parameter> entries_;
-  std::unordered_map<std::string, size_t> index_;
-  int64_t size_ = 0;
+  void add_family(Parameter pattern, int64_t count, bool aligned);
+
+  std::vector<ParameterFamily> families_;
+  std::unordered_map<std::string, size_t> index_;  // by name, or pattern of names
+  int64_t num_entries_ = 0, num_parameters_ = 0;
 };
+
+// Which parameters a store holds: local experts, one rank's share, those that are trained. Empty: all.
+using Selection = std::function<bool(const Parameter&)>;
 
 template <class real>
 class ParameterStore {
  public:
-  explicit ParameterStore(const ParameterTable& table) : table_(&table), values_(table.size()) {}
+  // Zeros. The table must outlive the store.
+  explicit ParameterStore(const ParameterTable& table, const Selection& selected = {});
 
   const ParameterTable& table() const { return *table_; }
-  std::span<real> all() const { return values_.span(); }
-  std::span<real> at(Slot slot) const { return values_.span().subspan(slot.offset, slot.size); }
-  std::span<real> at(std::string_view name) const { return at(table_->find(name).slot); }
-  void set_zero() const;
+  std::vector<Parameter> entries() const;  // those held
+
+  std::span<real> all() { return values_.span(); }  // zeros between tensors included
+  std::span<const real> all() const { return values_.span(); }
+  // What is held of a slot, back to back.
+  std::span<real> at(Slot slot) { return values_.span().subspan(begin_of(slot), end_of(slot) - begin_of(slot)); }
+  std::span<const real> at(Slot slot) const {
+    return values_.span().subspan(begin_of(slot), end_of(slot) - begin_of(slot));
+  }
+  std::span<real> at(std::string_view name) { return at(table_->find(name).slot); }
+  std::span<const real> at(std::string_view name) const { return at(table_->find(name).slot); }
+  void set_zero();
 
  private:
+  size_t begin_of(Slot slot) const { return slot.empty() ? 0 : static_cast<size_t>(ends_[slot.begin].first); }
+  size_t end_of(Slot slot) const { return slot.empty() ? 0 : static_cast<size_t>(ends_[slot.end - 1].second); }
+
   const ParameterTable* table_;
+  std::vector<std::pair<int64_t, int64_t>> ends_;  // of every parameter of the table; equal if it is not held
   Buffer<real> values_;
 };
 
 // Fills a store from a seed. A parameter's values depend on (seed, name) alone, so a dense model and its sparse twin
 // start equal wherever they share parameters.
 template <class real>
-void initialize(const ParameterStore<real>& store, uint64_t seed);
+void initialize(ParameterStore<real>& store, uint64_t seed);
 
 }  // namespace troupe

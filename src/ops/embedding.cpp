@@ -36,7 +36,7 @@ void scatter_add(std::span<const int32_t> ids_T, int64_t skip, double scale, con
 template <Isa level>
 void backward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T, int64_t pad_id, double scale,
               const Dropout& dropout, Matrix<const float> dx_TD, Matrix<float> dembed_VD, Matrix<float> dpositions_PD) {
-  scatter_add<level>(tokens_T, pad_id, scale, dropout, dx_TD, dembed_VD);
+  if (dembed_VD) scatter_add<level>(tokens_T, pad_id, scale, dropout, dx_TD, dembed_VD);
   if (dpositions_PD) scatter_add<level>(positions_T, 1, 1.0, dropout, dx_TD, dpositions_PD);
 }
 

@@ -16,7 +16,7 @@ void embedding_forward(std::span<const int32_t> tokens_T, std::span<const int32_
                        Matrix<const typename P::real> embed_VD, Matrix<const typename P::real> positions_PD,
                        double scale, const Dropout& dropout, Matrix<typename P::real> x_TD);
 
-// Adds to dembed_VD and, if set (learned positions), to dpositions_PD, in token order for every row. Rows of the pad
+// Adds to dembed_VD and dpositions_PD where they are set, in token order for every row. Rows of the pad
 // token (pad_id) and of position row 1 get nothing from this side, as nn.Embedding's padding_idx.
 template <class P>
 void embedding_backward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T, int64_t pad_id,

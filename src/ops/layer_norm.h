@@ -19,7 +19,7 @@ void layer_norm_forward(Matrix<const typename P::real> x_TD, std::span<const typ
                         Matrix<typename P::real> y_real_TD, std::span<typename P::real> mean_T,
                         std::span<typename P::real> rstd_T);
 
-// Adds to dx_TD, dgamma_D and dbeta_D. Sums over tokens run over fixed chunks in order.
+// Adds to dx_TD, and to dgamma_D and dbeta_D unless they are empty. Sums over tokens run over fixed chunks in order.
 template <class P>
 void layer_norm_backward(Matrix<const typename P::real> x_TD, std::span<const typename P::real> gamma_D,
                          std::span<const typename P::real> mean_T, std::span<const typename P::real> rstd_T,

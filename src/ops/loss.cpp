@@ -111,7 +111,7 @@ void blocked_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typenam
     BackwardEpilogue<P> backward;
     backward.out_real = dh_TD.rows_from(begin, count);
     linear_backward_input(embed, dlogits_BV_used, {}, backward);
-    linear_backward_weight(embed, dlogits_BV_used, h_TD.rows_from(begin, count), {}, dembed_VD, nullptr);
+    if (dembed_VD) linear_backward_weight(embed, dlogits_BV_used, h_TD.rows_from(begin, count), {}, dembed_VD, nullptr);
   }
 }
 

@@ -15,7 +15,8 @@ template <class P>
 void output_loss(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD, std::span<const int32_t> targets_T,
                  std::span<typename P::real> nll_T, std::span<int32_t> argmax_T = {});
 
-// Scores and the gradient of the sum of the losses: dh_TD is overwritten, dembed_VD [V, D] is added to.
+// Scores and the gradient of the sum of the losses: dh_TD is overwritten, dembed_VD [V, D] is added to
+// unless it is nullptr.
 template <class P>
 void output_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD,
                                std::span<const int32_t> targets_T, std::span<typename P::real> nll_T,

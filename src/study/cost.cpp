@@ -9,10 +9,9 @@ namespace troupe {
 Cost cost_of(const ModelConfig& config, double tokens, int64_t seq_len, const FlopsRule& rule) {
   Cost cost;
   const ParameterTable table = make_parameter_table(config);
-  for (const Parameter& parameter : table.entries()) {
-    cost.params_total += parameter.slot.size;
-    if (parameter.is_expert) cost.params_experts += parameter.slot.size;
-  }
+  cost.params_total = table.num_parameters();
+  for (const ParameterFamily& family : table.families())
+    if (family.pattern.role == Role::kExpert) cost.params_experts += family.size();
   cost.params_active = num_active_parameters(config);
   cost.forward = forward_flops_per_token(config, seq_len, rule);
   cost.flops_per_token = train_flops_per_token(config, seq_len, rule);

@@ -19,14 +19,16 @@ int64_t activation_bytes(const ModelConfig& config, int64_t T, bool recompute) {
   const int64_t kept_layers = recompute ? 1 : L;
   for (int64_t layer = 0; layer < kept_layers; ++layer) {
     typename DecoderLayer<P>::Activations acts;
-    acts.attention.plan(arena, config, T);
-    if (recompute ? config.num_moe_layers() < L : !config.is_moe_layer(layer)) acts.ffn.plan(arena, config, T);
-    if (recompute ? config.num_moe_layers() > 0 : config.is_moe_layer(layer)) acts.moe.plan(arena, config, T);
+    acts.attention.plan(arena, attention_spec(config, layer), T);
+    if (recompute ? config.num_moe_layers() < L : !config.is_moe_layer(layer))
+      acts.ffn.plan(arena, ffn_spec(config, layer), T);
+    if (recompute ? config.num_moe_layers() > 0 : config.is_moe_layer(layer))
+      acts.moe.plan(arena, moe_spec(config, layer), T);
   }
   typename NormLayer<P>::Activations final_acts;
   final_acts.plan(arena, T, D);
   Scratch<P> scratch;
-  scratch.plan(arena, config, T, true);
+  scratch.plan(arena, scratch_spec(config), T, true);
   arena.matrix<real>("dx", T, D);
   arena.span<real>("nll", T);
   return arena.bytes();
@@ -38,10 +40,11 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
   MemoryEstimate memory;
   const bool bf16 = precision == Precision::kBf16;
   const ParameterTable table = make_parameter_table(config);
-  for (const Parameter& parameter : table.entries()) {
+  for (const ParameterFamily& family : table.families()) {
+    const Parameter& parameter = family.pattern;
     const auto add = [&](MemoryPart& part, int64_t bytes_per_value) {
-      part.total += bytes_per_value * parameter.slot.size;
-      if (parameter.is_expert) part.experts += bytes_per_value * parameter.slot.size;
+      part.total += bytes_per_value * family.size();
+      if (parameter.role == Role::kExpert) part.experts += bytes_per_value * family.size();
     };
     add(memory.weights, 4);
     add(memory.gradients, 4);

@@ -21,7 +21,8 @@ class RawBuffer {
   }
   ~RawBuffer();
 
-  void* data() const { return data_; }
+  void* data() { return data_; }
+  const void* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
 
  private:
@@ -36,13 +37,18 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(int64_t size) : raw_(size * static_cast<int64_t>(sizeof(T))), size_(size) {}
 
-  T* data() const { return static_cast<T*>(raw_.data()); }
+  T* data() { return static_cast<T*>(raw_.data()); }
+  const T* data() const { return static_cast<const T*>(raw_.data()); }
   int64_t size() const { return size_; }
   int64_t bytes() const { return raw_.bytes(); }
-  T& operator[](int64_t i) const { return data()[i]; }
-  T* begin() const { return data(); }
-  T* end() const { return data() + size_; }
-  std::span<T> span() const { return {data(), static_cast<size_t>(size_)}; }
+  T& operator[](int64_t i) { return data()[i]; }
+  const T& operator[](int64_t i) const { return data()[i]; }
+  T* begin() { return data(); }
+  const T* begin() const { return data(); }
+  T* end() { return data() + size_; }
+  const T* end() const { return data() + size_; }
+  std::span<T> span() { return {data(), static_cast<size_t>(size_)}; }
+  std::span<const T> span() const { return {data(), static_cast<size_t>(size_)}; }
   // Grows to at least `size` elements; contents are lost when it grows.
   void reserve(int64_t size) {
     if (size > size_) *this = Buffer(size);

@@ -29,10 +29,15 @@ class Tensor {
   const Shape& shape() const { return shape_; }
   int64_t size() const { return count_; }
   int64_t size_bytes() const { return count_ * size_of(dtype_); }
-  void* bytes() const { return raw_.data(); }
+  void* bytes() { return raw_.data(); }
+  const void* bytes() const { return raw_.data(); }
   template <class T>
-  std::span<T> as() const {  // the caller has checked dtype()
+  std::span<T> as() {  // the caller has checked dtype()
     return {static_cast<T*>(raw_.data()), static_cast<size_t>(count_)};
+  }
+  template <class T>
+  std::span<const T> as() const {
+    return {static_cast<const T*>(raw_.data()), static_cast<size_t>(count_)};
   }
 
  private:

@@ -24,8 +24,8 @@ void append(std::vector<TensorToWrite>& list, const std::string& prefix, const P
   }
 }
 
-void read(const SafetensorsFile& file, const std::string& prefix, const ParameterStore<float>& store) {
-  for (const Parameter& parameter : store.table().entries())
+void read(const SafetensorsFile& file, const std::string& prefix, ParameterStore<float>& store) {
+  for (const Parameter& parameter : store.entries())
     file.read_f32(prefix + parameter.name, parameter.shape, store.at(parameter.slot));
 }
 

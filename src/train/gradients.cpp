@@ -12,7 +12,7 @@ namespace {
 
 // "NAME: expected finite values, got nan at index 5", or nothing.
 std::optional<std::string> first_non_finite(const ParameterStore<float>& store) {
-  for (const Parameter& parameter : store.table().entries()) {
+  for (const Parameter& parameter : store.entries()) {
     const std::span<const float> values = store.at(parameter.slot);
     if (const int64_t at = find_non_finite<float>(values); at >= 0)
       return fmt::format("{}: expected finite values, got {} at index {}", parameter.name,

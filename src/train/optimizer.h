@@ -1,4 +1,5 @@
-// Adam over the parameter table: one group, no exceptions for biases or norms (fairseq optim/adam.py).
+// Adam over the trained parameters; weight decay where a parameter says so, which fairseq's are all, biases and norms
+// included (fairseq optim/adam.py).
 #pragma once
 
 #include <cstdint>
@@ -33,16 +34,17 @@ struct AdamConfig {
 
 class AdamOptimizer {
  public:
-  AdamOptimizer(const ParameterTable& table, const AdamConfig& config);
+  // Moments of the parameters that are `trained`; those of `table` that are not stay as they are.
+  AdamOptimizer(const ParameterTable& table, const AdamConfig& config, const Selection& trained = {});
 
-  // One update of every parameter with gradient grad_scale * grads. An expert without tokens moves too (momentum,
-  // decay), as in fairseq.
-  void update(const ParameterStore<float>& params, const ParameterStore<float>& grads, double lr, double grad_scale);
+  // One update of every trained parameter with gradient grad_scale * grads; `grads` holds those that are trained. An
+  // expert without tokens moves too (momentum, decay), as in fairseq.
+  void update(ParameterStore<float>& params, const ParameterStore<float>& grads, double lr, double grad_scale);
 
   int64_t updates() const { return updates_; }
   void set_updates(int64_t updates) { updates_ = updates; }  // after the moments were loaded
-  const ParameterStore<float>& first_moment() const { return m_; }
-  const ParameterStore<float>& second_moment() const { return v_; }
+  ParameterStore<float>& first_moment() { return m_; }
+  ParameterStore<float>& second_moment() { return v_; }
 
  private:
   AdamConfig config_;

@@ -21,6 +21,12 @@ void add(std::vector<RouterStats>& sum, std::span<const RouterStats> stats) {
   for (size_t i = 0; i < stats.size(); ++i) sum[i] += stats[i];
 }
 
+Selection trained(const TrainerOptions& options) {
+  return [chosen = options.trained](const Parameter& parameter) {
+    return parameter.trainable() && (!chosen || chosen(parameter));
+  };
+}
+
 }  // namespace
 
 Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOptions& options, BatchAt batch_at)
@@ -28,8 +34,8 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
       schedule_(schedule),
       options_(options),
       batch_at_(std::move(batch_at)),
-      grads_(model.table()),
-      optimizer_(model.table(), options.adam) {}
+      grads_(model.table(), trained(options)),
+      optimizer_(model.table(), options.adam, trained(options)) {}
 
 // One process computes the whole batch. Several would each take a share of the micro-batches, and sum `loss` and
 // `grads_` where the comment stands; what follows is then the same on all.

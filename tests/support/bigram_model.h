@@ -50,7 +50,7 @@ inline std::unique_ptr<LanguageModel> bigram_model(const BigramTable& table, int
   config.vocab_size = V, config.context = context, config.eos_id = eos_id;
   config.positions = Positions::kLearned, config.scale_embedding = false;
   auto model = std::make_unique<LanguageModel>(config, Precision::kFp32);
-  const ParameterStore<float>& params = model->params();
+  ParameterStore<float>& params = model->params();
   params.set_zero();
   const auto at = [&](const char* name) { return params.at(name); };
   for (int64_t i = 0; i < V; ++i) at("embed_tokens.weight")[static_cast<size_t>(i * D + i)] = 1.0f;

@@ -35,7 +35,7 @@ void layer_norm_forward(Matrix<const typename P::real> x_TD, std::span<const typ
 }
 
 // With n = (x - mean) rstd and g = gamma dy:  dx += rstd (g - mean_d(g) - n mean_d(g n)),
-// dgamma += sum_t dy n,  dbeta += sum_t dy.
+// dgamma += sum_t dy n,  dbeta += sum_t dy, unless they are empty.
 template <class P>
 void layer_norm_backward(Matrix<const typename P::real> x_TD, std::span<const typename P::real> gamma_D,
                          std::span<const typename P::real> mean_T, std::span<const typename P::real> rstd_T,
@@ -63,8 +63,8 @@ void layer_norm_backward(Matrix<const typename P::real> x_TD, std::span<const ty
       dgamma += dy_TD(t, d) * normalized(t, d);
       dbeta += dy_TD(t, d);
     }
-    dgamma_D[d] += static_cast<real>(dgamma);
-    dbeta_D[d] += static_cast<real>(dbeta);
+    if (!dgamma_D.empty()) dgamma_D[d] += static_cast<real>(dgamma);
+    if (!dbeta_D.empty()) dbeta_D[d] += static_cast<real>(dbeta);
   }
 }
 

@@ -64,7 +64,7 @@ void output_loss_with_gradient(Matrix<const typename P::real> embed_VD, Matrix<c
     }
     for (int64_t d = 0; d < D; ++d) dh_TD(t, d) = static_cast<real>(dh[d]);
   }
-  for (int64_t i = 0; i < V * D; ++i) dembed_VD[i] += static_cast<real>(dembed[i]);
+  for (int64_t i = 0; dembed_VD && i < V * D; ++i) dembed_VD[i] += static_cast<real>(dembed[i]);
 }
 
 }  // namespace troupe::ref

@@ -1,18 +1,16 @@
 #include "nn/moe/moe_block.h"
 
-#include <fmt/core.h>
-
 #include "ops/moe_rows.h"
 
 namespace troupe {
 
 template <class P>
-void MoeBlock<P>::Activations::plan(Arena& arena, const ModelConfig& config, int64_t T) {
-  const int64_t D = config.d_model, F = config.expert_d_ff(), R = T * config.moe.top_k;
+void MoeBlock<P>::Activations::plan(Arena& arena, const MoeSpec& spec, int64_t T) {
+  const int64_t D = spec.d_model, F = spec.d_ff, R = T * spec.routing.top_k;
   norm.plan(arena, T, D);
   router_in_TD = arena.matrix<real>("moe.router_in", T, D);
-  routing.plan(arena, T, config.moe);
-  plan_rows.plan(arena, T, config.moe.top_k);
+  routing.plan(arena, T, spec.routing);
+  plan_rows.plan(arena, T, spec.routing.top_k);
   xe_RD = arena.matrix<operand>("moe.xe", R, D);
   pre_RF = arena.matrix<operand>("moe.pre", R, F);
   hidden_RF = arena.matrix<operand>("moe.hidden", R, F);
@@ -20,19 +18,13 @@ void MoeBlock<P>::Activations::plan(Arena& arena, const ModelConfig& config, int
 }
 
 template <class P>
-MoeBlock<P>::MoeBlock(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params)
-    : config_(config), layer_(layer), norm_(params, fmt::format("layers.{}.ffn_norm", layer)) {
-  const std::string name = fmt::format("layers.{}.moe", layer);
-  const int64_t D = config.d_model, F = config.expert_d_ff(), E = config.moe.num_experts;
-  router_weight_ = params.table().find(name + ".router.weight").slot;
-  router_ = LinearBank<RouterPrecision>(1, E, D, params.at(router_weight_).data(), nullptr);
-  const auto experts = [&](const char* kind) {
-    return params.table().range(fmt::format("{}.experts.0.{}", name, kind),
-                                fmt::format("{}.experts.{}.{}", name, E - 1, kind));
-  };
-  fc1_ = LinearLayer<P>(params, E, F, D, experts("fc1.weight"), experts("fc1.bias"));
-  fc2_ = LinearLayer<P>(params, E, D, F, experts("fc2.weight"), experts("fc2.bias"));
-}
+MoeBlock<P>::MoeBlock(const MoeSpec& spec, const MoeSlots& slots, const ParameterStore<real>& params)
+    : spec_(spec),
+      norm_(params, slots.norm),
+      router_slot_(slots.router),
+      router_(1, spec.routing.num_experts, spec.d_model, params.at(slots.router).data(), nullptr),
+      fc1_(params, spec.routing.num_experts, spec.d_ff, spec.d_model, slots.fc1),
+      fc2_(params, spec.routing.num_experts, spec.d_model, spec.d_ff, slots.fc2) {}
 
 template <class P>
 void MoeBlock<P>::weights_changed() {
@@ -47,12 +39,12 @@ int64_t routing_group_tokens(const MoeConfig& config, const SequenceShape& shape
 
 template <class P>
 RoutingGroups MoeBlock<P>::groups(const SequenceShape& shape) const {
-  return {routing_group_tokens(config_.moe, shape), shape.token_valid};
+  return {routing_group_tokens(spec_.routing, shape), shape.token_valid};
 }
 
 template <class P>
 Dropout MoeBlock<P>::out_dropout(const RunMode& mode) const {
-  return mode.dropout(config_.dropout, layer_, RunMode::kFfnOut, mode.first_token * config_.moe.top_k);
+  return mode.dropout(spec_.dropout, spec_.layer, RunMode::kFfnOut, mode.first_token * spec_.routing.top_k);
 }
 
 template <class P>
@@ -60,10 +52,10 @@ RouterStats MoeBlock<P>::forward(const SequenceShape& shape, const RunMode& mode
                                  Activations& acts, Matrix<real> out_TD, Scratch<P>& scratch) const {
   norm_.forward(x_TD, acts.norm, acts.router_in_TD);
   linear_forward<RouterPrecision>(router_, acts.router_in_TD, {}, {.out_real = scratch.logits_TE});
-  RouterStats stats = route<real>(config_.moe, scratch.logits_TE, groups(shape), mode, layer_, acts.routing);
+  RouterStats stats = route<real>(spec_.routing, scratch.logits_TE, groups(shape), mode, spec_.layer, acts.routing);
   build(acts.routing, acts.plan_rows);
 
-  const int64_t R = acts.plan_rows.num_rows(), K = config_.moe.top_k;
+  const int64_t R = acts.plan_rows.num_rows(), K = spec_.routing.top_k;
   const RowOffsets offsets = acts.plan_rows.offsets;
   const Matrix<operand> xe = acts.xe_RD.rows_from(0, R), pre = acts.pre_RF.rows_from(0, R),
                         hidden = acts.hidden_RF.rows_from(0, R);
@@ -71,7 +63,7 @@ RouterStats MoeBlock<P>::forward(const SequenceShape& shape, const RunMode& mode
   linear_forward<P>(fc1_.bank, xe, offsets,
                     {.out_operand = hidden,
                      .gelu = true,
-                     .gelu_kind = config_.gelu,
+                     .gelu_kind = spec_.gelu,
                      .pre_activation = mode.training ? pre : Matrix<operand>()});
   linear_forward<P>(fc2_.bank, hidden, offsets, {.out_real = acts.ye_RD.rows_from(0, R)});
   combine_rows<P>(x_TD, acts.ye_RD, acts.plan_rows.row_of_TK, acts.routing.weight_TK, K, out_dropout(mode), out_TD);
@@ -81,8 +73,8 @@ RouterStats MoeBlock<P>::forward(const SequenceShape& shape, const RunMode& mode
 template <class P>
 void MoeBlock<P>::backward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
                            const Activations& acts, std::span<const double> aux_scale, Matrix<real> dx_TD,
-                           const ParameterStore<real>& grads, Scratch<P>& scratch) const {
-  const int64_t R = acts.plan_rows.num_rows(), K = config_.moe.top_k;
+                           ParameterStore<real>& grads, Scratch<P>& scratch) const {
+  const int64_t R = acts.plan_rows.num_rows(), K = spec_.routing.top_k;
   const RowOffsets offsets = acts.plan_rows.offsets;
   const Matrix<operand> dye = scratch.dye_RD.rows_from(0, R), dhidden = scratch.dhidden_RF.rows_from(0, R);
   const Matrix<real> dxe = scratch.dxe_RD.rows_from(0, R);
@@ -91,13 +83,13 @@ void MoeBlock<P>::backward(const SequenceShape& shape, const RunMode& mode, Matr
   fc2_.backward_weight(dye, acts.hidden_RF.rows_from(0, R), offsets, grads);
   linear_backward_input<P>(
       fc2_.bank, dye, offsets,
-      {.out_operand = dhidden, .pre_activation = acts.pre_RF.rows_from(0, R), .gelu_kind = config_.gelu});
+      {.out_operand = dhidden, .pre_activation = acts.pre_RF.rows_from(0, R), .gelu_kind = spec_.gelu});
   fc1_.backward_weight(dhidden, acts.xe_RD.rows_from(0, R), offsets, grads);
   linear_backward_input<P>(fc1_.bank, dhidden, offsets, {.out_real = dxe});
 
-  route_backward<real>(config_.moe, acts.routing, groups(shape), scratch.dweight_TK, aux_scale, scratch.logits_TE);
-  linear_backward_weight<RouterPrecision>(router_, scratch.logits_TE, acts.router_in_TD, {},
-                                          grads.at(router_weight_).data(), nullptr);
+  route_backward<real>(spec_.routing, acts.routing, groups(shape), scratch.dweight_TK, aux_scale, scratch.logits_TE);
+  if (const std::span<real> dw = grads.at(router_slot_); !dw.empty())
+    linear_backward_weight<RouterPrecision>(router_, scratch.logits_TE, acts.router_in_TD, {}, dw.data(), nullptr);
   linear_backward_input<RouterPrecision>(router_, scratch.logits_TE, {}, {.out_real = scratch.dnorm_TD});
   gather_rows_backward<P>(dxe, acts.plan_rows.row_of_TK, K, scratch.dnorm_TD);
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);

@@ -12,6 +12,20 @@
 
 namespace troupe {
 
+struct MoeSpec {
+  int64_t layer = 0;              // keys its random numbers
+  int64_t d_model = 0, d_ff = 0;  // d_ff of one expert
+  Gelu gelu = Gelu::kErf;
+  double dropout = 0.0;
+  MoeConfig routing;
+};
+
+struct MoeSlots {
+  NormSlots norm;
+  Slot router;           // [E, D]
+  LinearSlots fc1, fc2;  // [E, F, D], [E, D, F]
+};
+
 template <class P>
 class MoeBlock {
  public:
@@ -26,10 +40,10 @@ class MoeBlock {
     Matrix<operand> xe_RD, pre_RF, hidden_RF;  // the first plan_rows.num_rows() rows count
     Matrix<real> ye_RD;
 
-    void plan(Arena& arena, const ModelConfig& config, int64_t T);
+    void plan(Arena& arena, const MoeSpec& spec, int64_t T);
   };
 
-  MoeBlock(const ModelConfig& config, int64_t layer, const ParameterStore<real>& params);
+  MoeBlock(const MoeSpec& spec, const MoeSlots& slots, const ParameterStore<real>& params);
   void weights_changed();
 
   RouterStats forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD, Activations& acts,
@@ -37,17 +51,16 @@ class MoeBlock {
 
   // aux_scale[g]: derivative of the loss by the balance loss of routing group g.
   void backward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD, const Activations& acts,
-                std::span<const double> aux_scale, Matrix<real> dx_TD, const ParameterStore<real>& grads,
+                std::span<const double> aux_scale, Matrix<real> dx_TD, ParameterStore<real>& grads,
                 Scratch<P>& scratch) const;
 
  private:
   RoutingGroups groups(const SequenceShape& shape) const;
   Dropout out_dropout(const RunMode& mode) const;
 
-  ModelConfig config_;
-  int64_t layer_;
+  MoeSpec spec_;
   NormLayer<P> norm_;
-  Slot router_weight_;
+  Slot router_slot_;
   LinearBank<RouterPrecision> router_;
   LinearLayer<P> fc1_, fc2_;
 };

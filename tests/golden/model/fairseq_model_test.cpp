@@ -76,7 +76,7 @@ TEST_P(EveryModel, HasTheGoldenValuesInItsParameters) {
   for (const Parameter& parameter : table.entries()) {
     const TensorView& expected = golden.at(fairseq_name_of(parameter.name).value(), parameter.shape);
     EXPECT_EQ(troupe_name_of(expected.name), parameter.name);
-    std::vector<float> values(static_cast<size_t>(parameter.slot.size));
+    std::vector<float> values(static_cast<size_t>(parameter.size()));
     read_parameter(checkpoint, parameter, values);
     EXPECT_EQ(std::memcmp(values.data(), expected.bytes.data(), expected.bytes.size()), 0) << parameter.name;
   }

@@ -77,7 +77,7 @@ void expect_sums(const SafetensorsFile& file, const std::string& prefix, const L
 
 TEST_P(FairseqSmall, TrainingForwardAndGradients) {
   const auto model = test::load_golden(GetParam(), Precision::kFp32);
-  const ParameterStore<float> grads(model->table());
+  ParameterStore<float> grads(model->table());
   const Batch batch = test::batch_of(forward, "");
   const LossSum loss = model->forward_backward(batch, {}, grads);
   Decoder<F32>::State& state = state_of(*model);
@@ -112,7 +112,7 @@ TEST_P(FairseqSmall, TrainingForwardAndGradients) {
 
 TEST_P(FairseqSmall, PaddedBatch) {
   const auto model = test::load_golden(GetParam(), Precision::kFp32);
-  const ParameterStore<float> grads(model->table());
+  ParameterStore<float> grads(model->table());
   if (!forward.find("padded.src_tokens")) GTEST_SKIP() << "no padded batch in this set";
   const LossSum loss = model->forward_backward(test::batch_of(forward, "padded."), {}, grads);
   Decoder<F32>::State& state = state_of(*model);

@@ -42,7 +42,7 @@ class Incremental : public testing::TestWithParam<ModelConfig> {};
 TEST_P(Incremental, PiecesScoreLikeTheWholeSequence) {
   const ModelConfig config = GetParam();
   const ParameterTable table = make_parameter_table(config);
-  const ParameterStore<double> params(table);
+  ParameterStore<double> params(table);
   initialize(params, 3);
   Decoder<F64> decoder(config, params);
   const std::vector<int32_t> tokens = random_tokens(20, 1);

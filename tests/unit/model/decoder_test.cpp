@@ -45,7 +45,7 @@ TEST(Decoder, OneExpertEqualsTheDenseModel) {
     std::copy(from.begin(), from.end(), b.params().at(std::string("layers.1.moe.experts.0.") + kind).begin());
   }
   a.weights_changed(), b.weights_changed();
-  const ParameterStore<float> da(a.table()), db(b.table());
+  ParameterStore<float> da(a.table()), db(b.table());
   const Batch batch = random_batch(3, 16);
   const LossSum la = a.forward_backward(batch, {}, da), lb = b.forward_backward(batch, {}, db);
   EXPECT_NEAR(la.nll, lb.nll, 1e-4);
@@ -72,7 +72,7 @@ TEST_P(Precisions, BitsDoNotDependOnThreadsOrRecomputation) {
       LanguageModel model(config, GetParam(), {.recompute = recompute});
       initialize(model.params(), 3);
       model.weights_changed();
-      const ParameterStore<float> grads(model.table());
+      ParameterStore<float> grads(model.table());
       model.forward_backward(batch, {.key = 5}, grads);
       gradients.emplace_back(grads.all().begin(), grads.all().end());
     }
@@ -108,7 +108,7 @@ TEST_P(Precisions, GradientsAccumulateOverMicroBatches) {
   initialize(model.params(), 3);
   model.weights_changed();
   const Batch whole = random_batch(4, 16);
-  const ParameterStore<float> expected(model.table()), actual(model.table());
+  ParameterStore<float> expected(model.table()), actual(model.table());
   model.forward_backward(whole, {.key = 8}, expected);
   for (int64_t half = 0; half < 2; ++half) {
     Batch part;

@@ -41,7 +41,7 @@ ModelConfig small_config() {
 struct ModelDirectory : testing::Test {
   const ModelConfig config = small_config();
   const ParameterTable table = make_parameter_table(config);
-  const ParameterStore<float> params{table};
+  ParameterStore<float> params{table};
   const TemporaryFolder folder;
 
   void SetUp() override { initialize(params, 3); }
@@ -57,7 +57,7 @@ struct ModelDirectory : testing::Test {
 TEST_F(ModelDirectory, ReadsBackConfigAndParameters) {
   write_model(folder.path(), config, params);
   EXPECT_EQ(config_json(read_model_config(folder.path())), config_json(config));
-  const ParameterStore<float> loaded(table);
+  ParameterStore<float> loaded(table);
   load_parameters(folder.path(), loaded);
   expect_equal(loaded);
   const auto model = load_model(folder.path(), Precision::kFp32);
@@ -71,7 +71,7 @@ TEST_F(ModelDirectory, ShardsAreOneModel) {
   EXPECT_EQ(index["metadata"]["total_size"], 4 * table.num_parameters());
   EXPECT_EQ(index["weight_map"].size(), table.entries().size());
   EXPECT_GT(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 4);
-  const ParameterStore<float> loaded(table);
+  ParameterStore<float> loaded(table);
   load_parameters(folder.path(), loaded);
   expect_equal(loaded);
 
@@ -89,7 +89,7 @@ TEST_F(ModelDirectory, NamesTheTensorThatDoesNotFit) {
   ModelConfig wider = config;
   wider.d_ff = 24;
   const ParameterTable wide_table = make_parameter_table(wider);
-  const ParameterStore<float> wide(wide_table);
+  ParameterStore<float> wide(wide_table);
   EXPECT_THAT(
       error_of([&] { load_parameters(folder.path(), wide); }),
       AllOf(HasSubstr("model.safetensors: layers.0.ffn.fc1.weight: expected [24, 8] (by config.json), got F32 [16, 8]"),
@@ -97,13 +97,15 @@ TEST_F(ModelDirectory, NamesTheTensorThatDoesNotFit) {
   ModelConfig deeper = config;
   deeper.num_layers = 4;
   const ParameterTable deep_table = make_parameter_table(deeper);
-  EXPECT_THAT(error_of([&] { load_parameters(folder.path(), ParameterStore<float>(deep_table)); }),
+  ParameterStore<float> deep(deep_table);
+  EXPECT_THAT(error_of([&] { load_parameters(folder.path(), deep); }),
               HasSubstr("layers.2.attn_norm.weight: expected F32 [8], got no such tensor"));
   ModelConfig shallower = config;
   shallower.num_layers = 1;
   shallower.moe.num_experts = 0;
   const ParameterTable shallow_table = make_parameter_table(shallower);
-  EXPECT_THAT(error_of([&] { load_parameters(folder.path(), ParameterStore<float>(shallow_table)); }),
+  ParameterStore<float> shallow(shallow_table);
+  EXPECT_THAT(error_of([&] { load_parameters(folder.path(), shallow); }),
               HasSubstr("layers.1.attn_norm.weight: expected only tensors of the model of config.json"));
 }
 

@@ -41,7 +41,7 @@ void expect_arena_as_estimated(const ModelConfig& config, Precision precision) {
   const int64_t B = 2, S = 24;
   const MemoryEstimate memory = estimate_memory(config, B, S, precision);
   const ParameterTable table = make_parameter_table(config);
-  const ParameterStore<float> params(table), grads(table);
+  ParameterStore<float> params(table), grads(table);
   initialize(params, 1);
   for (const bool recompute : {false, true}) {
     Decoder<P> decoder(config, params, {.recompute = recompute});

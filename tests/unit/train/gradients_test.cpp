@@ -17,15 +17,14 @@ using testing::HasSubstr;
 
 ParameterTable small_table() {
   ParameterTable table;
-  table.add("a.weight", {2, 3}, {});
-  table.align();
-  table.add("b.bias", {4}, {});
+  table.add({.name = "a.weight", .shape = {2, 3}});
+  table.add({.name = "b.bias", .shape = {4}});
   return table;
 }
 
 TEST(Gradients, NormIsOfTheMeanLossOverAllParameters) {
   const ParameterTable table = small_table();
-  const ParameterStore<float> grads(table);
+  ParameterStore<float> grads(table);
   grads.at("a.weight")[1] = 6.0f;
   grads.at("b.bias")[3] = 8.0f;
   EXPECT_DOUBLE_EQ(gradient_norm(grads, 1), 10.0);
@@ -40,7 +39,7 @@ TEST(Gradients, ClippingFollowsFairseq) {
 
 TEST(Gradients, NonFiniteValuesAreNamed) {
   const ParameterTable table = small_table();
-  const ParameterStore<float> params(table), grads(table);
+  ParameterStore<float> params(table), grads(table);
   const LossSum fine{.nll = 1.0, .total = 1.0, .tokens = 1};
   const auto message = [&](const LossSum& loss, double norm) {
     return error_of([&] { require_finite(12, loss, norm, params, grads); }, ErrorCode::kNonFinite);

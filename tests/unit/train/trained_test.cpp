@@ -1,0 +1,135 @@
+// What is trained: a selection of the parameters has gradients and moments, the rest stays as it is.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "train/trainer.h"
+
+namespace troupe {
+namespace {
+
+ModelConfig sparse() {
+  ModelConfig config{.num_layers = 2, .d_model = 32, .num_heads = 2, .d_ff = 64, .vocab_size = 60, .context = 16};
+  config.positions = Positions::kLearned;
+  config.dropout = 0.1;
+  config.moe.num_experts = 4, config.moe.expert_d_ff = 40;
+  return config;
+}
+
+Batch batch_at(int64_t step, int64_t micro) {
+  Batch batch{.B = 3, .S = 16, .first_sequence = 3 * micro};
+  for (int64_t i = 0; i < batch.tokens(); ++i) {
+    batch.src.push_back(static_cast<int32_t>((7 * i + step) % 60));
+    batch.tgt.push_back(static_cast<int32_t>((11 * i + micro) % 60));
+  }
+  return batch;
+}
+
+Trainer trainer_of(LanguageModel& model, const Selection& trained) {
+  initialize(model.params(), 3);
+  model.weights_changed();
+  return Trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-2}, 100),
+                 {.micro_batches = 2, .adam = {.weight_decay = 0.1}, .trained = trained}, batch_at);
+}
+
+struct Case {
+  const char* name;
+  bool (*trained)(const Parameter&);
+};
+
+const Case kCases[] = {
+    {"Experts", [](const Parameter& p) { return p.role == Role::kExpert; }},
+    {"AllButExperts", [](const Parameter& p) { return p.role != Role::kExpert; }},
+    {"Norms", [](const Parameter& p) { return p.name.find("norm") != p.name.npos; }},
+    {"AllButNormsAndEmbeddings", [](const Parameter& p) { return p.layer >= 0 && p.name.find("norm") == p.name.npos; }},
+    {"Positions", [](const Parameter& p) { return p.name == "embed_positions.weight"; }},
+    {"Tokens", [](const Parameter& p) { return p.name == "embed_tokens.weight"; }},
+    {"Router", [](const Parameter& p) { return p.name.ends_with("router.weight"); }},
+    {"Nothing", [](const Parameter&) { return false; }},
+};
+
+class Trained : public testing::TestWithParam<std::tuple<Case, Precision>> {};
+
+TEST_P(Trained, GradientsAreThoseOfAWholeRunAndTheRestDoesNotMove) {
+  const auto& [given, precision] = GetParam();
+  LanguageModel all(sparse(), precision), some(sparse(), precision), start(sparse(), precision);
+  Trainer whole = trainer_of(all, {}), part = trainer_of(some, given.trained);
+  initialize(start.params(), 3);
+  whole.step();
+  part.step();
+  int64_t held = 0;
+  for (const Parameter& parameter : all.table().entries()) {
+    SCOPED_TRACE(parameter.name);
+    const auto before = std::as_const(start).params().at(parameter.slot);
+    const auto after = std::as_const(some).params().at(parameter.slot);
+    const auto gradient = part.gradients().at(parameter.slot);
+    if (given.trained(parameter)) {
+      held += parameter.size();
+      EXPECT_TRUE(std::ranges::equal(gradient, whole.gradients().at(parameter.slot)));
+      EXPECT_TRUE(std::ranges::equal(after, std::as_const(all).params().at(parameter.slot)));
+    } else {
+      EXPECT_TRUE(gradient.empty());
+      EXPECT_TRUE(part.optimizer().first_moment().at(parameter.slot).empty());
+      EXPECT_TRUE(std::ranges::equal(after, before));
+    }
+  }
+  EXPECT_LE(static_cast<int64_t>(part.gradients().all().size()), held + 16 * all.table().num_entries());
+}
+
+INSTANTIATE_TEST_SUITE_P(Selections, Trained,
+                         testing::Combine(testing::ValuesIn(kCases),
+                                          testing::Values(Precision::kFp32, Precision::kBf16)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param).name) +
+                                  (std::get<1>(info.param) == Precision::kFp32 ? "Fp32" : "Bf16");
+                         });
+
+// Some of a layer's experts: stores of another layout than the parameters'.
+TEST(Adam, UpdatesSomeExpertsAsItUpdatesAll) {
+  ParameterTable table;
+  table.add({.name = "a", .shape = {5}});
+  table.add_experts({.name = "e.{}", .shape = {7}}, 9);
+  table.add({.name = "b", .shape = {3}, .decays = false});
+  const auto chosen = [](const Parameter& p) {
+    return p.expert == 2 || p.expert == 3 || p.expert == 7 || p.name == "b";
+  };
+  const AdamConfig config{.weight_decay = 0.5};
+  ParameterStore<float> p_all(table), p_some(table), g_all(table), g_some(table, chosen);
+  for (size_t i = 0; i < p_all.all().size(); ++i) p_all.all()[i] = p_some.all()[i] = 1.0f + static_cast<float>(i);
+  for (const Parameter& parameter : table.entries())
+    for (size_t i = 0; i < g_all.at(parameter.slot).size(); ++i) {
+      const auto value = std::sin(static_cast<float>(10 * parameter.slot.begin + static_cast<int64_t>(i)));
+      g_all.at(parameter.slot)[i] = value;
+      if (chosen(parameter)) g_some.at(parameter.slot)[i] = value;
+    }
+  const std::vector<float> before(p_some.all().begin(), p_some.all().end());
+  AdamOptimizer all(table, config), some(table, config, chosen);
+  for (int update = 0; update < 2; ++update) {
+    all.update(p_all, g_all, 0.1, 1.0);
+    some.update(p_some, g_some, 0.1, 1.0);
+  }
+  ParameterStore<float> start(table);
+  std::copy(before.begin(), before.end(), start.all().begin());
+  for (const Parameter& parameter : table.entries())
+    EXPECT_TRUE(std::ranges::equal(p_some.at(parameter.slot), (chosen(parameter) ? p_all : start).at(parameter.slot)))
+        << parameter.name;
+}
+
+// decays = false: the same update as without weight decay.
+TEST(Adam, DecaysWhatSaysSo) {
+  const auto updated = [](bool decays, double weight_decay) {
+    ParameterTable table;
+    table.add({.name = "a", .shape = {4}, .decays = decays});
+    ParameterStore<float> params(table), grads(table);
+    for (float& value : params.all()) value = 2.0f;
+    for (float& value : grads.all()) value = 0.5f;
+    AdamOptimizer optimizer(table, {.weight_decay = weight_decay});
+    optimizer.update(params, grads, 0.1, 1.0);
+    return params.at("a")[0];
+  };
+  EXPECT_EQ(updated(false, 0.5), updated(true, 0.0));
+  EXPECT_LT(updated(true, 0.5), updated(true, 0.0));
+}
+
+}  // namespace
+}  // namespace troupe
