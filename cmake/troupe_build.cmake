@@ -38,10 +38,11 @@ function(troupe_unity target files)
   endif()
 endfunction()
 
-# troupe_layer(NAME [DEPENDS layer...] [LIBRARIES target...] [UNITY files]): src/NAME as static library troupe::NAME.
+# troupe_layer(NAME [UNITY files] [DEPENDS layer...] [PUBLIC_LIBRARIES target...] [LIBRARIES target...]): src/NAME as
+# static library troupe::NAME. Libraries that a header of the layer includes are public, others private.
 # Every *.cpp below the folder belongs to it, except kernels/cpu, whose files are compiled per instruction set.
 function(troupe_layer name)
-  cmake_parse_arguments(arg "" "UNITY" "DEPENDS;LIBRARIES;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(arg "" "UNITY" "DEPENDS;PUBLIC_LIBRARIES;LIBRARIES;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   foreach(pattern ${arg_EXCLUDE})
     list(FILTER sources EXCLUDE REGEX ${pattern})
@@ -55,13 +56,10 @@ function(troupe_layer name)
   if(arg_UNITY)
     troupe_unity(troupe_${name} ${arg_UNITY})
   endif()
-  target_link_libraries(troupe_${name} PUBLIC troupe_options)
+  target_link_libraries(troupe_${name} PUBLIC troupe_options ${arg_PUBLIC_LIBRARIES} PRIVATE ${arg_LIBRARIES})
   foreach(layer ${arg_DEPENDS})
-    if(TARGET troupe_${layer})
-      target_link_libraries(troupe_${name} PUBLIC troupe::${layer})
-    endif()
+    target_link_libraries(troupe_${name} PUBLIC troupe::${layer})
   endforeach()
-  target_link_libraries(troupe_${name} PRIVATE ${arg_LIBRARIES})
 endfunction()
 
 # troupe_tests(KIND LAYER [LIBRARIES target...]): every tests/KIND/LAYER/*_test.cpp in one program that links nothing
@@ -74,6 +72,7 @@ function(troupe_tests kind layer)
   endif()
   set(program ${kind}_${layer}_tests)
   add_executable(${program} ${sources})
+  troupe_unity(${program} 7)
   target_link_libraries(${program} PRIVATE troupe::${layer} troupe_test_support ${arg_LIBRARIES})
   target_compile_options(${program} PRIVATE $<$<CONFIG:Release>:-O1>) # a third less compile time
   target_compile_definitions(${program} PRIVATE TROUPE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")

@@ -23,7 +23,7 @@ build_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libpcre2-dev nlohma
   libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev libzstd-dev libxxhash-dev zlib1g-dev libxml2-dev
   libssl-dev libminizip-dev)
 run_packages=(gnuplot-nox apt dpkg)
-test_packages=(libgtest-dev libgmock-dev zstd)
+test_packages=(libgtest-dev libgmock-dev zstd python3)
 
 # build PRESET TARGET...: configures and builds below build/PRESET, one job per core.
 build() {

@@ -2,18 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numbers>
 #include <numeric>
 
 #include "base/error.h"
+#include "eval/statistics.h"
 
 namespace troupe {
 namespace {
 
 constexpr int64_t kBatchTokens = 4096;
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
 PerplexityOptions resolve(PerplexityOptions options, const ModelConfig& config) {
   if (options.context == 0) options.context = config.context;
   if (config.positions == Positions::kLearned && options.context > config.context)

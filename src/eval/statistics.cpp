@@ -1,7 +1,6 @@
 #include "eval/statistics.h"
 
 #include <cmath>
-#include <limits>
 #include <numbers>
 
 namespace troupe {
@@ -23,14 +22,13 @@ double coverage_of(double t, int64_t degrees) {
 }  // namespace
 
 Estimate mean_of(std::span<const double> values) {
-  const double nan = std::numeric_limits<double>::quiet_NaN();
   const auto n = static_cast<double>(values.size());
-  if (values.empty()) return {nan, nan};
+  if (values.empty()) return {kNan, kNan};
   double sum = 0.0, squares = 0.0;
   for (const double value : values) sum += value;
   const double mean = sum / n;
   for (const double value : values) squares += (value - mean) * (value - mean);
-  return {mean, values.size() > 1 ? std::sqrt(squares / (n - 1.0) / n) : nan};
+  return {mean, values.size() > 1 ? std::sqrt(squares / (n - 1.0) / n) : kNan};
 }
 
 double student_t(double coverage, int64_t degrees) {

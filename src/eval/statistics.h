@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 
 namespace troupe {
+
+inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();  // not known, or not defined
 
 struct Estimate {
   double value = 0.0;

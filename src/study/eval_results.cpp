@@ -4,61 +4,57 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "eval/statistics.h"
 #include "io/json_file.h"
 
 namespace troupe {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
 // The fields of one line.
 class Line {
  public:
-  Line(const Json& object, const std::string& where) : object_(object), where_(where) {
+  Line(const nlohmann::json& object, const std::string& where) : object_(object), where_(where) {
     if (!object.is_object()) fail(ErrorCode::kData, "{}: expected a JSON object, got {}", where, object.type_name());
   }
 
   std::string text(const char* key) const {
-    const Json& value = at(key);
+    const nlohmann::json& value = at(key);
     if (!value.is_string()) refuse(key, "a text", value);
     return value.get<std::string>();
   }
   std::string text_or_null(const char* key) const { return at(key).is_null() ? "" : text(key); }
   int64_t count(const char* key) const {
-    const Json& value = at(key);
+    const nlohmann::json& value = at(key);
     if (!value.is_number_unsigned() || value.get<uint64_t>() > uint64_t{1} << 62) refuse(key, "a count", value);
     return value.get<int64_t>();
   }
   double number(const char* key) const { return number(key, at(key)); }  // null: NaN
   double half_of_interval(const char* key) const {
-    const Json& value = at(key);
+    const nlohmann::json& value = at(key);
     if (!value.is_array() || value.size() != 2) refuse(key, "two numbers", value);
     return 0.5 * (number(key, value[1]) - number(key, value[0]));
   }
-  [[noreturn]] void refuse(const char* key, const char* expected, const Json& got) const {
+  [[noreturn]] void refuse(const char* key, const char* expected, const nlohmann::json& got) const {
     fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where_, key, expected,
-         got.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 60));
+         got.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).substr(0, 60));
   }
 
  private:
-  const Json& at(const char* key) const {
+  const nlohmann::json& at(const char* key) const {
     const auto found = object_.find(key);
     if (found == object_.end()) fail(ErrorCode::kData, "{}: {}: expected a value, got no such key", where_, key);
     return *found;
   }
-  double number(const char* key, const Json& value) const {
+  double number(const char* key, const nlohmann::json& value) const {
     if (value.is_null()) return kNan;
     if (!value.is_number()) refuse(key, "a number", value);
     return value.get<double>();
   }
 
-  const Json& object_;
+  const nlohmann::json& object_;
   const std::string& where_;
 };
 
@@ -129,7 +125,7 @@ void read_eval_results(std::string_view text, const std::string& where, const st
     text.remove_prefix(std::min(end + 1, text.size()));
     if (content.find_first_not_of(" \t\r") == content.npos) continue;
     const std::string place = fmt::format("{}:{}", where, number);
-    const Json object = parse_json(content, place);
+    const nlohmann::json object = parse_json(content, place);
     const Line line(object, place);
     if (line.text("schema") == "troupe.eval.tasks.average/1") continue;
     EvalFigure figure = figure_of(line);

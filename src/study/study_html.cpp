@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include "study/study_report.h"
+
 namespace troupe {
 namespace {
 
@@ -20,8 +22,6 @@ std::vector<double> shares(const std::vector<int64_t>& counts) {
   return out;
 }
 
-std::string label(const DomainResult& domain) { return domain.domain + (domain.held_out ? " (held out)" : ""); }
-
 std::vector<ReportLoad> expert_load(const StudyModel& model) {
   std::vector<ReportLoad> load;
   const std::vector<int64_t> layers = moe_layers(model.config.model);
@@ -29,7 +29,7 @@ std::vector<ReportLoad> expert_load(const StudyModel& model) {
     ReportLoad& of_layer = load.emplace_back(ReportLoad{.layer = layers[l], .domains = {}, .share_NE = {}});
     for (const DomainResult& domain : model.evaluation.domains) {
       if (l >= domain.load_LE.size()) continue;
-      of_layer.domains.push_back(label(domain));
+      of_layer.domains.push_back(domain_label(domain));
       of_layer.share_NE.push_back(shares(domain.load_LE[l]));
     }
   }

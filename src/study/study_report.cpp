@@ -11,9 +11,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string label(const DomainResult& domain) { return domain.domain + (domain.held_out ? " (held out)" : ""); }
-
 }  // namespace
+
+std::string domain_label(const DomainResult& domain) { return domain.domain + (domain.held_out ? " (held out)" : ""); }
 
 TextTable study_table(const StudyResult& result) {
   TextTable table(1, {""});
@@ -33,7 +33,7 @@ TextTable study_table(const StudyResult& result) {
   row("tokens/s", [](const StudyModel& m) { return fmt::format("{:.0f}", m.tokens_per_second()); });
   const auto per_domain = [&](const std::string& what, const auto& value) {
     for (size_t d = 0; d < result.models.front().evaluation.domains.size(); ++d)
-      row(what + ": " + label(result.models.front().evaluation.domains[d]),
+      row(what + ": " + domain_label(result.models.front().evaluation.domains[d]),
           [&](const StudyModel& m) { return value(m.evaluation.domains[d]); });
   };
   per_domain("perplexity", [](const DomainResult& d) { return fmt::format("{:.2f}", d.perplexity()); });

@@ -11,6 +11,8 @@ namespace troupe {
 
 using TextTable = std::vector<std::vector<std::string>>;  // first row: header
 
+std::string domain_label(const DomainResult& domain);  // "quotes (held out)"
+
 // Models as columns: sizes, cost, speed, then perplexity, bits per byte and drop rate of every domain.
 TextTable study_table(const StudyResult& result);
 

@@ -11,7 +11,7 @@ namespace troupe {
 namespace {
 
 constexpr std::string_view kOverwrite = " #fairseq:overwrite";
-constexpr std::string_view kWhiteSpace = " \t\n\r\f\v";
+constexpr std::string_view kSeparators = " \t\n\r\f\v";
 
 }  // namespace
 
@@ -56,10 +56,10 @@ int32_t FairseqDictionary::id(std::string_view symbol) const {
 
 std::vector<int32_t> FairseqDictionary::encode_line(std::string_view line) const {
   std::vector<int32_t> ids;
-  for (size_t begin = line.find_first_not_of(kWhiteSpace); begin != line.npos;) {
-    const size_t end = std::min(line.find_first_of(kWhiteSpace, begin), line.size());
+  for (size_t begin = line.find_first_not_of(kSeparators); begin != line.npos;) {
+    const size_t end = std::min(line.find_first_of(kSeparators, begin), line.size());
     ids.push_back(id(line.substr(begin, end - begin)));
-    begin = line.find_first_not_of(kWhiteSpace, end);
+    begin = line.find_first_not_of(kSeparators, end);
   }
   ids.push_back(kEos);
   return ids;

@@ -1,5 +1,4 @@
 #include <cmath>
-#include <limits>
 #include <map>
 
 #include "eval/bias/bias.h"
@@ -7,8 +6,6 @@
 
 namespace troupe {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // Items by category, and all of them once more.
 template <class Scores>

@@ -2,19 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <numeric>
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "eval/statistics.h"
 #include "eval/tasks/metrics.h"
 #include "eval/tasks/prompts.h"
 
 namespace troupe {
 namespace {
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<Item> make_items(const TaskFile& task, const PromptSpec& spec, const SplitRecords& split) {
   std::vector<Item> items;
