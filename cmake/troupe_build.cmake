@@ -72,7 +72,6 @@ function(troupe_tests kind layer)
   endif()
   set(program ${kind}_${layer}_tests)
   add_executable(${program} ${sources})
-  troupe_unity(${program} 7)
   target_link_libraries(${program} PRIVATE troupe::${layer} troupe_test_support ${arg_LIBRARIES})
   target_compile_options(${program} PRIVATE $<$<CONFIG:Release>:-O1>) # a third less compile time
   target_compile_definitions(${program} PRIVATE TROUPE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
