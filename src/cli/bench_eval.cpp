@@ -56,7 +56,6 @@ double seconds_of(const Work& work) {
 void run_model(const BenchFlags& flags, const char* name, int64_t experts, int64_t longest) {
   LanguageModel model(config_of(experts), Precision::kBf16);
   initialize(model.params(), 1);
-  model.weights_changed();
   Rng rng(1);
   Batch batch{.B = kSequences, .S = kContext};
   batch.src = random_ids(rng, batch.tokens()), batch.tgt = random_ids(rng, batch.tokens());

@@ -57,7 +57,6 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
   const ModelConfig config = config_of(row);
   LanguageModel model(config, precision);
   initialize(model.params(), 1);
-  model.weights_changed();
   const int64_t micro_batches = row.sequences / row.micro;
   Progress progress(row.name);
   Trainer trainer(
@@ -88,7 +87,6 @@ class PassTimer {
   PassTimer(const StepModel& row, Precision precision)
       : row_(row), model_(config_of(row), precision), grads_(model_.table()), batch_(random_batch(row, 0, 0)) {
     initialize(model_.params(), 1);
-    model_.weights_changed();
   }
   double seconds() {
     RunMode mode;

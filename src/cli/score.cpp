@@ -27,7 +27,6 @@ void run(const ScoreFlags& flags) {
   config.moe.group_sequences = 0;  // the whole file is one routing group
   LanguageModel model(config, precision);
   load_parameters(folder, model.params());
-  model.weights_changed();
 
   Progress progress("score");
   const LossSum sum =

@@ -27,7 +27,7 @@ void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> 
   const Matrix<real> x = s.stream[0];
   const int64_t D = s.config.d_model;
   block.norm().forward(x, acts.norm);
-  linear_forward<P>(block.qkv_proj().bank, acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
+  block.qkv_proj().forward(acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
 
   std::vector<DecodeSequence<P>> decode;
   int64_t row = 0;
@@ -51,7 +51,7 @@ void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> 
     row += count;
   }
   attention_decode<P>(s.config.num_heads, 1.0 / std::sqrt(static_cast<double>(s.config.head_dim())), decode);
-  linear_forward<P>(block.out_proj().bank, acts.ctx_TD, {}, {.out_real = x, .residual = x});
+  block.out_proj().forward(acts.ctx_TD, {}, {.out_real = x, .residual = x});
 }
 
 template <class P>
@@ -100,12 +100,12 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
 template <class P>
 void IncrementalDecoder<P>::score(Matrix<const operand> hidden, std::span<const int32_t> targets, std::span<real> nll,
                                   std::span<int32_t> argmax) const {
-  output_loss<P>(state_.output, hidden, targets, nll, argmax);
+  output_loss<P>(state_.output.bank(), hidden, targets, nll, argmax);
 }
 
 template <class P>
 void IncrementalDecoder<P>::logits(Matrix<const operand> hidden, Matrix<real> out) const {
-  linear_forward<P>(state_.output, hidden, {}, {.out_real = out});
+  state_.output.forward(hidden, {}, {.out_real = out});
 }
 
 template class IncrementalDecoder<F64>;

@@ -69,13 +69,6 @@ DecoderLayer<P>::DecoderLayer(const ModelConfig& config, int64_t layer, const La
 }
 
 template <class P>
-void DecoderLayer<P>::weights_changed() {
-  attention.weights_changed();
-  if (ffn) ffn->weights_changed();
-  if (moe) moe->weights_changed();
-}
-
-template <class P>
 void DecoderLayer<P>::plan(Arena& arena, const ModelConfig& config, int64_t T, Activations& acts) const {
   acts.attention.plan(arena, attention_spec(config, 0), T);
   if (ffn) acts.ffn.plan(arena, ffn_spec(config, 0), T);
@@ -93,7 +86,7 @@ Decoder<P>::State::State(const ModelConfig& config, const ParameterStore<real>& 
     fail(ErrorCode::kInternal, "decoder: expected parameters of its configuration, got those of another");
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
     layers.emplace_back(config, layer, slots.layers[static_cast<size_t>(layer)], params);
-  output = LinearBank<P>(1, config.vocab_size, config.d_model, embedding().data, nullptr);
+  output = Linear<P>(params, {.weight = slots.embed_tokens}, 1, config.vocab_size, config.d_model);
 }
 
 // Layers share one set of activations unless a backward pass needs all of them; evaluation also runs the residual
@@ -186,9 +179,7 @@ Matrix<const typename P::real> Decoder<P>::State::position_table(int64_t rows) {
 
 template <class P>
 Decoder<P>::Decoder(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options)
-    : state_(std::make_unique<State>(config, params, options)) {
-  weights_changed();
-}
+    : state_(std::make_unique<State>(config, params, options)) {}
 
 template <class P>
 Decoder<P>::~Decoder() = default;
@@ -196,12 +187,6 @@ Decoder<P>::~Decoder() = default;
 template <class P>
 const ModelConfig& Decoder<P>::config() const {
   return state_->config;
-}
-
-template <class P>
-void Decoder<P>::weights_changed() {
-  for (DecoderLayer<P>& layer : state_->layers) layer.weights_changed();
-  state_->output.weights_changed();
 }
 
 template <class P>
@@ -344,7 +329,7 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
   s.plan(batch.B, batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
   const Pass<P> pass{s, mode_for(batch, mode, true)};
   pass.forward(batch);
-  output_loss_with_gradient<P>(s.output, s.final_acts.y_TD, s.targets_T, s.nll_T, s.scratch.dnorm_TD,
+  output_loss_with_gradient<P>(s.output.bank(), s.final_acts.y_TD, s.targets_T, s.nll_T, s.scratch.dnorm_TD,
                                pass.rows_of(grads.at(s.slots.embed_tokens)).data);
   pass.backward(batch, pass.aux_scale(), grads);
   return pass.sums(s.nll_T);
@@ -358,7 +343,7 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
   const Pass<P> pass{s, mode_for(batch, mode, false)};
   pass.forward(batch);
   const std::span<real> nll = nll_T.empty() ? s.nll_T : nll_T;
-  output_loss<P>(s.output, s.final_acts.y_TD, s.targets_T, nll, argmax_T);
+  output_loss<P>(s.output.bank(), s.final_acts.y_TD, s.targets_T, nll, argmax_T);
   return pass.sums(nll);
 }
 

@@ -36,9 +36,6 @@ class Decoder {
 
   const ModelConfig& config() const;
 
-  // To be called after parameters changed: once per optimizer step and after loading.
-  void weights_changed();
-
   // Losses of a micro-batch; adds the gradient of LossSum::total (a sum over tokens, not yet divided) to `grads`.
   // Parameters that `grads` does not hold are frozen: their gradient is not computed.
   LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads);

@@ -28,7 +28,6 @@ struct DecoderLayer {
   std::optional<MoeBlock<P>> moe;
 
   DecoderLayer(const ModelConfig& config, int64_t layer, const LayerSlots& slots, const ParameterStore<real>& params);
-  void weights_changed();
   void plan(Arena& arena, const ModelConfig& config, int64_t T, Activations& acts) const;
 };
 
@@ -52,7 +51,7 @@ struct Decoder<P>::State {
 
   std::vector<DecoderLayer<P>> layers;
   NormLayer<P> final_norm;
-  LinearBank<P> output;  // tied to the token embedding
+  Linear<P> output;  // tied to the token embedding
   Buffer<real> sinusoids;
   int64_t num_sinusoids = 0;
 

@@ -25,10 +25,6 @@ LanguageModel::LanguageModel(const ModelConfig& config, Precision precision, Dec
     decoder_ = std::make_unique<Decoder<F32>>(config_, params_, options);
 }
 
-void LanguageModel::weights_changed() {
-  visit([](auto& decoder) { decoder.weights_changed(); });
-}
-
 LossSum LanguageModel::score(const Batch& batch, const RunMode& mode, std::span<float> nll_T,
                              std::span<int32_t> argmax_T) {
   return visit([&](auto& decoder) { return decoder.score(batch, mode, nll_T, argmax_T); });

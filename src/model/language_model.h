@@ -21,7 +21,7 @@ std::string to_string(Precision precision);  // "fp32" or "bf16"
 
 class LanguageModel {
  public:
-  // An uninitialised model; fill params() and call weights_changed().
+  // A model of zeros, to be filled through params().
   LanguageModel(const ModelConfig& config, Precision precision, DecoderOptions options = {});
 
   const ModelConfig& config() const { return config_; }
@@ -29,7 +29,6 @@ class LanguageModel {
   ParameterStore<float>& params() { return params_; }
   const ParameterStore<float>& params() const { return params_; }
   Precision precision() const { return precision_; }
-  void weights_changed();
 
   // As Decoder::score and Decoder::forward_backward.
   LossSum score(const Batch& batch, const RunMode& mode, std::span<float> nll_T = {}, std::span<int32_t> argmax_T = {});

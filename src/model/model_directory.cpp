@@ -174,7 +174,6 @@ std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision prec
   const fs::path found = find_model(folder);
   auto model = std::make_unique<LanguageModel>(read_model_config(found), precision, options);
   load_parameters(found, model->params());
-  model->weights_changed();
   return model;
 }
 

@@ -19,14 +19,8 @@ AttentionBlock<P>::AttentionBlock(const AttentionSpec& spec, const AttentionSlot
                                   const ParameterStore<real>& params)
     : spec_(spec),
       norm_(params, slots.norm),
-      qkv_proj_(params, 1, 3 * spec.d_model, spec.d_model, slots.qkv_proj),
-      out_proj_(params, 1, spec.d_model, spec.d_model, slots.out_proj) {}
-
-template <class P>
-void AttentionBlock<P>::weights_changed() {
-  qkv_proj_.bank.weights_changed();
-  out_proj_.bank.weights_changed();
-}
+      qkv_proj_(params, slots.qkv_proj, 1, 3 * spec.d_model, spec.d_model),
+      out_proj_(params, slots.out_proj, 1, spec.d_model, spec.d_model) {}
 
 template <class P>
 AttentionShape AttentionBlock<P>::attention_shape(const SequenceShape& shape, const RunMode& mode) const {
@@ -48,10 +42,9 @@ template <class P>
 void AttentionBlock<P>::forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
                                 Activations& acts, Matrix<real> out_TD) const {
   norm_.forward(x_TD, acts.norm);
-  linear_forward<P>(qkv_proj_.bank, acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
+  qkv_proj_.forward(acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
   attention_forward<P>(attention_shape(shape, mode), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS);
-  linear_forward<P>(out_proj_.bank, acts.ctx_TD, {},
-                    {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(mode)});
+  out_proj_.forward(acts.ctx_TD, {}, {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(mode)});
 }
 
 template <class P>
@@ -60,11 +53,11 @@ void AttentionBlock<P>::backward(const SequenceShape& shape, const RunMode& mode
                                  Scratch<P>& scratch) const {
   dropout_backward<P>(dx_TD, out_dropout(mode), scratch.dy_TD);
   out_proj_.backward_weight(scratch.dy_TD, acts.ctx_TD, {}, grads);
-  linear_backward_input<P>(out_proj_.bank, scratch.dy_TD, {}, {.out_operand = scratch.dctx_TD});
+  out_proj_.backward_input(scratch.dy_TD, {}, {.out_operand = scratch.dctx_TD});
   attention_backward<P>(attention_shape(shape, mode), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS, scratch.dctx_TD,
                         scratch.dqkv_T3D);
   qkv_proj_.backward_weight(scratch.dqkv_T3D, acts.norm.y_TD, {}, grads);
-  linear_backward_input<P>(qkv_proj_.bank, scratch.dqkv_T3D, {}, {.out_real = scratch.dnorm_TD});
+  qkv_proj_.backward_input(scratch.dqkv_T3D, {}, {.out_real = scratch.dnorm_TD});
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
 }
 

@@ -33,7 +33,6 @@ class AttentionBlock {
   };
 
   AttentionBlock(const AttentionSpec& spec, const AttentionSlots& slots, const ParameterStore<real>& params);
-  void weights_changed();
 
   void forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD, Activations& acts,
                Matrix<real> out_TD) const;
@@ -42,8 +41,8 @@ class AttentionBlock {
 
   // The parts of forward(), for decoding with a cache (infer/).
   const NormLayer<P>& norm() const { return norm_; }
-  const LinearLayer<P>& qkv_proj() const { return qkv_proj_; }
-  const LinearLayer<P>& out_proj() const { return out_proj_; }
+  const Linear<P>& qkv_proj() const { return qkv_proj_; }
+  const Linear<P>& out_proj() const { return out_proj_; }
 
  private:
   AttentionShape attention_shape(const SequenceShape& shape, const RunMode& mode) const;
@@ -51,7 +50,7 @@ class AttentionBlock {
 
   AttentionSpec spec_;
   NormLayer<P> norm_;
-  LinearLayer<P> qkv_proj_, out_proj_;
+  Linear<P> qkv_proj_, out_proj_;
 };
 
 }  // namespace troupe

@@ -12,9 +12,9 @@
 #include <cstdint>
 #include <span>
 
+#include "nn/linear.h"
 #include "nn/parameters.h"
 #include "nn/run_mode.h"
-#include "ops/linear.h"
 #include "tensor/arena.h"
 
 namespace troupe {
@@ -23,33 +23,6 @@ struct SequenceShape {
   int64_t B = 0, S = 0;
   std::span<const uint8_t> token_valid;  // [B, S], 0 for padding; empty if there is none
   int64_t tokens() const { return B * S; }
-};
-
-struct LinearSlots {
-  Slot weight, bias;  // bias may be empty: there is none
-};
-
-// Weight [E, out, in] and bias [E, out] of a linear map, with their slots for the gradient.
-template <class P>
-struct LinearLayer {
-  using real = typename P::real;
-
-  LinearSlots slots;
-  LinearBank<P> bank;
-
-  LinearLayer() = default;
-  LinearLayer(const ParameterStore<real>& params, int64_t num_experts, int64_t out, int64_t in,
-              const LinearSlots& slots)
-      : slots(slots),
-        bank(num_experts, out, in, params.at(slots.weight).data(),
-             slots.bias.empty() ? nullptr : params.at(slots.bias).data()) {}
-
-  // Adds to the gradients; nothing where they hold none of this map.
-  void backward_weight(Matrix<const typename P::operand> dy, Matrix<const typename P::operand> x, RowOffsets offsets,
-                       ParameterStore<real>& grads) const {
-    const std::span<real> dw = grads.at(slots.weight), db = grads.at(slots.bias);
-    if (!dw.empty()) linear_backward_weight<P>(bank, dy, x, offsets, dw.data(), db.empty() ? nullptr : db.data());
-  }
 };
 
 struct NormSlots {

@@ -15,14 +15,8 @@ template <class P>
 FfnBlock<P>::FfnBlock(const FfnSpec& spec, const FfnSlots& slots, const ParameterStore<real>& params)
     : spec_(spec),
       norm_(params, slots.norm),
-      fc1_(params, 1, spec.d_ff, spec.d_model, slots.fc1),
-      fc2_(params, 1, spec.d_model, spec.d_ff, slots.fc2) {}
-
-template <class P>
-void FfnBlock<P>::weights_changed() {
-  fc1_.bank.weights_changed();
-  fc2_.bank.weights_changed();
-}
+      fc1_(params, slots.fc1, 1, spec.d_ff, spec.d_model),
+      fc2_(params, slots.fc2, 1, spec.d_model, spec.d_ff) {}
 
 template <class P>
 Dropout FfnBlock<P>::out_dropout(const RunMode& mode) const {
@@ -32,13 +26,12 @@ Dropout FfnBlock<P>::out_dropout(const RunMode& mode) const {
 template <class P>
 void FfnBlock<P>::forward(const RunMode& mode, Matrix<const real> x_TD, Activations& acts, Matrix<real> out_TD) const {
   norm_.forward(x_TD, acts.norm);
-  linear_forward<P>(fc1_.bank, acts.norm.y_TD, {},
-                    {.out_operand = acts.hidden_TF,
-                     .gelu = true,
-                     .gelu_kind = spec_.gelu,
-                     .pre_activation = mode.training ? acts.pre_TF : Matrix<operand>()});
-  linear_forward<P>(fc2_.bank, acts.hidden_TF, {},
-                    {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(mode)});
+  fc1_.forward(acts.norm.y_TD, {},
+               {.out_operand = acts.hidden_TF,
+                .gelu = true,
+                .gelu_kind = spec_.gelu,
+                .pre_activation = mode.training ? acts.pre_TF : Matrix<operand>()});
+  fc2_.forward(acts.hidden_TF, {}, {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(mode)});
 }
 
 template <class P>
@@ -46,10 +39,10 @@ void FfnBlock<P>::backward(const RunMode& mode, Matrix<const real> x_TD, const A
                            ParameterStore<real>& grads, Scratch<P>& scratch) const {
   dropout_backward<P>(dx_TD, out_dropout(mode), scratch.dy_TD);
   fc2_.backward_weight(scratch.dy_TD, acts.hidden_TF, {}, grads);
-  linear_backward_input<P>(fc2_.bank, scratch.dy_TD, {},
-                           {.out_operand = scratch.dhidden_TF, .pre_activation = acts.pre_TF, .gelu_kind = spec_.gelu});
+  fc2_.backward_input(scratch.dy_TD, {},
+                      {.out_operand = scratch.dhidden_TF, .pre_activation = acts.pre_TF, .gelu_kind = spec_.gelu});
   fc1_.backward_weight(scratch.dhidden_TF, acts.norm.y_TD, {}, grads);
-  linear_backward_input<P>(fc1_.bank, scratch.dhidden_TF, {}, {.out_real = scratch.dnorm_TD});
+  fc1_.backward_input(scratch.dhidden_TF, {}, {.out_real = scratch.dnorm_TD});
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
 }
 

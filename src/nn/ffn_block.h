@@ -30,7 +30,6 @@ class FfnBlock {
   };
 
   FfnBlock(const FfnSpec& spec, const FfnSlots& slots, const ParameterStore<real>& params);
-  void weights_changed();
 
   void forward(const RunMode& mode, Matrix<const real> x_TD, Activations& acts, Matrix<real> out_TD) const;
   void backward(const RunMode& mode, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
@@ -41,7 +40,7 @@ class FfnBlock {
 
   FfnSpec spec_;
   NormLayer<P> norm_;
-  LinearLayer<P> fc1_, fc2_;
+  Linear<P> fc1_, fc2_;
 };
 
 }  // namespace troupe

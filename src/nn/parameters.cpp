@@ -78,6 +78,12 @@ std::optional<Parameter> ParameterTable::find_or_null(std::string_view name) con
   return std::nullopt;
 }
 
+std::string_view ParameterTable::name_of(Slot slot) const {
+  const auto after = std::upper_bound(families_.begin(), families_.end(), slot.begin,
+                                      [](int64_t i, const auto& family) { return i < family.pattern.slot.begin; });
+  return std::prev(after)->pattern.name;
+}
+
 Parameter ParameterTable::find(std::string_view name) const {
   std::optional<Parameter> parameter = find_or_null(name);
   if (!parameter) fail(ErrorCode::kData, "parameter {}: the model has none of that name", name);
@@ -86,7 +92,7 @@ Parameter ParameterTable::find(std::string_view name) const {
 
 template <class real>
 ParameterStore<real>::ParameterStore(const ParameterTable& table, const Selection& selected) : table_(&table) {
-  ends_.reserve(static_cast<size_t>(table.num_entries()));
+  bounds_.reserve(static_cast<size_t>(table.num_entries()));
   int64_t end = 0;
   for (const ParameterFamily& family : table.families()) {
     if (family.aligned) end = align(end);
@@ -94,7 +100,7 @@ ParameterStore<real>::ParameterStore(const ParameterTable& table, const Selectio
     for (int64_t i = 0; i < family.count(); ++i) {
       const int64_t begin = end;
       if (!selected || selected(family.member(i))) end += size;
-      ends_.emplace_back(begin, end);
+      bounds_.emplace_back(begin, end);
     }
   }
   values_ = Buffer<real>(align(end));
@@ -105,15 +111,16 @@ std::vector<Parameter> ParameterStore<real>::entries() const {
   std::vector<Parameter> held;
   for (const ParameterFamily& family : table_->families())
     for (int64_t i = 0; i < family.count(); ++i)
-      if (const auto& [begin, end] = ends_[family.pattern.slot.begin + i]; end > begin)
+      if (const auto& [begin, end] = bounds_[family.pattern.slot.begin + i]; end > begin)
         held.push_back(family.member(i));
   return held;
 }
 
 template <class real>
 void ParameterStore<real>::set_zero() {
+  const std::span<real> values = all();
   parallel_chunks(values_.size(), 1 << 20, [&](int64_t begin, int64_t end) {
-    std::fill(values_.begin() + begin, values_.begin() + end, real{0});
+    std::fill(values.begin() + begin, values.begin() + end, real{0});
   });
 }
 
@@ -130,10 +137,12 @@ uint64_t key_of(uint64_t seed, std::string_view name) {
 template <class real>
 void initialize(ParameterStore<real>& store, uint64_t seed) {
   const std::vector<Parameter> entries = store.entries();
+  std::vector<std::span<real>> spans;
+  for (const Parameter& parameter : entries) spans.push_back(store.at(parameter.slot));
   parallel_for(static_cast<int64_t>(entries.size()), [&](int64_t i) {
     const Parameter& parameter = entries[static_cast<size_t>(i)];
     const Init& init = parameter.init;
-    const std::span<real> values = store.at(parameter.slot);
+    const std::span<real> values = spans[static_cast<size_t>(i)];
     Rng rng(key_of(seed, parameter.name));
     for (real& value : values) {
       switch (init.kind) {

@@ -77,6 +77,7 @@ class ParameterTable {
   int64_t num_parameters() const { return num_parameters_; }  // elements
   Parameter find(std::string_view name) const;                // throws kData naming it
   std::optional<Parameter> find_or_null(std::string_view name) const;
+  std::string_view name_of(Slot slot) const;  // of its first family, for messages
 
  private:
   void add_family(Parameter pattern, int64_t count, bool aligned);
@@ -98,24 +99,28 @@ class ParameterStore {
   const ParameterTable& table() const { return *table_; }
   std::vector<Parameter> entries() const;  // those held
 
-  std::span<real> all() { return values_.span(); }  // zeros between tensors included
+  // Zeros between tensors included. A span for writing is one change of the store: take it anew for the next.
+  std::span<real> all() { return ++version_, values_.span(); }
   std::span<const real> all() const { return values_.span(); }
   // What is held of a slot, back to back.
-  std::span<real> at(Slot slot) { return values_.span().subspan(begin_of(slot), end_of(slot) - begin_of(slot)); }
-  std::span<const real> at(Slot slot) const {
-    return values_.span().subspan(begin_of(slot), end_of(slot) - begin_of(slot));
-  }
+  std::span<real> at(Slot slot) { return all().subspan(begin_of(slot), end_of(slot) - begin_of(slot)); }
+  std::span<const real> at(Slot slot) const { return all().subspan(begin_of(slot), end_of(slot) - begin_of(slot)); }
   std::span<real> at(std::string_view name) { return at(table_->find(name).slot); }
   std::span<const real> at(std::string_view name) const { return at(table_->find(name).slot); }
   void set_zero();
 
+  // Grows with every span for writing that is handed out: who keeps something made from the values (nn/linear.h) sees
+  // here that it is out of date.
+  uint64_t version() const { return version_; }
+
  private:
-  size_t begin_of(Slot slot) const { return slot.empty() ? 0 : static_cast<size_t>(ends_[slot.begin].first); }
-  size_t end_of(Slot slot) const { return slot.empty() ? 0 : static_cast<size_t>(ends_[slot.end - 1].second); }
+  size_t begin_of(Slot slot) const { return slot.empty() ? 0 : static_cast<size_t>(bounds_[slot.begin].first); }
+  size_t end_of(Slot slot) const { return slot.empty() ? 0 : static_cast<size_t>(bounds_[slot.end - 1].second); }
 
   const ParameterTable* table_;
-  std::vector<std::pair<int64_t, int64_t>> ends_;  // of every parameter of the table; equal if it is not held
+  std::vector<std::pair<int64_t, int64_t>> bounds_;  // of every parameter of the table; equal if it is not held
   Buffer<real> values_;
+  uint64_t version_ = 1;
 };
 
 // Fills a store from a seed. A parameter's values depend on (seed, name) alone, so a dense model and its sparse twin

@@ -13,7 +13,6 @@ double probe_training(const RunConfig& config, double seconds) {
   using Clock = std::chrono::steady_clock;
   LanguageModel model(config.model, parse_precision(config.train.precision), {.recompute = config.train.recompute});
   initialize(model.params(), static_cast<uint64_t>(config.train.seed));
-  model.weights_changed();
   const int64_t rows = config.train.micro_sequences > 0 ? config.train.micro_sequences : config.train.batch_sequences;
   const auto random_batch = [&](int64_t step, int64_t micro) {
     Batch batch{.B = rows, .S = config.model.context, .src = {}, .tgt = {}, .first_sequence = micro * rows};

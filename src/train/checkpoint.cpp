@@ -110,7 +110,6 @@ void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer
   read(moments, "v.", trainer.optimizer().second_moment());
   trainer.optimizer().set_updates(state.step);
   trainer.set_steps_done(state.step);
-  trainer.model().weights_changed();
 }
 
 std::vector<std::string> check_resume(const TrainState& saved, const RunConfig& config,

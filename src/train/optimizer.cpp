@@ -5,7 +5,6 @@
 #include "ops/adam.h"
 
 namespace troupe {
-
 namespace {
 
 // Parameters that decay alike and lie alike in both stores: one stream of memory, so that long stretches are one call.

@@ -159,7 +159,6 @@ class Run {
     if (!newest) {
       if (options_.resume) say("{}: no checkpoint yet: starting from the beginning", options_.run.string());
       initialize(model_.params(), static_cast<uint64_t>(config_.train.seed));
-      model_.weights_changed();
     } else {
       TrainState saved = load_train_state(*newest);
       for (const std::string& line : check_resume(saved, config_, state_.data, where)) say("resume: {}", line);

@@ -87,7 +87,6 @@ inline std::unique_ptr<LanguageModel> bigram_model(const BigramTable& table, int
   }
   const double scale = std::sqrt(variance / static_cast<double>(D));
   std::fill(at("final_norm.weight").begin(), at("final_norm.weight").end(), static_cast<float>(scale));
-  model->weights_changed();
   return model;
 }
 

@@ -21,17 +21,9 @@ template <class P>
 MoeBlock<P>::MoeBlock(const MoeSpec& spec, const MoeSlots& slots, const ParameterStore<real>& params)
     : spec_(spec),
       norm_(params, slots.norm),
-      router_slot_(slots.router),
-      router_(1, spec.routing.num_experts, spec.d_model, params.at(slots.router).data(), nullptr),
-      fc1_(params, spec.routing.num_experts, spec.d_ff, spec.d_model, slots.fc1),
-      fc2_(params, spec.routing.num_experts, spec.d_model, spec.d_ff, slots.fc2) {}
-
-template <class P>
-void MoeBlock<P>::weights_changed() {
-  router_.weights_changed();
-  fc1_.bank.weights_changed();
-  fc2_.bank.weights_changed();
-}
+      router_(params, {.weight = slots.router}, 1, spec.routing.num_experts, spec.d_model),
+      fc1_(params, slots.fc1, spec.routing.num_experts, spec.d_ff, spec.d_model),
+      fc2_(params, slots.fc2, spec.routing.num_experts, spec.d_model, spec.d_ff) {}
 
 int64_t routing_group_tokens(const MoeConfig& config, const SequenceShape& shape) {
   return config.group_sequences > 0 ? config.group_sequences * shape.S : shape.tokens();
@@ -51,7 +43,7 @@ template <class P>
 RouterStats MoeBlock<P>::forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
                                  Activations& acts, Matrix<real> out_TD, Scratch<P>& scratch) const {
   norm_.forward(x_TD, acts.norm, acts.router_in_TD);
-  linear_forward<RouterPrecision>(router_, acts.router_in_TD, {}, {.out_real = scratch.logits_TE});
+  router_.forward(acts.router_in_TD, {}, {.out_real = scratch.logits_TE});
   RouterStats stats = route<real>(spec_.routing, scratch.logits_TE, groups(shape), mode, spec_.layer, acts.routing);
   build(acts.routing, acts.plan_rows);
 
@@ -60,12 +52,12 @@ RouterStats MoeBlock<P>::forward(const SequenceShape& shape, const RunMode& mode
   const Matrix<operand> xe = acts.xe_RD.rows_from(0, R), pre = acts.pre_RF.rows_from(0, R),
                         hidden = acts.hidden_RF.rows_from(0, R);
   gather_rows<P>(acts.norm.y_TD, acts.plan_rows.source_of_R, R, K, xe);
-  linear_forward<P>(fc1_.bank, xe, offsets,
-                    {.out_operand = hidden,
-                     .gelu = true,
-                     .gelu_kind = spec_.gelu,
-                     .pre_activation = mode.training ? pre : Matrix<operand>()});
-  linear_forward<P>(fc2_.bank, hidden, offsets, {.out_real = acts.ye_RD.rows_from(0, R)});
+  fc1_.forward(xe, offsets,
+               {.out_operand = hidden,
+                .gelu = true,
+                .gelu_kind = spec_.gelu,
+                .pre_activation = mode.training ? pre : Matrix<operand>()});
+  fc2_.forward(hidden, offsets, {.out_real = acts.ye_RD.rows_from(0, R)});
   combine_rows<P>(x_TD, acts.ye_RD, acts.plan_rows.row_of_TK, acts.routing.weight_TK, K, out_dropout(mode), out_TD);
   return stats;
 }
@@ -81,16 +73,14 @@ void MoeBlock<P>::backward(const SequenceShape& shape, const RunMode& mode, Matr
   combine_rows_backward<P>(dx_TD, acts.ye_RD, acts.plan_rows.row_of_TK, acts.routing.weight_TK, K, out_dropout(mode),
                            dye, scratch.dweight_TK);
   fc2_.backward_weight(dye, acts.hidden_RF.rows_from(0, R), offsets, grads);
-  linear_backward_input<P>(
-      fc2_.bank, dye, offsets,
-      {.out_operand = dhidden, .pre_activation = acts.pre_RF.rows_from(0, R), .gelu_kind = spec_.gelu});
+  fc2_.backward_input(dye, offsets,
+                      {.out_operand = dhidden, .pre_activation = acts.pre_RF.rows_from(0, R), .gelu_kind = spec_.gelu});
   fc1_.backward_weight(dhidden, acts.xe_RD.rows_from(0, R), offsets, grads);
-  linear_backward_input<P>(fc1_.bank, dhidden, offsets, {.out_real = dxe});
+  fc1_.backward_input(dhidden, offsets, {.out_real = dxe});
 
   route_backward<real>(spec_.routing, acts.routing, groups(shape), scratch.dweight_TK, aux_scale, scratch.logits_TE);
-  if (const std::span<real> dw = grads.at(router_slot_); !dw.empty())
-    linear_backward_weight<RouterPrecision>(router_, scratch.logits_TE, acts.router_in_TD, {}, dw.data(), nullptr);
-  linear_backward_input<RouterPrecision>(router_, scratch.logits_TE, {}, {.out_real = scratch.dnorm_TD});
+  router_.backward_weight(scratch.logits_TE, acts.router_in_TD, {}, grads);
+  router_.backward_input(scratch.logits_TE, {}, {.out_real = scratch.dnorm_TD});
   gather_rows_backward<P>(dxe, acts.plan_rows.row_of_TK, K, scratch.dnorm_TD);
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
 }

@@ -44,7 +44,6 @@ class MoeBlock {
   };
 
   MoeBlock(const MoeSpec& spec, const MoeSlots& slots, const ParameterStore<real>& params);
-  void weights_changed();
 
   RouterStats forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD, Activations& acts,
                       Matrix<real> out_TD, Scratch<P>& scratch) const;
@@ -60,9 +59,8 @@ class MoeBlock {
 
   MoeSpec spec_;
   NormLayer<P> norm_;
-  Slot router_slot_;
-  LinearBank<RouterPrecision> router_;
-  LinearLayer<P> fc1_, fc2_;
+  Linear<RouterPrecision> router_;
+  Linear<P> fc1_, fc2_;
 };
 
 // Tokens of one routing group in a micro-batch of this shape.

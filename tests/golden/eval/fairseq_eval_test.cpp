@@ -34,7 +34,6 @@ std::unique_ptr<LanguageModel> golden_model(const std::string& name, Precision p
   check_tensors(checkpoint, model->table());
   for (const Parameter& parameter : model->table().entries())
     read_parameter(checkpoint, parameter, model->params().at(parameter.slot));
-  model->weights_changed();
   return model;
 }
 

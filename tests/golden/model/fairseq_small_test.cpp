@@ -93,8 +93,7 @@ TEST_P(FairseqSmall, TrainingForwardAndGradients) {
   test::expect_all_near<float, float>(residual, hidden, kLogitTolerance, "hidden_row0");
 
   std::vector<float> logits(static_cast<size_t>(batch.tokens() * config.vocab_size));
-  linear_forward<F32>(state.output, state.final_acts.y_TD, {},
-                      {.out_real = {logits.data(), batch.tokens(), config.vocab_size}});
+  state.output.forward(state.final_acts.y_TD, {}, {.out_real = {logits.data(), batch.tokens(), config.vocab_size}});
   test::expect_all_near<float, float>(logits, test::values_of<float>(forward, "train.logits"), kLogitTolerance,
                                       "logits");
   test::expect_all_near<float, float>(logprobs(state.nll_T), test::values_of<float>(forward, "train.target_logprob"),

@@ -94,7 +94,6 @@ TEST_P(DecoderGradient, MatchesCentralDifferences) {
   RunMode mode;
   mode.key = 99;
   const auto loss = [&] { return decoder.forward_backward(batch, mode, ignored).total; };
-  decoder.weights_changed();
   const LossSum sums = decoder.forward_backward(batch, mode, grads);
   EXPECT_GT(sums.nll, 0.0);
   if (config.moe.capacity == Capacity::kFairseq) {

@@ -70,7 +70,6 @@ TEST_P(Incremental, PiecesScoreLikeTheWholeSequence) {
 TEST_P(Incremental, ContinuationsOfASharedPrefixScoreLikeWholeSequences) {
   LanguageModel model(GetParam(), Precision::kFp32);
   initialize(model.params(), 4);
-  model.weights_changed();
   const std::vector<int32_t> prefix = random_tokens(9, 2);
   const std::vector<std::vector<int32_t>> continuations = {
       random_tokens(1, 5), {}, random_tokens(6, 6), random_tokens(3, 7)};
@@ -94,7 +93,6 @@ TEST_P(Incremental, ContinuationsOfASharedPrefixScoreLikeWholeSequences) {
 TEST_P(Incremental, GreedyGenerationPicksTheMostProbableToken) {
   LanguageModel model(GetParam(), Precision::kFp32);
   initialize(model.params(), 4);
-  model.weights_changed();
   const std::vector<int32_t> prompt = random_tokens(5, 8);
   GenerateOptions options;
   options.max_tokens = 10, options.stop_at_eos = false, options.sampling.temperature = 0.0;
@@ -118,7 +116,6 @@ INSTANTIATE_TEST_SUITE_P(Models, Incremental,
 TEST(Generate, LearnedPositionsEndTheText) {
   LanguageModel model(config_with(0, Positions::kLearned), Precision::kFp32);
   initialize(model.params(), 4);
-  model.weights_changed();
   GenerateOptions options;
   options.max_tokens = 1000, options.stop_at_eos = false;
   const Generation generation = generate(model, random_tokens(20, 1), options);

@@ -44,7 +44,6 @@ TEST(Decoder, OneExpertEqualsTheDenseModel) {
     const auto from = a.params().at(std::string("layers.1.ffn.") + kind);
     std::copy(from.begin(), from.end(), b.params().at(std::string("layers.1.moe.experts.0.") + kind).begin());
   }
-  a.weights_changed(), b.weights_changed();
   ParameterStore<float> da(a.table()), db(b.table());
   const Batch batch = random_batch(3, 16);
   const LossSum la = a.forward_backward(batch, {}, da), lb = b.forward_backward(batch, {}, db);
@@ -71,7 +70,6 @@ TEST_P(Precisions, BitsDoNotDependOnThreadsOrRecomputation) {
       omp_set_num_threads(threads);
       LanguageModel model(config, GetParam(), {.recompute = recompute});
       initialize(model.params(), 3);
-      model.weights_changed();
       ParameterStore<float> grads(model.table());
       model.forward_backward(batch, {.key = 5}, grads);
       gradients.emplace_back(grads.all().begin(), grads.all().end());
@@ -81,12 +79,31 @@ TEST_P(Precisions, BitsDoNotDependOnThreadsOrRecomputation) {
     EXPECT_EQ(std::memcmp(other.data(), gradients[0].data(), other.size() * sizeof(float)), 0);
 }
 
+// Nobody says that weights changed: what is packed from them is made again for the next product, in both directions.
+TEST_P(Precisions, ProductsAreOfTheWeightsOfNow) {
+  ModelConfig config = small();
+  config.moe.num_experts = 6;
+  const Batch batch = random_batch(3, 16);
+  LanguageModel used(config, GetParam()), fresh(config, GetParam());
+  ParameterStore<float> before(used.table()), after(used.table()), expected(used.table());
+  initialize(used.params(), 3);
+  used.forward_backward(batch, {}, before);
+  for (LanguageModel* const model : {&used, &fresh}) {
+    initialize(model->params(), 4);
+    for (const char* name : {"embed_tokens.weight", "layers.0.ffn.fc2.weight", "layers.1.moe.experts.3.fc1.weight"})
+      for (float& value : model->params().at(name)) value *= 1.5f;
+  }
+  const LossSum now = used.forward_backward(batch, {}, after), once = fresh.forward_backward(batch, {}, expected);
+  EXPECT_EQ(now.total, once.total);
+  EXPECT_TRUE(std::ranges::equal(after.all(), expected.all()));
+  EXPECT_FALSE(std::ranges::equal(after.all(), before.all()));
+}
+
 TEST_P(Precisions, SequencesDoNotSeeEachOtherNorTheFuture) {
   ModelConfig config = small();
   config.moe.num_experts = 6;
   LanguageModel model(config, GetParam());
   initialize(model.params(), 3);
-  model.weights_changed();
   Batch batch = random_batch(2, 16);
   std::vector<float> before(32), after(32);
   model.score(batch, {}, before);
@@ -106,7 +123,6 @@ TEST_P(Precisions, GradientsAccumulateOverMicroBatches) {
   config.moe.num_experts = 6, config.moe.aux_loss_weight = 0.0, config.dropout = 0.2;
   LanguageModel model(config, GetParam());
   initialize(model.params(), 3);
-  model.weights_changed();
   const Batch whole = random_batch(4, 16);
   ParameterStore<float> expected(model.table()), actual(model.table());
   model.forward_backward(whole, {.key = 8}, expected);

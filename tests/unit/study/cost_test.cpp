@@ -45,7 +45,6 @@ void expect_arena_as_estimated(const ModelConfig& config, Precision precision) {
   initialize(params, 1);
   for (const bool recompute : {false, true}) {
     Decoder<P> decoder(config, params, {.recompute = recompute});
-    decoder.weights_changed();
     Batch batch{.B = B, .S = S, .src = std::vector<int32_t>(B * S, 3), .tgt = std::vector<int32_t>(B * S, 4)};
     decoder.forward_backward(batch, RunMode{}, grads);
     EXPECT_EQ(recompute ? memory.activations_recompute : memory.activations, decoder.arena().bytes());

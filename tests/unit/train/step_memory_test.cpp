@@ -41,7 +41,6 @@ TEST_P(StepMemory, StepsAfterTheFirstTakeNone) {
   config.moe.num_experts = GetParam();
   LanguageModel model(config, Precision::kFp32);
   initialize(model.params(), 1);
-  model.weights_changed();
   Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100), {.micro_batches = 2},
                   [](int64_t step, int64_t micro) {
                     Batch batch{.B = 4, .S = 64, .src = {}, .tgt = {}, .first_sequence = micro * 4};

@@ -1,8 +1,10 @@
 // What is trained: a selection of the parameters has gradients and moments, the rest stays as it is.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
+#include "error_of.h"
 #include "train/trainer.h"
 
 namespace troupe {
@@ -27,7 +29,6 @@ Batch batch_at(int64_t step, int64_t micro) {
 
 Trainer trainer_of(LanguageModel& model, const Selection& trained) {
   initialize(model.params(), 3);
-  model.weights_changed();
   return Trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-2}, 100),
                  {.micro_batches = 2, .adam = {.weight_decay = 0.1}, .trained = trained}, batch_at);
 }
@@ -83,6 +84,23 @@ INSTANTIATE_TEST_SUITE_P(Selections, Trained,
                            return std::string(std::get<0>(info.param).name) +
                                   (std::get<1>(info.param) == Precision::kFp32 ? "Fp32" : "Bf16");
                          });
+
+// A part of a map's gradient has no place to go: refused, not dropped.
+TEST(TrainedSelection, OfAPartOfAMapIsRefused) {
+  const std::pair<const char*, bool (*)(const Parameter&)> cases[] = {
+      {"layers.1.attn.out_proj.weight",
+       [](const Parameter& p) { return p.name.find("attn.") != p.name.npos && p.name.ends_with(".bias"); }},
+      {"layers.1.attn.q_proj.weight", [](const Parameter& p) { return p.name.find("k_proj") != p.name.npos; }},
+      {"layers.1.moe.experts.{}.fc2.weight", [](const Parameter& p) { return p.expert == 1; }},
+  };
+  for (const auto& [name, trained] : cases) {
+    LanguageModel model(sparse(), Precision::kFp32);
+    Trainer trainer = trainer_of(model, trained);
+    EXPECT_THAT(test::error_of([&] { trainer.step(); }, ErrorCode::kUsage),
+                testing::HasSubstr(std::string(name) + ": expected all of this map or none of it"))
+        << name;
+  }
+}
 
 // Some of a layer's experts: stores of another layout than the parameters'.
 TEST(Adam, UpdatesSomeExpertsAsItUpdatesAll) {

@@ -1,0 +1,69 @@
+// A linear map of a block, or E of them (one per expert): the one door to the matrix products of ops/linear.h. It knows
+// where its weights and their gradients are, and that packed copies are those of the weights of now.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/error.h"
+#include "nn/parameters.h"
+#include "ops/linear.h"
+
+namespace troupe {
+
+struct LinearSlots {
+  Slot weight, bias;  // [E, out, in], [E, out]; bias may be empty: there is none
+};
+
+template <class P>
+class Linear {
+ public:
+  using real = typename P::real;
+  using operand = typename P::operand;
+
+  Linear() = default;
+  // `params` must outlive the map.
+  Linear(const ParameterStore<real>& params, const LinearSlots& slots, int64_t num_maps, int64_t out, int64_t in)
+      : params_(&params),
+        slots_(slots),
+        bank_(num_maps, out, in, params.at(slots.weight).data(),
+              slots.bias.empty() ? nullptr : params.at(slots.bias).data()) {}
+
+  // y = f(x W^T + b), f as the epilogue says.
+  void forward(Matrix<const operand> x, RowOffsets offsets, const ForwardEpilogue<P>& epilogue) const {
+    linear_forward<P>(bank(), x, offsets, epilogue);
+  }
+  // dx = dy W, stored as the epilogue says.
+  void backward_input(Matrix<const operand> dy, RowOffsets offsets, const BackwardEpilogue<P>& epilogue) const {
+    linear_backward_input<P>(bank(), dy, offsets, epilogue);
+  }
+  // Adds to the gradients of weight and bias; nothing if `grads` holds neither: the map is frozen. Throws kUsage if it
+  // holds a part of them: weight and bias, of all maps, are one gradient.
+  void backward_weight(Matrix<const operand> dy, Matrix<const operand> x, RowOffsets offsets,
+                       ParameterStore<real>& grads) const {
+    const std::span<real> dw = grads.at(slots_.weight), db = grads.at(slots_.bias);
+    if (dw.empty() && db.empty()) return;
+    if (dw.size() != params_->at(slots_.weight).size() || db.size() != params_->at(slots_.bias).size())
+      fail(ErrorCode::kUsage, "gradients: {}: expected all of this map or none of it, weight and bias, got a part",
+           params_->table().name_of(slots_.weight));
+    linear_backward_weight<P>(bank_, dy, x, offsets, dw.data(), db.empty() ? nullptr : db.data());
+  }
+
+  // For an op that multiplies inside (ops/loss.h). After the weights changed, the first call prepares them again, so
+  // two threads must not make it at a time.
+  const LinearBank<P>& bank() const {
+    if (version_ != params_->version()) {
+      bank_.weights_changed();
+      version_ = params_->version();
+    }
+    return bank_;
+  }
+
+ private:
+  const ParameterStore<real>* params_ = nullptr;
+  LinearSlots slots_;
+  mutable LinearBank<P> bank_;
+  mutable uint64_t version_ = 0;  // of the parameters that the bank's packed copies are made from
+};
+
+}  // namespace troupe
