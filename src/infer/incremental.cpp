@@ -81,16 +81,15 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
   s.stats.clear();
   RunMode mode;
   mode.capacity = {CapacityRule::kDropless};
+  const Pass<P> pass{.shape = s.shape, .mode = mode, .scratch = s.scratch};
   const double scale = s.config.scale_embedding ? std::sqrt(static_cast<double>(s.config.d_model)) : 1.0;
   const Matrix<real> x = s.stream[0];  // evaluation runs in place
   embedding_forward<P>(tokens, positions, s.embedding(), s.position_table(last_position + 1), scale, {}, x);
   for (int64_t layer = 0; layer < s.config.num_layers; ++layer) {
     attend(layer, sequences);
-    DecoderLayer<P>& blocks = s.layers[static_cast<size_t>(layer)];
-    if (blocks.ffn)
-      blocks.ffn->forward(mode, x, s.layer_acts(layer).ffn, x);
-    else
-      blocks.moe->forward(s.shape, mode, x, s.layer_acts(layer).moe, x, s.scratch);
+    const DecoderLayer<P>& blocks = s.layers[static_cast<size_t>(layer)];
+    std::visit([&](const auto& block) { block.forward(pass, x, s.layer_acts(layer).of(block), x); },
+               blocks.feed_forward);
   }
   for (const NewTokens<P>& sequence : sequences) sequence.cache->advance(static_cast<int64_t>(sequence.tokens.size()));
   s.final_norm.forward(x, s.final_acts);

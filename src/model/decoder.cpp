@@ -34,16 +34,30 @@ AttentionSpec attention_spec(const ModelConfig& config, int64_t layer) {
           .weight_dropout = config.attention_dropout};
 }
 
+namespace {
+
+MlpSpec mlp_spec(const ModelConfig& config, int64_t num_experts, int64_t d_ff) {
+  return {.num_experts = num_experts, .d_model = config.d_model, .d_ff = d_ff, .gelu = config.gelu};
+}
+
+template <class P>
+std::variant<FfnBlock<P>, MoeBlock<P>> make_feed_forward(const ModelConfig& config, int64_t layer,
+                                                         const LayerSlots& slots,
+                                                         const ParameterStore<typename P::real>& params) {
+  if (const auto* sparse = std::get_if<MoeSlots>(&slots.feed_forward))
+    return MoeBlock<P>(moe_spec(config, layer), *sparse, params);
+  return FfnBlock<P>(ffn_spec(config, layer), std::get<FfnSlots>(slots.feed_forward), params);
+}
+
+}  // namespace
+
 FfnSpec ffn_spec(const ModelConfig& config, int64_t layer) {
-  return {
-      .layer = layer, .d_model = config.d_model, .d_ff = config.d_ff, .gelu = config.gelu, .dropout = config.dropout};
+  return {.layer = layer, .mlp = mlp_spec(config, 1, config.d_ff), .dropout = config.dropout};
 }
 
 MoeSpec moe_spec(const ModelConfig& config, int64_t layer) {
   return {.layer = layer,
-          .d_model = config.d_model,
-          .d_ff = config.expert_d_ff(),
-          .gelu = config.gelu,
+          .mlp = mlp_spec(config, config.moe.num_experts, config.expert_d_ff()),
           .dropout = config.dropout,
           .routing = config.moe};
 }
@@ -61,18 +75,14 @@ ScratchSpec scratch_spec(const ModelConfig& config) {
 template <class P>
 DecoderLayer<P>::DecoderLayer(const ModelConfig& config, int64_t layer, const LayerSlots& slots,
                               const ParameterStore<real>& params)
-    : attention(attention_spec(config, layer), slots.attention, params) {
-  if (const auto* sparse = std::get_if<MoeSlots>(&slots.feed_forward))
-    moe.emplace(moe_spec(config, layer), *sparse, params);
-  else
-    ffn.emplace(ffn_spec(config, layer), std::get<FfnSlots>(slots.feed_forward), params);
-}
+    : attention(attention_spec(config, layer), slots.attention, params),
+      feed_forward(make_feed_forward<P>(config, layer, slots, params)) {}
 
 template <class P>
-void DecoderLayer<P>::plan(Arena& arena, const ModelConfig& config, int64_t T, Activations& acts) const {
-  acts.attention.plan(arena, attention_spec(config, 0), T);
-  if (ffn) acts.ffn.plan(arena, ffn_spec(config, 0), T);
-  if (moe) acts.moe.plan(arena, moe_spec(config, 0), T);
+void DecoderLayer<P>::Activations::plan(Arena& arena, const ModelConfig& config, bool dense, bool sparse, int64_t T) {
+  attention.plan(arena, attention_spec(config, 0), T);
+  if (dense) ffn.plan(arena, ffn_spec(config, 0), T);
+  if (sparse) moe.plan(arena, moe_spec(config, 0), T);
 }
 
 template <class P>
@@ -105,14 +115,12 @@ void Decoder<P>::State::plan(int64_t B, int64_t S, Keep keep) {
       stream[static_cast<size_t>(i)] = own ? arena.matrix<real>("stream", T, D) : shared;
     }
     acts.assign(static_cast<size_t>(keep == Keep::kAll ? L : 1), {});
-    if (keep == Keep::kAll) {
+    if (keep == Keep::kAll)
       for (int64_t layer = 0; layer < L; ++layer)
-        layers[static_cast<size_t>(layer)].plan(arena, config, T, acts[static_cast<size_t>(layer)]);
-    } else {
-      acts[0].attention.plan(arena, attention_spec(config, 0), T);
-      if (config.num_moe_layers() < L) acts[0].ffn.plan(arena, ffn_spec(config, 0), T);
-      if (config.num_moe_layers() > 0) acts[0].moe.plan(arena, moe_spec(config, 0), T);
-    }
+        acts[static_cast<size_t>(layer)].plan(arena, config, !config.is_moe_layer(layer), config.is_moe_layer(layer),
+                                              T);
+    else
+      acts[0].plan(arena, config, config.num_moe_layers() < L, config.num_moe_layers() > 0, T);
     final_acts.plan(arena, T, D);
     scratch.plan(arena, scratch_spec(config), T, keep != Keep::kNothing);
     if (keep != Keep::kNothing) dx_TD = arena.matrix<real>("dx", T, D);
@@ -208,12 +216,13 @@ namespace {
 
 // One micro-batch on its way through the model.
 template <class P>
-struct Pass {
+struct Walk {
   using real = typename P::real;
 
   typename Decoder<P>::State& s;
   RunMode mode;
 
+  Pass<P> pass() const { return {.shape = s.shape, .mode = mode, .scratch = s.scratch}; }
   double embedding_scale() const {
     return s.config.scale_embedding ? std::sqrt(static_cast<double>(s.config.d_model)) : 1.0;
   }
@@ -226,43 +235,41 @@ struct Pass {
                          embedding_scale(), embedding_dropout(), s.stream[0]);
   }
 
-  void layer_forward(int64_t l, bool keep_stats) const {
+  void layer_forward(int64_t l, const Pass<P>& pass) const {
     const DecoderLayer<P>& layer = s.layers[static_cast<size_t>(l)];
     auto& acts = s.layer_acts(l);
     const Matrix<real> x = s.stream[2 * l], mid = s.stream[2 * l + 1], out = s.stream[2 * l + 2];
-    layer.attention.forward(s.shape, mode, x, acts.attention, mid);
-    if (layer.ffn) {
-      layer.ffn->forward(mode, mid, acts.ffn, out);
-    } else {
-      RouterStats stats = layer.moe->forward(s.shape, mode, mid, acts.moe, out, s.scratch);
-      if (keep_stats) s.stats.push_back(std::move(stats));
-    }
+    layer.attention.forward(pass, x, acts.attention, mid);
+    std::visit([&](const auto& block) { block.forward(pass, mid, acts.of(block), out); }, layer.feed_forward);
   }
 
   void forward(const Batch& batch) const {
     embed(batch);
-    for (int64_t l = 0; l < s.config.num_layers; ++l) layer_forward(l, true);
+    Pass<P> reporting = pass();
+    reporting.reports = &s.stats;
+    for (int64_t l = 0; l < s.config.num_layers; ++l) layer_forward(l, reporting);
     s.final_norm.forward(s.stream.back(), s.final_acts);
   }
 
-  void layer_backward(int64_t l, std::span<const double> aux_scale, ParameterStore<real>& grads) const {
+  void layer_backward(int64_t l, const Pass<P>& pass, ParameterStore<real>& grads) const {
     const DecoderLayer<P>& layer = s.layers[static_cast<size_t>(l)];
     auto& acts = s.layer_acts(l);
     const Matrix<real> x = s.stream[2 * l], mid = s.stream[2 * l + 1];
-    if (layer.ffn)
-      layer.ffn->backward(mode, mid, acts.ffn, s.dx_TD, grads, s.scratch);
-    else
-      layer.moe->backward(s.shape, mode, mid, acts.moe, aux_scale, s.dx_TD, grads, s.scratch);
-    layer.attention.backward(s.shape, mode, x, acts.attention, s.dx_TD, grads, s.scratch);
+    std::visit([&](const auto& block) { block.backward(pass, mid, acts.of(block), s.dx_TD, grads); },
+               layer.feed_forward);
+    layer.attention.backward(pass, x, acts.attention, s.dx_TD, grads);
   }
 
   // From the gradient of the final norm's output, in scratch.dnorm_TD.
   void backward(const Batch& batch, std::span<const double> aux_scale, ParameterStore<real>& grads) const {
     std::fill_n(s.dx_TD.data, s.dx_TD.rows * s.dx_TD.cols, real{0});
     s.final_norm.backward(s.stream.back(), s.final_acts, s.scratch.dnorm_TD, s.dx_TD, grads);
+    Pass<P> with_aux = pass();
+    with_aux.aux_scale = aux_scale;
     for (int64_t l = s.config.num_layers - 1; l >= 0; --l) {
-      if (s.planned_keep == Keep::kLayerInputs) layer_recompute(l);
-      layer_backward(l, aux_scale, grads);
+      // Again up to what the backward pass reads; the layer's output, the next one's input, is only rewritten.
+      if (s.planned_keep == Keep::kLayerInputs) layer_forward(l, with_aux);
+      layer_backward(l, with_aux, grads);
     }
     embedding_backward<P>(batch.src, s.positions_T, s.config.pad_id, embedding_scale(), embedding_dropout(), s.dx_TD,
                           rows_of(grads.at(s.slots.embed_tokens)), rows_of(grads.at(s.slots.embed_positions)));
@@ -273,9 +280,6 @@ struct Pass {
     const int64_t D = s.config.d_model;
     return {values.empty() ? nullptr : values.data(), static_cast<int64_t>(values.size()) / D, D};
   }
-
-  // Runs a layer again up to what its backward pass reads; its output, the next layer's input, is only rewritten.
-  void layer_recompute(int64_t l) const { layer_forward(l, false); }
 
   // Scored targets of each routing group.
   std::vector<double> group_tokens() const {
@@ -327,12 +331,12 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
   State& s = *state_;
   s.read_batch(batch);
   s.plan(batch.B, batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
-  const Pass<P> pass{s, mode_for(batch, mode, true)};
-  pass.forward(batch);
+  const Walk<P> walk{s, mode_for(batch, mode, true)};
+  walk.forward(batch);
   output_loss_with_gradient<P>(s.output.bank(), s.final_acts.y_TD, s.targets_T, s.nll_T, s.scratch.dnorm_TD,
-                               pass.rows_of(grads.at(s.slots.embed_tokens)).data);
-  pass.backward(batch, pass.aux_scale(), grads);
-  return pass.sums(s.nll_T);
+                               walk.rows_of(grads.at(s.slots.embed_tokens)).data);
+  walk.backward(batch, walk.aux_scale(), grads);
+  return walk.sums(s.nll_T);
 }
 
 template <class P>
@@ -340,11 +344,11 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
   State& s = *state_;
   s.read_batch(batch);
   s.plan(batch.B, batch.S, Keep::kNothing);
-  const Pass<P> pass{s, mode_for(batch, mode, false)};
-  pass.forward(batch);
+  const Walk<P> walk{s, mode_for(batch, mode, false)};
+  walk.forward(batch);
   const std::span<real> nll = nll_T.empty() ? s.nll_T : nll_T;
   output_loss<P>(s.output.bank(), s.final_acts.y_TD, s.targets_T, nll, argmax_T);
-  return pass.sums(nll);
+  return walk.sums(nll);
 }
 
 template class Decoder<F64>;

@@ -54,8 +54,8 @@ AttentionSlots add_attention(ParameterTable& table, int64_t layer, const std::st
 FfnSlots add_ffn(ParameterTable& table, int64_t layer, const std::string& prefix, int64_t D, int64_t F) {
   return {
       .norm = add_norm(table, layer, prefix + ".ffn_norm", D),
-      .fc1 = add_linear(table, layer, prefix + ".ffn.fc1", F, D, linear_default(D), linear_default(D)),
-      .fc2 = add_linear(table, layer, prefix + ".ffn.fc2", D, F, linear_default(F), linear_default(F)),
+      .mlp = {.fc1 = add_linear(table, layer, prefix + ".ffn.fc1", F, D, linear_default(D), linear_default(D)),
+              .fc2 = add_linear(table, layer, prefix + ".ffn.fc2", D, F, linear_default(F), linear_default(F))},
   };
 }
 
@@ -69,10 +69,10 @@ MoeSlots add_moe(ParameterTable& table, int64_t layer, const std::string& prefix
       .norm = add_norm(table, layer, prefix + ".ffn_norm", D),
       .router = table.add(
           {.name = prefix + ".moe.router.weight", .shape = {E, D}, .init = linear_default(D), .layer = layer}),
-      .fc1 = {.weight = experts("fc1.weight", {F, D}, linear_default(D)),
-              .bias = experts("fc1.bias", {F}, linear_default(D))},
-      .fc2 = {.weight = experts("fc2.weight", {D, F}, linear_default(F)),
-              .bias = experts("fc2.bias", {D}, linear_default(F))},
+      .mlp = {.fc1 = {.weight = experts("fc1.weight", {F, D}, linear_default(D)),
+                      .bias = experts("fc1.bias", {F}, linear_default(D))},
+              .fc2 = {.weight = experts("fc2.weight", {D, F}, linear_default(F)),
+                      .bias = experts("fc2.bias", {D}, linear_default(F))}},
   };
 }
 

@@ -2,7 +2,7 @@
 // which runs the same blocks with a cache.
 #pragma once
 
-#include <optional>
+#include <variant>
 #include <vector>
 
 #include "model/decoder.h"
@@ -19,16 +19,18 @@ struct DecoderLayer {
   using real = typename P::real;
   struct Activations {
     typename AttentionBlock<P>::Activations attention;
-    typename FfnBlock<P>::Activations ffn;
+    typename FfnBlock<P>::Activations ffn;  // one of these two, or both where layers share
     typename MoeBlock<P>::Activations moe;
+
+    void plan(Arena& arena, const ModelConfig& config, bool dense, bool sparse, int64_t T);
+    auto& of(const FfnBlock<P>&) { return ffn; }
+    auto& of(const MoeBlock<P>&) { return moe; }
   };
 
   AttentionBlock<P> attention;
-  std::optional<FfnBlock<P>> ffn;
-  std::optional<MoeBlock<P>> moe;
+  std::variant<FfnBlock<P>, MoeBlock<P>> feed_forward;
 
   DecoderLayer(const ModelConfig& config, int64_t layer, const LayerSlots& slots, const ParameterStore<real>& params);
-  void plan(Arena& arena, const ModelConfig& config, int64_t T, Activations& acts) const;
 };
 
 // The blocks of a model by its configuration.

@@ -23,13 +23,13 @@ AttentionBlock<P>::AttentionBlock(const AttentionSpec& spec, const AttentionSlot
       out_proj_(params, slots.out_proj, 1, spec.d_model, spec.d_model) {}
 
 template <class P>
-AttentionShape AttentionBlock<P>::attention_shape(const SequenceShape& shape, const RunMode& mode) const {
+AttentionShape AttentionBlock<P>::attention_shape(const Pass<P>& pass) const {
   AttentionShape attention;
-  attention.B = shape.B, attention.S = shape.S, attention.H = spec_.num_heads, attention.C = spec_.head_dim();
+  attention.B = pass.shape.B, attention.S = pass.shape.S, attention.H = spec_.num_heads, attention.C = spec_.head_dim();
   attention.scale = 1.0 / std::sqrt(static_cast<double>(attention.C));
-  attention.key_valid = shape.token_valid;
-  attention.dropout =
-      mode.dropout(spec_.weight_dropout, spec_.layer, RunMode::kAttentionWeights, mode.first_token * spec_.num_heads);
+  attention.key_valid = pass.shape.token_valid;
+  attention.dropout = pass.mode.dropout(spec_.weight_dropout, spec_.layer, RunMode::kAttentionWeights,
+                                        pass.mode.first_token * spec_.num_heads);
   return attention;
 }
 
@@ -39,22 +39,22 @@ Dropout AttentionBlock<P>::out_dropout(const RunMode& mode) const {
 }
 
 template <class P>
-void AttentionBlock<P>::forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
-                                Activations& acts, Matrix<real> out_TD) const {
+void AttentionBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Activations& acts,
+                                Matrix<real> out_TD) const {
   norm_.forward(x_TD, acts.norm);
   qkv_proj_.forward(acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
-  attention_forward<P>(attention_shape(shape, mode), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS);
-  out_proj_.forward(acts.ctx_TD, {}, {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(mode)});
+  attention_forward<P>(attention_shape(pass), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS);
+  out_proj_.forward(acts.ctx_TD, {}, {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(pass.mode)});
 }
 
 template <class P>
-void AttentionBlock<P>::backward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
-                                 const Activations& acts, Matrix<real> dx_TD, ParameterStore<real>& grads,
-                                 Scratch<P>& scratch) const {
-  dropout_backward<P>(dx_TD, out_dropout(mode), scratch.dy_TD);
+void AttentionBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts,
+                                 Matrix<real> dx_TD, ParameterStore<real>& grads) const {
+  Scratch<P>& scratch = pass.scratch;
+  dropout_backward<P>(dx_TD, out_dropout(pass.mode), scratch.dy_TD);
   out_proj_.backward_weight(scratch.dy_TD, acts.ctx_TD, {}, grads);
   out_proj_.backward_input(scratch.dy_TD, {}, {.out_operand = scratch.dctx_TD});
-  attention_backward<P>(attention_shape(shape, mode), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS, scratch.dctx_TD,
+  attention_backward<P>(attention_shape(pass), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS, scratch.dctx_TD,
                         scratch.dqkv_T3D);
   qkv_proj_.backward_weight(scratch.dqkv_T3D, acts.norm.y_TD, {}, grads);
   qkv_proj_.backward_input(scratch.dqkv_T3D, {}, {.out_real = scratch.dnorm_TD});

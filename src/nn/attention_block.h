@@ -34,10 +34,9 @@ class AttentionBlock {
 
   AttentionBlock(const AttentionSpec& spec, const AttentionSlots& slots, const ParameterStore<real>& params);
 
-  void forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD, Activations& acts,
-               Matrix<real> out_TD) const;
-  void backward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD, const Activations& acts,
-                Matrix<real> dx_TD, ParameterStore<real>& grads, Scratch<P>& scratch) const;
+  void forward(const Pass<P>& pass, Matrix<const real> x_TD, Activations& acts, Matrix<real> out_TD) const;
+  void backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
+                ParameterStore<real>& grads) const;
 
   // The parts of forward(), for decoding with a cache (infer/).
   const NormLayer<P>& norm() const { return norm_; }
@@ -45,7 +44,7 @@ class AttentionBlock {
   const Linear<P>& out_proj() const { return out_proj_; }
 
  private:
-  AttentionShape attention_shape(const SequenceShape& shape, const RunMode& mode) const;
+  AttentionShape attention_shape(const Pass<P>& pass) const;
   Dropout out_dropout(const RunMode& mode) const;
 
   AttentionSpec spec_;

@@ -6,13 +6,15 @@
 //
 // A block turns the residual stream x into x + f(LN(x)). forward() reads x, writes out (another matrix), and fills the
 // block's Activations; backward() adds d(f o LN)/dx to the residual gradient dx, which passes through unchanged
-// otherwise, and adds to the parameters' gradients.
+// otherwise, and adds to the parameters' gradients. All blocks have the same two, so a layer visits whichever it has.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "nn/linear.h"
+#include "nn/moe/router_stats.h"
 #include "nn/parameters.h"
 #include "nn/run_mode.h"
 #include "tensor/arena.h"
@@ -74,6 +76,16 @@ struct Scratch {
   std::span<real> dweight_TK;
 
   void plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool backward);
+};
+
+// What a pass over a micro-batch gives every block on its way.
+template <class P>
+struct Pass {
+  SequenceShape shape;
+  RunMode mode;
+  Scratch<P>& scratch;
+  std::vector<RouterStats>* reports = nullptr;  // MoE blocks append theirs in forward(); nullptr: nobody asks
+  std::span<const double> aux_scale = {};       // derivative of the loss by the balance loss of each routing group
 };
 
 }  // namespace troupe

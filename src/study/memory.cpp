@@ -19,11 +19,8 @@ int64_t activation_bytes(const ModelConfig& config, int64_t T, bool recompute) {
   const int64_t kept_layers = recompute ? 1 : L;
   for (int64_t layer = 0; layer < kept_layers; ++layer) {
     typename DecoderLayer<P>::Activations acts;
-    acts.attention.plan(arena, attention_spec(config, layer), T);
-    if (recompute ? config.num_moe_layers() < L : !config.is_moe_layer(layer))
-      acts.ffn.plan(arena, ffn_spec(config, layer), T);
-    if (recompute ? config.num_moe_layers() > 0 : config.is_moe_layer(layer))
-      acts.moe.plan(arena, moe_spec(config, layer), T);
+    acts.plan(arena, config, recompute ? config.num_moe_layers() < L : !config.is_moe_layer(layer),
+              recompute ? config.num_moe_layers() > 0 : config.is_moe_layer(layer), T);
   }
   typename NormLayer<P>::Activations final_acts;
   final_acts.plan(arena, T, D);

@@ -6,14 +6,13 @@ namespace troupe {
 
 template <class P>
 void MoeBlock<P>::Activations::plan(Arena& arena, const MoeSpec& spec, int64_t T) {
-  const int64_t D = spec.d_model, F = spec.d_ff, R = T * spec.routing.top_k;
+  const int64_t D = spec.mlp.d_model, R = T * spec.routing.top_k;
   norm.plan(arena, T, D);
   router_in_TD = arena.matrix<real>("moe.router_in", T, D);
   routing.plan(arena, T, spec.routing);
   plan_rows.plan(arena, T, spec.routing.top_k);
   xe_RD = arena.matrix<operand>("moe.xe", R, D);
-  pre_RF = arena.matrix<operand>("moe.pre", R, F);
-  hidden_RF = arena.matrix<operand>("moe.hidden", R, F);
+  mlp.plan(arena, spec.mlp, R);
   ye_RD = arena.matrix<real>("moe.ye", R, D);
 }
 
@@ -21,9 +20,8 @@ template <class P>
 MoeBlock<P>::MoeBlock(const MoeSpec& spec, const MoeSlots& slots, const ParameterStore<real>& params)
     : spec_(spec),
       norm_(params, slots.norm),
-      router_(params, {.weight = slots.router}, 1, spec.routing.num_experts, spec.d_model),
-      fc1_(params, slots.fc1, spec.routing.num_experts, spec.d_ff, spec.d_model),
-      fc2_(params, slots.fc2, spec.routing.num_experts, spec.d_model, spec.d_ff) {}
+      router_(params, {.weight = slots.router}, 1, spec.routing.num_experts, spec.mlp.d_model),
+      mlp_(spec.mlp, slots.mlp, params) {}
 
 int64_t routing_group_tokens(const MoeConfig& config, const SequenceShape& shape) {
   return config.group_sequences > 0 ? config.group_sequences * shape.S : shape.tokens();
@@ -40,47 +38,36 @@ Dropout MoeBlock<P>::out_dropout(const RunMode& mode) const {
 }
 
 template <class P>
-RouterStats MoeBlock<P>::forward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
-                                 Activations& acts, Matrix<real> out_TD, Scratch<P>& scratch) const {
+void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Activations& acts, Matrix<real> out_TD) const {
+  const Matrix<real> logits_TE = pass.scratch.logits_TE;
   norm_.forward(x_TD, acts.norm, acts.router_in_TD);
-  router_.forward(acts.router_in_TD, {}, {.out_real = scratch.logits_TE});
-  RouterStats stats = route<real>(spec_.routing, scratch.logits_TE, groups(shape), mode, spec_.layer, acts.routing);
+  router_.forward(acts.router_in_TD, {}, {.out_real = logits_TE});
+  RouterStats stats = route<real>(spec_.routing, logits_TE, groups(pass.shape), pass.mode, spec_.layer, acts.routing);
   build(acts.routing, acts.plan_rows);
 
   const int64_t R = acts.plan_rows.num_rows(), K = spec_.routing.top_k;
-  const RowOffsets offsets = acts.plan_rows.offsets;
-  const Matrix<operand> xe = acts.xe_RD.rows_from(0, R), pre = acts.pre_RF.rows_from(0, R),
-                        hidden = acts.hidden_RF.rows_from(0, R);
+  const Matrix<operand> xe = acts.xe_RD.rows_from(0, R);
   gather_rows<P>(acts.norm.y_TD, acts.plan_rows.source_of_R, R, K, xe);
-  fc1_.forward(xe, offsets,
-               {.out_operand = hidden,
-                .gelu = true,
-                .gelu_kind = spec_.gelu,
-                .pre_activation = mode.training ? pre : Matrix<operand>()});
-  fc2_.forward(hidden, offsets, {.out_real = acts.ye_RD.rows_from(0, R)});
-  combine_rows<P>(x_TD, acts.ye_RD, acts.plan_rows.row_of_TK, acts.routing.weight_TK, K, out_dropout(mode), out_TD);
-  return stats;
+  mlp_.forward(xe, acts.plan_rows.offsets, pass.mode.training, acts.mlp, {.out_real = acts.ye_RD.rows_from(0, R)});
+  combine_rows<P>(x_TD, acts.ye_RD, acts.plan_rows.row_of_TK, acts.routing.weight_TK, K, out_dropout(pass.mode),
+                  out_TD);
+  if (pass.reports) pass.reports->push_back(std::move(stats));
 }
 
 template <class P>
-void MoeBlock<P>::backward(const SequenceShape& shape, const RunMode& mode, Matrix<const real> x_TD,
-                           const Activations& acts, std::span<const double> aux_scale, Matrix<real> dx_TD,
-                           ParameterStore<real>& grads, Scratch<P>& scratch) const {
+void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
+                           ParameterStore<real>& grads) const {
+  Scratch<P>& scratch = pass.scratch;
   const int64_t R = acts.plan_rows.num_rows(), K = spec_.routing.top_k;
-  const RowOffsets offsets = acts.plan_rows.offsets;
-  const Matrix<operand> dye = scratch.dye_RD.rows_from(0, R), dhidden = scratch.dhidden_RF.rows_from(0, R);
-  const Matrix<real> dxe = scratch.dxe_RD.rows_from(0, R);
-  combine_rows_backward<P>(dx_TD, acts.ye_RD, acts.plan_rows.row_of_TK, acts.routing.weight_TK, K, out_dropout(mode),
-                           dye, scratch.dweight_TK);
-  fc2_.backward_weight(dye, acts.hidden_RF.rows_from(0, R), offsets, grads);
-  fc2_.backward_input(dye, offsets,
-                      {.out_operand = dhidden, .pre_activation = acts.pre_RF.rows_from(0, R), .gelu_kind = spec_.gelu});
-  fc1_.backward_weight(dhidden, acts.xe_RD.rows_from(0, R), offsets, grads);
-  fc1_.backward_input(dhidden, offsets, {.out_real = dxe});
-
-  route_backward<real>(spec_.routing, acts.routing, groups(shape), scratch.dweight_TK, aux_scale, scratch.logits_TE);
-  router_.backward_weight(scratch.logits_TE, acts.router_in_TD, {}, grads);
-  router_.backward_input(scratch.logits_TE, {}, {.out_real = scratch.dnorm_TD});
+  const Matrix<operand> dye = scratch.dye_RD.rows_from(0, R);
+  const Matrix<real> dxe = scratch.dxe_RD.rows_from(0, R), dlogits_TE = scratch.logits_TE;
+  combine_rows_backward<P>(dx_TD, acts.ye_RD, acts.plan_rows.row_of_TK, acts.routing.weight_TK, K,
+                           out_dropout(pass.mode), dye, scratch.dweight_TK);
+  mlp_.backward(dye, acts.xe_RD.rows_from(0, R), acts.plan_rows.offsets, acts.mlp, scratch.dhidden_RF.rows_from(0, R),
+                dxe, grads);
+  route_backward<real>(spec_.routing, acts.routing, groups(pass.shape), scratch.dweight_TK, pass.aux_scale, dlogits_TE);
+  router_.backward_weight(dlogits_TE, acts.router_in_TD, {}, grads);
+  router_.backward_input(dlogits_TE, {}, {.out_real = scratch.dnorm_TD});
   gather_rows_backward<P>(dxe, acts.plan_rows.row_of_TK, K, scratch.dnorm_TD);
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
 }

@@ -1,0 +1,47 @@
+// fc2(gelu(fc1(x))) for E pairs of maps over rows sorted by expert: the experts of an MoE layer, and with E = 1
+// the dense FFN. It owns the products of both directions; where rows come from and go to is the caller's business.
+#pragma once
+
+#include "nn/linear.h"
+#include "tensor/arena.h"
+#include "troupe/config.h"
+
+namespace troupe {
+
+struct MlpSpec {
+  int64_t num_experts = 1;
+  int64_t d_model = 0, d_ff = 0;  // d_ff of one expert
+  Gelu gelu = Gelu::kErf;
+};
+
+struct MlpSlots {
+  LinearSlots fc1, fc2;  // [E, F, D], [E, D, F]
+};
+
+template <class P>
+class Mlp {
+ public:
+  using real = typename P::real;
+  using operand = typename P::operand;
+  // Before and after gelu; a pass over R rows uses the first R of them.
+  struct Activations {
+    Matrix<operand> pre_RF, hidden_RF;
+
+    void plan(Arena& arena, const MlpSpec& spec, int64_t R);
+  };
+
+  Mlp(const MlpSpec& spec, const MlpSlots& slots, const ParameterStore<real>& params);
+
+  // Stores y as `out` says. Only with keep_for_backward may backward() follow.
+  void forward(Matrix<const operand> x_RD, RowOffsets offsets, bool keep_for_backward, Activations& acts,
+               const ForwardEpilogue<P>& out) const;
+  // dx_RD is overwritten; x_RD and acts as forward() had and left them. dhidden_RF is memory to work in.
+  void backward(Matrix<const operand> dy_RD, Matrix<const operand> x_RD, RowOffsets offsets, const Activations& acts,
+                Matrix<operand> dhidden_RF, Matrix<real> dx_RD, ParameterStore<real>& grads) const;
+
+ private:
+  Gelu gelu_;
+  Linear<P> fc1_, fc2_;
+};
+
+}  // namespace troupe
