@@ -3,14 +3,12 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/walk.h"
 #include "ops/attention.h"
-#include "ops/embedding.h"
 #include "ops/loss.h"
 
 namespace troupe {
 namespace {
-
-constexpr int64_t kFirstPosition = 2;
 
 template <class P>
 int64_t past_length(const NewTokens<P>& sequence) {
@@ -20,12 +18,11 @@ int64_t past_length(const NewTokens<P>& sequence) {
 }  // namespace
 
 template <class P>
-void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> sequences) {
-  auto& s = state_;
-  const AttentionBlock<P>& block = s.layers[static_cast<size_t>(layer)].attention;
-  auto& acts = s.layer_acts(layer).attention;
-  const Matrix<real> x = s.stream[0];
-  const int64_t D = s.config.d_model;
+void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> sequences, Matrix<const real> x,
+                                   typename AttentionBlock<P>::Activations& acts, Matrix<real> out) const {
+  const ModelConfig& config = weights_.config;
+  const AttentionBlock<P>& block = weights_.layers[static_cast<size_t>(layer)].attention;
+  const int64_t D = config.d_model;
   block.norm().forward(x, acts.norm);
   block.qkv_proj().forward(acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
 
@@ -50,61 +47,53 @@ void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> 
     decode.push_back(request);
     row += count;
   }
-  attention_decode<P>(s.config.num_heads, 1.0 / std::sqrt(static_cast<double>(s.config.head_dim())), decode);
-  block.out_proj().forward(acts.ctx_TD, {}, {.out_real = x, .residual = x});
+  attention_decode<P>(config.num_heads, 1.0 / std::sqrt(static_cast<double>(config.head_dim())), decode);
+  block.out_proj().forward(acts.ctx_TD, {}, {.out_real = out, .residual = x});
 }
 
 template <class P>
 Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const NewTokens<P>> sequences) {
-  auto& s = state_;
+  const ModelConfig& config = weights_.config;
   std::vector<int32_t> tokens, positions;
   int64_t last_position = 0;
   for (const NewTokens<P>& sequence : sequences) {
     const int64_t past = past_length(sequence);
     for (size_t i = 0; i < sequence.tokens.size(); ++i) {
       const int32_t id = sequence.tokens[i];
-      if (id < 0 || id >= s.config.vocab_size)
-        fail(ErrorCode::kData, "token {}: expected an id in [0, {}), got {}", i, s.config.vocab_size, id);
+      if (id < 0 || id >= config.vocab_size)
+        fail(ErrorCode::kData, "token {}: expected an id in [0, {}), got {}", i, config.vocab_size, id);
       tokens.push_back(id);
       positions.push_back(static_cast<int32_t>(kFirstPosition + past + static_cast<int64_t>(i)));
       last_position = std::max<int64_t>(last_position, positions.back());
     }
     sequence.cache->reserve(static_cast<int64_t>(sequence.tokens.size()));
   }
-  if (s.config.positions == Positions::kLearned && last_position >= s.config.context + kFirstPosition)
+  if (config.positions == Positions::kLearned && last_position >= config.context + kFirstPosition)
     fail(ErrorCode::kUsage, "sequence: expected at most {} tokens (model.context, learned positions), got {}",
-         s.config.context, last_position - kFirstPosition + 1);
+         config.context, last_position - kFirstPosition + 1);
 
   const auto T = static_cast<int64_t>(tokens.size());
-  s.plan(1, T, Keep::kNothing);
-  s.shape = {1, T, {}};
-  s.stats.clear();
+  work_.plan(config, 1, T, Keep::kNothing);
   RunMode mode;
   mode.capacity = {CapacityRule::kDropless};
-  const Pass<P> pass{.shape = s.shape, .mode = mode, .scratch = s.scratch};
-  const double scale = s.config.scale_embedding ? std::sqrt(static_cast<double>(s.config.d_model)) : 1.0;
-  const Matrix<real> x = s.stream[0];  // evaluation runs in place
-  embedding_forward<P>(tokens, positions, s.embedding(), s.position_table(last_position + 1), scale, {}, x);
-  for (int64_t layer = 0; layer < s.config.num_layers; ++layer) {
-    attend(layer, sequences);
-    const DecoderLayer<P>& blocks = s.layers[static_cast<size_t>(layer)];
-    std::visit([&](const auto& block) { block.forward(pass, x, s.layer_acts(layer).of(block), x); },
-               blocks.feed_forward);
-  }
+  const Pass<P> pass{.shape = {1, T, {}}, .mode = mode, .scratch = work_.scratch};
+  walk(weights_, {tokens, positions, last_position + 1}, pass, work_,
+       [&](int64_t layer, Matrix<const real> x, auto& acts, Matrix<real> out) {
+         attend(layer, sequences, x, acts, out);
+       });
   for (const NewTokens<P>& sequence : sequences) sequence.cache->advance(static_cast<int64_t>(sequence.tokens.size()));
-  s.final_norm.forward(x, s.final_acts);
-  return s.final_acts.y_TD;
+  return work_.final_norm.y_TD;
 }
 
 template <class P>
 void IncrementalDecoder<P>::score(Matrix<const operand> hidden, std::span<const int32_t> targets, std::span<real> nll,
                                   std::span<int32_t> argmax) const {
-  output_loss<P>(state_.output.bank(), hidden, targets, nll, argmax);
+  output_loss<P>(weights_.output.bank(), hidden, targets, nll, argmax);
 }
 
 template <class P>
 void IncrementalDecoder<P>::logits(Matrix<const operand> hidden, Matrix<real> out) const {
-  state_.output.forward(hidden, {}, {.out_real = out});
+  weights_.output.forward(hidden, {}, {.out_real = out});
 }
 
 template class IncrementalDecoder<F64>;

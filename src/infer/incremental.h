@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "infer/kv_cache.h"
-#include "model/decoder_state.h"
+#include "model/decoder.h"
+#include "model/workspace.h"
 
 namespace troupe {
 
@@ -26,7 +27,8 @@ class IncrementalDecoder {
   using real = typename P::real;
   using operand = typename P::operand;
 
-  explicit IncrementalDecoder(Decoder<P>& decoder) : state_(decoder.state()) {}
+  // Has memory of its own: the decoder may train or score meanwhile.
+  explicit IncrementalDecoder(const Decoder<P>& decoder) : weights_(decoder.weights()) {}
 
   // Final hidden states of all new tokens, sequence after sequence: [sum of lengths, D], valid until the next pass.
   // Throws kData for an id outside the vocabulary and kUsage past the last learned position.
@@ -40,9 +42,12 @@ class IncrementalDecoder {
   void logits(Matrix<const operand> hidden, Matrix<real> out) const;
 
  private:
-  void attend(int64_t layer, std::span<const NewTokens<P>> sequences);
+  // out = x + attention(LN(x)) with the caches' keys and values, to which the new ones are appended.
+  void attend(int64_t layer, std::span<const NewTokens<P>> sequences, Matrix<const real> x,
+              typename AttentionBlock<P>::Activations& acts, Matrix<real> out) const;
 
-  typename Decoder<P>::State& state_;
+  const DecoderWeights<P>& weights_;
+  Workspace<P> work_;
 };
 
 }  // namespace troupe

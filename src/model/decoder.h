@@ -21,6 +21,11 @@
 
 namespace troupe {
 
+template <class P>
+struct DecoderWeights;
+template <class P>
+class Workspace;
+
 struct DecoderOptions {
   bool recompute = false;  // keep only layer inputs and run each layer's forward again in the backward pass
 };
@@ -50,12 +55,11 @@ class Decoder {
   // Activation memory of the last plan: entries for printing, total in bytes.
   const Arena& arena() const;
 
-  // Access for tests and for infer/: the residual stream after the embedding (0) and after layer i (i + 1), valid until
-  // the next pass; only kept states exist (all of them after forward_backward without recomputation).
-  Matrix<const real> residual(int64_t index) const;
+  // The model as blocks, for other passes through it (infer/), and what the last pass left, for tests.
+  const DecoderWeights<P>& weights() const;
+  Workspace<P>& workspace();
 
   struct State;
-  State& state() { return *state_; }
 
  private:
   std::unique_ptr<State> state_;

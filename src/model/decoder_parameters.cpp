@@ -89,8 +89,8 @@ DecoderParameters make_decoder_parameters(const ModelConfig& config) {
                                   .init = {Init::kNormal, embedding_std, config.pad_id}});
   if (config.positions == Positions::kLearned)
     slots.embed_positions = table.add({.name = "embed_positions.weight",
-                                       .shape = {config.context + 2, D},
-                                       .init = {Init::kNormal, embedding_std, 1}});
+                                       .shape = {num_position_rows(config), D},
+                                       .init = {Init::kNormal, embedding_std, kPadPosition}});
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     const std::string prefix = fmt::format("layers.{}", layer);
     LayerSlots& of_layer = slots.layers.emplace_back();

@@ -13,6 +13,10 @@
 
 namespace troupe {
 
+// Rows of the position table: a sequence's first token has the third (fairseq: padding_idx + 1), padding the second.
+constexpr int64_t kFirstPosition = 2, kPadPosition = 1;
+inline int64_t num_position_rows(const ModelConfig& config) { return config.context + kFirstPosition; }
+
 struct LayerSlots {
   AttentionSlots attention;
   std::variant<FfnSlots, MoeSlots> feed_forward;

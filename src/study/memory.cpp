@@ -1,37 +1,9 @@
 #include "study/memory.h"
 
 #include "model/decoder_parameters.h"
-#include "model/decoder_state.h"
+#include "model/workspace.h"
 
 namespace troupe {
-namespace {
-
-// The layout of Decoder::State::plan, without parameters: sizes only, nothing is committed.
-template <class P>
-int64_t activation_bytes(const ModelConfig& config, int64_t T, bool recompute) {
-  using real = typename P::real;
-  const int64_t D = config.d_model, L = config.num_layers;
-  Arena arena;
-  arena.restart();
-  const int64_t own_streams = recompute ? L + 1 : 2 * L + 1;
-  if (recompute) arena.matrix<real>("stream.shared", T, D);
-  for (int64_t i = 0; i < own_streams; ++i) arena.matrix<real>("stream", T, D);
-  const int64_t kept_layers = recompute ? 1 : L;
-  for (int64_t layer = 0; layer < kept_layers; ++layer) {
-    typename DecoderLayer<P>::Activations acts;
-    acts.plan(arena, config, recompute ? config.num_moe_layers() < L : !config.is_moe_layer(layer),
-              recompute ? config.num_moe_layers() > 0 : config.is_moe_layer(layer), T);
-  }
-  typename NormLayer<P>::Activations final_acts;
-  final_acts.plan(arena, T, D);
-  Scratch<P> scratch;
-  scratch.plan(arena, scratch_spec(config), T, true);
-  arena.matrix<real>("dx", T, D);
-  arena.span<real>("nll", T);
-  return arena.bytes();
-}
-
-}  // namespace
 
 MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision) {
   MemoryEstimate memory;
@@ -51,9 +23,11 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     if (bf16 && parameter.shape.size() == 2 && !looked_up && !router) add(memory.packed, 2 * 2);
   }
   const int64_t T = micro_batch * seq_len;
-  memory.activations = bf16 ? activation_bytes<Bf16>(config, T, false) : activation_bytes<F32>(config, T, false);
-  memory.activations_recompute =
-      bf16 ? activation_bytes<Bf16>(config, T, true) : activation_bytes<F32>(config, T, true);
+  const auto activations = [&](Keep keep) {
+    return bf16 ? Workspace<Bf16>::bytes(config, T, keep) : Workspace<F32>::bytes(config, T, keep);
+  };
+  memory.activations = activations(Keep::kAll);
+  memory.activations_recompute = activations(Keep::kLayerInputs);
   return memory;
 }
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "golden.h"
-#include "model/decoder_state.h"
+#include "model/workspace.h"
 
 namespace troupe {
 namespace {
@@ -17,9 +17,9 @@ class FairseqSmall : public testing::TestWithParam<std::string> {
   SafetensorsFile forward{test::golden("fairseq-small/" + GetParam() + "/forward.safetensors")};
 };
 
-Decoder<F32>::State& state_of(LanguageModel& model) {
-  return model.visit([]<class D>(D& decoder) -> Decoder<F32>::State& {
-    if constexpr (std::is_same_v<D, Decoder<F32>>) return decoder.state();
+Decoder<F32>& decoder_of(LanguageModel& model) {
+  return model.visit([]<class D>(D& decoder) -> Decoder<F32>& {
+    if constexpr (std::is_same_v<D, Decoder<F32>>) return decoder;
     throw std::logic_error("expected a float32 model");
   });
 }
@@ -80,29 +80,30 @@ TEST_P(FairseqSmall, TrainingForwardAndGradients) {
   ParameterStore<float> grads(model->table());
   const Batch batch = test::batch_of(forward, "");
   const LossSum loss = model->forward_backward(batch, {}, grads);
-  Decoder<F32>::State& state = state_of(*model);
+  Workspace<F32>& work = decoder_of(*model).workspace();
   const ModelConfig& config = model->config();
 
   const std::vector<float> hidden = test::values_of<float>(forward, "train.hidden_row0");
   std::vector<float> residual;
   for (int64_t layer = 0; layer <= config.num_layers; ++layer)
     for (int64_t t = 0; t < 8; ++t) {
-      const float* const row = state.stream[2 * layer].row(t);
+      const float* const row = work.stream[2 * layer].row(t);
       residual.insert(residual.end(), row, row + config.d_model);
     }
   test::expect_all_near<float, float>(residual, hidden, kLogitTolerance, "hidden_row0");
 
   std::vector<float> logits(static_cast<size_t>(batch.tokens() * config.vocab_size));
-  state.output.forward(state.final_acts.y_TD, {}, {.out_real = {logits.data(), batch.tokens(), config.vocab_size}});
+  decoder_of(*model).weights().output.forward(work.final_norm.y_TD, {},
+                                              {.out_real = {logits.data(), batch.tokens(), config.vocab_size}});
   test::expect_all_near<float, float>(logits, test::values_of<float>(forward, "train.logits"), kLogitTolerance,
                                       "logits");
-  test::expect_all_near<float, float>(logprobs(state.nll_T), test::values_of<float>(forward, "train.target_logprob"),
+  test::expect_all_near<float, float>(logprobs(work.nll_T), test::values_of<float>(forward, "train.target_logprob"),
                                       kLogitTolerance, "target_logprob");
   expect_sums(forward, "train.", loss, model->router_stats());
   int64_t n = 0;
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
     if (config.is_moe_layer(layer))
-      expect_routing(forward, fmt::format("train.moe{}.", n++), state.layer_acts(layer).moe.routing);
+      expect_routing(forward, fmt::format("train.moe{}.", n++), work.layer(layer).moe.routing);
 
   const SafetensorsFile expected(test::golden("fairseq-small/" + GetParam() + "/grads.safetensors"));
   test::expect_parameters_near(grads, expected, 1.0 / static_cast<double>(loss.tokens), kGradientTolerance,
@@ -114,14 +115,14 @@ TEST_P(FairseqSmall, PaddedBatch) {
   ParameterStore<float> grads(model->table());
   if (!forward.find("padded.src_tokens")) GTEST_SKIP() << "no padded batch in this set";
   const LossSum loss = model->forward_backward(test::batch_of(forward, "padded."), {}, grads);
-  Decoder<F32>::State& state = state_of(*model);
-  test::expect_all_near<float, float>(logprobs(state.nll_T), test::values_of<float>(forward, "padded.target_logprob"),
+  Workspace<F32>& work = decoder_of(*model).workspace();
+  test::expect_all_near<float, float>(logprobs(work.nll_T), test::values_of<float>(forward, "padded.target_logprob"),
                                       kLogitTolerance, "target_logprob");
   expect_sums(forward, "padded.", loss, model->router_stats());
   int64_t n = 0;
   for (int64_t layer = 0; layer < model->config().num_layers; ++layer)
     if (model->config().is_moe_layer(layer))
-      expect_routing(forward, fmt::format("padded.moe{}.", n++), state.layer_acts(layer).moe.routing);
+      expect_routing(forward, fmt::format("padded.moe{}.", n++), work.layer(layer).moe.routing);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, FairseqSmall, testing::Values("dense", "dense-learned", "moe"), [](const auto& info) {
@@ -146,7 +147,7 @@ TEST(FairseqSmallMoe, EvaluationCapacityByFraction) {
     expect_sums(forward, prefix, loss, model->router_stats());
     // Evaluation keeps the activations of the last layer alone.
     expect_routing(forward, fmt::format("{}moe{}.", prefix, model->router_stats().size() - 1),
-                   state_of(*model).layer_acts(model->config().num_layers - 1).moe.routing);
+                   decoder_of(*model).workspace().layer(model->config().num_layers - 1).moe.routing);
   }
   EXPECT_EQ(found, 3);
 }

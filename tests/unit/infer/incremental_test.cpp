@@ -67,6 +67,25 @@ TEST_P(Incremental, PiecesScoreLikeTheWholeSequence) {
   EXPECT_EQ(own.length(), 12);
 }
 
+// Decoding goes through the same weights with memory of its own: what a whole pass left is still there.
+TEST_P(Incremental, LeavesTheDecodersMemoryAlone) {
+  const ModelConfig config = GetParam();
+  const ParameterTable table = make_parameter_table(config);
+  ParameterStore<double> params(table);
+  initialize(params, 3);
+  Decoder<F64> decoder(config, params);
+  const std::vector<int32_t> tokens = random_tokens(20, 1);
+  whole_pass(decoder, tokens);
+  const Matrix<double> hidden = decoder.workspace().final_norm.y_TD;
+  const std::vector<double> left(hidden.data, hidden.data + hidden.rows * hidden.cols);
+  IncrementalDecoder<F64> incremental(decoder);
+  KvCache<F64> own(config);
+  const NewTokens<F64> request{std::span(tokens).first(9), nullptr, &own};
+  incremental.run({&request, 1});
+  EXPECT_EQ(decoder.workspace().final_norm.y_TD.data, hidden.data);
+  EXPECT_TRUE(std::equal(left.begin(), left.end(), hidden.data));
+}
+
 TEST_P(Incremental, ContinuationsOfASharedPrefixScoreLikeWholeSequences) {
   LanguageModel model(GetParam(), Precision::kFp32);
   initialize(model.params(), 4);

@@ -1,0 +1,51 @@
+// A decoder's parameters as blocks: what a pass reads and does not change, so several workspaces may share it.
+#pragma once
+
+#include <variant>
+#include <vector>
+
+#include "model/decoder_parameters.h"
+#include "nn/attention_block.h"
+#include "nn/ffn_block.h"
+#include "nn/moe/moe_block.h"
+#include "troupe/config.h"
+
+namespace troupe {
+
+// The blocks of a layer by the model's configuration: sizes and choices.
+AttentionSpec attention_spec(const ModelConfig& config, int64_t layer);
+FfnSpec ffn_spec(const ModelConfig& config, int64_t layer);
+MoeSpec moe_spec(const ModelConfig& config, int64_t layer);
+
+// One layer: attention, then either a dense FFN or experts.
+template <class P>
+struct DecoderLayer {
+  AttentionBlock<P> attention;
+  std::variant<FfnBlock<P>, MoeBlock<P>> feed_forward;
+};
+
+template <class P>
+struct DecoderWeights {
+  using real = typename P::real;
+
+  ModelConfig config;
+  const ParameterStore<real>* params;
+  DecoderSlots slots;
+  std::vector<DecoderLayer<P>> layers;
+  NormLayer<P> final_norm;
+  Linear<P> output;  // tied to the token embedding
+
+  // `params` has the table of make_parameter_table(config) and must outlive the weights.
+  DecoderWeights(const ModelConfig& config, const ParameterStore<real>& params);
+
+  Matrix<const real> embedding() const {
+    return {params->at(slots.embed_tokens).data(), config.vocab_size, config.d_model};
+  }
+  double embedding_scale() const;
+};
+
+extern template struct DecoderWeights<F64>;
+extern template struct DecoderWeights<F32>;
+extern template struct DecoderWeights<Bf16>;
+
+}  // namespace troupe

@@ -1,0 +1,90 @@
+#include "model/workspace.h"
+
+#include <algorithm>
+
+#include "ops/embedding.h"
+
+namespace troupe {
+namespace {
+
+template <class P>
+void plan_layer(Arena& arena, const ModelConfig& config, bool dense, bool sparse, int64_t T,
+                LayerActivations<P>& acts) {
+  acts.attention.plan(arena, attention_spec(config, 0), T);
+  if (dense) acts.ffn.plan(arena, ffn_spec(config, 0), T);
+  if (sparse) acts.moe.plan(arena, moe_spec(config, 0), T);
+}
+
+ScratchSpec scratch_spec(const ModelConfig& config) {
+  ScratchSpec spec{.d_model = config.d_model};
+  if (config.num_moe_layers() < config.num_layers) spec.d_ff = config.d_ff;
+  if (config.num_moe_layers() > 0) {
+    spec.num_experts = config.moe.num_experts, spec.top_k = config.moe.top_k;
+    spec.expert_d_ff = config.expert_d_ff();
+  }
+  return spec;
+}
+
+}  // namespace
+
+template <class P>
+void Workspace<P>::lay_out(const ModelConfig& config, int64_t T, Keep keep) {
+  const int64_t D = config.d_model, L = config.num_layers;
+  stream.assign(static_cast<size_t>(2 * L + 1), {});
+  Matrix<real> shared;
+  if (keep != Keep::kAll) shared = arena_.matrix<real>("stream.shared", T, D);
+  for (int64_t i = 0; i <= 2 * L; ++i) {
+    const bool own = keep == Keep::kAll || (keep == Keep::kLayerInputs && i % 2 == 0);
+    stream[static_cast<size_t>(i)] = own ? arena_.matrix<real>("stream", T, D) : shared;
+  }
+  layers_.assign(static_cast<size_t>(keep == Keep::kAll ? L : 1), {});
+  if (keep == Keep::kAll)
+    for (int64_t layer = 0; layer < L; ++layer)
+      plan_layer<P>(arena_, config, !config.is_moe_layer(layer), config.is_moe_layer(layer), T,
+                    layers_[static_cast<size_t>(layer)]);
+  else
+    plan_layer<P>(arena_, config, config.num_moe_layers() < L, config.num_moe_layers() > 0, T, layers_[0]);
+  final_norm.plan(arena_, T, D);
+  scratch.plan(arena_, scratch_spec(config), T, keep != Keep::kNothing);
+  if (keep != Keep::kNothing) dx_TD = arena_.matrix<real>("dx", T, D);
+  nll_T = arena_.span<real>("nll", T);
+}
+
+template <class P>
+int64_t Workspace<P>::bytes(const ModelConfig& config, int64_t T, Keep keep) {
+  Workspace sizes;  // its arena only adds up
+  sizes.lay_out(config, T, keep);
+  return sizes.arena_.bytes();
+}
+
+template <class P>
+void Workspace<P>::plan(const ModelConfig& config, int64_t B, int64_t S, Keep keep) {
+  if (B == B_ && S == S_ && keep == keep_) return;
+  B_ = B, S_ = S, keep_ = keep;
+  arena_.restart();
+  lay_out(config, B * S, keep);
+  arena_.commit();
+  lay_out(config, B * S, keep);
+}
+
+template <class P>
+Matrix<const typename P::real> Workspace<P>::positions(const DecoderWeights<P>& weights, int64_t rows) {
+  const ModelConfig& config = weights.config;
+  const int64_t D = config.d_model, usual = num_position_rows(config);
+  if (config.positions == Positions::kLearned)
+    return {weights.params->at(weights.slots.embed_positions).data(), usual, D};
+  if (rows > num_sinusoids_) {
+    num_sinusoids_ = std::max(rows, usual);
+    Buffer<float> table(num_sinusoids_ * D);
+    sinusoidal_positions({table.data(), num_sinusoids_, D});
+    sinusoids_ = Buffer<real>(table.size());
+    std::copy(table.begin(), table.end(), sinusoids_.begin());
+  }
+  return {sinusoids_.data(), num_sinusoids_, D};
+}
+
+template class Workspace<F64>;
+template class Workspace<F32>;
+template class Workspace<Bf16>;
+
+}  // namespace troupe
