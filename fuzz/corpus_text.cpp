@@ -3,10 +3,10 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
 #include "data/corpus/parsers/html.h"
 #include "data/corpus/parsers/sections.h"
 #include "data/corpus/rules.h"
-#include "data/text/utf8.h"
 #include "troupe/error.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "data/text/utf8.h"
+#include "base/utf8.h"
 #include "eval/tasks/template.h"
 #include "troupe/error.h"
 

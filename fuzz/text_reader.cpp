@@ -3,9 +3,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
 #include "data/text/byte_source.h"
 #include "data/text/reader.h"
-#include "data/text/utf8.h"
 #include "troupe/error.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

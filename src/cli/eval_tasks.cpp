@@ -17,6 +17,7 @@
 #include "eval/tasks/builtin_tasks.h"
 #include "eval/tasks/items.h"
 #include "eval/tasks/run_task.h"
+#include "io/json_text.h"
 
 namespace troupe::cli {
 namespace {
@@ -194,7 +195,7 @@ void write_details(const std::string& path, const std::string& task, Convention 
                        {"greedy", detail.is_greedy},
                        {"gold", detail.is_gold},
                        {"chosen", detail.is_chosen}};
-    const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    const std::string text = json_text(line) + "\n";
     if (std::fputs(text.c_str(), file) < 0) fail(ErrorCode::kEnvironment, "{}: cannot write", path);
   }
 }

@@ -14,6 +14,7 @@
 #include "io/fairseq_checkpoint.h"
 #include "io/json_config.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 #include "io/tensor_stats.h"
 #include "model/decoder_parameters.h"
 #include "model/fairseq_model.h"
@@ -178,10 +179,10 @@ void print_text(const Subject& subject, const InspectFlags& flags, int64_t param
   }
   for (const auto& [key, value] : subject.facts.items()) {
     if (!value.is_structured())
-      fmt::print("{}: {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+      fmt::print("{}: {}\n", key, value.is_string() ? value.get<std::string>() : json_text(value));
     if (value.is_object())
       for (const auto& [name, inner] : value.items())
-        fmt::print("{}: {}: {}\n", key, name, inner.is_string() ? inner.get<std::string>() : inner.dump());
+        fmt::print("{}: {}: {}\n", key, name, inner.is_string() ? inner.get<std::string>() : json_text(inner));
     if (value.is_array())
       for (const auto& inner : value) fmt::print("{}: {}\n", key, inner.get<std::string>());
   }

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "io/json_text.h"
 
 namespace troupe::cli {
 namespace {
@@ -37,7 +38,7 @@ void flush_output() {
 }
 
 void print_json(const nlohmann::ordered_json& object) {
-  print_bytes(object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  print_bytes(json_text(object) + "\n");
 }
 
 void print_table(const std::vector<std::vector<std::string>>& rows) {

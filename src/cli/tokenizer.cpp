@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -17,10 +18,10 @@
 #include "cli/text_options.h"
 #include "cli/validators.h"
 #include "data/text/reader.h"
-#include "data/text/utf8.h"
 #include "data/tokenizer/bpe_trainer.h"
 #include "data/tokenizer/definition.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 
 namespace troupe::cli {
 namespace {
@@ -53,7 +54,7 @@ std::vector<int32_t> ids_from_json(const Json& array, const std::string& where) 
   for (const Json& id : array) {
     if (!id.is_number_integer() || id < 0 || id > kMaxTokenId)
       fail(ErrorCode::kData, "{}: ids[{}]: expected an integer from 0 to {}, got {}", where, ids.size(), kMaxTokenId,
-           id.dump());
+           json_excerpt(id));
     ids.push_back(id.get<int32_t>());
   }
   return ids;

@@ -15,6 +15,7 @@
 #include "io/atomic_file.h"
 #include "io/checksum.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace {
@@ -59,10 +60,10 @@ void Journal::read() {
     const std::string digits = key.is_string() ? key.get<std::string>() : "";
     const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
     if (digits.size() != 16 || error != std::errc() || stop != digits.data() + digits.size())
-      fail(ErrorCode::kData, "{}: key: expected 16 hexadecimal digits, got {}", where, key.dump());
+      fail(ErrorCode::kData, "{}: key: expected 16 hexadecimal digits, got {}", where, json_excerpt(key));
     if (!logprob.is_number() || !greedy.is_boolean())
       fail(ErrorCode::kData, "{}: expected a number in logprob and a boolean in greedy, got {} and {}", where,
-           logprob.dump(), greedy.dump());
+           json_excerpt(logprob), json_excerpt(greedy));
     entries_[value] = {logprob.get<double>(), greedy.get<bool>()};
   }
   if (begin != text.size()) {
@@ -83,8 +84,10 @@ std::optional<Journal::Entry> Journal::find(uint64_t key) const {
 
 void Journal::add(uint64_t key, const Entry& entry) {
   entries_[key] = entry;
-  const std::string line =
-      fmt::format("{{\"key\":\"{}\",\"logprob\":{},\"greedy\":{}}}\n", to_hex(key), entry.logprob, entry.is_greedy);
+  if (!std::isfinite(entry.logprob)) return;  // JSON has no word for it: an evaluation that goes on computes it again
+  const std::string line = json_text(nlohmann::ordered_json{
+                               {"key", to_hex(key)}, {"logprob", entry.logprob}, {"greedy", entry.is_greedy}}) +
+                           "\n";
   if (std::fputs(line.c_str(), file_.get()) < 0)
     fail(ErrorCode::kEnvironment, "{}: cannot write: {}", path_.string(), std::strerror(errno));
 }

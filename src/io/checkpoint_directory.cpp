@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "io/checksum.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 #include "io/mapped_file.h"
 
 namespace troupe {
@@ -41,7 +42,7 @@ uint64_t parse_checksum(const nlohmann::json& value, const std::string& where) {
     const auto [end, error] = std::from_chars(text->data(), text->data() + 16, sum, 16);
     if (error == std::errc() && end == text->data() + 16) return sum;
   }
-  fail(ErrorCode::kData, "{}: xxh3: expected 16 hexadecimal digits, got {}", where, value.dump());
+  fail(ErrorCode::kData, "{}: xxh3: expected 16 hexadecimal digits, got {}", where, json_excerpt(value));
 }
 
 }  // namespace
@@ -50,11 +51,11 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
   const nlohmann::json object = parse_json(text, where);
   if (!object.is_object()) fail(ErrorCode::kData, "{}: expected an object, got {}", where, object.type_name());
   if (field(object, "format", where) != kFormat)
-    fail(ErrorCode::kData, "{}: format: expected \"{}\", got {}", where, kFormat, object["format"].dump());
+    fail(ErrorCode::kData, "{}: format: expected \"{}\", got {}", where, kFormat, json_excerpt(object["format"]));
   Manifest manifest;
   const nlohmann::json& step = field(object, "step", where);
   if (!step.is_number_unsigned() || step.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))
-    fail(ErrorCode::kData, "{}: step: expected a whole number, got {}", where, step.dump());
+    fail(ErrorCode::kData, "{}: step: expected a whole number, got {}", where, json_excerpt(step));
   manifest.step = step.get<int64_t>();
   const nlohmann::json& files = field(object, "files", where);
   if (!files.is_object()) fail(ErrorCode::kData, "{}: files: expected an object, got {}", where, files.type_name());
@@ -65,7 +66,7 @@ Manifest parse_manifest(std::string_view text, const std::string& where) {
     if (!entry.is_object()) fail(ErrorCode::kData, "{}: expected an object, got {}", here, entry.type_name());
     const nlohmann::json& bytes = field(entry, "bytes", here);
     if (!bytes.is_number_unsigned())
-      fail(ErrorCode::kData, "{}: bytes: expected a whole number, got {}", here, bytes.dump());
+      fail(ErrorCode::kData, "{}: bytes: expected a whole number, got {}", here, json_excerpt(bytes));
     manifest.files[name] = {bytes.get<uint64_t>(), parse_checksum(field(entry, "xxh3", here), here)};
   }
   return manifest;
@@ -87,7 +88,7 @@ void CheckpointWriter::add_tensors(const std::string& name, const std::vector<Te
 }
 
 void CheckpointWriter::add_json(const std::string& name, const nlohmann::ordered_json& value) {
-  add_file(name, [&](FileWriter& file) { file.write(value.dump(1) + "\n"); });
+  add_file(name, [&](FileWriter& file) { file.write(json_file_text(value)); });
 }
 
 Checkpoint CheckpointWriter::commit() {
@@ -96,7 +97,7 @@ Checkpoint CheckpointWriter::commit() {
   for (const auto& [name, summary] : manifest_.files)
     files[name] = {{"bytes", summary.bytes}, {"xxh3", to_hex(summary.xxh3)}};
   FileWriter file(directory_.path() / kManifest);
-  file.write(object.dump(1) + "\n");
+  file.write(json_file_text(object));
   file.close();
   directory_.commit(AtomicDirectory::Existing::kReplace);
   return {directory_.destination(), manifest_.step};

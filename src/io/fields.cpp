@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "base/utf8.h"
 
 namespace troupe {
 namespace {
@@ -41,6 +42,13 @@ std::optional<int64_t> whole(const GivenValue& given) {
   if (const auto* number = std::get_if<double>(&given.value))
     if (*number == std::floor(*number) && std::abs(*number) <= kExact) return static_cast<int64_t>(*number);
   return std::nullopt;
+}
+
+bool is_utf8(const GivenValue& given) {
+  if (const auto* text = std::get_if<std::string>(&given.value)) return !find_invalid_utf8(*text);
+  if (const auto* list = std::get_if<std::vector<std::string>>(&given.value))
+    return std::none_of(list->begin(), list->end(), [](const std::string& text) { return find_invalid_utf8(text); });
+  return true;
 }
 
 // True if the value has the field's type and range; then it is stored.
@@ -124,8 +132,9 @@ std::string key_of(const Field& field) {
 }
 
 void assign(Field& field, const GivenValue& given, ErrorCode code, std::string_view where) {
-  if (store(field, given)) return;
-  std::string hint;
+  const bool writable = is_utf8(given);  // as TOML and JSON, in the folder of a run
+  if (writable && store(field, given)) return;
+  std::string hint = writable ? "" : " (not UTF-8, as files of configurations must be)";
   if (const auto* text = std::get_if<std::string>(&given.value); text && field.kind == FieldKind::kEnum)
     hint = fmt::format(" (did you mean {}?)", nearest(*text, field.names));
   constexpr size_t kLongest = 80;

@@ -106,7 +106,8 @@ std::string table_of(const Field& field);
 std::string key_of(const Field& field);
 
 // Sets the field after checking type and range. A whole-numbered float (8e6) is a whole number; a whole number is a
-// float. Throws `code`: "WHERE: moe.num_experts: expected a whole number in [0, 65536], got "12"".
+// float; text is UTF-8, so that it can be written and read back. Throws `code`:
+// "WHERE: moe.num_experts: expected a whole number in [0, 65536], got "12"".
 void assign(Field& field, const GivenValue& given, ErrorCode code, std::string_view where);
 
 // Throws `code`: "WHERE: moe.num_expert: expected a known key, got this one (did you mean moe.num_experts?)".

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace {
@@ -31,7 +32,7 @@ ordered_json value_of(const Field& field) {
 std::string text_of(const json& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "a list";
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+  return json_text(value);
 }
 
 GivenValue given_value(const json& value) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "io/atomic_file.h"
+#include "io/json_text.h"
 
 namespace troupe {
 
@@ -61,11 +62,11 @@ nlohmann::json parse_json(std::string_view text, const std::string& where) {
 nlohmann::json read_json_file(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }
 
 void write_json_file(const std::filesystem::path& path, const nlohmann::ordered_json& value) {
-  write_file_atomically(path, value.dump(1) + "\n");
+  write_file_atomically(path, json_file_text(value));
 }
 
 void write_json_file(const std::filesystem::path& path, const nlohmann::json& value) {
-  write_file_atomically(path, value.dump(1) + "\n");
+  write_file_atomically(path, json_file_text(value));
 }
 
 }  // namespace troupe

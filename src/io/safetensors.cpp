@@ -7,7 +7,9 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "base/utf8.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace {
@@ -29,7 +31,7 @@ std::vector<int64_t> read_integers(const nlohmann::json& entry, const char* fiel
   std::vector<int64_t> values;
   for (const auto& value : *found) {
     if (!value.is_number_unsigned() || value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))
-      fail(ErrorCode::kData, "{}: {}: expected integers from 0 to 2^63 - 1, got {}", where, field, value.dump());
+      fail(ErrorCode::kData, "{}: {}: expected integers from 0 to 2^63 - 1, got {}", where, field, json_excerpt(value));
     values.push_back(value.get<int64_t>());
   }
   return values;
@@ -169,18 +171,20 @@ SafetensorsWriter::SafetensorsWriter(FileWriter& file, const std::vector<TensorT
     : file_(file) {
   // Written entry by entry, in the order of the list; a JSON object of the library would cost O(n^2) here.
   std::string header = "{";
-  if (!metadata.empty()) header += "\"__metadata__\":" + nlohmann::json(metadata).dump();
+  if (!metadata.empty()) header += "\"__metadata__\":" + json_text(nlohmann::json(metadata));
   std::set<std::string_view> names;
   for (const TensorToWrite& tensor : tensors) {
     if (!names.insert(tensor.name).second)
       fail(ErrorCode::kInternal, "{}: {}: expected each tensor once", file.path().string(), tensor.name);
+    if (find_invalid_utf8(tensor.name))
+      fail(ErrorCode::kData, "{}: {}: expected a name in UTF-8, got other bytes", file.path().string(), tensor.name);
     const uint64_t bytes = static_cast<uint64_t>(num_elements(tensor.shape) * size_of(tensor.dtype));
     const nlohmann::ordered_json entry = {
         {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {left_, left_ + bytes}}};
     if (header.size() > 1) header += ',';
-    header += nlohmann::json(tensor.name).dump();
+    header += json_text(nlohmann::json(tensor.name));
     header += ':';
-    header += entry.dump();
+    header += json_text(entry);
     left_ += bytes;
   }
   header += "}";

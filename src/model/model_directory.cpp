@@ -8,6 +8,7 @@
 #include "io/checkpoint_directory.h"
 #include "io/json_config.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 #include "model/decoder_parameters.h"
 
 namespace troupe {
@@ -30,7 +31,7 @@ std::vector<fs::path> weight_files(const fs::path& folder, std::unordered_map<st
   for (const auto& [tensor, file] : map->items()) {
     if (!file.is_string() || file.get_ref<const std::string&>().find('/') != std::string::npos)
       fail(ErrorCode::kData, "{}: weight_map.{}: expected the name of a file in this folder, got {}", path.string(),
-           tensor, file.dump());
+           tensor, json_excerpt(file));
     weight_map[tensor] = file.get<std::string>();
     names.insert(file.get<std::string>());
   }
@@ -78,7 +79,7 @@ void write_shard(const fs::path& path, std::span<const Parameter> parameters, co
 std::string config_json(const ModelConfig& config) {
   nlohmann::ordered_json object = {{"format", kFormat}};
   object.update(to_json(fields_of(config)));
-  return object.dump(1) + "\n";
+  return json_file_text(object);
 }
 
 ModelConfig read_model_config(const fs::path& folder) {
@@ -88,7 +89,7 @@ ModelConfig read_model_config(const fs::path& folder) {
   const auto format = object.find("format");
   if (format == object.end() || *format != kFormat)
     fail(ErrorCode::kData, "{}: format: expected \"{}\", got {}{}", path.string(), kFormat,
-         format == object.end() ? "none" : format->dump(),
+         format == object.end() ? "none" : json_excerpt(*format),
          object.contains("architectures") ? " (this is a Hugging Face model; it cannot be read yet)" : "");
   object.erase(format);
   ModelConfig config;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "eval/statistics.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace {
@@ -39,7 +40,7 @@ class Line {
   }
   [[noreturn]] void refuse(const char* key, const char* expected, const nlohmann::json& got) const {
     fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where_, key, expected,
-         got.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).substr(0, 60));
+         json_excerpt(got));
   }
 
  private:
@@ -49,9 +50,8 @@ class Line {
     return *found;
   }
   double number(const char* key, const nlohmann::json& value) const {
-    if (value.is_null()) return kNan;
-    if (!value.is_number()) refuse(key, "a number", value);
-    return value.get<double>();
+    if (!value.is_null() && !value.is_number()) refuse(key, "a number", value);
+    return number_or_nan(value);
   }
 
   const nlohmann::json& object_;

@@ -6,17 +6,16 @@
 #include <cstdint>
 #include <iterator>
 
+#include "base/utf8.h"
+
 namespace troupe::html {
 
 std::string escaped(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size();) {
     const auto byte = static_cast<unsigned char>(text[i]);
-    const size_t length = byte < 0x80 ? 1 : byte < 0xc2 ? 0 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : byte < 0xf5 ? 4 : 0;
-    bool valid =
-        length > 0 && i + length <= text.size() && (byte >= 0x20 || byte == '\n' || byte == '\t') && byte != 0x7f;
-    for (size_t k = 1; valid && k < length; ++k) valid = (static_cast<unsigned char>(text[i + k]) & 0xc0) == 0x80;
-    if (!valid) {
+    const size_t length = utf8_sequence_bytes(text.substr(i));
+    if (length == 0 || (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f) {
       out += "\xef\xbf\xbd";
       ++i;
       continue;

@@ -1,11 +1,11 @@
 #include "study/metrics_history.h"
 
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "io/atomic_file.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace {
@@ -24,9 +24,9 @@ struct Reader {
   }
   double number(const char* key) const { return number(at(key), key); }
   double number(const json& value, const char* key) const {
-    if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
-    if (!value.is_number()) fail(ErrorCode::kData, "{}: {}: expected a number, got {}", where, key, text(value));
-    return value.get<double>();
+    if (!value.is_null() && !value.is_number())
+      fail(ErrorCode::kData, "{}: {}: expected a number, got {}", where, key, text(value));
+    return number_or_nan(value);
   }
   int64_t integer(const char* key) const {
     const json& value = at(key);
@@ -39,9 +39,7 @@ struct Reader {
     if (!value.is_array()) fail(ErrorCode::kData, "{}: {}: expected a list, got {}", where, key, text(value));
     return value;
   }
-  static std::string text(const json& value) {
-    return value.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 60);
-  }
+  static std::string text(const json& value) { return json_excerpt(value); }
 };
 
 RouterPoint router_point(const json& object, const std::string& where) {

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "io/json_config.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 #include "model/model_directory.h"
 
 namespace troupe {
@@ -46,7 +47,7 @@ ordered_json to_json(const TrainState& state) {
 TrainState state_from_json(const nlohmann::json& object, const std::string& where) {
   TrainState state;
   if (object.at("format") != kFormat)
-    fail(ErrorCode::kData, "{}: format: expected {}, got {}", where, kFormat, object.at("format").dump());
+    fail(ErrorCode::kData, "{}: format: expected {}, got {}", where, kFormat, json_excerpt(object.at("format")));
   state.step = object.at("step");
   state.validated_step = object.at("validated_step");
   state.totals = {.tokens = object.at("tokens"), .seconds = object.at("time_s")};
@@ -99,7 +100,7 @@ std::optional<int64_t> trained_tokens(const fs::path& model_folder) {
   const auto tokens = object.is_object() ? object.find("tokens") : object.end();
   if (tokens == object.end() || !tokens->is_number_unsigned())
     fail(ErrorCode::kData, "{}: tokens: expected a whole number, got {}", path.string(),
-         tokens == object.end() ? "no such key" : tokens->dump());
+         tokens == object.end() ? "no such key" : json_excerpt(*tokens));
   return tokens->get<int64_t>();
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "io/atomic_file.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace {
@@ -58,21 +59,21 @@ ordered_json MetricsInterval::to_json() const {
 
 MetricsInterval MetricsInterval::from_json(const nlohmann::json& object) {
   MetricsInterval interval;
-  interval.loss = {.nll = object.at("nll"),
-                   .aux = object.at("aux"),
-                   .total = object.at("total"),
+  interval.loss = {.nll = number_or_nan(object.at("nll")),
+                   .aux = number_or_nan(object.at("aux")),
+                   .total = number_or_nan(object.at("total")),
                    .tokens = object.at("tokens"),
                    .choices = object.at("choices"),
                    .dropped = object.at("dropped")};
-  interval.seconds = object.at("seconds");
+  interval.seconds = number_or_nan(object.at("seconds"));
   for (const nlohmann::json& layer : object.at("routers")) {
     RouterStats& stats = interval.routers.emplace_back();
     stats.layer = layer.at("layer");
     stats.tokens = layer.at("tokens");
     stats.load_E = layer.at("load").get<std::vector<int64_t>>();
     stats.dropped_K = layer.at("dropped").get<std::vector<int64_t>>();
-    stats.entropy_sum = layer.at("entropy_sum");
-    stats.aux = layer.at("aux");
+    stats.entropy_sum = number_or_nan(layer.at("entropy_sum"));
+    stats.aux = number_or_nan(layer.at("aux"));
     stats.aux_tokens = layer.at("aux_tokens");
   }
   return interval;
@@ -119,7 +120,7 @@ MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t last_step) :
 MetricsFile::~MetricsFile() { ::close(fd_); }
 
 void MetricsFile::append(const ordered_json& line) {
-  const std::string text = line.dump() + "\n";
+  const std::string text = json_text(line) + "\n";
   if (::write(fd_, text.data(), text.size()) != static_cast<ssize_t>(text.size()))
     fail(ErrorCode::kEnvironment, "{}: expected to write to it, got: {}", path_.string(), std::strerror(errno));
 }

@@ -14,6 +14,7 @@
 #include "io/atomic_file.h"
 #include "io/checksum.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 
 namespace troupe::corpus {
 namespace {
@@ -126,7 +127,7 @@ std::vector<WrittenPart> write_parts(const std::vector<CorpusDocument>& document
     FileWriter file(folder / written.part.file);
     for (const CorpusDocument* document : members) {
       written.part.bytes += static_cast<int64_t>(document->text.size());
-      file.write(nlohmann::ordered_json{{"text", document->text}, {"source", document->source}}.dump() + "\n");
+      file.write(json_text(nlohmann::ordered_json{{"text", document->text}, {"source", document->source}}) + "\n");
     }
     const FileSummary summary = file.close();
     written.file_bytes = summary.bytes;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "io/checksum.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 
 namespace troupe::corpus {
 namespace {
@@ -31,7 +32,7 @@ Split split_named(const std::string& text) {
 }  // namespace
 
 std::string recipe_checksum(const Corpus& corpus, const RuleOptions& rules) {
-  std::string text = fmt::format("{} {} {}\n", kRecipeVersion, corpus.name, rules_json(rules).dump());
+  std::string text = fmt::format("{} {} {}\n", kRecipeVersion, corpus.name, json_text(rules_json(rules)));
   for (const Source& s : corpus.sources)
     text += fmt::format("{}|{}|{}|{}|{}\n", s.package, s.domain, name(s.side), s.parser, s.paths);
   return to_hex(xxh3(text));
@@ -91,7 +92,7 @@ ManifestSummary read_manifest(const std::filesystem::path& folder) {
   try {
     if (json.at("format") != kManifestFormat)
       fail(ErrorCode::kData, "{}: format: expected {}, got {}", file.string(), kManifestFormat,
-           json.at("format").dump());
+           json_excerpt(json.at("format")));
     ManifestSummary summary{json.at("corpus"), json.at("recipe"), {}};
     for (const auto& entry : json.at("parts")) {
       WrittenPart written;

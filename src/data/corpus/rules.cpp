@@ -6,10 +6,10 @@
 #include <unordered_map>
 
 #include "base/threads.h"
+#include "base/utf8.h"
 #include "data/corpus/near_duplicates.h"
 #include "data/corpus/ngrams.h"
 #include "data/corpus/parsers/lines.h"
-#include "data/text/utf8.h"
 
 namespace troupe::corpus {
 namespace {

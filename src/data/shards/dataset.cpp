@@ -5,8 +5,10 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "base/utf8.h"
 #include "io/checksum.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace fs = std::filesystem;
@@ -24,7 +26,7 @@ T field(const nlohmann::ordered_json& object, const char* name, const std::strin
   } else if constexpr (std::is_same_v<T, int64_t>) {
     if (at->is_number_unsigned() && at->template get<uint64_t>() <= INT64_MAX) return at->template get<int64_t>();
   }
-  fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where, name, expected, at->dump());
+  fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where, name, expected, json_excerpt(*at));
 }
 
 int64_t count(const nlohmann::ordered_json& object, const char* name, const std::string& where) {
@@ -57,7 +59,7 @@ TokenDataset::TokenDataset(const fs::path& folder) : folder_(folder) {
   const auto list = index.find("shards");
   if (list == index.end() || !list->is_array() || list->empty())
     fail(ErrorCode::kData, "{}: shards: expected a list of files, got {}", where,
-         list == index.end() ? "nothing" : list->dump());
+         list == index.end() ? "nothing" : json_excerpt(*list));
 
   std::vector<std::string> checksums;
   for (size_t i = 0; i < list->size(); ++i) {
@@ -131,6 +133,9 @@ DatasetWriter::DatasetWriter(const fs::path& folder, const Vocabulary& vocabular
     : folder_(folder), vocabulary_(vocabulary), shard_tokens_(shard_tokens), shard_(vocabulary) {
   if (fs::exists(folder) && !(fs::is_directory(folder) && fs::is_empty(folder)))
     fail(ErrorCode::kUsage, "{}: expected a new or empty folder, got one with files in it", folder.string());
+  if (find_invalid_utf8(folder_.destination().filename().string()))
+    fail(ErrorCode::kUsage, "{}: expected a folder whose name is UTF-8, since index.json names the shards after it",
+         folder.string());
 }
 
 void DatasetWriter::add(std::span<const int32_t> ids, int64_t text_bytes) {

@@ -55,7 +55,8 @@ class TokenDataset {
 // index.json, when finish() returns, or not at all.
 class DatasetWriter {
  public:
-  // Shards are closed at the first document end at or after shard_tokens. Throws kUsage if `folder` has files in it.
+  // Shards are closed at the first document end at or after shard_tokens. Throws kUsage if `folder` has files in it
+  // or a name that is not UTF-8.
   DatasetWriter(const std::filesystem::path& folder, const Vocabulary& vocabulary, int64_t shard_tokens);
 
   void add(std::span<const int32_t> ids, int64_t text_bytes);  // as ShardBuilder::add

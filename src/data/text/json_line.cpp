@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "base/utf8.h"
 #include "data/text/python_json.h"
-#include "data/text/utf8.h"
 
 namespace troupe {
 

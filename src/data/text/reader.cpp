@@ -8,10 +8,10 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "data/text/byte_source.h"
 #include "data/text/json_line.h"
 #include "data/text/line_reader.h"
-#include "data/text/utf8.h"
 
 namespace troupe {
 namespace {

@@ -8,6 +8,7 @@
 #include "data/tokenizer/definition.h"
 #include "data/tokenizer/json_value.h"
 #include "data/tokenizer/vocabulary.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace {
@@ -177,11 +178,11 @@ std::string tokenizer_json(const TokenizerDefinition& definition) {
   };
   Json merges = Json::array();
   for (const Merge& merge : definition.merges) merges.push_back(name(merge.left) + " " + name(merge.right));
-  // Written by hand around dump(): an ordered_json object of 50,000 keys takes quadratic time.
+  // Written by hand around json_file_text(): an ordered_json object of 50,000 keys takes quadratic time.
   std::string vocab;
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
     if (definition.tokens[id].kind != TokenizerDefinition::Kind::kModel) continue;
-    vocab += fmt::format("{}\n   {}: {}", vocab.empty() ? "" : ",", Json(name(static_cast<int32_t>(id))).dump(), id);
+    vocab += fmt::format("{}\n   {}: {}", vocab.empty() ? "" : ",", json_text(Json(name(static_cast<int32_t>(id)))), id);
   }
   Json root = {{"version", "1.0"},
                {"truncation", nullptr},
@@ -202,10 +203,10 @@ std::string tokenizer_json(const TokenizerDefinition& definition) {
                  {"ignore_merges", definition.ignore_merges},
                  {"vocab", Json::object()},
                  {"merges", std::move(merges)}}}};
-  std::string text = root.dump(1);
+  std::string text = json_file_text(root);
   const std::string_view empty_vocab = "\"vocab\": {}";
   text.replace(text.rfind(empty_vocab), empty_vocab.size(), "\"vocab\": {" + vocab + "\n  }");
-  return text + "\n";
+  return text;
 }
 
 }  // namespace troupe

@@ -1,6 +1,6 @@
 #include "data/tokenizer/white_space.h"
 
-#include "data/text/utf8.h"
+#include "base/utf8.h"
 
 namespace troupe {
 namespace {

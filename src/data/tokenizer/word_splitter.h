@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "data/text/utf8.h"
+#include "base/utf8.h"
 #include "data/tokenizer/ascii_scanner.h"
 #include "data/tokenizer/regex.h"
 

@@ -8,7 +8,8 @@
 #include <sstream>
 
 #include "base/error.h"
-#include "data/text/utf8.h"
+#include "base/utf8.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace {
@@ -237,7 +238,7 @@ Json spans(const Json& v, FilterArguments a) {
   Json list = Json::array();
   for (const Json& span : v) {
     if (!span.is_object() || !span.contains("start") || !span.contains("end"))
-      fail(ErrorCode::kData, "spans: expected objects with start and end, got {}", span.dump());
+      fail(ErrorCode::kData, "spans: expected objects with start and end, got {}", json_excerpt(span));
     const int64_t begin = integer(span["start"], "spans"), end = integer(span["end"], "spans") + 1;
     if (begin < 0 || end <= begin || end >= static_cast<int64_t>(starts.size()))
       fail(ErrorCode::kData, "spans: expected a range in a text of {} characters, got [{}, {}]", starts.size() - 1,

@@ -7,7 +7,7 @@
 #include <map>
 #include <sstream>
 
-#include "data/text/utf8.h"
+#include "base/utf8.h"
 
 namespace troupe {
 namespace {

@@ -4,11 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "data/text/byte_source.h"
-#include "data/text/utf8.h"
 #include "eval/tasks/copa_xml.h"
 #include "eval/tasks/template.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 
 namespace troupe {
 namespace {
@@ -229,7 +230,7 @@ void add_labels(std::string_view text, const std::string& where, std::vector<Rec
     const auto own = record.value->find("label");
     if (own != record.value->end() && field_text(*own, Template::Fields::kName, record.where + ": label") != label)
       fail(ErrorCode::kData, "{}: expected the label that {} has itself, {}, got {}", record.label_where, record.where,
-           own->dump(), label);
+           json_excerpt(*own), label);
     (*record.value)["label"] = std::move(label);
   });
   if (next != records.size())

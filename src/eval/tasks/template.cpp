@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "eval/tasks/filters.h"
+#include "io/json_text.h"
 
 namespace troupe {
 
@@ -146,7 +147,7 @@ class Parser {
 
 // For messages: a number or boolean as it stands, otherwise the type.
 std::string described(const Json& value) {
-  return value.is_number() || value.is_boolean() ? value.dump() : value.type_name();
+  return value.is_number() || value.is_boolean() ? json_text(value) : value.type_name();
 }
 
 Json look_up(const Json& at, const Expression::Path& path, size_t depth) {
@@ -213,7 +214,7 @@ bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") 
 std::string field_text(const Json& value, Template::Fields fields, std::string_view what) {
   if (value.is_string()) return value.get<std::string>();
   if (fields != Template::Fields::kName) fail(ErrorCode::kData, "{}: expected text, got {}", what, described(value));
-  if (value.is_boolean() || value.is_number_integer()) return value.dump();
+  if (value.is_boolean() || value.is_number_integer()) return json_text(value);
   fail(ErrorCode::kData, "{}: expected text, a whole number, true or false, got {}", what, described(value));
 }
 

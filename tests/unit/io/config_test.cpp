@@ -209,6 +209,18 @@ TEST(TomlConfig, WritesWhatItReads) {
               ::testing::Contains("inner.count: 9 in a, 3 in b"));
 }
 
+TEST(TomlConfig, TakesOnlyTextThatCanBeWritten) {
+  Outer config;
+  FieldList fields = fields_of(config);
+  EXPECT_EQ(error_of([&] { apply_override("name=a\xff", fields); }, ErrorCode::kUsage),
+            "--set name=a\xff: name: expected a string, got \"a\xff\" (not UTF-8, as files of configurations must be)");
+  EXPECT_EQ(error_of([&] { apply_override("list=a\xff", fields); }, ErrorCode::kUsage),
+            "--set list=a\xff: list: expected a list of strings, got \"a\xff\" (not UTF-8, as files of configurations "
+            "must be)");
+  apply_override("name=\xe4\xb8\xad", fields);
+  EXPECT_EQ(config.name, "\xe4\xb8\xad");
+}
+
 TEST(TomlConfig, PutsTheKeysOfATableBeforeItsTables) {
   EXPECT_EQ(
       to_toml(fields_of(Outer{}), Origins::kShow),

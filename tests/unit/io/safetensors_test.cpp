@@ -108,6 +108,15 @@ TEST(Safetensors, NamesFileTensorAndShapesInItsErrors) {
               AllOf(HasSubstr("missing.safetensors"), HasSubstr("No such file")));
 }
 
+TEST(Safetensors, RefusesToWriteANameThatCannotBeReadBack) {
+  const TemporaryFolder folder;
+  const float value = 1;
+  EXPECT_THAT(error_of([&] {
+                write_safetensors(folder / "x.safetensors", {{"a\xff", DType::kF32, {1}, &value}});
+              }),
+              HasSubstr(": a\xff: expected a name in UTF-8, got other bytes"));
+}
+
 TEST(Safetensors, RefusesEveryKindOfBadHeader) {
   EXPECT_THAT(error_of([] { SafetensorsFile(std::span<const uint8_t>(), "x.safetensors"); }), HasSubstr("got 0 bytes"));
   EXPECT_THAT(refusal("[1]", 0), HasSubstr("x.safetensors: header: expected an object, got array"));
