@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <memory>
 
-#include "base/error.h"
 #include "cli/command.h"
 #include "io/named_path.h"
 
@@ -19,18 +18,14 @@ struct ReportFlags {
 
 void run(const ReportFlags& flags) {
   Report report;
-  for (const std::string& text : flags.runs) {
-    const NamedPath entry = parse_named_path(text, "report");
-    for (const ReportRun& other : report.runs)
-      if (other.name == entry.name)
-        fail(ErrorCode::kUsage, "report: {}: expected a name once, got it twice (write NAME=RUN)", entry.name);
+  const std::vector<NamedPath> runs = parse_named_paths(flags.runs, "report");
+  for (const NamedPath& entry : runs) {
     report.runs.push_back(read_run(entry.path, entry.name));
     report.title += (report.title.empty() ? "" : " and ") + entry.name;
   }
   if (!flags.title.empty()) report.title = flags.title;
-  const std::filesystem::path out = flags.out.empty()
-                                        ? std::filesystem::path(parse_named_path(flags.runs.front(), "report").path) / "report.html"
-                                        : std::filesystem::path(flags.out);
+  const std::filesystem::path out =
+      flags.out.empty() ? std::filesystem::path(runs.front().path) / "report.html" : std::filesystem::path(flags.out);
   write_report(out, report);
   fmt::print("{}\n", out.string());
 }

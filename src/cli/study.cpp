@@ -13,7 +13,6 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "io/json_file.h"
-#include "io/toml_config.h"
 #include "kernels/peak.h"
 #include "study/study_html.h"
 #include "study/study_report.h"
@@ -26,13 +25,6 @@ struct StudyFlags {
   std::vector<std::string> overrides;
   bool json = false;
 };
-
-StudyConfig load(const StudyFlags& flags) {
-  StudyFile file;
-  FieldList fields = fields_of(file);
-  read_config(flags.config, flags.overrides, fields);
-  return file.study;
-}
 
 // One progress bar at a time: a new one for every model and domain.
 class Events {
@@ -71,7 +63,7 @@ class Events {
 };
 
 void run(const StudyFlags& flags) {
-  const StudyConfig config = load(flags);
+  const StudyConfig config = load_study(flags.config, flags.overrides);
   const std::filesystem::path out =
       flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
   const InterruptGuard guard;

@@ -1,10 +1,31 @@
 #include "io/named_path.h"
 
+#include <algorithm>
+#include <map>
+
 #include "base/error.h"
 
 namespace troupe {
 
 namespace fs = std::filesystem;
+namespace {
+
+// Without a "/" at the end, and "." is called what its folder is.
+fs::path full_path(const std::string& text) {
+  const fs::path path = fs::absolute(text).lexically_normal();
+  return path.has_filename() ? path : path.parent_path();
+}
+
+// "a/valid" are the last 2 parts of /data/a/valid; "" if it has fewer.
+std::string last_parts(const fs::path& path, size_t count) {
+  fs::path end;
+  fs::path rest = path;
+  for (; count > 0 && rest.has_relative_path(); --count, rest = rest.parent_path())
+    end = end.empty() ? rest.filename() : rest.filename() / end;
+  return count > 0 ? "" : end.string();
+}
+
+}  // namespace
 
 NamedPath parse_named_path(const std::string& text, const std::string& where, const PathExists& exists) {
   const size_t equals = text.find('=');
@@ -14,8 +35,7 @@ NamedPath parse_named_path(const std::string& text, const std::string& where, co
     fail(ErrorCode::kUsage, "{}: expected NAME=PATH or PATH, got \"{}\"", where, text);
   }
   if (text.empty()) fail(ErrorCode::kUsage, "{}: expected NAME=PATH or PATH, got \"\"", where);
-  const fs::path path = fs::absolute(text).lexically_normal();  // "." is called what its folder is
-  return {.name = (path.has_filename() ? path : path.parent_path()).filename().string(), .path = text};
+  return {.name = full_path(text).filename().string(), .path = text};
 }
 
 NamedPath parse_named_path(const std::string& text, const std::string& where, const fs::path& base) {
@@ -23,6 +43,30 @@ NamedPath parse_named_path(const std::string& text, const std::string& where, co
     std::error_code error;
     return fs::exists(base / path, error);
   });
+}
+
+std::vector<NamedPath> parse_named_paths(const std::vector<std::string>& texts, const std::string& where) {
+  std::vector<NamedPath> all;
+  for (const std::string& text : texts) all.push_back(parse_named_path(text, where));
+  const std::vector<NamedPath> plain = all;
+  std::map<std::string, size_t> uses;
+  for (size_t parts = 2;; ++parts) {
+    uses.clear();
+    for (const NamedPath& one : all) ++uses[one.name];
+    if (uses.size() == all.size()) return all;
+    bool longer = false;
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (all[i].given || uses[all[i].name] == 1) continue;
+      const std::string name = last_parts(full_path(all[i].path), parts);
+      if (name.empty()) continue;
+      all[i].name = name;
+      longer = true;
+    }
+    if (longer) continue;
+    const auto same = std::find_if(all.begin(), all.end(), [&](const NamedPath& one) { return uses[one.name] > 1; });
+    fail(ErrorCode::kUsage, "{}: expected each name once, got {} twice (write NAME=PATH)", where,
+         plain[static_cast<size_t>(same - all.begin())].name);
+  }
 }
 
 }  // namespace troupe

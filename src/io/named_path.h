@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace troupe {
 
@@ -21,5 +22,10 @@ using PathExists = std::function<bool(const std::string& path)>;
 NamedPath parse_named_path(const std::string& text, const std::string& where, const PathExists& exists);
 // For paths that start from `base`, if they are relative.
 NamedPath parse_named_path(const std::string& text, const std::string& where, const std::filesystem::path& base = {});
+
+// A list of them, each with a name of its own: paths that end alike get as much of the path for a name as tells them
+// apart ("a/valid", "b/valid"). Throws kUsage "WHERE: expected each name once, got x twice (write NAME=PATH)" for equal
+// names that were given, and for one path twice.
+std::vector<NamedPath> parse_named_paths(const std::vector<std::string>& texts, const std::string& where);
 
 }  // namespace troupe

@@ -9,6 +9,7 @@
 #include "infer/generator.h"
 #include "io/checksum.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 #include "model/model_directory.h"
 
 namespace troupe {
@@ -26,12 +27,12 @@ Json made_from(const fs::path& model_folder, const StudyConfig& config, const St
                   {"sample_temperature", config.sample_temperature},
                   {"seed", config.seed}};
   for (const StudyDomain& domain : data.evaluation)
-    sources["data"][domain.name] = TokenDataset(domain.dataset).checksum();
+    sources[domain.held_out ? "held_out" : "data"][domain.name] = TokenDataset(domain.dataset).checksum();
   return sources;
 }
 
 Json to_json(const ModelEvaluation& evaluation, const Json& sources) {
-  Json json = {{"schema", "troupe.study.evaluation/1"}, {"made_from", sources}};
+  Json json = {{"schema", "troupe.study.evaluation/1"}, {"made_from", sources}, {"domains", Json::array()}};
   for (const DomainResult& domain : evaluation.domains) {
     Json documents = Json::array();
     for (const DocumentScore& score : domain.documents)
@@ -59,12 +60,12 @@ ModelEvaluation from_json(const nlohmann::json& json, const std::string& where) 
     for (const auto& item : json.at("domains")) {
       DomainResult& domain = evaluation.domains.emplace_back();
       domain.domain = item.at("domain"), domain.held_out = item.at("held_out");
-      domain.sum.nll = item.at("nll_sum"), domain.sum.tokens = item.at("tokens");
+      domain.sum.nll = number_or_nan(item.at("nll_sum")), domain.sum.tokens = item.at("tokens");
       domain.sum.choices = item.at("choices"), domain.sum.dropped = item.at("dropped");
-      domain.bytes = item.at("bytes"), domain.standard_error = item.at("standard_error");
+      domain.bytes = item.at("bytes"), domain.standard_error = number_or_nan(item.at("standard_error"));
       domain.load_LE = item.at("load").get<std::vector<std::vector<int64_t>>>();
       for (const auto& score : item.at("documents"))
-        domain.documents.push_back({score.at(0), score.at(1), score.at(2)});
+        domain.documents.push_back({number_or_nan(score.at(0)), score.at(1), score.at(2)});
     }
     for (const auto& item : json.at("samples")) evaluation.samples.push_back({item.at("prompt"), item.at("text")});
   } catch (const nlohmann::json::exception& error) {

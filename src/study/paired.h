@@ -13,6 +13,7 @@ struct PairedDifference {
   int64_t documents = 0;
   int64_t tokens = 0;
 
+  bool is_known() const { return standard_error == standard_error; }  // whether there is an error to compare with
   // Beyond two standard errors, about 95 % confidence.
   bool is_real() const;
   std::string verdict() const;  // "second is better", "first is better", "no real difference"

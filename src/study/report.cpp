@@ -1,6 +1,8 @@
 #include "study/report.h"
 
 #include <cmath>
+#include <map>
+#include <set>
 
 #include "base/error.h"
 #include "io/atomic_file.h"
@@ -13,6 +15,21 @@ namespace troupe {
 
 double ReportDomain::perplexity() const { return std::exp(nll); }
 
+namespace {
+
+// Runs made before names of validation sets were told apart: of sets of one name each is shown, the second as
+// "valid (2)". `sets` are those of the configuration; without two of one name a repeated line is a repeated validation.
+void tell_apart(std::vector<ValidPoint>& points, size_t sets) {
+  std::set<std::string> names;
+  for (const ValidPoint& point : points) names.insert(point.data);
+  if (names.size() >= sets) return;
+  std::map<std::pair<int64_t, std::string>, int64_t> seen;
+  for (ValidPoint& point : points)
+    if (const int64_t count = ++seen[{point.step, point.data}]; count > 1) point.data += fmt::format(" ({})", count);
+}
+
+}  // namespace
+
 ReportRun read_run(const std::filesystem::path& folder, const std::string& name) {
   ReportRun run{.name = name};
   RunConfig config;
@@ -24,6 +41,7 @@ ReportRun read_run(const std::filesystem::path& folder, const std::string& name)
   run.active_params = num_active_parameters(config.model);
   run.flops_per_token = train_flops_per_token(config.model, config.model.context);
   run.metrics = read_metrics(folder / "metrics.jsonl");
+  tell_apart(run.metrics.valid, config.data.valid.size());
   if (run.metrics.train.empty())
     fail(ErrorCode::kData, "{}: expected at least one line of training, got none", (folder / "metrics.jsonl").string());
   run.tokens = run.metrics.train.back().tokens;

@@ -12,9 +12,11 @@ namespace {
 
 bool is_moe(const ReportRun& run) { return !run.load.empty() || run.params != run.active_params; }
 
-const ReportDomain* find_domain(const ReportRun& run, const std::string& name) {
-  const auto found = std::find_if(run.domains.begin(), run.domains.end(),
-                                  [&](const ReportDomain& domain) { return domain.name == name; });
+// A domain may be there twice: its own texts, and held-out ones of the same name.
+const ReportDomain* find_domain(const ReportRun& run, const ReportDomain& like) {
+  const auto found = std::find_if(run.domains.begin(), run.domains.end(), [&](const ReportDomain& domain) {
+    return domain.name == like.name && domain.held_out == like.held_out;
+  });
   return found == run.domains.end() ? nullptr : &*found;
 }
 
@@ -25,19 +27,22 @@ std::vector<ReportDomain> all_domains(const Report& report) {
     for (const ReportRun& run : report.runs)
       for (const ReportDomain& domain : run.domains)
         if (domain.held_out == held_out && std::none_of(domains.begin(), domains.end(), [&](const ReportDomain& known) {
-              return known.name == domain.name;
+              return known.name == domain.name && known.held_out == held_out;
             }))
           domains.push_back(domain);
   return domains;
 }
 
-std::string difference_cell(const Report& report, const ReportRun& run, const std::string& domain) {
+std::string difference_cell(const Report& report, const ReportRun& run, const ReportDomain& domain) {
   for (const ReportComparison& c : report.comparisons) {
-    if (c.model != run.name || c.domain != domain) continue;
+    if (c.model != run.name || c.domain != domain.name || c.held_out != domain.held_out) continue;
     const bool real = c.difference.is_real();
     const char* kind = !real ? "" : c.difference.difference < 0 ? "better" : "worse";
     return fmt::format("<td class=\"{}\">{:+.4f} ± {}{}</td>", kind, c.difference.difference,
-                       html::number(2 * c.difference.standard_error, 4), real ? "" : " (not real)");
+                       html::number(2 * c.difference.standard_error, 4),
+                       real                      ? ""
+                       : c.difference.is_known() ? " (not real)"
+                                                 : " (unknown)");
   }
   return "<td>–</td>";
 }
@@ -116,15 +121,15 @@ std::string domains_table(const Report& report) {
     }
     double best = INFINITY;
     for (const ReportRun& run : report.runs)
-      if (const ReportDomain* own = find_domain(run, domain.name)) best = std::min(best, own->nll);
+      if (const ReportDomain* own = find_domain(run, domain)) best = std::min(best, own->nll);
     rows += fmt::format("<tr><th>{}</th>", html::escaped(domain.name));
     for (const ReportRun& run : report.runs) {
-      const ReportDomain* own = find_domain(run, domain.name);
+      const ReportDomain* own = find_domain(run, domain);
       rows +=
           fmt::format("<td class=\"{}\">{}</td><td>{}</td>", own && own->nll == best ? "best" : "",
                       own ? html::number(own->perplexity(), 2) : "–", own ? html::number(own->bits_per_byte, 4) : "–");
       if (is_moe(run)) rows += fmt::format("<td>{}</td>", own ? html::percent(own->drop_rate) : "–");
-      if (has_comparison(run)) rows += difference_cell(report, run, domain.name);
+      if (has_comparison(run)) rows += difference_cell(report, run, domain);
     }
     rows += "</tr>\n";
   }

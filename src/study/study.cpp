@@ -3,10 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "data/tokenizer/tokenizer.h"
 #include "io/atomic_file.h"
 #include "io/json_file.h"
@@ -14,6 +14,7 @@
 #include "io/toml_config.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
+#include "study/metrics_history.h"
 #include "study/probe.h"
 #include "train/pretrain.h"
 
@@ -26,9 +27,8 @@ constexpr double kProbeSeconds = 4.0;
 constexpr double kProbeMargin = 0.9;  // a probe runs cooler and undisturbed
 constexpr int64_t kFewestSteps = 20;
 
-// The training configuration of one model, with the study's data, seed and length filled in.
-RunConfig model_config(const std::string& path, const StudyConfig& study, const StudyData& data) {
-  RunConfig config = load_config<RunConfig>(path);
+// Fills in the study's data, seed and length.
+void complete(RunConfig& config, const std::string& path, const StudyConfig& study, const StudyData& data) {
   config.model.vocab_size = study.vocab_size;
   config.model.eos_id = Tokenizer::load(data.tokenizer.string()).end_of_text();
   config.train.seed = study.seed;
@@ -39,7 +39,6 @@ RunConfig model_config(const std::string& path, const StudyConfig& study, const 
   for (const StudyDomain& domain : data.evaluation)
     if (!domain.held_out) config.data.valid.push_back(domain.name + "=" + domain.dataset.string());
   check(config, path);
-  return config;
 }
 
 // Tokens of each model, so that training all of them takes at most max_minutes here. Decided once per folder: a study
@@ -50,8 +49,10 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<StudyModel>& mod
   const nlohmann::ordered_json asked = {{"tokens", study.tokens}, {"max_minutes", study.max_minutes}};
   if (fs::exists(file)) {
     const nlohmann::json plan = read_json_file(file);
-    if (plan.value("asked", nlohmann::json()) == nlohmann::json(asked) && plan["tokens"].is_number_integer())
-      return plan["tokens"].get<int64_t>();
+    if (!plan.contains("asked") || !plan.contains("tokens") || !plan["tokens"].is_number_unsigned())
+      fail(ErrorCode::kData, "{}: expected a plan as written by `troupe study`, got another file (remove it)",
+           file.string());
+    if (plan["asked"] == nlohmann::json(asked)) return plan["tokens"].get<int64_t>();
   }
   events.message(fmt::format("probe: a few training steps of each model ({:.0f} s each)", kProbeSeconds));
   nlohmann::ordered_json rates;
@@ -110,16 +111,14 @@ void train_model(const StudyModel& model, double peak_flops, const StudyEvents& 
 
 // Totals from the last line that training wrote.
 void read_totals(StudyModel& model) {
-  std::ifstream lines(model.run / "metrics.jsonl");
-  for (std::string line; std::getline(lines, line);) {
-    const nlohmann::json values = nlohmann::json::parse(line, nullptr, false);
-    if (!values.is_object() || values.value("schema", "") != "troupe.train/1") continue;
-    model.tokens = values.at("tokens").get<int64_t>();
-    model.seconds = values.at("time_s").get<double>();
+  const fs::path file = model.run / "metrics.jsonl";
+  const MetricsHistory history = read_metrics(file);
+  if (!history.train.empty()) {
+    model.tokens = static_cast<int64_t>(history.train.back().tokens);
+    model.seconds = history.train.back().time_s;
   }
-  if (model.tokens == 0 || model.seconds <= 0.0)
-    fail(ErrorCode::kData, "{}: expected at least one line of training, got none",
-         (model.run / "metrics.jsonl").string());
+  if (model.tokens <= 0 || !(model.seconds > 0.0))
+    fail(ErrorCode::kData, "{}: expected at least one line of training, got none", file.string());
 }
 
 PairedDifference compare(const DomainResult& baseline, const DomainResult& model) {
@@ -151,18 +150,25 @@ std::vector<StudyComparison> compare(const std::vector<StudyModel>& models) {
 
 StudyResult run_study(const StudyConfig& config, const fs::path& config_folder, const fs::path& out, double peak_flops,
                       const StudyEvents& events) {
+  if (find_invalid_utf8(out.string()))
+    fail(ErrorCode::kUsage, "{}: expected a folder whose path is UTF-8, since the configuration of each run names it",
+         out.string());
   StudyResult result{.config = config, .models = {}, .comparisons = {}};
-  const StudyData data = prepare_study_data(config.corpus, config.vocab_size, out, events.message);
+  std::vector<std::string> paths;  // of the models' configurations: read before anything is made
   for (const std::string& text : config.models) {
     const NamedPath entry = parse_named_path(text, "study.models", config_folder);
-    StudyModel model{.name = entry.name, .run = out / entry.name};
-    model.config = model_config((config_folder / entry.path).string(), config, data);
+    paths.push_back((config_folder / entry.path).string());
+    result.models.push_back(
+        {.name = entry.name, .config = load_config<RunConfig>(paths.back()), .run = out / entry.name});
+  }
+  const StudyData data = prepare_study_data(config.corpus, config.vocab_size, out, events.message);
+  for (size_t m = 0; m < result.models.size(); ++m) {
+    StudyModel& model = result.models[m];
+    complete(model.config, paths[m], config, data);
     model.params = make_parameter_table(model.config.model).num_parameters();
     model.active_params = num_active_parameters(model.config.model);
     model.flops_per_token = train_flops_per_token(model.config.model, model.config.model.context);
-    result.models.push_back(std::move(model));
   }
-  if (result.models.empty()) fail(ErrorCode::kUsage, "study.models: expected at least one, got none");
 
   result.planned_tokens = plan_tokens(config, result.models, out / "plan.json", events);
   for (StudyModel& model : result.models) model.config.train.tokens = result.planned_tokens;

@@ -58,8 +58,8 @@ struct StudyEvents {
   std::function<bool()> interrupted;
 };
 
-// Throws kUsage if OUT holds runs with other settings, kInterrupted when events.interrupted() was true (the newest
-// checkpoint is written), and whatever the stages throw.
+// `config` has passed check(). Throws kUsage if OUT holds runs with other settings, kInterrupted when
+// events.interrupted() was true (the newest checkpoint is written), and whatever the stages throw.
 StudyResult run_study(const StudyConfig& config, const std::filesystem::path& config_folder,
                       const std::filesystem::path& out, double peak_flops, const StudyEvents& events);
 

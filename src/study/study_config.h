@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -27,7 +28,8 @@ struct StudyConfig {
     v("corpus", corpus, any_value(), "folder built by `troupe corpus build`: train/, valid/ and heldout/ domains");
     v("vocab_size", vocab_size, at_least(257), "tokens of the tokenizer, which is trained on train/");
     v("models", models, any_value(),
-      "\"NAME=CONFIG.toml\": training configurations, relative to this file; the first is the baseline of comparisons");
+      "\"NAME=CONFIG.toml\": training configurations, relative to this file, each run in a folder NAME of the study; "
+      "the first is the baseline of comparisons");
     v("tokens", tokens, at_least(1), "training tokens of each model");
     v("seed", seed, range(0, 1e15), "of every model: initialisation, order of the data, dropout");
     v("max_minutes", max_minutes, at_least(0),
@@ -47,5 +49,12 @@ struct StudyFile {
     v("study", study);
   }
 };
+
+// Throws kUsage naming `where` unless there are models and each has a name of its own that can be a folder of the study
+// beside its files. Paths of configurations start from `folder`.
+void check(const StudyConfig& config, const std::string& where, const std::filesystem::path& folder);
+
+// A study file, checked; messages name the line.
+StudyConfig load_study(const std::filesystem::path& path, const std::vector<std::string>& overrides);
 
 }  // namespace troupe

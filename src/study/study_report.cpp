@@ -51,8 +51,9 @@ TextTable comparison_table(const StudyResult& result) {
   for (const StudyComparison& c : result.comparisons)
     table.push_back({fmt::format("{} - {}: {}{}", c.model, c.baseline, c.domain, c.held_out ? " (held out)" : ""),
                      std::to_string(c.difference.documents), fmt::format("{:+.4f}", c.difference.difference),
-                     fmt::format("{:.4f}", c.difference.standard_error),
-                     !c.difference.is_real()       ? "no"
+                     c.difference.is_known() ? fmt::format("{:.4f}", c.difference.standard_error) : "-",
+                     !c.difference.is_known()      ? "unknown"
+                     : !c.difference.is_real()     ? "no"
                      : c.difference.difference < 0 ? "better"
                                                    : "worse"});
   return table;

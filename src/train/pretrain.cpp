@@ -88,8 +88,7 @@ class Run {
             [this](int64_t step, int64_t micro) { return loader_.batch(step, micro * micro_size(), micro_size()); }),
         flops_per_token_(train_flops_per_token(config.model, config.model.context)) {
     for (const Corpus& corpus : loader_.corpora()) check_vocabulary(config.model, *corpus.data, where);
-    for (const std::string& text : config.data.valid) {
-      const NamedPath entry = parse_named_path(text, where + ": data.valid");
+    for (const NamedPath& entry : parse_named_paths(config.data.valid, where + ": data.valid")) {
       const auto dataset = open_dataset(entry.path, config.data.verify);
       check_vocabulary(config.model, *dataset, where);
       validation_.add(entry.name, *dataset, config.train.valid_tokens);

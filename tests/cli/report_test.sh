@@ -59,6 +59,6 @@ expect "report" 0 "both.html" "$program" report dense=base "sparse <i>=moe" --ou
 expect "report: escaped" 0 "sparse &lt;i&gt;" cat both.html
 expect "report: end" 0 "</html>" cat both.html
 expect "report: not a run" 3 "config.toml: expected a readable file" "$program" report data
-expect "report: one name twice" 2 "expected a name once" "$program" report base base
+expect "report: one name twice" 2 "expected each name once, got base twice" "$program" report base base
 
 finish

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "io/checksum.h"
+#include "io/folder_name.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
 
@@ -99,6 +100,12 @@ ManifestSummary read_manifest(const std::filesystem::path& folder) {
       written.part.file = entry.at("file").get<std::string>();
       written.part.split = split_named(entry.at("split"));
       written.part.domain = entry.at("domain");
+      const std::string where = fmt::format("{}: parts[{}].domain", file.string(), summary.parts.size());
+      check_folder_name(written.part.domain, ErrorCode::kData, where);
+      for (const WrittenPart& other : summary.parts)
+        if (other.part.split == written.part.split && other.part.domain == written.part.domain)
+          fail(ErrorCode::kData, "{}: expected each domain of {} once, got {} again", where, name(written.part.split),
+               written.part.domain);
       written.part.documents = entry.at("documents");
       written.part.bytes = entry.at("text_bytes");
       written.file_bytes = entry.at("file_bytes");

@@ -182,7 +182,8 @@ std::string tokenizer_json(const TokenizerDefinition& definition) {
   std::string vocab;
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
     if (definition.tokens[id].kind != TokenizerDefinition::Kind::kModel) continue;
-    vocab += fmt::format("{}\n   {}: {}", vocab.empty() ? "" : ",", json_text(Json(name(static_cast<int32_t>(id)))), id);
+    const std::string key = json_text(Json(name(static_cast<int32_t>(id))));
+    vocab += fmt::format("{}\n   {}: {}", vocab.empty() ? "" : ",", key, id);
   }
   Json root = {{"version", "1.0"},
                {"truncation", nullptr},

@@ -9,10 +9,12 @@
 
 #include "base/rng.h"
 #include "data/corpus/build.h"
+#include "data/corpus/manifest.h"
 #include "data/corpus/process.h"
 #include "data/text/reader.h"
 #include "error_of.h"
 #include "io/json_file.h"
+#include "temporary_folder.h"
 
 namespace troupe::corpus {
 namespace {
@@ -135,6 +137,29 @@ TEST_F(CorpusBuild, NamesTheDamagedArchiveAndFile) {
   write("debs/fun_2.0-1_all.deb", "no archive");
   EXPECT_THAT(error_of([&] { build_corpus(corpus_, options_); }),
               HasSubstr("fun_2.0-1_all.deb: expected a Debian archive"));
+}
+
+TEST(CorpusManifest, GivesEveryDomainAFolderOfItsOwn) {
+  const test::TemporaryFolder folder;
+  const auto error_of_domains = [&](const std::string& first, const std::string& second) {
+    nlohmann::ordered_json json = {{"format", kManifestFormat}, {"corpus", "x"}, {"recipe", ""}};
+    for (const std::string& domain : {first, second})
+      json["parts"].push_back({{"file", "train/a.jsonl"},
+                               {"split", "train"},
+                               {"domain", domain},
+                               {"documents", 1},
+                               {"text_bytes", 1},
+                               {"file_bytes", 1},
+                               {"xxh3", "0"}});
+    write_json_file(folder / kManifestName, json);
+    return error_of([&] { read_manifest(folder.path()); });
+  };
+  const std::string file = (folder / kManifestName).string();
+  EXPECT_EQ(error_of_domains("a", "b"), "");
+  EXPECT_EQ(error_of_domains("a", "a"), file + ": parts[1].domain: expected each domain of train once, got a again");
+  for (const char* name : {"../x", "", "a=b", "."})
+    EXPECT_THAT(error_of_domains("a", name),
+                testing::StartsWith(file + ": parts[1].domain: expected a name that a folder can have"));
 }
 
 TEST(CorpusSources, AreConsistent) {

@@ -53,7 +53,8 @@ TEST(JsonText, CutsExcerptsBetweenCharacters) {
   EXPECT_EQ(json_excerpt(Json(std::string(59, 'x'))), '"' + std::string(59, 'x') + "...");
   std::string han;
   for (int i = 0; i < 30; ++i) han += "\xe4\xb8\xad";
-  for (const char* before : {"", "a", "ab"}) EXPECT_FALSE(find_invalid_utf8(json_excerpt(Json(before + han)))) << before;
+  for (const char* before : {"", "a", "ab"})
+    EXPECT_FALSE(find_invalid_utf8(json_excerpt(Json(before + han)))) << before;
 }
 
 }  // namespace

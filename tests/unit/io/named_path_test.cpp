@@ -33,6 +33,21 @@ TEST(NamedPath, KeepsTheEqualsSignsOfPaths) {
   EXPECT_EQ(read(parse_named_path("lr=./0.1", "data", folder.path())), "lr at ./0.1 (given)");
 }
 
+TEST(NamedPaths, TellApartWhatEndsAlike) {
+  const auto names = [](const std::vector<std::string>& texts) {
+    std::string all;
+    for (const NamedPath& one : parse_named_paths(texts, "data.valid")) all += one.name + " ";
+    return all;
+  };
+  EXPECT_EQ(names({"a/valid", "b/valid/", "other"}), "a/valid b/valid other ");
+  EXPECT_EQ(names({"/x/a/valid", "/y/a/valid", "valid=c", "/z/valid"}), "x/a/valid y/a/valid valid z/valid ");
+  EXPECT_EQ(names({}), "");
+  for (const std::vector<std::string>& texts :
+       {std::vector<std::string>{"x=a", "x=b"}, {"a/x", "a/y/../x"}, {"x=a", "x=a"}})
+    EXPECT_EQ(test::error_of([&] { parse_named_paths(texts, "data.valid"); }, ErrorCode::kUsage),
+              "data.valid: expected each name once, got x twice (write NAME=PATH)");
+}
+
 TEST(NamedPath, RefusesWhatHasNoNameOrNoPath) {
   for (const char* text : {"", "=", "=data", "books="})
     EXPECT_EQ(test::error_of([&] { parse_named_path(text, "--data"); }, ErrorCode::kUsage),

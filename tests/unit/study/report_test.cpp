@@ -1,5 +1,6 @@
 #include "study/report.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,6 +11,11 @@
 #include <limits>
 #include <random>
 
+#include "io/atomic_file.h"
+#include "io/toml_config.h"
+#include "study/html.h"
+#include "temporary_folder.h"
+#include "train/run_config.h"
 #include "troupe/error.h"
 
 namespace troupe {
@@ -130,6 +136,7 @@ TEST(Report, EscapesEveryText) {
   EXPECT_THAT(html, HasSubstr("man&lt;pages&gt;"));
   EXPECT_THAT(html, HasSubstr("Once &lt;/script&gt;"));
   EXPECT_THAT(html, HasSubstr(" upon\n\xef\xbf\xbd\xef\xbf\xbd a time"));
+  EXPECT_EQ(html::escaped("\xed\xa0\x80<"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd&lt;") << "a surrogate";
   for (const char* raw : {"<moe>", "man<pages>", "</script>", "<!-- -->"}) EXPECT_THAT(html, Not(HasSubstr(raw)));
 }
 
@@ -139,6 +146,45 @@ TEST(Report, HasTheFigures) {
   EXPECT_THAT(html, HasSubstr("100.00"));
   EXPECT_THAT(html, HasSubstr("<td class=\"better\">-0.0700 ± 0.0200</td>"));
   EXPECT_THAT(html, HasSubstr("title=\"expert 1: 75.00 %\""));
+}
+
+TEST(Report, ShowsHeldOutTextsBesideOwnOnesOfTheSameName) {
+  Report report = make();
+  for (ReportRun& run : report.runs)
+    run.domains.push_back({.name = "books", .held_out = true, .nll = std::log(300.0), .bits_per_byte = 2.5});
+  report.comparisons.push_back({.baseline = "dense",
+                                .model = "<moe>",
+                                .domain = "books",
+                                .held_out = true,
+                                .difference = {.difference = 0.03, .standard_error = NAN, .documents = 1}});
+  const std::string html = to_html(report);
+  EXPECT_THAT(html, HasSubstr("<tr><th>books</th><td class=\"best\">100.00</td>"));
+  EXPECT_THAT(html, HasSubstr("<tr><th>books</th><td class=\"best\">300.00</td>"));
+  EXPECT_THAT(html, HasSubstr("<td class=\"better\">-0.0700 ± 0.0200</td>"));
+  EXPECT_THAT(html, HasSubstr("<td class=\"\">+0.0300 ± – (unknown)</td>"));
+}
+
+TEST(Report, TellsApartValidationSetsOfOneName) {
+  const test::TemporaryFolder run;
+  const auto domains = [&](const char* valid, const std::string& lines) {
+    RunConfig config;
+    config.data.train = {"data"};
+    FieldList fields = fields_of(config);
+    apply_override(std::string("data.valid=") + valid, fields);
+    write_file_atomically(run / "config.toml", to_toml(fields));
+    write_file_atomically(run / "metrics.jsonl", std::string(kTrainLine) + "\n" + lines);
+    std::string names;
+    for (const ReportDomain& domain : read_run(run.path(), "run").domains)
+      names += fmt::format("{} {} ", domain.name, domain.nll);
+    return names;
+  };
+  std::string other = kValidLine;
+  other.replace(other.find("5.25"), 4, "6.5");
+  EXPECT_EQ(domains("[\"a/books\", \"b/books\"]", std::string(kValidLine) + "\n" + other + "\n"),
+            "books 5.25 books (2) 6.5 ");
+  EXPECT_EQ(domains("[\"a/books\", \"b/books\"]",
+                    changed(kValidLine, "books", "a/books") + changed(other, "books", "b/books")),
+            "a/books 5.25 b/books 6.5 ");
 }
 
 TEST(Report, DrawsChartsThatFetchNothing) {

@@ -1,0 +1,40 @@
+#include "study/study_config.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "io/folder_name.h"
+#include "io/named_path.h"
+#include "io/toml_config.h"
+
+namespace troupe {
+
+void check(const StudyConfig& config, const std::string& where, const std::filesystem::path& folder) {
+  constexpr std::string_view kTaken[] = {"data", "plan.json", "summary.json", "report.html"};  // see study.h
+  const std::string place = where + ": study.models";
+  if (config.models.empty()) fail(ErrorCode::kUsage, "{}: expected at least one, got none", place);
+  std::set<std::string> names;
+  for (const std::string& text : config.models) {
+    const std::string name = parse_named_path(text, place, folder).name;
+    check_folder_name(name, ErrorCode::kUsage, place);
+    if (std::find(std::begin(kTaken), std::end(kTaken), name) != std::end(kTaken))
+      fail(ErrorCode::kUsage, "{}: expected another name than {} (the study's own files), got {}", place,
+           fmt::join(kTaken, ", "), name);
+    if (!names.insert(name).second)
+      fail(ErrorCode::kUsage, "{}: expected each name once, got {} twice (write NAME=CONFIG.toml)", place, name);
+  }
+}
+
+StudyConfig load_study(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  StudyFile file;
+  FieldList fields = fields_of(file);
+  read_config(path, overrides, fields);
+  const std::string& origin = fields.find("study.models")->origin;
+  check(file.study, origin == "default" ? path.string() : origin, path.parent_path());
+  return file.study;
+}
+
+}  // namespace troupe

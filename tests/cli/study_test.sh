@@ -1,0 +1,94 @@
+#!/bin/bash
+# troupe study and troupe report as users run them: a tiny study ends, is read back, and refuses names that would hide or
+# overwrite something.
+# Usage: study_test.sh PROGRAM TEST_DATA
+. "$(dirname "$0")/expect.sh"
+export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+
+# Chinese under a vocabulary of little more than bytes: samples end within a character. The held-out domain has the name
+# of the one trained on, and one document, so that no standard error can be had.
+cp -r "$2/corpus" corpus
+cat >dense.toml <<'END'
+[model]
+num_layers = 2
+d_model = 32
+num_heads = 2
+d_ff = 64
+vocab_size = 300
+context = 32
+[train]
+batch_sequences = 8
+precision = "fp32"
+log_every = 1
+[train.schedule]
+lr = 3e-3
+END
+cat >moe.toml <<'END'
+base = "dense.toml"
+[model.moe]
+num_experts = 4
+expert_d_ff = 32
+END
+cat >study.toml <<'END'
+[study]
+corpus = "corpus"
+vocab_size = 300
+models = ["dense=dense.toml", "moe=moe.toml"]
+tokens = 4000
+prompts = ["中国"]
+sample_tokens = 20
+END
+
+# Names become folders: refused with file and line before anything is made.
+for name in '../x' data summary.json '' ' a' '..'; do
+  sed "s#\"moe=#\"$name=#" study.toml >names.toml
+  expect "study: a model called '$name'" 2 "names.toml:4: study.models: expected " "$program" study names.toml --out no
+done
+sed 's#"moe=#"dense=#' study.toml >names.toml
+expect "study: one name twice" 2 "names.toml:4: study.models: expected each name once, got dense twice" \
+  "$program" study names.toml --out no
+expect "study: a model that is not there" 2 "nothing.toml: expected a configuration file" \
+  "$program" study study.toml --out no --set 'study.models=["a=nothing.toml"]'
+expect "study: a path that is not UTF-8" 2 "expected a folder whose path is UTF-8" \
+  "$program" study study.toml --out $'no\xff'
+sed 's#"domain": "a"#"domain": "../a"#' corpus/manifest.json >manifest && mv manifest corpus/manifest.json
+expect "study: a domain called ../a" 3 "parts[0].domain: expected a name that a folder can have" \
+  "$program" study study.toml --out no
+cp "$2/corpus/manifest.json" corpus/manifest.json
+[ ! -e no ] && [ ! -e $'no\xff' ] || fail "a study that was refused left a folder"
+
+expect "study" 0 "o/report.html" "$program" study study.toml --out o
+grep -qF 'a (held out)' out || fail "study: the held-out domain beside the one of its name"
+grep -qE 'moe - dense: a \(held out\) +1 .* - +unknown' out || fail "study: a difference over one document is unknown"
+expect "study: samples are cut characters" 0 $'\xef\xbf\xbd' cat o/summary.json
+expect "study: one document has no standard error" 0 '"standard_error": null' cat o/dense/evaluation.json
+evaluation=$(stat -c %i o/dense/evaluation.json)
+expect "study again" 0 '"data":"a","held_out":true,' "$program" study study.toml --out o --json
+[ "$evaluation" = "$(stat -c %i o/dense/evaluation.json)" ] || fail "study again: evaluated again"
+[ "$(grep -c '"real":' out)" = 2 ] || fail "study: a comparison for each domain"
+[ "$(grep -cF '<tr><th>a</th><td class=' o/report.html)" = 2 ] || fail "study: the page shows a, and a held out"
+echo '{"tokens": -1}' >o/plan.json
+expect "study: a damaged plan" 3 "o/plan.json: expected a plan" \
+  "$program" study study.toml --out o --set study.max_minutes=1
+rm o/plan.json
+echo '{"schema":"troupe.train/1"}' >>o/dense/metrics.jsonl
+expect "study: damaged metrics" 3 "o/dense/metrics.jsonl:" "$program" study study.toml --out o
+sed -i '$d' o/dense/metrics.jsonl
+
+# What ends alike is told apart.
+mkdir -p a b && cp -r o/data/valid/a a/valid && cp -r o/data/heldout/a b/valid
+sed 's/^batch_sequences.*/&\nsteps = 2/' dense.toml >train.toml
+printf '[data]\ntrain = ["o/data/train/a"]\nvalid = ["a/valid", "b/valid"]\n' >>train.toml
+expect "train: two sets called valid" 0 "x/run/model" "$program" train train.toml --run x/run
+expect "report" 0 "x.html" "$program" report x/run --out x.html
+for set in a/valid b/valid; do
+  grep -qF "\"data\":\"$set\"" x/run/metrics.jsonl || fail "metrics: $set"
+  grep -qF "<tr><th>$set</th>" x.html || fail "report: $set"
+done
+expect "train: one name given twice" 2 "data.valid: expected each name once, got v twice" \
+  "$program" train train.toml --run z --set 'data.valid=["v=a/valid", "v=b/valid"]'
+cp -r x y
+expect "report: two runs called run" 0 "both.html" "$program" report x/run y/run --out both.html
+for run in x/run y/run; do grep -qF "<summary>$run</summary>" both.html || fail "report: $run"; done
+
+finish
