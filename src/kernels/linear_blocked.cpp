@@ -87,24 +87,28 @@ void pack_bank(const GemmKernels& gemm, const WeightOperand& weights, int64_t nu
 
 // How the output rows and columns of every expert are cut into tasks.
 struct RowTasks {
-  int64_t rows, cols;          // of one task, multiples of the blocks
-  int64_t col_tasks;           // per range of rows
-  std::vector<int64_t> first;  // per expert, its first range of rows; E + 1 entries
+  int64_t row_block, col_block;  // computed at a time
+  int64_t rows, cols;            // of one task, multiples of the blocks
+  int64_t col_tasks;             // per range of rows
+  std::vector<int64_t> first;    // per expert, its first range of rows; E + 1 entries
 
-  RowTasks(const GemmKernels& gemm, bool packed, int64_t num_experts, const int64_t* offsets, int64_t width) {
+  RowTasks(const GemmKernels& gemm, bool packed, int64_t num_experts, const int64_t* offsets, int64_t width,
+           int64_t depth) {
+    const bool deep = packed && depth > gemm.k_block;
+    row_block = deep ? gemm.deep_rows : gemm.row_block;
+    col_block = deep ? gemm.deep_cols : gemm.col_block;
     // With packed weights a task keeps one packed block of A and streams B; without, it packs one block of B and
     // streams up to 16 blocks of A past it.
-    const int64_t col_blocks = std::max<int64_t>(1, num_blocks(width, gemm.col_block));
+    const int64_t col_blocks = std::max<int64_t>(1, num_blocks(width, col_block));
     const int64_t wanted = 4 * omp_get_max_threads();
-    rows = gemm.row_block * (packed ? 1 : 16);
-    cols = gemm.col_block * (packed ? col_blocks : 1);
+    rows = row_block * (packed ? 1 : 16);
+    cols = col_block * (packed ? col_blocks : 1);
     cut(num_experts, offsets);
-    while (rows > gemm.row_block && first.back() * num_blocks(width, cols) < wanted) {
-      rows = round_up(rows / 2, gemm.row_block);
+    while (rows > row_block && first.back() * num_blocks(width, cols) < wanted) {
+      rows = round_up(rows / 2, row_block);
       cut(num_experts, offsets);
     }
-    while (cols > gemm.col_block && first.back() * num_blocks(width, cols) < wanted)
-      cols = round_up(cols / 2, gemm.col_block);
+    while (cols > col_block && first.back() * num_blocks(width, cols) < wanted) cols = round_up(cols / 2, col_block);
     col_tasks = num_blocks(width, cols);
   }
 
@@ -124,10 +128,12 @@ template <class Operand, class Finish>
 void multiply_rows(const GemmKernels& gemm, const WeightOperand& weights, const std::byte* packed_weights,
                    int64_t num_experts, Matrix<const Operand> a, const int64_t* offsets, const Finish& finish) {
   const int64_t padded_depth = weights.padded_depth(gemm);
-  const RowTasks tasks(gemm, packed_weights != nullptr, num_experts, offsets, weights.width);
-  const int64_t a_bytes = round_up(round_up(gemm.row_block, gemm.row_step) * padded_depth * gemm.packed_bytes, 64);
+  const RowTasks tasks(gemm, packed_weights != nullptr, num_experts, offsets, weights.width, weights.depth);
+  const int64_t row_block = tasks.row_block, col_block = tasks.col_block;
+  const int64_t a_bytes = round_up(round_up(row_block, gemm.row_step) * padded_depth * gemm.packed_bytes, 64);
   const int64_t b_bytes = packed_weights ? 0 : round_up(gemm.col_block * padded_depth * gemm.packed_bytes, 64);
-  const int64_t c_bytes = gemm.row_block * gemm.col_block * static_cast<int64_t>(sizeof(float));
+  const int64_t z_stride = col_block + std::max<int64_t>(gemm.workspace_pad, 0);
+  const int64_t c_bytes = row_block * z_stride * static_cast<int64_t>(sizeof(float));
 
   run_tasks(tasks.size(), a_bytes + b_bytes + c_bytes, [&](int64_t task, std::byte* scratch) {
     const int64_t range = task / tasks.col_tasks, expert = tasks.expert_of(range);
@@ -140,26 +146,27 @@ void multiply_rows(const GemmKernels& gemm, const WeightOperand& weights, const 
     float* const z = reinterpret_cast<float*>(scratch + a_bytes + b_bytes);
     int64_t a_row = -1;  // first row of the packed block of A
 
-    for (int64_t c0 = col_begin; c0 < col_end; c0 += gemm.col_block) {
-      const int64_t cols = std::min(gemm.col_block, col_end - c0), padded_cols = round_up(cols, gemm.col_step);
-      const std::byte* b_block = b_scratch;
-      if (packed_weights)
-        b_block = packed_weights + expert * weights.expert_bytes(gemm) +
-                  packed_offset(gemm, padded_depth, c0, 0, padded_cols);
-      else
-        pack_column_block(gemm, weights, expert, c0, cols, b_scratch);
-      for (int64_t r0 = row_begin; r0 < row_end; r0 += gemm.row_block) {
-        const int64_t rows = std::min(gemm.row_block, row_end - r0), padded_rows = round_up(rows, gemm.row_step);
+    for (int64_t c0 = col_begin; c0 < col_end; c0 += col_block) {
+      const int64_t c1 = std::min(c0 + col_block, col_end);
+      if (!packed_weights) pack_column_block(gemm, weights, expert, c0, c1 - c0, b_scratch);
+      for (int64_t r0 = row_begin; r0 < row_end; r0 += row_block) {
+        const int64_t rows = std::min(row_block, row_end - r0), padded_rows = round_up(rows, gemm.row_step);
         for (int64_t k0 = 0; k0 < weights.depth; k0 += gemm.k_block) {
           const int64_t depth = std::min(gemm.k_block, weights.depth - k0);
           std::byte* const a_part = a_block + k0 * padded_rows * gemm.packed_bytes;
           if (a_row != r0) gemm.pack_a_rows(a.row(r0) + k0, a.stride, rows, depth, a_part);
-          gemm.multiply(rows, cols, depth, a_part, b_block + k0 * padded_cols * gemm.packed_bytes, z, gemm.col_block,
-                        k0 > 0);
+          for (int64_t s0 = c0; s0 < c1; s0 += gemm.col_block) {  // blocks as they were packed
+            const int64_t cols = std::min(gemm.col_block, c1 - s0), padded_cols = round_up(cols, gemm.col_step);
+            const std::byte* const b_part =
+                packed_weights ? packed_weights + expert * weights.expert_bytes(gemm) +
+                                     packed_offset(gemm, padded_depth, s0, k0, padded_cols)
+                               : b_scratch + k0 * padded_cols * gemm.packed_bytes;
+            gemm.multiply(rows, cols, depth, a_part, b_part, z + (s0 - c0), z_stride, k0 > 0);
+          }
         }
-        if (weights.depth == 0) std::fill_n(z, rows * gemm.col_block, 0.0f);
+        if (weights.depth == 0) std::fill_n(z, rows * z_stride, 0.0f);
         a_row = r0;
-        finish(expert, EpilogueBlock{z, gemm.col_block, r0, c0, rows, cols, weights.width});
+        finish(expert, EpilogueBlock{z, z_stride, r0, c0, rows, c1 - c0, weights.width});
       }
     }
   });
@@ -270,23 +277,32 @@ void blocked_backward_weight(const BlockedLinear& how, const WeightView<P>& bank
                 col_tiles = std::max<int64_t>(1, num_blocks(bank.in, largest.cols));
   const int64_t padded_depth = round_up(gemm.gradient_depth, gemm.k_step);
   const int64_t a_bytes = round_up(largest.rows * padded_depth * gemm.packed_bytes, 64);
-  const int64_t b_bytes = largest.cols * padded_depth * gemm.packed_bytes;
+  const int64_t b_bytes = round_up(largest.cols * padded_depth * gemm.packed_bytes, 64);
+  const bool workspace = gemm.workspace_pad >= 0;
+  const int64_t z_stride = largest.cols + gemm.workspace_pad;
+  const int64_t z_bytes = workspace ? largest.rows * z_stride * static_cast<int64_t>(sizeof(float)) : 0;
 
-  run_tasks(bank.num_experts * row_tiles * col_tiles, a_bytes + b_bytes, [&](int64_t task, std::byte* scratch) {
+  run_tasks(bank.num_experts * row_tiles * col_tiles, a_bytes + b_bytes + z_bytes, [&](int64_t task,
+                                                                                      std::byte* scratch) {
     const int64_t expert = task / (row_tiles * col_tiles), tile = task % (row_tiles * col_tiles);
     const int64_t n0 = tile / col_tiles * largest.rows, rows = std::min(largest.rows, bank.out - n0);
     const int64_t i0 = tile % col_tiles * largest.cols, cols = std::min(largest.cols, bank.in - i0);
     float* const c = dw + (expert * bank.out + n0) * bank.in + i0;
-    for (int64_t r0 = offsets[expert]; r0 < offsets[expert + 1]; r0 += gemm.gradient_depth) {
-      const int64_t depth = std::min(gemm.gradient_depth, offsets[expert + 1] - r0);
-      if (cols > 0) {
-        gemm.pack_a_cols(dy_RN.row(r0) + n0, dy_RN.stride, rows, depth, scratch);
-        gemm.pack_b_cols(x_RK.row(r0) + i0, x_RK.stride, cols, depth, scratch + a_bytes);
-        gemm.multiply(rows, cols, depth, scratch, scratch + a_bytes, c, bank.in, true);
-      }
+    float* const z = reinterpret_cast<float*>(scratch + a_bytes + b_bytes);
+    const int64_t begin = offsets[expert], end = offsets[expert + 1];
+    for (int64_t r0 = begin; r0 < end; r0 += gemm.gradient_depth) {
+      const int64_t depth = std::min(gemm.gradient_depth, end - r0);
       if (db && i0 == 0)
         column_sums<P>(how.epilogue, {dy_RN.row(r0) + n0, depth, rows, dy_RN.stride}, db + expert * bank.out + n0);
+      if (cols == 0) continue;
+      gemm.pack_a_cols(dy_RN.row(r0) + n0, dy_RN.stride, rows, depth, scratch);
+      gemm.pack_b_cols(x_RK.row(r0) + i0, x_RK.stride, cols, depth, scratch + a_bytes);
+      if (workspace)
+        gemm.multiply(rows, cols, depth, scratch, scratch + a_bytes, z, z_stride, r0 > begin);
+      else
+        gemm.multiply(rows, cols, depth, scratch, scratch + a_bytes, c, bank.in, true);
     }
+    if (workspace && begin < end) how.epilogue.add({z, rows, cols, z_stride}, c, bank.in);
   });
 }
 

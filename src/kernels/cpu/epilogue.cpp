@@ -114,10 +114,18 @@ void column_sums(Matrix<const T> dy, float* sums) {
   }
 }
 
+void add(Matrix<const float> z, float* c, int64_t ldc) {
+  for (int64_t i = 0; i < z.rows; ++i)
+    for_vectors(z.cols, [&](int64_t j, int64_t count) {
+      float* c_ij = c + i * ldc + j;
+      store_n(c_ij, load_n(c_ij, count) + load_n(z.data + i * z.stride + j, count), count);
+    });
+}
+
 }  // namespace
 
 extern const EpilogueKernels epilogue_kernels;
 const EpilogueKernels epilogue_kernels = {forward<F32>,   forward<Bf16>,      backward<F32>,
-                                          backward<Bf16>, column_sums<float>, column_sums<bf16>};
+                                          backward<Bf16>, column_sums<float>, column_sums<bf16>, add};
 
 }  // namespace troupe::TROUPE_ISA_NAMESPACE

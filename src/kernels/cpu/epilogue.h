@@ -23,6 +23,8 @@ struct EpilogueKernels {
   // sums[j] += sum over rows of dy[i, j]; the sum runs over rows in order and is added once.
   void (*column_sums_f32)(Matrix<const float> dy, float* sums);
   void (*column_sums_bf16)(Matrix<const bf16> dy, float* sums);
+  // c += z; rows of c are ldc apart.
+  void (*add)(Matrix<const float> z, float* c, int64_t ldc);
 };
 
 }  // namespace troupe

@@ -24,15 +24,20 @@ struct GemmKernels {
   // Largest blocks packed at once: for products with weights (rows of activations, columns of weights, depth), and for
   // weight gradients (a tile of dw, and the rows of activations summed between two visits to it).
   int64_t row_block, col_block, k_block;
+  int64_t deep_rows, deep_cols;  // the same for products deeper than k_block, whose sums wait in between
   int64_t gradient_rows, gradient_cols, gradient_depth;
   int64_t row_step, col_step, k_step;     // a packed block is padded to multiples of these, which divide the blocks
   int64_t packed_bytes;                   // of one element
   bool free_cut;                          // bits do not depend on where rows and columns are cut into blocks
   bool prepack;                           // packed weights are worth keeping: half the size of float32
+  // C is always a workspace with room for whole col_steps, rows `workspace_pad` elements further apart than it is wide;
+  // weight gradients are summed there and added to dw once. -1: multiply() takes any C.
+  int64_t workspace_pad;
   PackFunction pack_a_rows, pack_a_cols;  // operands
   PackFunction pack_b_cols;               // operands
   PackFunction pack_weight_rows, pack_weight_cols;  // float32 weights as B
-  // c = A B, or c += A B. Reads and writes m x n elements of c, whose rows are ldc apart.
+  // c = A B, or c += A B. Reads and writes m x n elements of c, whose rows are ldc apart; in a workspace,
+  // whole steps of columns.
   void (*multiply)(int64_t m, int64_t n, int64_t k, const void* a, const void* b, float* c, int64_t ldc, bool add);
 };
 

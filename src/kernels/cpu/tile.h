@@ -31,6 +31,9 @@ static_assert(sizeof(TileConfig) == 64);
 // Written out, as the intrinsic of GCC 12 does not say that it reads memory: stores before it might move behind it.
 #define TROUPE_TILE_LOAD(tile, from, stride) \
   __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile : : "r"(from), "r"(static_cast<int64_t>(stride)) : "memory")
+// The same for what is not used again soon: it leaves the L1 cache to others.
+#define TROUPE_TILE_STREAM(tile, from, stride) \
+  __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm" #tile : : "r"(from), "r"(static_cast<int64_t>(stride)) : "memory")
 #define TROUPE_TILE_STORE(tile, to, stride) _tile_stored(tile, to, stride)
 #define TROUPE_TILE_ZERO(tile) _tile_zero(tile)
 #define TROUPE_TILE_MULTIPLY(c, a, b) _tile_dpbf16ps(c, a, b)
@@ -77,6 +80,7 @@ inline void emulated_multiply(int c, int a, int b) {
     }
 }
 #define TROUPE_TILE_LOAD(tile, from, stride) emulated_load(tile, from, stride)
+#define TROUPE_TILE_STREAM(tile, from, stride) emulated_load(tile, from, stride)
 #define TROUPE_TILE_STORE(tile, to, stride) emulated_store(tile, to, stride)
 #define TROUPE_TILE_ZERO(tile) emulated_zero(tile)
 #define TROUPE_TILE_MULTIPLY(c, a, b) emulated_multiply(c, a, b)

@@ -56,20 +56,26 @@ class EmulatedTiles : public testing::Test {
 };
 
 TEST_F(EmulatedTiles, RowsAroundTilesAndBlocks) {
-  for (const int64_t rows : {0, 1, 2, 15, 16, 17, 31, 32, 33, 48, 255, 256, 257})
+  for (const int64_t rows : {0, 1, 2, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 511, 512, 513})
     check({.rows = {rows}, .out = 40, .in = 35});
 }
 
 TEST_F(EmulatedTiles, WidthsAroundTilesAndBlocks) {
-  for (const int64_t out : {0, 1, 15, 16, 17, 31, 32, 33, 255, 256, 257}) check({.rows = {5}, .out = out, .in = 33});
+  for (const int64_t out : {0, 1, 15, 16, 17, 31, 32, 33, 127, 128, 129, 383, 384, 385}) check({.rows = {5}, .out = out, .in = 33});
 }
 
 TEST_F(EmulatedTiles, DepthsAroundTilesAndBlocks) {
-  for (const int64_t in : {0, 1, 2, 31, 32, 33, 63, 64, 65, 383, 384, 385}) {
+  for (const int64_t in : {0, 1, 2, 31, 32, 33, 63, 64, 65, 511, 512, 513, 767, 768, 769}) {
     check({.rows = {6}, .out = 20, .in = in});
     check({.rows = {6}, .out = in, .in = 20});
   }
-  for (const int64_t rows : {1023, 1024, 1025}) check({.rows = {rows}, .out = 20, .in = 34});  // of the weight gradient
+  for (const int64_t rows : {383, 384, 385}) check({.rows = {rows}, .out = 20, .in = 34});  // of the weight gradient
+}
+
+// Sums of products deeper than a block of depth wait in the workspace, all columns of a row block at once.
+TEST_F(EmulatedTiles, DeepProductsOfManyRowsAndColumns) {
+  check({.rows = {70}, .out = 900, .in = 800});
+  check({.rows = {257}, .out = 33, .in = 1540});
 }
 
 TEST_F(EmulatedTiles, StridesAndUnevenExperts) {
