@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <clocale>
-#include <cwctype>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "eval/tasks/python_text.h"
 #include "io/json_text.h"
 
 namespace troupe {
@@ -34,73 +32,10 @@ std::string substring(const std::string& text, const std::vector<size_t>& starts
                      starts[static_cast<size_t>(end)] - starts[static_cast<size_t>(begin)]);
 }
 
-locale_t utf8_locale() {
-  static const locale_t locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-  return locale;
-}
-
-char32_t decode(std::string_view bytes) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
-  switch (bytes.size()) {
-    case 1:
-      return byte(0);
-    case 2:
-      return (byte(0) & 0x1Fu) << 6 | (byte(1) & 0x3Fu);
-    case 3:
-      return (byte(0) & 0x0Fu) << 12 | (byte(1) & 0x3Fu) << 6 | (byte(2) & 0x3Fu);
-  }
-  return (byte(0) & 0x07u) << 18 | (byte(1) & 0x3Fu) << 12 | (byte(2) & 0x3Fu) << 6 | (byte(3) & 0x3Fu);
-}
-
-void encode(char32_t c, std::string& out) {
-  if (c < 0x80) {
-    out += static_cast<char>(c);
-  } else if (c < 0x800) {
-    out += static_cast<char>(0xC0 | c >> 6), out += static_cast<char>(0x80 | (c & 0x3F));
-  } else if (c < 0x10000) {
-    out += static_cast<char>(0xE0 | c >> 12), out += static_cast<char>(0x80 | (c >> 6 & 0x3F));
-    out += static_cast<char>(0x80 | (c & 0x3F));
-  } else {
-    out += static_cast<char>(0xF0 | c >> 18), out += static_cast<char>(0x80 | (c >> 12 & 0x3F));
-    out += static_cast<char>(0x80 | (c >> 6 & 0x3F)), out += static_cast<char>(0x80 | (c & 0x3F));
-  }
-}
-
-enum class Case { kLower, kUpper, kKeep };
-
-// First character in one case, the others in another.
-std::string with_case(const std::string& text, Case first, Case others) {
-  const locale_t locale = utf8_locale();
-  std::string out;
-  const std::vector<size_t> starts = code_points(text);
-  for (size_t i = 0; i + 1 < starts.size(); ++i) {
-    const std::string_view bytes = std::string_view(text).substr(starts[i], starts[i + 1] - starts[i]);
-    const Case wanted = i == 0 ? first : others;
-    const char32_t c = decode(bytes);
-    if (wanted == Case::kKeep || (!locale && c >= 0x80)) {
-      out += bytes;
-    } else if (locale) {
-      const auto wide = static_cast<wint_t>(c);
-      encode(static_cast<char32_t>(wanted == Case::kLower ? towlower_l(wide, locale) : towupper_l(wide, locale)), out);
-    } else {
-      out += static_cast<char>(wanted == Case::kLower ? std::tolower(static_cast<int>(c))
-                                                      : std::toupper(static_cast<int>(c)));
-    }
-  }
-  return out;
-}
-
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
   if (from.empty()) return;
   for (size_t at = text.find(from); at != text.npos; at = text.find(from, at + to.size()))
     text.replace(at, from.size(), to);
-}
-
-constexpr std::string_view kSpace = " \t\n\r\f\v";
-
-std::string stripped(const std::string& text) {
-  const size_t first = text.find_first_not_of(kSpace);
-  return first == text.npos ? std::string() : text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
 
 int64_t integer(const Json& value, std::string_view filter) {
@@ -113,12 +48,18 @@ const std::string& text_argument(const Json& value, std::string_view filter) {
   fail(ErrorCode::kData, "{}: expected text as argument, got {}", filter, value.type_name());
 }
 
-Json lower(const Json& v, FilterArguments) { return with_case(text_of(v), Case::kLower, Case::kLower); }
-Json upper(const Json& v, FilterArguments) { return with_case(text_of(v), Case::kUpper, Case::kUpper); }
-Json capitalize(const Json& v, FilterArguments) { return with_case(text_of(v), Case::kUpper, Case::kLower); }
-Json lower_first(const Json& v, FilterArguments) { return with_case(text_of(v), Case::kLower, Case::kKeep); }
-Json upper_first(const Json& v, FilterArguments) { return with_case(text_of(v), Case::kUpper, Case::kKeep); }
-Json strip(const Json& v, FilterArguments) { return stripped(text_of(v)); }
+// The first character by `change`, the others as they are.
+Json with_first(const std::string& text, std::string (*change)(std::string_view)) {
+  const size_t first = code_points(text)[text.empty() ? 0 : 1];
+  return change(std::string_view(text).substr(0, first)) + text.substr(first);
+}
+
+Json lower(const Json& v, FilterArguments) { return python::lower(text_of(v)); }
+Json upper(const Json& v, FilterArguments) { return python::upper(text_of(v)); }
+Json capitalize(const Json& v, FilterArguments) { return python::capitalize(text_of(v)); }
+Json lower_first(const Json& v, FilterArguments) { return with_first(text_of(v), python::lower); }
+Json upper_first(const Json& v, FilterArguments) { return with_first(text_of(v), python::upper); }
+Json strip(const Json& v, FilterArguments) { return std::string(python::strip(text_of(v))); }
 
 Json replace(const Json& v, FilterArguments a) {
   std::string text = text_of(v);
@@ -285,12 +226,11 @@ Json mark_word(const Json& v, FilterArguments a) {
   const std::string &text = text_of(v), &word = text_argument(a[1], "mark_word");
   const int64_t index = integer(a[0], "mark_word");
   if (index < 0) fail(ErrorCode::kData, "mark_word: expected a word number from 0, got {}", index);
-  std::istringstream words(text);
-  std::string before, next;
-  for (int64_t i = 0; i < index; ++i) {
-    if (!(words >> next)) fail(ErrorCode::kData, "mark_word: expected a word number below {}, got {}", i, index);
-    before += (i ? " " : "") + next;
-  }
+  const std::vector<std::string> words = python::split(text);
+  if (index > static_cast<int64_t>(words.size()))
+    fail(ErrorCode::kData, "mark_word: expected a word number below {}, got {}", words.size(), index);
+  std::string before;
+  for (size_t i = 0; i < static_cast<size_t>(index); ++i) before += (i ? " " : "") + words[i];
   const auto length = [](const std::string& of) { return static_cast<int64_t>(code_points(of).size()) - 1; };
   const std::vector<size_t> starts = code_points(text);
   return before + " *" + word + "*" + substring(text, starts, length(before) + length(word) + 1, INT64_MAX);
@@ -298,18 +238,16 @@ Json mark_word(const Json& v, FilterArguments a) {
 
 Json first_word_among(const Json& v, FilterArguments a) {
   const std::string& text = text_of(v);
-  const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; };
-  for (size_t begin = 0; begin < text.size();) {
-    if (!is_letter(text[begin])) {
-      ++begin;
+  std::string word;
+  for (const std::string_view character : python::characters(text + " ")) {
+    if (python::is_letter(python::code_point(character))) {
+      word += character;
       continue;
     }
-    size_t end = begin;
-    while (end < text.size() && is_letter(text[end])) ++end;
-    const std::string word = with_case(text.substr(begin, end - begin), Case::kLower, Case::kLower);
+    word = python::lower(word);
     for (const Json& candidate : a)
-      if (word == text_argument(candidate, "first_word_among")) return word;
-    begin = end;
+      if (!word.empty() && word == text_argument(candidate, "first_word_among")) return word;
+    word.clear();
   }
   fail(ErrorCode::kData, "first_word_among: expected one of the words in the text, got \"{}\"", text);
 }

@@ -1,13 +1,11 @@
 #include "eval/tasks/metrics.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <limits>
 #include <map>
-#include <sstream>
 
-#include "base/utf8.h"
+#include "eval/tasks/python_text.h"
 
 namespace troupe {
 namespace {
@@ -33,11 +31,27 @@ double score_of(const PromptSpec& spec, Convention convention, Metric metric, co
   }
 }
 
-std::vector<std::string> words(const std::string& text) {
-  std::istringstream stream(text);
-  std::vector<std::string> list;
-  for (std::string word; stream >> word;) list.push_back(word);
-  return list;
+// SQuAD's re.sub(r"\b(a|an|the)\b", " ", text): an article is one between characters that are in no word.
+std::string without_articles(const std::string& text) {
+  const auto in_word = [](std::string_view character) {
+    const char32_t c = python::code_point(character);
+    return c == '_' || (c >= '0' && c <= '9') || python::is_letter(c);
+  };
+  std::string out, word;
+  const auto close = [&] {
+    out += word == "a" || word == "an" || word == "the" ? " " : word;
+    word.clear();
+  };
+  for (const std::string_view character : python::characters(text)) {
+    if (in_word(character)) {
+      word += character;
+    } else {
+      close();
+      out += character;
+    }
+  }
+  close();
+  return out;
 }
 
 double macro_f1(std::span<const Item* const> items, std::span<const double> choices) {
@@ -60,19 +74,17 @@ double macro_f1(std::span<const Item* const> items, std::span<const double> choi
 
 std::string squad_normalized(std::string_view text) {
   constexpr std::string_view kPunctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
-  std::string lower;
-  for (const char c : text)
-    if (kPunctuation.find(c) == kPunctuation.npos)
-      lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  std::string plain;
+  for (const char c : python::lower(text))
+    if (kPunctuation.find(c) == kPunctuation.npos) plain += c;
   std::string result;
-  for (const std::string& word : words(lower))
-    if (word != "a" && word != "an" && word != "the") result += (result.empty() ? "" : " ") + word;
+  for (const std::string& word : python::split(without_articles(plain))) result += (result.empty() ? "" : " ") + word;
   return result;
 }
 
 double squad_f1(std::string_view prediction, std::string_view answer) {
-  const std::vector<std::string> predicted = words(squad_normalized(prediction)),
-                                 gold = words(squad_normalized(answer));
+  const std::vector<std::string> predicted = python::split(squad_normalized(prediction)),
+                                 gold = python::split(squad_normalized(answer));
   if (predicted.empty() || gold.empty()) return predicted == gold ? 1.0 : 0.0;
   std::map<std::string, int> left;
   for (const std::string& word : gold) ++left[word];

@@ -3,17 +3,12 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "eval/tasks/python_text.h"
 
 namespace troupe {
 namespace {
 
 constexpr std::string_view kSeparator = "\n\n";  // lm-evaluation-harness, fewshot_delimiter
-
-// Python's str.rstrip() for the blanks that prompts end in.
-size_t length_without_blanks(const std::string& text) {
-  const size_t last = text.find_last_not_of(" \t\n\r\f\v");
-  return last == text.npos ? 0 : last + 1;
-}
 
 }  // namespace
 
@@ -80,7 +75,7 @@ ScoreRequest PromptMaker::request(int64_t count, const std::string& context, con
     for (int64_t i = 0; i < count; ++i) before += examples_[static_cast<size_t>(i)] + std::string(kSeparator);
     before += context;
     const std::string all = before + delimiter + choice;
-    before.resize(length_without_blanks(before));
+    before.resize(python::rstrip(before).size());
     if (before.empty()) {
       request.context = {end_of_text_};
       request.continuation = encode(all);

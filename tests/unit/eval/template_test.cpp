@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/rng.h"
 #include "error_of.h"
 
@@ -83,6 +84,18 @@ TEST(Template, FiltersDoWhatTheirHelpSays) {
   EXPECT_EQ(text("{text|detokenize}"), "Ann saw Bob.");
   EXPECT_EQ(text(R"({text|mark_word(1, "saw")})"), "Ann *saw* Bob .");
   EXPECT_EQ(text(R"({text|first_word_among("bob", "saw")|capitalize})"), "Saw");
+}
+
+TEST(Template, FiltersReadTextAsPythonDoes) {
+  const auto of = [](const char* filters, const char* value) {
+    return Template(fmt::format("{{x|{}}}", filters), "x").text(Json{{"x", value}});
+  };
+  EXPECT_EQ(of("strip", "\u3000a\u00a0"), "a");
+  EXPECT_EQ(of("capitalize", "\u00dfA"), "Ssa");
+  EXPECT_EQ(of("upper_first", "\ufb01N"), "FIN");
+  EXPECT_EQ(of("lower", "\u039f\u0394\u039f\u03a3"), "\u03bf\u03b4\u03bf\u03c2");
+  EXPECT_EQ(of("mark_word(1, \"saw\")", "Ann\u00a0saw Bob"), "Ann *saw* Bob");
+  EXPECT_EQ(of("first_word_among(\"he\", \"she\")", "\u00e9he\u2014she"), "she");
 }
 
 TEST(Template, RefusesWhatIsOutsideTheGrammar) {
