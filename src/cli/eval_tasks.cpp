@@ -113,7 +113,8 @@ class Results {
             {"score", report.score},
             {"split", report.split},
             {"skipped", report.skipped},
-            {"left_out", report.left_out},
+            {"left_out", figure.left_out},
+            {"limit", figure.left_out ? Json(flags_.options.limit) : Json()},
             {"truncated", report.requests.truncated},
             {"drop_rate", drop_rate(report.requests)},
             {"capacity", to_string(model_.requests.capacity)},
@@ -130,17 +131,19 @@ class Results {
                        std::string(to_string(report.convention)), figure.metric, show(figure.value),
                        show(draws ? figure.draw_error : figure.item_error),
                        show(figure.value - figure.interval_half) + " to " + show(figure.value + figure.interval_half),
-                       show(figure.chance), grouped(figure.n), fmt::format("{:.3g}", report.mean_shots),
+                       show(figure.chance), items_text(figure), fmt::format("{:.3g}", report.mean_shots),
                        fmt::format("{}", report.draws)});
     }
     if (report.convention == Convention::kPaper &&
         std::find(std::begin(kStudyTasks), std::end(kStudyTasks), report.task) != std::end(kStudyTasks))
       study_.push_back(report.figures.front());
+    limited_ = limited_ || report.figures.front().left_out > 0;
   }
 
-  // The average of the study's six tasks, if all of them were evaluated.
+  // The average of the study's six tasks, if all of them were evaluated, and whole.
   void finish() {
-    if (study_.size() == std::size(kStudyTasks)) {
+    const bool whole = std::all_of(study_.begin(), study_.end(), [](const auto& figure) { return !figure.left_out; });
+    if (study_.size() == std::size(kStudyTasks) && whole) {
       double sum = 0.0, squares = 0.0;
       for (const TaskFigure& figure : study_) sum += figure.value, squares += figure.item_error * figure.item_error;
       const auto count = static_cast<double>(study_.size());
@@ -162,9 +165,15 @@ class Results {
       }
     }
     if (!flags_.json) print_table(rows_);
+    if (limited_)
+      log::warning("--limit {}: n of N items; figures of a part are no results of the task{}", flags_.options.limit,
+                   study_.size() == std::size(kStudyTasks) && !whole ? ", and the six tasks get no average" : "");
   }
 
  private:
+  static std::string items_text(const TaskFigure& figure) {
+    return grouped(figure.n) + (figure.left_out ? " of " + grouped(figure.n + figure.left_out) : "");
+  }
   static double drop_rate(const RequestStats& stats) {
     return stats.choices ? static_cast<double>(stats.dropped) / static_cast<double>(stats.choices) : 0.0;
   }
@@ -173,6 +182,7 @@ class Results {
   const EvalModel& model_;
   std::vector<std::vector<std::string>> rows_;
   std::vector<TaskFigure> study_;
+  bool limited_ = false;  // some task by --limit
 };
 
 std::vector<Convention> conventions(const std::string& text) {
@@ -208,6 +218,8 @@ void run(TasksFlags& flags) {
   if (flags.data_dir.empty()) fail(ErrorCode::kUsage, "--data-dir: expected the folder of the data, got none");
   const bool all = std::find(flags.tasks.begin(), flags.tasks.end(), "all") != flags.tasks.end();
   tasks = select_tasks(std::move(tasks), flags.tasks);
+  for (const TaskFile& task : tasks)
+    if (!task.replaces.empty()) log::warning("{}: {} stands for the {}", task.name, task.where, task.replaces);
   flags.options.data_dir = flags.data_dir;
   // With "all" a task whose files are not there is named and passed over; a task asked for by name must be there.
   std::erase_if(tasks, [&](const TaskFile& task) {
@@ -284,7 +296,8 @@ void run(TasksFlags& flags) {
     progress.clear();
     if (details_file) write_details(flags.details, task.name, convention, details, details_file);
     if (report.skipped > 0) log::info("{}: {} records left out by the task's rule", task.name, report.skipped);
-    if (report.left_out > 0) log::info("{}: {} items left out by --limit", task.name, report.left_out);
+    if (const int64_t left_out = report.figures.front().left_out; left_out > 0)
+      log::info("{}: {} items left out by --limit", task.name, left_out);
     if (report.requests.truncated > 0)
       log::warning("{} ({}): {} of {} sequences were longer than the context and lost tokens on their left", task.name,
                    to_string(convention), report.requests.truncated, report.requests.requests);
@@ -320,7 +333,7 @@ void add_eval_tasks(CLI::App& eval) {
       ->transform(count());
   command->add_option("--draws", flags->options.draws, "samples of examples")->transform(positive_count());
   command->add_option("--seed", flags->options.seed, "of the samples")->transform(seed());
-  command->add_option("--limit", flags->options.limit, "only the first N items of each task")
+  command->add_option("--limit", flags->options.limit, "only the first N items of each task, in tasks with groups of each group; not a result of the task")
       ->transform(positive_count());
   command->add_flag("--groups", flags->groups, "table: also the parts of tasks that have them (always in JSON)");
   command->add_option("--details", flags->details, "JSON lines to write: every candidate with its score (last draw)");

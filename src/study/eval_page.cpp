@@ -42,6 +42,25 @@ const EvalFigure& any_of_key(const EvalResults& results, const std::string& key)
     if (const EvalFigure* figure = results.find(m, key)) return *figure;
 }
 
+bool anyone_has(const EvalResults& results, const std::string& key) {
+  for (size_t m = 0; m < results.models.size(); ++m)
+    if (results.find(m, key)) return true;
+  return false;
+}
+
+// Whether a model's figure is one of a part of the items (--limit).
+bool is_partial(const EvalResults& results, const std::string& key) {
+  for (size_t m = 0; m < results.models.size(); ++m)
+    if (const EvalFigure* figure = results.find(m, key); figure && figure->left_out > 0) return true;
+  return false;
+}
+constexpr const char* kPartial = " <span class=\"worse\">(a part of the data)</span>";
+
+std::string items_text(const EvalFigure& figure) {
+  return figure.left_out > 0 ? fmt::format("{} of {}", figure.n, figure.n + figure.left_out)
+                             : fmt::format("{}", figure.n);
+}
+
 std::string models_table(const EvalResults& results) {
   std::string rows;
   for (const EvaluatedModel& model : results.models)
@@ -85,11 +104,11 @@ std::string figures_table(const EvalResults& results, const std::vector<std::str
     const std::string name = first.group.empty()               ? first.set
                              : first.kind == EvalFigure::kBias ? first.set + ", " + first.group
                                                                : first.group;
-    out += fmt::format("<tr><th>{}{}</th><td>{}</td><td>{}</td>", html::escaped(name),
+    out += fmt::format("<tr><th>{}{}{}</th><td>{}</td><td>{}</td>", html::escaped(name),
                        same_data ? "" : " <span class=\"worse\">(different data)</span>",
-                       html::escaped(first.convention), html::escaped(first.metric));
+                       is_partial(results, key) ? kPartial : "", html::escaped(first.convention), html::escaped(first.metric));
     if (shots) out += fmt::format("<td>{}</td>", first.shots);
-    out += fmt::format("<td>{}</td>", first.n);
+    out += "<td>" + items_text(first) + "</td>";
     if (chance) out += "<td>" + (is_accuracy(first) ? html::number(100.0 * first.chance, 1) : "–") + "</td>";
     out += cells + "</tr>\n";
   }
@@ -211,17 +230,11 @@ std::string key_with_shots(EvalFigure figure, int64_t shots) {
   return figure.key();
 }
 
-bool anyone_has(const EvalResults& results, const std::string& key) {
-  for (size_t m = 0; m < results.models.size(); ++m)
-    if (results.find(m, key)) return true;
-  return false;
-}
-
-// The study's six tasks if every model has them, else all that every model has.
+// The study's six tasks if every model has them, else all that every model has; none of which only a part was measured.
 std::vector<EvalFigure> average_tasks(const EvalResults& results, int64_t shots) {
   std::vector<EvalFigure> common, six;
   for (const EvalFigure& figure : main_accuracies(results)) {
-    bool all = true;
+    bool all = !is_partial(results, key_with_shots(figure, shots));
     for (size_t m = 0; m < results.models.size(); ++m) all = all && results.find(m, key_with_shots(figure, shots));
     if (!all) continue;
     common.push_back(figure);
@@ -269,7 +282,9 @@ void add_accuracy_charts(const EvalResults& results, Charts& charts) {
   charts.section("<h3>Each task, zero-shot</h3>\n");
   for (const EvalFigure& task : main_accuracies(results))
     if (anyone_has(results, key_with_shots(task, 0)))
-      charts.add(fmt::format("<b>{}</b> ({})", html::escaped(task.set), html::escaped(task.convention)), "percent",
+      charts.add(fmt::format("<b>{}</b> ({}){}", html::escaped(task.set), html::escaped(task.convention),
+                             is_partial(results, key_with_shots(task, 0)) ? kPartial : ""),
+                 "percent",
                  100.0 * task.chance, true, 1, [&](size_t model, size_t) { return accuracy(task, model); });
 }
 
@@ -280,10 +295,11 @@ std::vector<int64_t> shots_in(const EvalResults& results) {
   return {shots.begin(), shots.end()};
 }
 
+// None where the two were not measured on the same items.
 Point gain(const EvalResults& results, const EvalFigure& task, size_t model, int64_t shots) {
   const EvalFigure *with = results.find(model, key_with_shots(task, shots)),
                    *without = results.find(model, key_with_shots(task, 0));
-  if (!with || !without) return {};
+  if (!with || !without || with->n != without->n || with->data_checksum != without->data_checksum) return {};
   return {100.0 * (with->value - without->value), 100.0 * with->half_interval};
 }
 
@@ -299,7 +315,8 @@ void add_gain_charts(const EvalResults& results, const std::vector<int64_t>& sho
   for (const int64_t count : shots) {
     std::vector<EvalFigure> both;
     for (const EvalFigure& task : average_tasks(results, count))
-      if (std::isfinite(gain(results, task, 0, count).value)) both.push_back(task);
+      if (std::isfinite(gain(results, task, 0, count).value) && !is_partial(results, key_with_shots(task, 0)))
+        both.push_back(task);
     if (both.empty()) continue;
     names.push_back(fmt::format("{} shots", count));
     caption += fmt::format(" {} shots: {}.", count, names_of(both));
@@ -324,9 +341,11 @@ std::string gain_table(const EvalResults& results, const std::vector<int64_t>& s
         any = any || std::isfinite(point.value);
         cells += "<td>" + plus_minus(point.value, point.half, 1.0, 1) + "</td>";
       }
+      const bool partial =
+          is_partial(results, key_with_shots(task, count)) || is_partial(results, key_with_shots(task, 0));
       if (any)
-        rows += fmt::format("<tr><th>{}</th><td>{}</td><td>{}</td>{}</tr>\n", html::escaped(task.set),
-                            html::escaped(task.convention), count, cells);
+        rows += fmt::format("<tr><th>{}{}</th><td>{}</td><td>{}</td>{}</tr>\n", html::escaped(task.set),
+                            partial ? kPartial : "", html::escaped(task.convention), count, cells);
     }
   if (rows.empty()) return {};
   std::string head = "<tr><th></th><th>convention</th><th>shots</th>";
@@ -352,6 +371,9 @@ std::string to_html(const EvalResults& results, const std::string& title, const 
           "<p class=\"soft\">{} is not in the charts: its training tokens are not known "
           "(--train-tokens).</p>\n",
           html::escaped(model.name));
+  if (std::any_of(results.figures.begin(), results.figures.end(),
+                  [](const EvalFigure& figure) { return figure.left_out > 0; }))
+    out += "<p class=\"soft\">Figures of a part of the data (--limit, documents passed over) are marked and in no mean.</p>\n";
   out += gain_table(results, shots);
   if (const auto rows = keys(results, EvalFigure::kTask, false); !rows.empty())
     out += "<h2>Tasks</h2>\n" + figures_table(results, rows) +

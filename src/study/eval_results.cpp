@@ -32,6 +32,8 @@ class Line {
     if (!value.is_number_unsigned() || value.get<uint64_t>() > uint64_t{1} << 62) refuse(key, "a count", value);
     return value.get<int64_t>();
   }
+  // 0 if there is no such key: results of a program that did not know it yet.
+  int64_t count_or_none(const char* key) const { return object_.contains(key) ? count(key) : 0; }
   double number(const char* key) const { return number(key, at(key)); }  // null: NaN
   double half_of_interval(const char* key) const {
     const nlohmann::json& value = at(key);
@@ -77,6 +79,10 @@ size_t index_of(const EvaluatedModel& model, const std::string& where, std::vect
   if (same->checksum != model.checksum)
     fail(ErrorCode::kData, "{}: model_checksum: expected {}, as in other results of {}, got {} (write NAME=FILE)",
          where, same->checksum, model.name, model.checksum);
+  if (!std::isfinite(same->train_flops)) same->train_tokens = model.train_tokens, same->train_flops = model.train_flops;
+  if (std::isfinite(model.train_tokens) && model.train_tokens != same->train_tokens)
+    fail(ErrorCode::kData, "{}: train_tokens: expected {}, as in other results of {}, got {} (--train-tokens)", where,
+         same->train_tokens, model.name, model.train_tokens);
   return static_cast<size_t>(same - models.begin());
 }
 
@@ -88,12 +94,13 @@ EvalFigure figure_of(const Line& line) {
   if (schema == "troupe.eval.tasks/1") {
     figure.set = line.text("task"), figure.group = line.text_or_null("group");
     figure.convention = line.text("convention"), figure.metric = line.text("metric");
-    figure.shots = line.count("shots"), figure.n = line.count("n");
+    figure.shots = line.count("shots"), figure.n = line.count("n"), figure.left_out = line.count_or_none("left_out");
     figure.value = line.number("value"), figure.chance = line.number("chance");
     figure.half_interval = line.half_of_interval("interval");
   } else if (schema == "troupe.eval.ppl/1") {
     figure.kind = EvalFigure::kPerplexity, figure.set = line.text("data"), figure.metric = "nll";
-    figure.n = line.count("documents"), figure.value = line.number("nll"), figure.chance = kNan;
+    figure.n = line.count("documents"), figure.left_out = line.count_or_none("skipped");
+    figure.value = line.number("nll"), figure.chance = kNan;
     figure.convention = line.text("mode");
   } else if (schema == "troupe.eval.bias/1") {
     figure.kind = EvalFigure::kBias, figure.set = line.text("set"), figure.group = line.text("category");

@@ -27,6 +27,7 @@ struct EvalFigure {
   std::string set, group;  // task and its part; name of the text; bias set and its category
   std::string convention, metric;
   int64_t shots = 0, n = 0;
+  int64_t left_out = 0;                 // items or documents that are not in n: the figure is one of a part
   double value = 0, half_interval = 0;  // of the 95 % interval; NaN where unknown
   double chance = 0;                    // NaN where there is none
   std::string data_checksum;

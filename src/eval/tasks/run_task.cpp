@@ -101,8 +101,8 @@ class Draw {
   std::vector<ScoreAnswer> answers_;
 };
 
-// The names that others use for the figures.
-std::string figure_name(Metric metric) {
+// The name that others use for a figure.
+std::string common_name(Metric metric) {
   switch (metric) {
     case Metric::kGreedy:
       return "acc";
@@ -114,6 +114,12 @@ std::string figure_name(Metric metric) {
     default:
       return std::string(to_string(metric));
   }
+}
+
+// Its own name where another metric of the task has the common one: acc and greedy, macro_f1 and squad_f1.
+std::string figure_name(Metric metric, std::span<const Metric> metrics) {
+  const auto same = [&](Metric other) { return other != metric && common_name(other) == common_name(metric); };
+  return std::any_of(metrics.begin(), metrics.end(), same) ? std::string(to_string(metric)) : common_name(metric);
 }
 
 struct Figure {
@@ -162,12 +168,16 @@ std::vector<Figure> figures_of(const PromptSpec& spec, Convention convention, st
   return figures;
 }
 
-TaskFigure summary(const Figure& figure) {
+TaskFigure summary(const Figure& figure, const PromptSpec& spec, const TaskData& data) {
   std::vector<double> values, errors;
   for (const Estimate& draw : figure.draws) values.push_back(draw.value), errors.push_back(draw.standard_error);
   const Estimate over_draws = mean_of(values);
-  TaskFigure result{
-      .group = figure.group, .metric = figure_name(figure.metric), .value = over_draws.value, .n = figure.n};
+  TaskFigure result{.group = figure.group,
+                    .metric = figure_name(figure.metric, spec.metrics),
+                    .value = over_draws.value,
+                    .n = figure.n};
+  for (const auto& [group, count] : data.left_out)
+    if (figure.group.empty() || figure.group == group) result.left_out += count;
   result.chance = figure.chance;
   result.item_error = mean_of(errors).value;
   result.draw_error = over_draws.standard_error;
@@ -221,9 +231,16 @@ TaskData load_task_data(const TaskFile& task, const TaskOptions& options) {
   const SplitRecords split = load_split(task, options.data_dir, task.evaluate);
   TaskData data{.items = make_items(task, *prompts, split), .draws = {}, .checksum = split.checksum};
   data.skipped = split.skipped;
-  if (options.limit > 0 && options.limit < static_cast<int64_t>(data.items.size())) {
-    data.left_out = static_cast<int64_t>(data.items.size()) - options.limit;
-    data.items.resize(static_cast<size_t>(options.limit));
+  if (options.limit > 0) {  // of every group alike, for the task's value is the mean over them
+    std::map<std::string, int64_t> seen;
+    std::vector<Item> kept;
+    for (Item& item : data.items) {
+      if (++seen[item.group] <= options.limit)
+        kept.push_back(std::move(item));
+      else
+        ++data.left_out[item.group];
+    }
+    data.items = std::move(kept);
   }
   if (options.shots == 0) {
     data.draws.emplace_back();
@@ -256,7 +273,6 @@ TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const Task
   report.shots = options.shots;
   report.draws = static_cast<int64_t>(data.draws.size());
   report.skipped = data.skipped;
-  report.left_out = data.left_out;
 
   PromptMaker maker(tokenizer, options.convention, static_cast<int32_t>(model.config().eos_id));
   const int64_t context = options.requests.context > 0 ? options.requests.context : model.config().context;
@@ -279,7 +295,7 @@ TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const Task
     if (details && d + 1 == report.draws)
       add_details(spec, options, items, scores, examples.places, draw.examples_in_front, *details);
   }
-  for (const Figure& figure : figures) report.figures.push_back(summary(figure));
+  for (const Figure& figure : figures) report.figures.push_back(summary(figure, spec, data));
   for (const Estimate& draw : figures.front().draws) report.draw_values.push_back(draw.value);
   if (report.draws == 1)
     for (TaskFigure& figure : report.figures) figure.draw_error = kNan;

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@ struct TaskOptions {
   int64_t shots = 0;   // most examples in front of an item
   int64_t draws = 25;  // samples of examples, when shots > 0
   uint64_t seed = 0;
-  int64_t limit = 0;  // only the first items; 0: all
+  int64_t limit = 0;  // only the first items of each group (of a task without groups: of all); 0: all
   RequestOptions requests;
 };
 
@@ -32,6 +33,7 @@ struct TaskFigure {
   double draw_error = 0.0;     // standard error over draws; NaN without draws
   double interval_half = 0.0;  // half the 95 % interval: t over draws, or 1.96 item errors; NaN if unknown
   int64_t n = 0;               // items
+  int64_t left_out = 0;        // items by options.limit: then this is no result of the task
   double chance = 0.0;         // accuracy of a blind choice; NaN for other metrics
 };
 
@@ -42,7 +44,6 @@ struct TaskReport {
   int64_t shots = 0, draws = 1;
   double mean_shots = 0.0;  // that fitted
   int64_t skipped = 0;      // records, by the task's rule
-  int64_t left_out = 0;     // items, by options.limit
   RequestStats requests;
   std::vector<TaskFigure> figures;
   std::vector<double> draw_values;  // of the first figure
@@ -69,7 +70,8 @@ struct TaskData {
   std::vector<Item> items;
   std::vector<Examples> draws;  // one without examples if there are no shots
   std::string checksum;
-  int64_t skipped = 0, left_out = 0;
+  int64_t skipped = 0;
+  std::map<std::string, int64_t> left_out;  // items of a group, by the limit; groups without any are not named
 };
 
 // Needs no model. Throws kUsage if the task has no prompts of this convention, or shots were asked for where it has no

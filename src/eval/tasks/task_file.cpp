@@ -66,8 +66,11 @@ PromptSpec parse_prompts(TomlReader reader, Convention convention) {
   }
   if (reader.find("metrics")) {
     spec.metrics.clear();
-    for (const std::string& name : reader.texts("metrics"))
-      spec.metrics.push_back(parse_name(kMetrics, name, reader, "metrics"));
+    for (const std::string& name : reader.texts("metrics")) {
+      const Metric metric = parse_name(kMetrics, name, reader, "metrics");
+      if (has_metric(spec, metric)) reader.fail_at(reader.find("metrics"), "metrics", "each once", name + " twice");
+      spec.metrics.push_back(metric);
+    }
   }
   reader.finish();
   if (spec.contexts.empty()) reader.fail_at(nullptr, "context", "a template", "no such key");
@@ -196,6 +199,7 @@ std::vector<TaskFile> load_tasks(const std::vector<fs::path>& folders) {
       if (same == tasks.end()) {
         tasks.push_back(std::move(task));
       } else if (same - tasks.begin() < static_cast<std::ptrdiff_t>(built_in) && same->where.starts_with("built-in")) {
+        task.replaces = same->where;
         *same = std::move(task);
       } else {
         fail(ErrorCode::kUsage, "{}: name: expected a name of its own, got {}, which {} has", file.string(), task.name,
@@ -208,9 +212,12 @@ std::vector<TaskFile> load_tasks(const std::vector<fs::path>& folders) {
 }
 
 std::vector<TaskFile> select_tasks(std::vector<TaskFile> tasks, const std::vector<std::string>& names) {
-  if (std::find(names.begin(), names.end(), "all") != names.end()) return tasks;
+  if (names.size() == 1 && names[0] == "all") return tasks;
   std::vector<TaskFile> selected;
   for (const std::string& name : names) {
+    if (name == "all") fail(ErrorCode::kUsage, "--tasks: expected all or names, got both");
+    if (std::any_of(selected.begin(), selected.end(), [&](const TaskFile& task) { return task.name == name; }))
+      fail(ErrorCode::kUsage, "--tasks: expected each task once, got {} twice", name);
     const auto found =
         std::find_if(tasks.begin(), tasks.end(), [&](const TaskFile& task) { return task.name == name; });
     if (found == tasks.end()) {

@@ -67,7 +67,8 @@ struct PromptSpec {
 };
 
 struct TaskFile {
-  std::string where;  // path, or "built-in NAME.toml"
+  std::string where;     // path, or "built-in NAME.toml"
+  std::string replaces;  // the built-in one of the same name, if there is one
   std::string name, about, citation, published;
   std::string folder;           // below the data folder
   std::string evaluate, shots;  // splits; `shots` may be empty
@@ -92,7 +93,8 @@ TaskFile parse_task_file(std::string_view text, const std::string& where);
 // order of name. Throws kUsage for a broken file and for two files in the folders with one name.
 std::vector<TaskFile> load_tasks(const std::vector<std::filesystem::path>& folders = {});
 
-// The named ones, in order; "all" means every one. Throws kUsage naming the nearest for an unknown name.
+// The named ones, in order; "all" alone means every one. Throws kUsage naming the nearest for an unknown name, and for a
+// name twice.
 std::vector<TaskFile> select_tasks(std::vector<TaskFile> tasks, const std::vector<std::string>& names);
 
 }  // namespace troupe

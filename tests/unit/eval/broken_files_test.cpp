@@ -553,7 +553,7 @@ TEST(BrokenTasks, RecordsThatALimitLeavesOutAreCheckedToo) {
   std::ofstream(folder / "sst2/dev.tsv") << "sentence\tlabel\na\t1\nb\t1\nc\t0\n";
   const TaskData data = load_task_data(task, options);
   EXPECT_EQ(data.items.size(), 1u);
-  EXPECT_EQ(data.left_out, 2);
+  EXPECT_EQ(data.left_out, (std::map<std::string, int64_t>{{"", 2}}));
   std::ofstream(folder / "sst2/dev.tsv") << "sentence\tlabel\na\t1\nb\t1\nc\t7\n";
   EXPECT_EQ(test::error_of([&] { load_task_data(task, options); }),
             (folder / "sst2/dev.tsv").string() + ":4: label: expected one of 0, 1, got 7");

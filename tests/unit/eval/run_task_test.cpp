@@ -164,6 +164,9 @@ TEST_F(Piqa, ExamplesAreFormattedAsEachConventionHasThem) {
                      p = paper.request(2, "q\n\nr", " ", "yes", "here");
   EXPECT_EQ(text(h.context), "a b\n\nc\n\nq");
   EXPECT_EQ(text(h.continuation), "  yes");  // the context's blank moves to the continuation
+  const ScoreRequest wide = harness.request(0, "q\u3000\u00a0", "", "yes", "here");
+  EXPECT_EQ(text(wide.context), "q");
+  EXPECT_EQ(text(wide.continuation), "\u3000\u00a0yes");  // all of Python's white space is
   EXPECT_EQ(text(p.context), "|a|b|c|q|r");
   EXPECT_EQ(text(p.continuation), " yes");
   EXPECT_EQ(text(harness.request(0, "", " ", "yes", "here").context), "|");
@@ -225,6 +228,49 @@ TEST_F(Tasks, GroupsCountEqually) {
   EXPECT_EQ(report.figures[1].group, "first");
   EXPECT_EQ(report.figures[1].value, 1.0);
   EXPECT_EQ(report.figures[2].value, 0.0);
+
+  // A limit counts in each group, or the first one would stand for the task.
+  const TaskFile task = select_tasks(load_tasks(), {"blimp"})[0];
+  const TaskOptions options{.data_dir = folder.path(), .limit = 1};
+  const TaskReport limited = run_task(*model, tokenizer, task, options, load_task_data(task, options));
+  ASSERT_EQ(limited.figures.size(), 3u);
+  EXPECT_EQ(limited.figures[0].value, 0.5);
+  EXPECT_EQ(limited.figures[0].n, 2);
+  EXPECT_EQ(limited.figures[0].left_out, 2);
+  EXPECT_EQ(limited.figures[1].left_out, 2);
+  EXPECT_EQ(limited.figures[2].left_out, 0) << "all of this group was evaluated";
+}
+
+TEST_F(Tasks, MetricsOfOneTaskHaveNamesOfTheirOwn) {
+  const std::string file = R"(
+name = "u"
+about = "-"
+citation = "-"
+published = "-"
+folder = "u"
+evaluate = "all"
+[[source]]
+format = "jsonl"
+files = { all = "v.jsonl" }
+[harness]
+context = "{q}"
+choices = ["{a}", "{b}"]
+label = "0"
+metrics = ["acc", "greedy", METRIC]
+)";
+  const auto with = [&](const std::string& metric) {
+    return parse_task_file(std::string(file).replace(file.find("METRIC"), 6, metric), "u.toml");
+  };
+  write("u/v.jsonl", R"({"q": "x", "a": "yes", "b": "no"})");
+  const TaskOptions options{.data_dir = folder.path(), .convention = Convention::kHarness};
+  const TaskFile task = with("\"macro_f1\"");
+  const TaskReport report = run_task(*model, tokenizer, task, options, load_task_data(task, options));
+  ASSERT_EQ(report.figures.size(), 3u);
+  EXPECT_EQ(report.figures[0].metric, "acc");
+  EXPECT_EQ(report.figures[1].metric, "greedy");
+  EXPECT_EQ(report.figures[2].metric, "f1");
+  EXPECT_EQ(test::error_of([&] { with("\"acc\""); }, ErrorCode::kUsage),
+            "u.toml:15: harness.metrics: expected each once, got acc twice");
 }
 
 TEST_F(Tasks, LambadaCountsGreedyWords) {

@@ -89,6 +89,12 @@ TEST(TaskFile, BuiltInOnesLoadAndFoldersReplaceThem) {
   EXPECT_EQ(tasks.size(), built_in + 1);
   EXPECT_EQ(select_tasks(tasks, {"piqa"})[0].about, "a");
   EXPECT_EQ(select_tasks(tasks, {"mine", "piqa"}).size(), 2u);
+  EXPECT_TRUE(select_tasks(tasks, {"piqa"})[0].replaces.starts_with("built-in piqa"));
+  EXPECT_EQ(select_tasks(tasks, {"mine"})[0].replaces, "");
+  EXPECT_EQ(test::error_of([&] { select_tasks(tasks, {"piqa", "mine", "piqa"}); }, ErrorCode::kUsage),
+            "--tasks: expected each task once, got piqa twice");
+  EXPECT_EQ(test::error_of([&] { select_tasks(tasks, {"piqa", "all"}); }, ErrorCode::kUsage),
+            "--tasks: expected all or names, got both");
   EXPECT_EQ(
       test::error_of([&] { select_tasks(tasks, {"hellswag"}); }, ErrorCode::kUsage),
       "--tasks: expected known tasks, got hellswag (did you mean hellaswag? `troupe eval tasks --list` shows them)");

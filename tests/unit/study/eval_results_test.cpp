@@ -85,5 +85,30 @@ TEST(EvalPage, ShowsGainsAndSaysWhatIsNotComparable) {
   EXPECT_EQ(page.find("<a>"), std::string::npos);
 }
 
+TEST(EvalPage, MarksAPartOfTheDataAndKeepsItOutOfMeans) {
+  std::string part = task_line(0, "0.7");
+  part.insert(part.size() - 2, R"(,"left_out":1800)");
+  const std::string copa = [] {
+    std::string line = task_line(0, "0.9");
+    return line.replace(line.find("piqa"), 4, "copa");
+  }();
+  const std::string page = to_html(read(part + copa), "T", "no-such-gnuplot");
+  EXPECT_NE(page.find("piqa <span class=\"worse\">(a part of the data)</span></th>"), std::string::npos);
+  EXPECT_NE(page.find("<td>20 of 1820</td>"), std::string::npos);
+  EXPECT_EQ(page.find("copa <span"), std::string::npos);
+  EXPECT_NE(page.find("in no mean"), std::string::npos);
+  EXPECT_EQ(to_html(read(copa), "T", "no-such-gnuplot").find("in no mean"), std::string::npos);
+}
+
+TEST(EvalResults, TakeTheTrainingFromWhereverItIsKnown) {
+  std::string unknown = kPerplexity;
+  unknown.replace(unknown.find("2.0"), 3, "null"), unknown.replace(unknown.find("6e12"), 4, "null");
+  EXPECT_EQ(read(unknown + kBias).models[0].train_flops, 6e12);
+  EXPECT_EQ(read(kBias + unknown).models[0].train_flops, 6e12);
+  std::string other = kPerplexity;
+  other.replace(other.find("2.0"), 3, "3.0");
+  EXPECT_EQ(error(kBias + other), "f:2: train_tokens: expected 2, as in other results of m, got 3 (--train-tokens)");
+}
+
 }  // namespace
 }  // namespace troupe
