@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "cli/model_tokenizer.h"
 #include "cli/validators.h"
 #include "eval/capacity.h"
 #include "model/decoder_parameters.h"
@@ -16,7 +15,7 @@ namespace troupe::cli {
 
 void add_eval_flags(CLI::App& command, EvalFlags& flags) {
   command.add_option("--model", flags.model, "model directory, or a run's folder");
-  command.add_option("--tokenizer", flags.tokenizer, "tokenizer.json or its folder (default: the model directory)");
+  add_tokenizer_flags(command, flags.tokenizer);
   command.add_option("--precision", flags.precision, "auto, fp32 or bf16");
   command.add_option("--capacity", flags.capacity,
                      "places per expert: dropless, train, configured or a fraction of a batch's tokens; anything but "
@@ -66,7 +65,9 @@ EvalModel load_eval_model(const EvalFlags& flags) {
   loaded.model = load_model(folder, parse_precision(flags.precision));
   const ModelConfig& config = loaded.model->config();
   loaded.facts = model_facts(flags.model, config, flags.train_tokens);
-  loaded.tokenizer = std::make_unique<Tokenizer>(load_model_tokenizer(flags.tokenizer, folder, config));
+  ModelTokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, config);
+  loaded.tokenizer = std::make_unique<Tokenizer>(std::move(tokenizer.tokenizer));
+  loaded.facts["tokenizer"] = match_name(tokenizer.match);
   if (config.positions == Positions::kLearned && flags.context > config.context)
     fail(ErrorCode::kUsage, "--context: expected at most {} (the model has learned positions for no more), got {}",
          config.context, flags.context);

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "data/tokenizer/tokenizer.h"
+#include "cli/model_tokenizer.h"
 #include "eval/requests.h"
 #include "model/language_model.h"
 
@@ -16,12 +16,13 @@ class App;
 namespace troupe::cli {
 
 struct EvalFlags {
-  std::string model, tokenizer, precision = "auto", capacity = "dropless", journal;
+  TokenizerFlags tokenizer;
+  std::string model, precision = "auto", capacity = "dropless", journal;
   int64_t context = 0, batch_tokens = 4096;
   double train_tokens = 0.0;
 };
 
-// Adds --model, --tokenizer, --precision, --capacity, --context, --batch-tokens, --journal and --train-tokens.
+// Adds --model, --tokenizer, --any-tokenizer, --precision, --capacity, --context, --batch-tokens, --journal and --train-tokens.
 void add_eval_flags(CLI::App& command, EvalFlags& flags);
 void add_train_tokens_flag(CLI::App& command, double& train_tokens);
 
@@ -35,10 +36,10 @@ struct EvalModel {
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Journal> journal;  // null without --journal
   RequestOptions requests;
-  nlohmann::ordered_json facts;  // model_facts()
+  nlohmann::ordered_json facts;  // model_facts(), and tokenizer: whether it is the model's (TokenizerMatch)
 };
 
-// Throws kUsage if the tokenizer has more ids than the model.
+// Throws as load_model_tokenizer() does, and kUsage for flags that the model does not allow.
 EvalModel load_eval_model(const EvalFlags& flags);
 
 }  // namespace troupe::cli

@@ -26,7 +26,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct PerplexityFlags {
-  std::string model, tokenizer, precision = "auto", capacity, mode = "blocks", newline = "keep";
+  TokenizerFlags tokenizer;
+  std::string model, precision = "auto", capacity, mode = "blocks", newline = "keep";
   std::vector<std::string> data;
   TextOptions text;
   PerplexityOptions options;
@@ -78,13 +79,19 @@ std::vector<DataSet> parse_data(const std::vector<std::string>& arguments) {
   return sets;
 }
 
+struct ReadText {
+  EvalText text;
+  TokenizerMatch tokenizer;  // that made its ids
+  int64_t skipped = 0;       // damaged documents of the data set that were passed over
+};
+
 // Reads data sets; the tokenizer is loaded when text first needs it.
 class Reader {
  public:
   Reader(const PerplexityFlags& flags, const fs::path& model, const ModelConfig& config)
       : flags_(flags), model_(model), config_(config) {}
 
-  std::vector<EvalText> read(const DataSet& set) {
+  std::vector<ReadText> read(const DataSet& set) {
     const auto eos = static_cast<int32_t>(config_.eos_id);
     const auto is_binary = [](const std::string& path) {
       return fs::is_regular_file(fs::path(path) / "index.json") || is_fairseq_binary(path);
@@ -93,26 +100,32 @@ class Reader {
     if (set.paths.size() > 1)
       fail(ErrorCode::kUsage, "--data: {}: expected one folder of shards or one pair of fairseq files, got {} paths",
            set.name, set.paths.size());
-    if (fs::is_regular_file(fs::path(set.paths[0]) / "index.json"))
-      return {read_eval_shards(set.name, set.paths[0], eos)};
-    return {read_eval_fairseq(set.name, set.paths[0], eos)};
+    if (fs::is_regular_file(fs::path(set.paths[0]) / "index.json")) {
+      const TokenDataset shards(set.paths[0]);
+      return {{read_eval_shards(set.name, shards, eos), match_shards(flags_.tokenizer, model_, config_, shards)}};
+    }
+    log::info("{}: names no tokenizer: whether its ids are those of the model's is not known", set.paths[0]);
+    return {{read_eval_fairseq(set.name, set.paths[0], eos), TokenizerMatch::kUnknown}};
   }
 
  private:
-  std::vector<EvalText> read_text(const DataSet& set, int32_t eos) {
+  std::vector<ReadText> read_text(const DataSet& set, int32_t eos) {
     if (!tokenizer_) tokenizer_.emplace(load_model_tokenizer(flags_.tokenizer, model_, config_));
     EvalTextOptions options{.text = flags_.text, .end_of_text = eos};
     options.newline = flags_.newline == "eos" ? Newline::kEndOfText : Newline::kKeep;
     TextStats stats;
-    std::vector<EvalText> texts = read_eval_text(set.name, set.paths, *tokenizer_, options, stats);
+    std::vector<EvalText> texts = read_eval_text(set.name, set.paths, tokenizer_->tokenizer, options, stats);
     log::info("{}: {}", set.name, stats.report());
-    return texts;
+    std::vector<ReadText> read;
+    const int64_t skipped = stats.total_skipped() - stats.skip(SkipReason::kEmpty).count;
+    for (EvalText& text : texts) read.push_back({std::move(text), tokenizer_->match, skipped});
+    return read;
   }
 
   const PerplexityFlags& flags_;
   const fs::path model_;
   const ModelConfig& config_;
-  std::optional<Tokenizer> tokenizer_;
+  std::optional<ModelTokenizer> tokenizer_;
 };
 
 std::string number_or_dash(double value, int digits) {
@@ -133,12 +146,12 @@ void run(PerplexityFlags& flags) {
   const fs::path folder = find_model(flags.model);
   // Everything is read and checked before the first token is scored.
   const ModelConfig config = read_model_config(folder);
-  std::vector<EvalText> texts;
+  std::vector<ReadText> texts;
   Reader reader(flags, folder, config);
   for (const DataSet& set : sets)
-    for (EvalText& text : reader.read(set)) {
-      check_eval_text(text, config);
-      texts.push_back(std::move(text));
+    for (ReadText& read : reader.read(set)) {
+      check_eval_text(read.text, config);
+      texts.push_back(std::move(read));
     }
   const std::unique_ptr<LanguageModel> model = load_model(folder, precision);
   const nlohmann::ordered_json facts = model_facts(flags.model, model->config(), flags.train_tokens);
@@ -146,7 +159,7 @@ void run(PerplexityFlags& flags) {
 
   std::vector<std::vector<std::string>> table = {
       {"data", "documents", "tokens", "nll", "std. error", "ppl", "bits/byte", "dropped"}};
-  for (const EvalText& text : texts) {
+  for (const auto& [text, tokenizer, skipped] : texts) {
     Progress progress(text.name, 1.0);
     const PerplexityResult result = evaluate_perplexity(*model, text, flags.options, [&](int64_t done, int64_t total) {
       progress.update(static_cast<double>(done) / static_cast<double>(total),
@@ -172,12 +185,14 @@ void run(PerplexityFlags& flags) {
         {"stderr", number_or_null(result.standard_error())},
         {"nll_sum", result.sum.nll},
         {"documents", text.documents()},
+        {"skipped", skipped},
         {"capacity", to_string(flags.options.capacity)},
         {"mode", mode},
         {"context", result.context},
         {"batch", result.batch_sequences},
         {"precision", to_string(model->precision())},
-        {"data_checksum", text.checksum()}};
+        {"data_checksum", text.checksum()},
+        {"tokenizer", match_name(tokenizer)}};
     line.update(facts);
     print_json(line);
   }
@@ -199,7 +214,7 @@ void add_eval_ppl(CLI::App& eval) {
           "NAME=PATH or PATH, any number: text (.txt, .jsonl, either .zst or .gz, a folder), a folder of token "
           "shards, or fairseq's PREFIX of .bin and .idx; the same NAME given again adds files")
       ->required();
-  command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json or its folder (default: the model directory)");
+  add_tokenizer_flags(*command, flags->tokenizer);
   command->add_option("--mode", flags->mode,
                       "blocks of the whole text, sliding windows over it, or documents one by one");
   command->add_option("--context", flags->options.context, "tokens of a sequence (default: the model's context)")

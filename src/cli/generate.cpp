@@ -18,7 +18,8 @@ namespace troupe::cli {
 namespace {
 
 struct GenerateFlags {
-  std::string model, tokenizer, prompt, precision = "auto";
+  TokenizerFlags tokenizer;
+  std::string model, prompt, precision = "auto";
   GenerateOptions options;
   bool json = false;
 };
@@ -53,7 +54,7 @@ class Stream {
 void run(const GenerateFlags& flags) {
   const std::filesystem::path folder = find_model(flags.model);
   const std::unique_ptr<LanguageModel> model = load_model(folder, parse_precision(flags.precision));
-  const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config());
+  const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config()).tokenizer;
   if (model->config().moe.capacity != Capacity::kDropless)
     log::info("The model was trained with an expert capacity; generation routes every token (dropless).");
   const std::string text =
@@ -97,7 +98,7 @@ void add_generate(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
   CLI::App* const command = app.add_subcommand("generate", "Continue a text with a model.");
   command->add_option("--model", flags->model, "Model directory")->required();
-  command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json or its folder (default: the model directory)");
+  add_tokenizer_flags(*command, flags->tokenizer);
   command->add_option("--prompt", flags->prompt, "Text to continue; - reads standard input; empty starts a document");
   command->add_option("--max-tokens", flags->options.max_tokens, "Most new tokens")->transform(positive_count(1 << 24));
   command->add_option("--temperature", flags->options.sampling.temperature, "0 always takes the most probable token")

@@ -4,14 +4,42 @@
 #include <filesystem>
 #include <string>
 
+#include "data/shards/dataset.h"
 #include "data/tokenizer/tokenizer.h"
 #include "troupe/config.h"
 
+namespace CLI {
+class App;
+}
+
 namespace troupe::cli {
 
-// The one named by --tokenizer, or that in the model's folder if `flag` is empty. Throws kUsage if it has more ids than
-// the model, otherwise as Tokenizer::load() does.
-Tokenizer load_model_tokenizer(const std::string& flag, const std::filesystem::path& model_folder,
-                               const ModelConfig& config);
+struct TokenizerFlags {
+  std::string path;  // empty: the one in the model's folder
+  bool any = false;  // also one that is not the model's
+};
+// Adds --tokenizer and --any-tokenizer.
+void add_tokenizer_flags(CLI::App& command, TokenizerFlags& flags);
+
+// Whether ids mean to the model what they mean to who wrote them.
+enum class TokenizerMatch {
+  kSame,
+  kAnother,  // said with --any-tokenizer only
+  kUnknown,  // the model's folder has no tokenizer to compare with, or the ids name none
+};
+std::string match_name(TokenizerMatch match);
+
+// The tokenizer to use. Throws kUsage if it is not the one in the model's folder, where there is one, unless flags.any,
+// or has more ids than the model; otherwise as Tokenizer::load() does. What else than kSame it is, a log line says.
+struct ModelTokenizer {
+  Tokenizer tokenizer;
+  TokenizerMatch match;
+};
+ModelTokenizer load_model_tokenizer(const TokenizerFlags& flags, const std::filesystem::path& model_folder,
+                                    const ModelConfig& config);
+
+// The same for shards, which name the tokenizer that wrote them: throws kData.
+TokenizerMatch match_shards(const TokenizerFlags& flags, const std::filesystem::path& model_folder,
+                            const ModelConfig& config, const TokenDataset& shards);
 
 }  // namespace troupe::cli

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "data/fairseq/indexed_dataset.h"
-#include "data/shards/dataset.h"
+#include "eval/tasks/python_text.h"
 #include "io/checksum.h"
 
 namespace troupe {
@@ -15,15 +15,10 @@ std::span<const uint8_t> bytes_of(const auto& values) {
   return {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(values[0])};
 }
 
-std::string_view strip(std::string_view line) {
-  const size_t first = line.find_first_not_of(" \t\r\f\v");
-  return first == line.npos ? std::string_view() : line.substr(first, line.find_last_not_of(" \t\r\f\v") - first + 1);
-}
-
 void encode_lines(std::string_view text, const Tokenizer& tokenizer, int32_t end_of_text, std::vector<int32_t>& ids) {
   while (!text.empty()) {
     const size_t end = std::min(text.find('\n'), text.size());
-    tokenizer.encode(strip(text.substr(0, end)), ids, Tokenizer::AddedTokens::kAsText);
+    tokenizer.encode(python::strip(text.substr(0, end)), ids, Tokenizer::AddedTokens::kAsText);
     ids.push_back(end_of_text);
     text.remove_prefix(std::min(end + 1, text.size()));
   }
@@ -68,10 +63,9 @@ std::vector<EvalText> read_eval_text(const std::string& name, const std::vector<
   return texts;
 }
 
-EvalText read_eval_shards(const std::string& name, const std::filesystem::path& folder, int32_t end_of_text) {
-  const TokenDataset dataset(folder);
+EvalText read_eval_shards(const std::string& name, const TokenDataset& dataset, int32_t end_of_text) {
   if (dataset.vocabulary().end_of_text != end_of_text)
-    fail(ErrorCode::kData, "{}: end_of_text: expected the model's eos_id {}, got {}", folder.string(), end_of_text,
+    fail(ErrorCode::kData, "{}: end_of_text: expected the model's eos_id {}, got {}", dataset.path().string(), end_of_text,
          dataset.vocabulary().end_of_text);
   EvalText text{.name = name};
   text.ids.resize(static_cast<size_t>(dataset.tokens()));

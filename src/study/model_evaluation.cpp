@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "data/shards/dataset.h"
+#include "data/shards/tokenizer_identity.h"
 #include "infer/generator.h"
 #include "io/checksum.h"
 #include "io/json_file.h"
@@ -95,10 +96,15 @@ EvalText prefix_of(EvalText text, int64_t max_tokens) {
   return text;
 }
 
-DomainResult score_domain(LanguageModel& model, const StudyDomain& domain, const StudyConfig& config,
+DomainResult score_domain(LanguageModel& model, const StudyDomain& domain, const fs::path& tokenizer,
+                          const StudyConfig& config,
                           const EvaluationProgress& progress) {
+  const TokenDataset dataset(domain.dataset);
+  if (!is_tokenizer(tokenizer, dataset.vocabulary().tokenizer))
+    fail(ErrorCode::kData, "{}: expected shards written with {}, got some of another tokenizer ({})",
+         domain.dataset.string(), tokenizer.string(), to_hex(dataset.vocabulary().tokenizer));
   const EvalText text =
-      prefix_of(read_eval_shards(domain.name, domain.dataset, model.config().eos_id), config.valid_tokens);
+      prefix_of(read_eval_shards(domain.name, dataset, model.config().eos_id), config.valid_tokens);
   DomainResult result{.domain = domain.name, .held_out = domain.held_out};
   PerplexityResult scores = evaluate_perplexity(model, text, {}, [&](int64_t done, int64_t total) {
     add_load(result.load_LE, model.router_stats());
@@ -140,7 +146,7 @@ ModelEvaluation evaluate_model(const fs::path& model_folder, const fs::path& cac
   const Tokenizer tokenizer = Tokenizer::load(data.tokenizer.string());
   ModelEvaluation evaluation;
   for (const StudyDomain& domain : data.evaluation)
-    evaluation.domains.push_back(score_domain(*model, domain, config, progress));
+    evaluation.domains.push_back(score_domain(*model, domain, data.tokenizer, config, progress));
   for (const std::string& prompt : config.prompts)
     evaluation.samples.push_back(continue_prompt(*model, tokenizer, prompt, config));
   write_json_file(cache, to_json(evaluation, sources));

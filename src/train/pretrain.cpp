@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "data/loader/loader.h"
+#include "data/shards/tokenizer_identity.h"
+#include "io/checksum.h"
 #include "io/named_path.h"
 #include "io/toml_config.h"
 #include "model/decoder_parameters.h"
@@ -35,9 +37,10 @@ double parse_weight(const std::string& where, const NamedEntry& entry) {
   return weight;
 }
 
-std::shared_ptr<const TokenDataset> open_dataset(const std::string& folder, bool verify) {
+std::shared_ptr<const TokenDataset> open_dataset(const std::string& folder, const DataConfig& config) {
   auto dataset = std::make_shared<const TokenDataset>(folder);
-  if (verify) dataset->verify();
+  if (!config.any_tokenizer) check_tokenizer_copy(*dataset);
+  if (config.verify) dataset->verify();
   return dataset;
 }
 
@@ -53,7 +56,7 @@ std::vector<Corpus> open_corpora(const DataConfig& config, const std::string& wh
     const NamedPath entry = parse_named_path(text, where + ": data.train");
     const auto weight = weights.find(entry.name);
     corpora.push_back({.name = entry.name,
-                       .data = open_dataset(entry.path, config.verify),
+                       .data = open_dataset(entry.path, config),
                        .weight = weight == weights.end() ? 0.0 : weight->second});
     if (weight != weights.end()) weights.erase(weight);
   }
@@ -69,6 +72,17 @@ void check_vocabulary(const ModelConfig& model, const TokenDataset& data, const 
   if (data.vocabulary().end_of_text != model.eos_id)
     fail(ErrorCode::kUsage, "{}: model.eos_id: expected {}, the end-of-text of {}, got {}", where,
          data.vocabulary().end_of_text, data.path().string(), model.eos_id);
+}
+
+// A loss on another tokenizer's ids means nothing.
+void check_validation(const DataConfig& config, const TokenDataset& data, const TokenDataset& train,
+                      const std::string& where) {
+  const uint64_t expected = train.vocabulary().tokenizer, got = data.vocabulary().tokenizer;
+  if (expected != got && !config.any_tokenizer)
+    fail(ErrorCode::kData,
+         "{}: data.valid: {}: expected the tokenizer of {} ({}), got another ({}; encode the text with the former, or "
+         "data.any_tokenizer = true)",
+         where, data.path().string(), train.path().string(), to_hex(expected), to_hex(got));
 }
 
 struct Interrupted {};
@@ -89,8 +103,9 @@ class Run {
         flops_per_token_(train_flops_per_token(config.model, config.model.context)) {
     for (const Corpus& corpus : loader_.corpora()) check_vocabulary(config.model, *corpus.data, where);
     for (const NamedPath& entry : parse_named_paths(config.data.valid, where + ": data.valid")) {
-      const auto dataset = open_dataset(entry.path, config.data.verify);
+      const auto dataset = open_dataset(entry.path, config.data);
       check_vocabulary(config.model, *dataset, where);
+      check_validation(config.data, *dataset, *loader_.corpora().front().data, where);
       validation_.add(entry.name, *dataset, config.train.valid_tokens);
     }
     state_.config = config;

@@ -55,6 +55,7 @@ struct DataConfig {
   std::vector<std::string> train;
   std::vector<std::string> weights;
   std::vector<std::string> valid;
+  bool any_tokenizer = false;
   bool verify = true;
 
   template <class V>
@@ -62,6 +63,9 @@ struct DataConfig {
     v("train", train, any_value(), "datasets (folders from `troupe encode`), \"NAME=FOLDER\" or \"FOLDER\"");
     v("weights", weights, any_value(), "\"NAME=SHARE\" for every dataset; none: each in proportion to its size");
     v("valid", valid, any_value(), "validation datasets, written like train");
+    v("any_tokenizer", any_tokenizer, any_value(),
+      "validate on data of another tokenizer, too, though its ids mean other tokens; and take a dataset's tokenizer.json "
+      "that is not the one of its shards");
     v("verify", verify, any_value(), "read all data and check its checksums before training");
   }
 };

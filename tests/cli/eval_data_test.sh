@@ -46,4 +46,62 @@ expect "a name for them" 0 "page.html" "$program" eval report dense=x=1.jsonl --
 expect "a run" 0 "page.html" "$program" report lr=2 --out page.html
 expect "no name" 2 '--data: expected NAME=PATH or PATH, got "=text.txt"' ppl --data =text.txt
 
+# Another tokenizer than the model's.
+"$program" tokenizer train --vocab-size 290 --out other short.txt >/dev/null 2>&1
+"$program" encode --tokenizer other --out foreign text.txt >/dev/null 2>&1
+expect "shards of another" 3 "foreign: expected shards written with the tokenizer in model, got some of another" ppl --data foreign
+expect "... as told" 0 '"tokenizer":"another"' ppl --data foreign --any-tokenizer --json
+expect "text by another" 2 "--tokenizer: expected the model's, in model, got another one, other" ppl --data text.txt --tokenizer other
+expect "... as told" 0 "other: not the tokenizer of the model, in model" ppl --data text.txt --tokenizer other --any-tokenizer
+expect "the model's by name" 0 '"tokenizer":"same"' ppl --data lr=0.1 --tokenizer tok --json
+expect "generation by another" 2 "--tokenizer: expected the model's" \
+  "$program" generate --model model --tokenizer other --prompt The --max-tokens 1
+cp -r model bare && rm bare/tokenizer.json
+expect "a model without" 0 "bare: has no tokenizer: whether lr=0.1 was written" "$program" eval ppl --model bare --data lr=0.1
+expect "... in the result" 0 '"tokenizer":"unknown"' "$program" eval ppl --model bare --data text.txt --tokenizer tok --json
+train() { "$program" train base.toml --set 'data.train=["lr=0.1"]' "$@"; }
+expect "validation of another" 3 'data.valid: foreign: expected the tokenizer of lr=0.1 (' \
+  train --run r1 --set 'data.valid=["foreign"]'
+expect "... as told" 0 "r1/model" train --run r1 --set 'data.valid=["foreign"]' --set data.any_tokenizer=true
+cp -r lr=0.1 exchanged && cp other/tokenizer.json exchanged/
+expect "an exchanged tokenizer" 3 "exchanged/tokenizer.json: expected the tokenizer that wrote the shards beside it (" \
+  "$program" train base.toml --run r2 --set 'data.train=["exchanged"]'
+expect "... beside data" 0 '"tokenizer":"same"' ppl --data exchanged --json
+
+# A part of the items.
+mkdir -p data/blimp mine
+for group in first second; do
+  for i in 1 2 3; do
+    echo "{\"sentence_good\": \"The cat sat $i.\", \"sentence_bad\": \"Cat the $i sat.\", \"UID\": \"$group\", \"pairID\": \"$i\"}"
+  done >data/blimp/$group.jsonl
+done
+tasks() { "$program" eval tasks --model model --data-dir data --convention harness "$@"; }
+expect "two of each group" 0 " 4 of 6 " tasks --tasks blimp --limit 2
+expect "... said" 0 "figures of a part are no results of the task" tasks --tasks blimp --limit 2
+tasks --tasks blimp --limit 2 --json >part.jsonl 2>log
+[ "$(grep -c '"n":2,.*"left_out":1,"limit":2,' part.jsonl)" -eq 2 ] || fail "groups: $(cat part.jsonl)"
+"$program" eval report part.jsonl --out part.html >/dev/null 2>&1
+expect "marked on the page" 0 "(a part of the data)" cat part.html
+expect "all" 0 '"left_out":0,"limit":null' tasks --tasks blimp --limit 3 --json
+expect "a task twice" 2 "--tasks: expected each task once, got blimp twice" tasks --tasks blimp,blimp
+cat >mine/blimp.toml <<'END'
+name = "blimp"
+about = "-"
+citation = "-"
+published = "-"
+folder = "blimp"
+evaluate = "all"
+[[source]]
+format = "jsonl"
+files = { all = "first.jsonl" }
+[harness]
+context = "The"
+choices = ["{sentence_good}", "{sentence_bad}"]
+metrics = ["acc", "greedy"]
+END
+expect "a task in the place of another" 0 "blimp: mine/blimp.toml stands for the built-in blimp.toml" \
+  tasks --tasks blimp --task-dir mine
+tasks --tasks blimp --task-dir mine --json >two.jsonl 2>log
+expect "two metrics on one page" 0 "two.html" "$program" eval report two.jsonl --out two.html
+
 finish
