@@ -75,20 +75,20 @@ struct MoeConfig {
   template <class V>
   void fields(V& v) {
     v("num_experts", num_experts, range(0, 65536), "E, experts per MoE layer; 0 makes the model dense");
-    v("every", every, at_least(1), "layer i (from 0) is MoE if (i + 1) is a multiple of this");
+    v("every", every, range(1, 4096), "layer i (from 0) is MoE if (i + 1) is a multiple of this");
     v("top_k", top_k, range(1, 64), "K, experts per token");
-    v("expert_d_ff", expert_d_ff, at_least(0), "FFN width of one expert; 0 means model.d_ff");
+    v("expert_d_ff", expert_d_ff, range(0, 1 << 24), "FFN width of one expert; 0 means model.d_ff");
     v("capacity", capacity, any_value(), "dropless, or fairseq's places per expert (over-full choices are dropped)");
-    v("capacity_factor", capacity_factor, at_least(0), "top-1 with fairseq capacity: factor on ceil(S/E)");
-    v("eval_capacity_fraction", eval_capacity_fraction, any_value(),
+    v("capacity_factor", capacity_factor, range(0, 65536), "top-1 with fairseq capacity: factor on ceil(S/E)");
+    v("eval_capacity_fraction", eval_capacity_fraction, range(-1, 65536),
       "fairseq capacity in evaluation: ceil(fraction * S); <= 0 means the training rule");
     v("second_choice", second_choice, any_value(), "policy of the second expert under top-2");
     v("normalize", normalize, any_value(), "when the weights of a token's choices are made to sum to 1");
     v("batch_prioritized", batch_prioritized, any_value(), "places go to tokens by descending top probability");
     v("pad_mask", pad_mask, any_value(), "keep padding tokens out of the routing masks (they still count in S)");
-    v("aux_loss_weight", aux_loss_weight, at_least(0), "weight of the load-balancing loss per token");
+    v("aux_loss_weight", aux_loss_weight, range(0, 1e6), "weight of the load-balancing loss per token");
     v("aux_combine", aux_combine, any_value(), "balance losses of the layers are summed or averaged");
-    v("group_sequences", group_sequences, at_least(0),
+    v("group_sequences", group_sequences, range(0, 1 << 24),
       "sequences in one routing group (balance loss, capacity); 0 means the whole micro-batch");
   }
 };
@@ -127,8 +127,8 @@ struct ModelConfig {
     v("scale_embedding", scale_embedding, any_value(), "multiply token embeddings by sqrt(d_model)");
     v("dropout", dropout, range(0, 0.999), "on the embedding sum, attention output and FFN output");
     v("attention_dropout", attention_dropout, range(0, 0.999), "on attention weights");
-    v("pad_id", pad_id, at_least(-1), "padding token, never predicted nor attended to; -1 if there is none");
-    v("eos_id", eos_id, at_least(-1), "token that ends a document and stands before the first; -1 if there is none");
+    v("pad_id", pad_id, range(-1, (1 << 24) - 1), "padding token, never predicted nor attended to; -1 if there is none");
+    v("eos_id", eos_id, range(-1, (1 << 24) - 1), "token that ends a document and stands before the first; -1 if there is none");
     v("moe", moe);
   }
 };

@@ -4,8 +4,6 @@
 
 namespace troupe::cli {
 
-void check_rules(const RunFile& run, const std::string& where) { check(run.model, where + ": model"); }
-
 RunFile load_run_file(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   const RunFile run = load_config<RunFile>(path, overrides);
   check_rules(run, path.string());

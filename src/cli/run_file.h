@@ -11,9 +11,6 @@ namespace troupe::cli {
 
 using RunFile = RunConfig;  // tables [model], [train], [data]
 
-// The rules of [model] across fields (training checks those of the other tables); throws kUsage naming `where`.
-void check_rules(const RunFile& run, const std::string& where);
-
 // Reads the file with its bases and the overrides "key=value", and checks the rules; throws kUsage.
 RunFile load_run_file(const std::filesystem::path& path, const std::vector<std::string>& overrides);
 

@@ -116,9 +116,13 @@ std::vector<std::string> FieldList::tables() const {
 }
 
 std::string FieldList::nearest_to(std::string_view path) const {
-  std::vector<std::string> paths;
-  for (const Field& field : fields_) paths.push_back(field.path);
-  return nearest(path, paths);
+  std::vector<std::string> paths, namesakes;  // train.lr: rather train.schedule.lr than train.seed
+  const std::string_view key = path.substr(path.rfind('.') + 1);
+  for (const Field& field : fields_) {
+    paths.push_back(field.path);
+    if (key_of(field) == key) namesakes.push_back(field.path);
+  }
+  return nearest(path, namesakes.empty() ? paths : namesakes);
 }
 
 std::string table_of(const Field& field) {

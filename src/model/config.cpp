@@ -1,5 +1,7 @@
 #include "troupe/config.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace troupe {
@@ -26,9 +28,23 @@ void check(const MoeConfig& moe, int64_t num_layers, const std::string& where) {
          where);
 }
 
+// Sizes, each in its range, whose product no counter of bytes would hold. An upper bound, not a count.
+void check_size(const ModelConfig& config, const std::string& where) {
+  constexpr double kMost = 1e16;
+  const auto real = [](int64_t n) { return static_cast<double>(n); };
+  const double D = real(config.d_model), L = real(config.num_layers), experts = real(config.moe.num_experts);
+  const double ffn = D * (2.0 * std::max(real(config.d_ff), experts * real(config.expert_d_ff())) + experts);
+  const double parameters = real(config.vocab_size + config.context) * D + L * (4.0 * D * D + ffn);
+  if (parameters > kMost)
+    fail(ErrorCode::kUsage,
+         "{}: expected at most {:.0e} parameters, got {:.1e} (num_layers, d_model, d_ff, moe.num_experts, vocab_size)",
+         where, kMost, parameters);
+}
+
 }  // namespace
 
 void check(const ModelConfig& config, const std::string& where) {
+  check_size(config, where);
   if (config.d_model % config.num_heads != 0)
     fail(ErrorCode::kUsage, "{}: num_heads: expected a divisor of d_model ({}), got {}", where, config.d_model,
          config.num_heads);

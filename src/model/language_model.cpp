@@ -8,11 +8,11 @@ namespace troupe {
 
 Precision default_precision() { return active_isa() >= Isa::kAvx512Bf16 ? Precision::kBf16 : Precision::kFp32; }
 
-Precision parse_precision(const std::string& text) {
+Precision parse_precision(const std::string& text, const std::string& where) {
   if (text == "auto") return default_precision();
   if (text == "fp32") return Precision::kFp32;
   if (text == "bf16") return Precision::kBf16;
-  fail(ErrorCode::kUsage, "--precision: expected auto, fp32 or bf16, got {}", text);
+  fail(ErrorCode::kUsage, "{}: expected auto, fp32 or bf16, got {}", where, text);
 }
 
 std::string to_string(Precision precision) { return precision == Precision::kBf16 ? "bf16" : "fp32"; }

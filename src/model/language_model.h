@@ -16,7 +16,7 @@ namespace troupe {
 // bf16 where the CPU multiplies bf16, float32 elsewhere; "auto" in --precision.
 Precision default_precision();
 // "auto", "fp32" or "bf16"; throws kUsage otherwise.
-Precision parse_precision(const std::string& text);
+Precision parse_precision(const std::string& text, const std::string& where = "--precision");
 std::string to_string(Precision precision);  // "fp32" or "bf16"
 
 class LanguageModel {

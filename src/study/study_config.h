@@ -26,18 +26,18 @@ struct StudyConfig {
   template <class V>
   void fields(V& v) {
     v("corpus", corpus, any_value(), "folder built by `troupe corpus build`: train/, valid/ and heldout/ domains");
-    v("vocab_size", vocab_size, at_least(257), "tokens of the tokenizer, which is trained on train/");
+    v("vocab_size", vocab_size, range(257, 1 << 24), "tokens of the tokenizer, which is trained on train/");
     v("models", models, any_value(),
       "\"NAME=CONFIG.toml\": training configurations, relative to this file, each run in a folder NAME of the study; "
       "the first is the baseline of comparisons");
-    v("tokens", tokens, at_least(1), "training tokens of each model");
+    v("tokens", tokens, range(1, 1e15), "training tokens of each model");
     v("seed", seed, range(0, 1e15), "of every model: initialisation, order of the data, dropout");
-    v("max_minutes", max_minutes, at_least(0),
+    v("max_minutes", max_minutes, range(0, 1e7),
       "time for training all models on this machine: a slower one gets fewer tokens; 0: no limit");
-    v("valid_tokens", valid_tokens, at_least(0), "most tokens scored of each domain, cut at a document; 0: all");
+    v("valid_tokens", valid_tokens, range(0, 1e15), "most tokens scored of each domain, cut at a document; 0: all");
     v("prompts", prompts, any_value(), "openings that every model continues, for the report");
-    v("sample_tokens", sample_tokens, at_least(1), "length of those continuations");
-    v("sample_temperature", sample_temperature, at_least(0), "their temperature");
+    v("sample_tokens", sample_tokens, range(1, 1 << 24), "length of those continuations");
+    v("sample_temperature", sample_temperature, range(0, 1000), "their temperature");
   }
 };
 

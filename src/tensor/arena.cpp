@@ -16,6 +16,9 @@ void Arena::commit() {
 }
 
 char* Arena::take(const std::string& name, int64_t bytes) {
+  constexpr int64_t kMost = int64_t{1} << 62;  // sums and paddings below it fit 64 bits
+  if (bytes > kMost - planned_)
+    fail(ErrorCode::kEnvironment, "memory for {}: expected a plan of at most 2^62 bytes, got one above", name);
   const int64_t padded = (bytes + 63) / 64 * 64;
   if (!committed_) {
     entries_.push_back({name, padded});

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/checked.h"
 #include "tensor/buffer.h"
 #include "tensor/matrix.h"
 
@@ -21,11 +22,12 @@ class Arena {
 
   template <class T>
   std::span<T> span(const std::string& name, int64_t count) {
-    return {reinterpret_cast<T*>(take(name, count * static_cast<int64_t>(sizeof(T)))), static_cast<size_t>(count)};
+    const int64_t bytes = checked_product({count, static_cast<int64_t>(sizeof(T))}, name);
+    return {reinterpret_cast<T*>(take(name, bytes)), static_cast<size_t>(count)};
   }
   template <class T>
   Matrix<T> matrix(const std::string& name, int64_t rows, int64_t cols) {
-    return Matrix<T>(span<T>(name, rows * cols).data(), rows, cols);
+    return Matrix<T>(span<T>(name, checked_product({rows, cols}, name)).data(), rows, cols);
   }
 
   void restart();  // forgets the plan, keeps the memory

@@ -26,8 +26,8 @@ struct AdamConfig {
   void fields(V& v) {
     v("beta1", beta1, range(0, 0.999999), "decay of the first moment");
     v("beta2", beta2, range(0, 0.999999), "decay of the second moment");
-    v("eps", eps, at_least(0), "added to the root of the second moment");
-    v("weight_decay", weight_decay, at_least(0), "decoupled: parameters shrink by weight_decay * lr per update");
+    v("eps", eps, range(0, 1e6), "added to the root of the second moment");
+    v("weight_decay", weight_decay, range(0, 1e6), "decoupled: parameters shrink by weight_decay * lr per update");
     v("form", form, any_value(), "fairseq: eps joins the uncorrected root; usual: the bias-corrected one (AdamW)");
   }
 };

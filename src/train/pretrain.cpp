@@ -25,18 +25,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-double parse_weight(const std::string& where, const NamedEntry& entry) {
-  size_t used = 0;
-  double weight = 0.0;
-  try {
-    weight = std::stod(entry.value, &used);
-  } catch (const std::exception&) {
-  }
-  if (used != entry.value.size() || !(weight > 0.0))
-    fail(ErrorCode::kUsage, "{}: data.weights: {}: expected a number above 0, got {}", where, entry.name, entry.value);
-  return weight;
-}
-
 std::shared_ptr<const TokenDataset> open_dataset(const std::string& folder, const DataConfig& config) {
   auto dataset = std::make_shared<const TokenDataset>(folder);
   if (!config.any_tokenizer) check_tokenizer_copy(*dataset);
@@ -45,12 +33,7 @@ std::shared_ptr<const TokenDataset> open_dataset(const std::string& folder, cons
 }
 
 std::vector<Corpus> open_corpora(const DataConfig& config, const std::string& where) {
-  std::map<std::string, double> weights;
-  for (const std::string& text : config.weights) {
-    const NamedEntry entry = parse_named(text);
-    if (!weights.emplace(entry.name, parse_weight(where, entry)).second)
-      fail(ErrorCode::kUsage, "{}: data.weights: expected each dataset once, got {} twice", where, entry.name);
-  }
+  std::map<std::string, double> weights = data_weights(config, where);
   std::vector<Corpus> corpora;
   for (const std::string& text : config.train) {
     const NamedPath entry = parse_named_path(text, where + ": data.train");

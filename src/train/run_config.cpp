@@ -1,28 +1,75 @@
 #include "train/run_config.h"
 
+#include <charconv>
+
+#include "base/checked.h"
 #include "base/error.h"
 #include "model/language_model.h"
 
 namespace troupe {
 
-void check(const RunConfig& config, const std::string& where) {
+namespace {
+
+constexpr double kLeastWeight = 1e-9, kMostWeight = 1e9;  // sums and shares stay what they are
+
+double parse_weight(const NamedEntry& entry, const std::string& where) {
+  double weight = 0.0;
+  const char* const end = entry.value.data() + entry.value.size();
+  const auto [stop, error] = std::from_chars(entry.value.data(), end, weight);
+  if (error != std::errc() || stop != end || !(weight > 0.0))
+    fail(ErrorCode::kUsage, "{}: data.weights: {}: expected a number above 0, got {}", where, entry.name,
+         entry.value.empty() ? "nothing" : entry.value);
+  if (!(weight >= kLeastWeight && weight <= kMostWeight))
+    fail(ErrorCode::kUsage, "{}: data.weights: {}: expected a number from {} to {}, got {}", where, entry.name,
+         kLeastWeight, kMostWeight, entry.value);
+  return weight;
+}
+
+int64_t tokens_per_step(const RunConfig& config, const std::string& where) {
+  return checked_product({config.train.batch_sequences, config.model.context},
+                         where + ": train.batch_sequences x model.context");
+}
+
+}  // namespace
+
+std::map<std::string, double> data_weights(const DataConfig& config, const std::string& where) {
+  std::map<std::string, double> weights;
+  for (const std::string& text : config.weights) {
+    const NamedEntry entry = parse_named(text);
+    if (!weights.emplace(entry.name, parse_weight(entry, where)).second)
+      fail(ErrorCode::kUsage, "{}: data.weights: expected each dataset once, got {} twice", where, entry.name);
+  }
+  return weights;
+}
+
+void check_rules(const RunConfig& config, const std::string& where) {
   const TrainConfig& train = config.train;
   check(config.model, where + ": model");
-  if ((train.steps > 0) == (train.tokens > 0))
+  if (train.steps > 0 && train.tokens > 0)
     fail(ErrorCode::kUsage, "{}: train.steps: expected either steps or tokens above 0, got {} and {}", where,
          train.steps, train.tokens);
   if (train.micro_sequences > 0 && train.batch_sequences % train.micro_sequences != 0)
     fail(ErrorCode::kUsage, "{}: train.micro_sequences: expected a divisor of train.batch_sequences ({}), got {}",
          where, train.batch_sequences, train.micro_sequences);
-  const int64_t micro = train.micro_sequences > 0 ? train.micro_sequences : train.batch_sequences;
+  const int64_t micro = micro_batch(train);
   if (const int64_t group = config.model.moe.group_sequences;
       config.model.moe.num_experts > 0 && group > 0 && micro % group != 0)
     fail(ErrorCode::kUsage,
          "{}: model.moe.group_sequences: expected a divisor of the {} sequences of a micro-batch, got {}", where, micro,
          group);
-  if (train.precision != "auto" && train.precision != "fp32" && train.precision != "bf16")
-    fail(ErrorCode::kUsage, "{}: train.precision: expected auto, fp32 or bf16, got {}", where, train.precision);
-  const Schedule schedule(train.schedule, num_steps(config), where + ": train.schedule");
+  parse_precision(train.precision, where + ": train.precision");
+  tokens_per_step(config, where);
+  const int64_t steps = num_steps(config);
+  checked_product({steps, train.batch_sequences, config.model.context},
+                  where + ": train.steps x train.batch_sequences x model.context");
+  if (steps > 0) static_cast<void>(Schedule(train.schedule, steps, where + ": train.schedule"));
+  data_weights(config.data, where);
+}
+
+void check(const RunConfig& config, const std::string& where) {
+  check_rules(config, where);
+  if (num_steps(config) == 0)
+    fail(ErrorCode::kUsage, "{}: train.steps: expected either steps or tokens above 0, got 0 and 0", where);
   if (config.data.train.empty())
     fail(ErrorCode::kUsage, "{}: data.train: expected at least one dataset, got none (make one with `troupe encode`)",
          where);
@@ -30,7 +77,7 @@ void check(const RunConfig& config, const std::string& where) {
 
 int64_t num_steps(const RunConfig& config) {
   if (config.train.steps > 0) return config.train.steps;
-  const int64_t per_step = config.train.batch_sequences * config.model.context;
+  const int64_t per_step = tokens_per_step(config, "configuration");
   return (config.train.tokens + per_step - 1) / per_step;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,22 +33,22 @@ struct TrainConfig {
   template <class V>
   void fields(V& v) {
     v("seed", seed, range(0, 1e15), "of initialisation, order of the data, dropout and random routing");
-    v("steps", steps, at_least(0), "optimizer updates of the run");
-    v("tokens", tokens, at_least(0), "the same in tokens, rounded up to whole updates; give one of the two");
-    v("batch_sequences", batch_sequences, at_least(1), "sequences per update");
-    v("micro_sequences", micro_sequences, at_least(0),
+    v("steps", steps, range(0, 1e12), "optimizer updates of the run");
+    v("tokens", tokens, range(0, 1e15), "the same in tokens, rounded up to whole updates; give one of the two");
+    v("batch_sequences", batch_sequences, range(1, 1 << 24), "sequences per update");
+    v("micro_sequences", micro_sequences, range(0, 1 << 24),
       "sequences in memory at a time, gradients are accumulated over them; 0 means all");
     v("precision", precision, any_value(),
       "fp32, bf16 (inputs of matrix products only), or auto: bf16 if the CPU has it");
     v("recompute", recompute, any_value(), "keep only layer inputs and compute the rest again in the backward pass");
-    v("clip_norm", clip_norm, at_least(0), "largest L2 norm of the whole gradient; 0 measures without clipping");
+    v("clip_norm", clip_norm, range(0, 1e9), "largest L2 norm of the whole gradient; 0 measures without clipping");
     v("schedule", schedule);
     v("adam", adam);
-    v("log_every", log_every, at_least(1), "updates between two lines of metrics.jsonl");
-    v("valid_every", valid_every, at_least(0), "updates between validations; 0 validates after the last update only");
-    v("valid_tokens", valid_tokens, at_least(0), "tokens of each validation set, cut at a document; 0 means all of it");
-    v("checkpoint_every", checkpoint_every, at_least(0), "updates between checkpoints; 0 writes one at the end only");
-    v("keep_last", keep_last, at_least(1), "checkpoints that are kept");
+    v("log_every", log_every, range(1, 1e12), "updates between two lines of metrics.jsonl");
+    v("valid_every", valid_every, range(0, 1e12), "updates between validations; 0 validates after the last update only");
+    v("valid_tokens", valid_tokens, range(0, 1e15), "tokens of each validation set, cut at a document; 0 means all of it");
+    v("checkpoint_every", checkpoint_every, range(0, 1e12), "updates between checkpoints; 0 writes one at the end only");
+    v("keep_last", keep_last, range(1, 1e6), "checkpoints that are kept");
   }
 };
 
@@ -83,8 +84,18 @@ struct RunConfig {
   }
 };
 
-// Rules of [train] and [data] across fields, and [model]'s; throws kUsage naming `where` and the field.
+// Sequences of one forward and backward pass.
+inline int64_t micro_batch(const TrainConfig& train) {
+  return train.micro_sequences > 0 ? train.micro_sequences : train.batch_sequences;
+}
+
+// Rules across fields; throws kUsage naming `where` and the field. check() asks for what a run cannot do without, too:
+// a length and data, which the file of a model that is part of a study lacks.
+void check_rules(const RunConfig& config, const std::string& where);
 void check(const RunConfig& config, const std::string& where);
+
+// data.weights by the name of the dataset; throws kUsage.
+std::map<std::string, double> data_weights(const DataConfig& config, const std::string& where);
 
 // Updates of the run, from train.steps or train.tokens.
 int64_t num_steps(const RunConfig& config);

@@ -32,13 +32,13 @@ struct ScheduleConfig {
   template <class V>
   void fields(V& v) {
     v("kind", kind, any_value(), "shape after the warm-up");
-    v("lr", lr, at_least(0), "peak rate");
-    v("warmup_steps", warmup_steps, at_least(0), "updates until the peak");
+    v("lr", lr, range(0, 1e38), "peak rate");
+    v("warmup_steps", warmup_steps, range(0, 1e12), "updates until the peak");
     v("warmup_fraction", warmup_fraction, range(0, 1), "the same as a share of all updates; give one of the two");
-    v("decay_steps", decay_steps, at_least(0),
+    v("decay_steps", decay_steps, range(0, 1e12),
       "polynomial, cosine: update at which end_lr is reached; 0 means the last");
-    v("end_lr", end_lr, at_least(0), "polynomial, cosine: rate at the end");
-    v("power", power, at_least(0), "polynomial: exponent of the decay; 1 is linear");
+    v("end_lr", end_lr, range(0, 1e38), "polynomial, cosine: rate at the end");
+    v("power", power, range(0, 1000), "polynomial: exponent of the decay; 1 is linear");
   }
 };
 

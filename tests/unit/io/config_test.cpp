@@ -156,7 +156,8 @@ TEST(TomlConfig, OverridesNeedNoQuotesAndAreNamedInErrors) {
             "--set inner.count=: inner.count: expected a whole number in [0, 64], got nothing");
   EXPECT_EQ(override_error("inner.count=99"),
             "--set inner.count=99: inner.count: expected a whole number in [0, 64], got 99");
-  EXPECT_EQ(override_error("count=1"), "--set count=1: count: expected a known key, got this one (did you mean list?)");
+  EXPECT_EQ(override_error("count=1"),
+            "--set count=1: count: expected a known key, got this one (did you mean inner.count?)");
   EXPECT_THAT(override_error("inner=1"), HasSubstr("inner: expected one key, got a table"));
   EXPECT_EQ(override_error("flag"), "--set flag: expected key=value, got no '='");
   EXPECT_EQ(override_error("=1"), "--set =1: expected key=value, got no key");

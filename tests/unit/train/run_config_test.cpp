@@ -1,0 +1,71 @@
+#include "train/run_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "io/toml_config.h"
+#include "troupe/error.h"
+
+namespace troupe {
+namespace {
+
+RunConfig sound() {
+  RunConfig config;
+  config.train.steps = 10;
+  config.data.train = {"a=x", "b=y"};
+  return config;
+}
+
+// What check() says of a sound configuration with these overrides; "" if it has no objection.
+std::string objection(const std::vector<std::string>& overrides) {
+  RunConfig config = sound();
+  FieldList fields = fields_of(config);
+  try {
+    for (const std::string& text : overrides) apply_override(text, fields);
+    check(config, "run.toml");
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    return error.what();
+  }
+  return {};
+}
+
+using ::testing::HasSubstr;
+
+TEST(RunConfig, NumbersThatCannotBeAreRefused) {
+  EXPECT_EQ(objection({}), "");
+  EXPECT_THAT(objection({"train.steps=0", "train.tokens=9223372036854775807"}),
+              HasSubstr("train.tokens: expected a whole number in [0, 1000000000000000], got 9223372036854775807"));
+  EXPECT_THAT(objection({"train.seed=-1"}), HasSubstr("train.seed: expected"));
+  EXPECT_THAT(objection({"model.num_layers=4096", "model.d_model=1048576", "model.d_ff=16777216"}),
+              HasSubstr("run.toml: model: expected at most 1e+16 parameters, got 1.6e+17"));
+  EXPECT_THAT(objection({"train.steps=1e12", "train.batch_sequences=16777216", "model.context=16777216"}),
+              HasSubstr("train.steps x train.batch_sequences x model.context: expected a product below 2^63, got "
+                        "1000000000000 x 16777216 x 16777216"));
+  EXPECT_THAT(objection({"train.precision=fp8"}),
+              HasSubstr("run.toml: train.precision: expected auto, fp32 or bf16, got fp8"));
+}
+
+TEST(RunConfig, WeightsOfDataHaveSumsAndShares) {
+  EXPECT_EQ(objection({R"(data.weights=["a=1e9", "b=1e-9"])"}), "");
+  for (const char* bad : {"0", "-1", "nan", "", "1x", "0x10", " 1", "much", "1e309"})
+    EXPECT_THAT(objection({R"(data.weights=["a=1", "b=)" + std::string(bad) + "\"]"}),
+                HasSubstr("run.toml: data.weights: b: expected a number above 0, got "))
+        << bad;
+  for (const char* bad : {"1e308", "inf", "1e-300"})
+    EXPECT_THAT(objection({R"(data.weights=["a=1", "b=)" + std::string(bad) + "\"]"}),
+                HasSubstr("run.toml: data.weights: b: expected a number from 1e-09 to 1000000000, got "))
+        << bad;
+  EXPECT_THAT(objection({R"(data.weights=["a=1", "a=2"])"}), HasSubstr("expected each dataset once, got a twice"));
+}
+
+TEST(RunConfig, RulesHoldWithoutALengthOrData) {
+  RunConfig config;
+  check_rules(config, "model.toml");  // of a model that is part of a study
+  EXPECT_THROW(check(config, "model.toml"), Error);
+  config.train.micro_sequences = 3;
+  EXPECT_THROW(check_rules(config, "model.toml"), Error);
+}
+
+}  // namespace
+}  // namespace troupe
