@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #ifdef SYS_get_mempolicy
@@ -67,21 +68,44 @@ void lower(std::optional<T>& limit, T value) {
   limit = limit ? std::min(*limit, value) : value;
 }
 
+// Pages of files, which a group gives back when it needs the memory.
+int64_t file_cache(const fs::path& memory_stat) {
+  int64_t sum = 0, bytes = 0;
+  std::istringstream lines(read_text(memory_stat));
+  for (std::string key; lines >> key >> bytes;)
+    if (key == "active_file" || key == "inactive_file") sum += bytes;
+  return sum;
+}
+
+// What `ulimit -v` leaves of this process's address space.
+void read_process_limit(const fs::path& root, Machine& machine) {
+  rlimit limit{};
+  int64_t pages = 0;
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return;
+  if (!(std::istringstream(read_text(root / "proc/self/statm")) >> pages)) return;
+  const int64_t left = static_cast<int64_t>(limit.rlim_cur) - pages * ::sysconf(_SC_PAGESIZE);
+  lower(machine.limit_left_bytes, std::max<int64_t>(0, left));
+}
+
 void read_limits(const fs::path& root, Machine& machine) {
   constexpr int64_t kNoLimit = int64_t{1} << 60;  // version 1 writes about 2^63 for "none"
-  const auto memory = [&](const fs::path& file) {
-    const int64_t bytes = std::atoll(read_text(file).c_str());  // "max" reads as 0
-    if (bytes > 0 && bytes < kNoLimit) lower(machine.memory_limit_bytes, bytes);
+  const auto memory = [&](const fs::path& folder, const char* limit, const char* usage) {
+    const int64_t bytes = std::atoll(read_text(folder / limit).c_str());  // "max" reads as 0
+    if (bytes <= 0 || bytes >= kNoLimit) return;
+    lower(machine.memory_limit_bytes, bytes);
+    const int64_t used = std::atoll(read_text(folder / usage).c_str()) - file_cache(folder / "memory.stat");
+    lower(machine.limit_left_bytes, std::max<int64_t>(0, bytes - std::max<int64_t>(0, used)));
   };
   const auto processors = [&](double quota, double period) {
     if (quota > 0 && period > 0) lower(machine.quota_cpus, quota / period);
   };
   for (const fs::path& folder : group_folders(root, "")) {
-    memory(folder / "memory.max");
+    memory(folder, "memory.max", "memory.current");
     double quota = 0, period = 0;
     if (std::istringstream(read_text(folder / "cpu.max")) >> quota >> period) processors(quota, period);
   }
-  for (const fs::path& folder : group_folders(root, "memory")) memory(folder / "memory.limit_in_bytes");
+  for (const fs::path& folder : group_folders(root, "memory"))
+    memory(folder, "memory.limit_in_bytes", "memory.usage_in_bytes");
   for (const fs::path& folder : group_folders(root, "cpu"))
     processors(std::atof(read_text(folder / "cpu.cfs_quota_us").c_str()),
                std::atof(read_text(folder / "cpu.cfs_period_us").c_str()));
@@ -140,6 +164,7 @@ Machine read_machine(const fs::path& root) {
   machine.memory_bytes = kilobytes_of(meminfo, "MemTotal");
   machine.available_bytes = kilobytes_of(meminfo, "MemAvailable");
   read_limits(root, machine);
+  read_process_limit(root, machine);
   machine.numa_nodes = count_nodes(root / "sys/devices/system/node");
   machine.memory_interleaved = interleaves_memory();
   machine.huge_pages = chosen(read_text(root / "sys/kernel/mm/transparent_hugepage/enabled"));

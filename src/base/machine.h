@@ -18,12 +18,18 @@ struct Machine {
   int64_t memory_bytes = 0;                   // physical
   int64_t available_bytes = 0;                // free or reclaimable now
   std::optional<int64_t> memory_limit_bytes;  // of the control group
+  std::optional<int64_t> limit_left_bytes;    // the least that a group's limit leaves, or the process's own (ulimit -v)
   int64_t numa_nodes = 0;
   bool memory_interleaved = false;  // new pages come from all nodes in turn (of this process: set_mempolicy, numactl)
   std::string huge_pages;           // transparent huge pages: "always", "madvise", "never"
 
   int64_t usable_bytes() const {
     return memory_limit_bytes && *memory_limit_bytes < memory_bytes ? *memory_limit_bytes : memory_bytes;
+  }
+  // What this process may still take, as far as the system says.
+  std::optional<int64_t> free_bytes() const {
+    if (available_bytes == 0) return limit_left_bytes;
+    return limit_left_bytes && *limit_left_bytes < available_bytes ? *limit_left_bytes : available_bytes;
   }
 };
 

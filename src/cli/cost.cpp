@@ -11,6 +11,7 @@
 #include "cli/progress.h"
 #include "cli/run_file.h"
 #include "cli/validators.h"
+#include "model/language_model.h"
 #include "study/memory.h"
 
 namespace troupe::cli {
@@ -19,10 +20,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct CostFlags {
-  std::string preset, config, rule, precision = "bf16";
+  std::string preset, config, rule, precision;
   std::vector<std::string> overrides;
   double tokens = 0;
-  int64_t seq_len = 0, vocab = 0, micro_batch = 1;
+  int64_t seq_len = 0, vocab = 0, micro_batch = 0;
   bool table = false, json = false, list = false;
 };
 
@@ -71,7 +72,8 @@ Json part_to_json(const MemoryPart& part) { return {{"total", part.total}, {"exp
 Json to_json(const MemoryEstimate& memory) {
   return {{"weights", part_to_json(memory.weights)},     {"gradients", part_to_json(memory.gradients)},
           {"optimizer", part_to_json(memory.optimizer)}, {"packed", part_to_json(memory.packed)},
-          {"activations", memory.activations},           {"activations_recompute", memory.activations_recompute}};
+          {"activations", memory.activations},           {"activations_recompute", memory.activations_recompute},
+          {"total", memory.total(false)},                {"total_recompute", memory.total(true)}};
 }
 
 std::string tokens_text(double tokens) {
@@ -83,6 +85,8 @@ struct Question {
   ModelConfig model;
   double tokens;
   int64_t seq_len;
+  int64_t micro_batch = 1;
+  Precision precision = Precision::kBf16;
   FlopsRule rule;
   std::string rule_name;
 };
@@ -103,6 +107,8 @@ Question read_question(const CostFlags& flags) {
     question.name = flags.config;
     const RunFile run = load_run_file(flags.config, flags.overrides);
     question.model = run.model;
+    question.micro_batch = micro_batch(run.train);
+    question.precision = parse_precision(run.train.precision, flags.config + ": train.precision");
     question.tokens = flags.tokens > 0 ? flags.tokens
                                        : static_cast<double>(num_steps(run)) *
                                              static_cast<double>(run.train.batch_sequences * run.model.context);
@@ -111,6 +117,8 @@ Question read_question(const CostFlags& flags) {
            flags.config);
     question.rule_name = "troupe";
   }
+  if (flags.micro_batch > 0) question.micro_batch = flags.micro_batch;
+  if (!flags.precision.empty()) question.precision = parse_precision(flags.precision);
   if (!flags.rule.empty()) question.rule_name = flags.rule;
   question.seq_len = flags.seq_len > 0 ? flags.seq_len : question.model.context;
   question.rule = question.rule_name == "paper" ? paper_rule() : FlopsRule{};
@@ -122,8 +130,8 @@ void print_cost(const CostFlags& flags) {
   const Question question = read_question(flags);
   const ModelConfig& model = question.model;
   const Cost cost = cost_of(model, question.tokens, question.seq_len, question.rule);
-  const Precision precision = flags.precision == "bf16" ? Precision::kBf16 : Precision::kFp32;
-  const MemoryEstimate memory = estimate_memory(model, flags.micro_batch, question.seq_len, precision);
+  const MemoryEstimate memory =
+      estimate_memory(model, question.micro_batch, question.seq_len, question.precision);
   const int64_t vocab = question.rule.vocab_size > 0 ? question.rule.vocab_size : model.vocab_size;
   if (flags.json) {
     print_json({{"preset", question.name},
@@ -143,8 +151,8 @@ void print_cost(const CostFlags& flags) {
                   {"experts", cost.forward.experts},
                   {"router", cost.forward.router},
                   {"output", cost.forward.output}}},
-                {"precision", flags.precision},
-                {"micro_batch", flags.micro_batch},
+                {"precision", to_string(question.precision)},
+                {"micro_batch", question.micro_batch},
                 {"memory_bytes", to_json(memory)}});
     return;
   }
@@ -190,8 +198,8 @@ void print_cost(const CostFlags& flags) {
   memory_row("weights, float32", memory.weights);
   memory_row("gradients, float32", memory.gradients);
   memory_row("optimizer (two moments)", memory.optimizer);
-  if (precision == Precision::kBf16) memory_row("packed bf16 copies (own kernels)", memory.packed);
-  rows.push_back({fmt::format("activations, {} x {} tokens", flags.micro_batch, grouped(question.seq_len)),
+  if (question.precision == Precision::kBf16) memory_row("packed bf16 copies (own kernels)", memory.packed);
+  rows.push_back({fmt::format("activations, {} x {} tokens", question.micro_batch, grouped(question.seq_len)),
                   size_text(memory.activations), ""});
   rows.push_back({"  with recomputation", size_text(memory.activations_recompute), ""});
   rows.push_back({"total", size_text(memory.total(false)), ""});
@@ -236,11 +244,17 @@ void add_cost(CLI::App& app) {
                    "router counted (configurations)")
       ->check(CLI::IsMember({"paper", "troupe"}))
       ->default_str("");
-  command->add_option("--micro-batch", flags->micro_batch, "Sequences whose activations are in memory at a time")
+  command
+      ->add_option("--micro-batch", flags->micro_batch,
+                   "Sequences whose activations are in memory at a time; the configuration's (presets: 1)")
       ->transform(positive_count(1 << 24))
-      ->type_name("N");
-  command->add_option("--precision", flags->precision, "Of matrix products, for the memory of packed weights")
-      ->check(CLI::IsMember({"fp32", "bf16"}));
+      ->type_name("N")
+      ->default_str("");
+  command
+      ->add_option("--precision", flags->precision,
+                   "Of matrix products, for the memory of packed weights; the configuration's (presets: bf16)")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->default_str("");
   command->add_flag("--json", flags->json, "One JSON object (--table: one a row) on stdout");
   command->callback([flags] {
     if (flags->table && (!flags->preset.empty() || !flags->config.empty()))

@@ -14,6 +14,7 @@
 #include "cli/progress.h"
 #include "io/json_file.h"
 #include "kernels/peak.h"
+#include "study/memory.h"
 #include "study/study_html.h"
 #include "study/study_report.h"
 
@@ -23,7 +24,7 @@ namespace {
 struct StudyFlags {
   std::string config, out;
   std::vector<std::string> overrides;
-  bool json = false;
+  bool json = false, ignore_memory = false;
 };
 
 // One progress bar at a time: a new one for every model and domain.
@@ -66,6 +67,8 @@ void run(const StudyFlags& flags) {
   const StudyConfig config = load_study(flags.config, flags.overrides);
   const std::filesystem::path out =
       flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
+  if (!flags.ignore_memory)
+    require_memory(config, std::filesystem::path(flags.config).parent_path(), read_machine());
   const InterruptGuard guard;
   Events events;
   const Peaks peaks = measure_peaks();
@@ -105,6 +108,8 @@ void add_study(CLI::App& app) {
       ->type_name("key=value")
       ->expected(1)
       ->take_all();
+  command->add_flag("--ignore-memory", flags->ignore_memory,
+                    "start even if a model needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", flags->json, "JSON lines: every model and domain, every comparison");
   command->callback([flags] { run(*flags); });
 }

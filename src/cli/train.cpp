@@ -19,6 +19,7 @@
 #include "cli/progress.h"
 #include "cli/run_file.h"
 #include "kernels/peak.h"
+#include "study/memory.h"
 #include "train/pretrain.h"
 
 namespace troupe::cli {
@@ -27,7 +28,7 @@ namespace {
 struct TrainArguments {
   std::string config, run;
   std::vector<std::string> overrides;
-  bool resume = false, json = false;
+  bool resume = false, json = false, ignore_memory = false;
 };
 
 // "books 4.61  web 4.56": the validation lines of one step, for people.
@@ -51,6 +52,8 @@ double measured_peak(Precision precision) {
 
 void run(const TrainArguments& arguments) {
   const RunConfig config = load_run_file(arguments.config, arguments.overrides);
+  check(config, arguments.config);
+  if (!arguments.ignore_memory) require_memory(config, read_machine(), arguments.config);
   const InterruptGuard signals;
   std::signal(SIGPIPE, SIG_IGN);  // a reader that went away must not cost the run: the failed write is seen below
   Progress progress("train", static_cast<double>(num_steps(config)));
@@ -121,6 +124,8 @@ void add_train(CLI::App& app) {
   command->add_option("--run", arguments->run, "folder of the run; runs/NAME of the configuration if not given")
       ->type_name("DIR");
   command->add_flag("--resume", arguments->resume, "go on from the newest complete checkpoint in the run's folder");
+  command->add_flag("--ignore-memory", arguments->ignore_memory,
+                    "start even if the run needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", arguments->json, "print the lines of metrics.jsonl on stdout, too");
   command->callback([arguments] { run(*arguments); });
 }

@@ -1,6 +1,10 @@
 #include "study/memory.h"
 
+#include "base/error.h"
+#include "io/named_path.h"
+#include "io/toml_config.h"
 #include "model/decoder_parameters.h"
+#include "model/language_model.h"
 #include "model/workspace.h"
 
 namespace troupe {
@@ -29,6 +33,34 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
   memory.activations = activations(Keep::kAll);
   memory.activations_recompute = activations(Keep::kLayerInputs);
   return memory;
+}
+
+MemoryEstimate estimate_memory(const RunConfig& config) {
+  return estimate_memory(config.model, micro_batch(config.train), config.model.context,
+                         parse_precision(config.train.precision, "train.precision"));
+}
+
+void require_memory(const RunConfig& config, const Machine& machine, const std::string& where) {
+  const MemoryEstimate memory = estimate_memory(config);
+  const int64_t need = memory.total(config.train.recompute);
+  const std::optional<int64_t> have = machine.free_bytes();
+  if (!have || need <= *have) return;
+  const auto gigabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
+  const int64_t activations = config.train.recompute ? memory.activations_recompute : memory.activations;
+  fail(ErrorCode::kEnvironment,
+       "{}: expected at least {:.2f} GB of memory for training ({:.2f} GB of it activations), got {:.2f} GB that are free "
+       "here (train.micro_sequences and train.recompute need less; --ignore-memory starts anyway)",
+       where, gigabytes(need), gigabytes(activations), gigabytes(*have));
+}
+
+void require_memory(const StudyConfig& study, const std::filesystem::path& folder, const Machine& machine) {
+  for (const std::string& text : study.models) {
+    const std::filesystem::path path = folder / parse_named_path(text, "study.models", folder).path;
+    RunConfig config = load_config<RunConfig>(path);
+    config.model.vocab_size = study.vocab_size;
+    check_rules(config, path.string());
+    require_memory(config, machine, path.string());
+  }
 }
 
 }  // namespace troupe

@@ -2,9 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <string>
 
+#include "base/machine.h"
+#include "study/study_config.h"
 #include "tensor/precision.h"
-#include "troupe/config.h"
+#include "train/run_config.h"
 
 namespace troupe {
 
@@ -29,5 +33,13 @@ struct MemoryEstimate {
 
 // `micro_batch` sequences of `seq_len` tokens. Activations are what the decoder's arena takes, to the byte.
 MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision);
+
+// What a run takes: its own micro-batch, context and precision.
+MemoryEstimate estimate_memory(const RunConfig& config);
+
+// Throws kEnvironment, naming need and have, if a run would take more than this process may have now.
+void require_memory(const RunConfig& config, const Machine& machine, const std::string& where);
+// The same of each model of a study.
+void require_memory(const StudyConfig& study, const std::filesystem::path& folder, const Machine& machine);
 
 }  // namespace troupe

@@ -52,6 +52,19 @@ TEST_F(FakeRoot, CountsCoresNotHardwareThreads) {
   EXPECT_EQ(read_machine(root_).allowed_cores, 1);
 }
 
+TEST_F(FakeRoot, LimitsOfGroupsLeaveWhatIsNotUsedOrIsFileCache) {
+  EXPECT_EQ(read_machine(root_).free_bytes(), 512000);
+  write("proc/self/cgroup", "0::/a/b\n");
+  write("sys/fs/cgroup/a/b/memory.max", "max\n");
+  write("sys/fs/cgroup/a/b/memory.current", "90000\n");
+  write("sys/fs/cgroup/a/memory.max", "100000\n");
+  write("sys/fs/cgroup/a/memory.current", "95000\n");
+  write("sys/fs/cgroup/a/memory.stat", "anon 60000\nfile 35000\ninactive_file 20000\nactive_file 10000\n");
+  EXPECT_EQ(read_machine(root_).free_bytes(), 35000);
+  write("sys/fs/cgroup/a/memory.current", "200000\n");  // above it for a moment
+  EXPECT_EQ(read_machine(root_).free_bytes(), 0);
+}
+
 TEST_F(FakeRoot, TakesTheTightestLimitOfVersionTwo) {
   write("proc/self/cgroup", "0::/a/b\n");
   write("sys/fs/cgroup/a/b/memory.max", "4096\n");

@@ -5,6 +5,7 @@
 #include "model/decoder.h"
 #include "model/decoder_parameters.h"
 #include "study/memory.h"
+#include "troupe/error.h"
 
 namespace troupe {
 namespace {
@@ -34,6 +35,34 @@ TEST(Cost, FollowsTheFormulasByHand) {
   EXPECT_DOUBLE_EQ(cost.flops_per_token * 1e9, cost.train_flops);
   EXPECT_EQ(cost.params_total, 14'605'713'408);
   EXPECT_EQ(cost.params_experts, int64_t{6} * 512 * (8 * 768 * 768 + 5 * 768));
+}
+
+TEST(Cost, CountsWhatTheTableLists) {
+  for (const int64_t experts : {0, 1, 4, 33})
+    for (const int64_t every : {1, 2, 3})
+      for (const Positions positions : {Positions::kSinusoidal, Positions::kLearned}) {
+        ModelConfig config;
+        config.num_layers = 5, config.d_model = 12, config.num_heads = 3, config.d_ff = 20, config.vocab_size = 31;
+        config.positions = positions;
+        config.moe.num_experts = experts, config.moe.every = every, config.moe.expert_d_ff = 7;
+        int64_t total = 0, in_experts = 0;
+        for (const Parameter& parameter : make_parameter_table(config).entries()) {
+          total += parameter.size();
+          if (parameter.role == Role::kExpert) in_experts += parameter.size();
+        }
+        const Cost cost = cost_of(config, 1.0, 8, FlopsRule{});
+        EXPECT_EQ(cost.params_total, total) << experts << " every " << every;
+        EXPECT_EQ(cost.params_experts, in_experts) << experts << " every " << every;
+      }
+}
+
+TEST(Cost, OfTheLargestNumberOfExpertsNamesNone) {  // their names alone would take some 100 GB
+  ModelConfig config;
+  config.num_layers = 4096, config.d_model = 4, config.num_heads = 1, config.d_ff = 4;
+  config.moe.num_experts = 65536, config.moe.every = 1;
+  const Cost cost = cost_of(config, 1.0, 8, FlopsRule{});
+  EXPECT_EQ(cost.params_experts, int64_t{4096} * 65536 * (2 * 4 * 4 + 4 + 4));
+  EXPECT_EQ(estimate_memory(config, 1, 8, Precision::kFp32).optimizer.experts, 8 * cost.params_experts);
 }
 
 template <class P>
@@ -74,6 +103,37 @@ TEST(MemoryEstimate, CountsStoresByHand) {
   EXPECT_EQ(memory.weights.experts, 0);
   EXPECT_EQ(estimate_memory(config, 1, 256, Precision::kFp32).packed.total, 0);
   EXPECT_LT(memory.activations_recompute, memory.activations);
+}
+
+TEST(MemoryEstimate, OfARunIsThatOfItsMicroBatchAndPrecision) {
+  RunConfig run;
+  run.train.batch_sequences = 8;
+  run.train.precision = "fp32";
+  const int64_t whole = estimate_memory(run.model, 8, run.model.context, Precision::kFp32).total(false);
+  EXPECT_EQ(estimate_memory(run).total(false), whole);
+  run.train.micro_sequences = 2;
+  EXPECT_LT(estimate_memory(run).total(false), whole);
+  run.train.precision = "bf16";
+  EXPECT_GT(estimate_memory(run).packed.total, 0);
+}
+
+TEST(MemoryEstimate, ARunThatTakesMoreThanIsFreeIsRefused) {
+  RunConfig run;
+  run.train.precision = "fp32";
+  const MemoryEstimate memory = estimate_memory(run);
+  Machine machine;
+  require_memory(run, machine, "run.toml");  // the system does not say
+  machine.available_bytes = memory.total(false);
+  require_memory(run, machine, "run.toml");
+  machine.limit_left_bytes = memory.total(false) - 1;
+  try {
+    require_memory(run, machine, "run.toml");
+    FAIL() << "not refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kEnvironment);
+  }
+  run.train.recompute = true;  // needs less
+  require_memory(run, machine, "run.toml");
 }
 
 }  // namespace
