@@ -1,11 +1,14 @@
 // troupe: parses the command line, runs one subcommand, and maps failures to exit codes (docs/cli.md).
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <sstream>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include "base/error.h"
 #include "base/nearest.h"
@@ -13,8 +16,26 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/standard_streams.h"
+#include "io/fields.h"
+#include "study/study_config.h"
+#include "train/run_config.h"
 
 namespace {
+
+// The configuration key that somebody means who writes it as a flag of a command with --set: "train.steps" for --steps;
+// "" if there is none.
+std::string key_of_flag(const CLI::App& command, std::string flag) {
+  if (!command.get_option_no_throw("--set")) return {};
+  flag.erase(0, 2);
+  std::replace(flag.begin(), flag.end(), '-', '_');
+  const auto find = [&](const auto& config) {
+    const troupe::FieldList fields = troupe::fields_of(config);
+    for (const troupe::Field& field : fields.fields())
+      if (troupe::key_of(field) == flag) return field.path;
+    return std::string();
+  };
+  return command.get_name() == "study" ? find(troupe::StudyFile()) : find(troupe::RunConfig());
+}
 
 // CLI11 reports a mistyped name as "The following argument was not expected: x"; add the nearest valid one.
 std::string hint(const CLI::App& app, int argc, char** argv) {
@@ -26,8 +47,10 @@ std::string hint(const CLI::App& app, int argc, char** argv) {
       for (const CLI::Option* option : scope->get_options())
         for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
       const std::string flag = word.substr(0, word.find('='));
-      if (std::find(names.begin(), names.end(), flag) == names.end())
-        return " (did you mean " + troupe::nearest(flag, names) + "?)";
+      if (std::find(names.begin(), names.end(), flag) != names.end()) continue;
+      if (const std::string key = key_of_flag(*scope, flag); !key.empty())
+        return " (did you mean --set " + key + "=...?)";
+      return " (did you mean " + troupe::nearest(flag, names) + "?)";
     } else if (!scope->get_subcommands([](const CLI::App*) { return true; }).empty()) {
       std::vector<std::string> names;
       const CLI::App* next = nullptr;
@@ -42,9 +65,20 @@ std::string hint(const CLI::App& app, int argc, char** argv) {
   return {};
 }
 
+// `troupe help COMMAND` is `troupe COMMAND --help`. CLI11 takes the words last one first.
+std::vector<std::string> words_of(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (!words.empty() && words.front() == "help") {
+    words.erase(words.begin());
+    words.emplace_back("--help");
+  }
+  std::reverse(words.begin(), words.end());
+  return words;
+}
+
 void run(CLI::App& app, int argc, char** argv) {
   try {
-    app.parse(argc, argv);
+    app.parse(words_of(argc, argv));
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() != 0)
       troupe::fail(troupe::ErrorCode::kUsage, "{}{}\nRun 'troupe --help' or 'troupe COMMAND --help' for usage.",
@@ -70,7 +104,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);  // a reader that went away ends the program quietly
   std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error of the write, which says so
   CLI::App app{"Train, evaluate and use dense and Mixture-of-Experts language models on CPUs.", "troupe"};
-  app.set_version_flag("--version", TROUPE_VERSION);
+  app.set_version_flag("-V,--version", TROUPE_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(36);
   app.option_defaults()->always_capture_default();

@@ -51,6 +51,22 @@ sed -i 's/num_experts = 4/num_experts = "12"/' moe.toml
 expect "config show: type" 2 'moe.toml:3: model.moe.num_experts: expected a whole number in [0, 65536], got "12"' \
   "$program" config show moe.toml
 sed -i 's/num_experts = "12"/num_experts = 4/' moe.toml
+expect "cost: a configuration's own micro-batch" 0 '"precision":"fp32","micro_batch":2,' \
+  "$program" cost --config moe.toml --set train.precision=fp32 --set train.batch_sequences=2 --json
+expect "cost: unless told" 0 '"precision":"bf16","micro_batch":7,' \
+  "$program" cost --config moe.toml --precision bf16 --micro-batch 7 --json
+expect "cost: total" 0 '"total_recompute":' "$program" cost --config moe.toml --json
+expect "cost: sizes that cannot be" 2 "expected at most 1e+16 parameters" \
+  "$program" cost --config moe.toml --set model.num_layers=4096 --set model.d_model=1048576 --set model.num_heads=1
+expect "config show: rules" 2 "train.micro_sequences: expected a divisor of train.batch_sequences" \
+  "$program" config show moe.toml --set train.batch_sequences=4 --set train.micro_sequences=3
+expect "train: no memory for it" 4 "(train.micro_sequences and train.recompute need less; --ignore-memory starts anyway)" \
+  "$program" train moe.toml --set data.train=nowhere --set model.vocab_size=16777216 --set model.d_model=1048576 \
+  --set model.num_heads=1
+expect "help of a command" 0 "--vocab-size" "$program" help tokenizer train
+expect "a key as a flag" 2 "(did you mean --set train.batch_sequences=...?)" "$program" train moe.toml --batch-sequences 4
+expect "a mistyped flag" 2 "(did you mean --resume?)" "$program" train moe.toml --resme
+expect "version" 0 "." "$program" -V
 expect "cost of a configuration" 0 '"tokens":256.0' "$program" cost --config moe.toml --json
 
 "$program" encode --tokenizer "$2/gpt2-bpe" --out data text.txt >/dev/null 2>&1
