@@ -36,4 +36,8 @@ struct Machine {
 // Reads /proc and /sys below `root` (for tests); the affinity mask comes from the system itself.
 Machine read_machine(const std::filesystem::path& root = "/");
 
+std::string host_name();
+std::string utc_time();       // now: "2026-01-31T12:00:00Z"
+int64_t peak_memory_bytes();  // the most that this process has held so far
+
 }  // namespace troupe

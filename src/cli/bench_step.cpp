@@ -1,12 +1,12 @@
 // troupe bench step: whole training steps (forward, backward, norm, Adam, packing) of named models on random tokens.
 // troupe bench moe: forward and backward of an MoE beside the dense model whose layers it shares, turn by turn.
 #include <fmt/core.h>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "base/median.h"
 #include "base/rng.h"
 #include "cli/bench.h"
@@ -37,11 +37,7 @@ ModelConfig config_of(const StepModel& row) {
   return config;
 }
 
-double peak_memory_gib() {  // of this process so far
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / (1 << 20);
-}
+double peak_memory_gib() { return static_cast<double>(peak_memory_bytes()) / (1 << 30); }
 
 Batch random_batch(const StepModel& row, int64_t step, int64_t micro) {
   Batch batch{.B = row.micro, .S = row.context, .src = {}, .tgt = {}, .first_sequence = micro * row.micro};

@@ -1,7 +1,5 @@
 #include "eval/journal.h"
 
-#include <sys/file.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -27,19 +25,9 @@ std::span<const uint8_t> bytes_of(std::span<const int32_t> ids) {
 }  // namespace
 
 Journal::Journal(std::filesystem::path path, std::string_view identity)
-    : path_(std::move(path)), identity_(xxh3(identity)) {
-  if (path_.has_parent_path()) std::filesystem::create_directories(path_.parent_path());
+    : path_(std::move(path)), identity_(xxh3(identity)), lock_(path_) {
   file_.reset(std::fopen(path_.c_str(), "abe"));
   if (!file_) fail(ErrorCode::kEnvironment, "{}: cannot open for writing: {}", path_.string(), std::strerror(errno));
-  // Held until the file is closed, also by a process that is killed.
-  if (::flock(::fileno(file_.get()), LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK)
-      fail(ErrorCode::kEnvironment,
-           "{}: expected a journal of this evaluation alone, got one that another evaluation is writing (wait for "
-           "it, or name another file)",
-           path_.string());
-    log::warning("{}: cannot be locked against a second evaluation: {}", path_.string(), std::strerror(errno));
-  }
   read();
 }
 

@@ -11,6 +11,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "io/writer_lock.h"
+
 namespace troupe {
 
 class Journal {
@@ -37,6 +39,7 @@ class Journal {
 
   std::filesystem::path path_;
   uint64_t identity_;
+  WriterLock lock_;
   std::unordered_map<uint64_t, Entry> entries_;
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <vector>
 
 #include "base/error.h"
 
@@ -51,6 +52,20 @@ void sync_tree(const fs::path& folder) {
       sync_path(entry.path());
   }
   sync_path(folder);
+}
+
+// Folders "NAME.tmp-PID-N" beside `destination`, whose lock we hold: their writers were killed.
+void remove_abandoned(const fs::path& destination) {
+  const std::string prefix = destination.filename().string() + ".tmp-";
+  std::vector<fs::path> abandoned;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder_of(destination), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(prefix) && name.find_first_not_of("0123456789-", prefix.size()) == name.npos &&
+        entry.is_directory(ignored) && !entry.is_symlink(ignored))
+      abandoned.push_back(entry.path());
+  }
+  for (const fs::path& folder : abandoned) fs::remove_all(folder, ignored);
 }
 
 }  // namespace
@@ -137,9 +152,10 @@ FileSummary write_file_atomically(const fs::path& path, std::string_view bytes) 
   return write_file_atomically(path, [&](FileWriter& writer) { writer.write(bytes); });
 }
 
-AtomicDirectory::AtomicDirectory(fs::path destination) : destination_(std::move(destination)) {
-  if (destination_.filename().empty()) destination_ = destination_.parent_path();  // "DIR/"
-  create_folder(folder_of(destination_));
+AtomicDirectory::AtomicDirectory(fs::path destination)
+    : destination_(destination.filename().empty() ? destination.parent_path() : std::move(destination)),  // "DIR/"
+      lock_(destination_) {
+  remove_abandoned(destination_);
   temporary_ = temporary_name(destination_);
   if (::mkdir(temporary_.c_str(), 0777) != 0) fail_system(temporary_, "create this folder");
 }
@@ -165,6 +181,7 @@ void AtomicDirectory::commit(Existing existing) {
     fs::remove_all(temporary_, ignored);  // now the old version; a leftover is a temporary name
   }
   committed_ = true;
+  lock_.release();
   sync_path(folder_of(destination_));
 }
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "io/writer_lock.h"
+
 namespace troupe {
 
 // Size and XXH3-64 checksum of a file as it was written.
@@ -47,6 +49,8 @@ FileSummary write_file_atomically(const std::filesystem::path& path, std::string
 // A folder that appears whole or not at all. Files are put into path(); commit() syncs them and renames the folder.
 class AtomicDirectory {
  public:
+  // The destination's lock is held until commit(): a second writer is refused (io/writer_lock.h), and what killed ones
+  // left is removed.
   explicit AtomicDirectory(std::filesystem::path destination);
   ~AtomicDirectory();  // removes the temporary folder unless committed
   AtomicDirectory(const AtomicDirectory&) = delete;
@@ -62,6 +66,7 @@ class AtomicDirectory {
 
  private:
   std::filesystem::path destination_, temporary_;
+  WriterLock lock_;
   bool committed_ = false;
 };
 

@@ -82,7 +82,7 @@ for attempt in $(seq 1 20); do
   kill -STOP $first 2>/dev/null && break  # otherwise it had ended: again
 done
 before=$(cksum <shared.jsonl)
-expect "a journal that another writes" 4 "shared.jsonl: expected a journal of this evaluation alone, got one that another" \
+expect "a journal that another writes" 4 "shared.jsonl: expected no other writer, got one at work: process $first on " \
   tasks --tasks rte --journal shared.jsonl
 [ "$(cksum <shared.jsonl)" = "$before" ] || fail "the second evaluation wrote to the journal"
 kill -CONT $first

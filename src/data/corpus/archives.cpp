@@ -12,6 +12,7 @@
 #include "data/corpus/parsers/lines.h"
 #include "data/corpus/process.h"
 #include "io/checksum.h"
+#include "io/writer_lock.h"
 
 namespace troupe::corpus {
 namespace {
@@ -111,6 +112,7 @@ std::vector<Archive> download_archives(const std::vector<std::string>& packages,
   std::error_code error;
   fs::create_directories(cache, error);
   if (error) fail(ErrorCode::kEnvironment, "{}: cannot create this folder: {}", cache.string(), error.message());
+  const WriterLock downloads(cache / "downloads");
   std::vector<std::string> names;
   for (const std::string& package : packages) names.push_back(resolve(package, cache));
 

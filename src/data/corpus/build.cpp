@@ -239,10 +239,10 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
     log::info("corpus: building {} again: {}", options.out.string(), reason.empty() ? "--force" : reason);
   }
 
+  AtomicDirectory out(options.out);  // from here on no other build of this folder
   const std::vector<std::string> packages = corpus.packages();
   const std::vector<Archive> archives = options.packages_dir.empty() ? download_archives(packages, options.cache)
                                                                      : collect_archives(packages, options.packages_dir);
-  AtomicDirectory out(options.out);
   const ScratchFolder unpacked(temporary_name(options.out.string() + ".unpacked"));
   log::info("corpus: unpacking {} packages", archives.size());
   parallel_for(static_cast<int64_t>(archives.size()), [&](int64_t i) {

@@ -1,0 +1,80 @@
+#include "io/writer_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/machine.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Whether the file of this name is still the open one: a holder removes it when it is done.
+bool is_current(int fd, const fs::path& file) {
+  struct stat open_file {}, named{};
+  return ::fstat(fd, &open_file) == 0 && ::stat(file.c_str(), &named) == 0 && open_file.st_ino == named.st_ino &&
+         open_file.st_dev == named.st_dev;
+}
+
+std::string holder_of(int fd) {
+  char text[256];
+  const ssize_t size = ::pread(fd, text, sizeof text, 0);
+  const std::string all(text, size > 0 ? static_cast<size_t>(size) : 0);
+  const std::string line = all.substr(0, all.find('\n'));
+  return line.empty() ? "another process" : line;
+}
+
+}  // namespace
+
+WriterLock::WriterLock(const fs::path& path, Place place)
+    : file_(place == Place::kInside ? path / "writer.tmp-lock" : fs::path(path.string() + ".tmp-lock")) {
+  const auto refuse = [&](const std::string& message) {
+    const int fd = fd_;
+    fd_ = -1;
+    if (fd >= 0) ::close(fd);
+    fail(ErrorCode::kEnvironment, "{}", message);
+  };
+  const fs::path folder = file_.parent_path();
+  std::error_code error;
+  if (!folder.empty()) {
+    made_folder_ = fs::create_directories(folder, error);
+    if (error && !fs::is_directory(folder))
+      fail(ErrorCode::kEnvironment, "{}: expected to create this folder, got: {}", folder.string(), error.message());
+  }
+  for (;;) {
+    fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd_ < 0)
+      refuse(fmt::format("{}: expected to create it, got: {}", file_.string(), std::strerror(errno)));
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK)
+        refuse(fmt::format("{}: expected no other writer, got one at work: {} (wait for it, or name another place)",
+                           path.string(), holder_of(fd_)));
+      log::warning("{}: expected to lock it against a second writer, got: {}", file_.string(), std::strerror(errno));
+      break;
+    }
+    if (is_current(fd_, file_)) break;
+    ::close(fd_);
+  }
+  const std::string text = fmt::format("process {} on {} since {}\n", ::getpid(), host_name(), utc_time());
+  if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, text.data(), text.size(), 0) < 0) {
+    // A full disk: the lock holds all the same, and those who meet it learn no name.
+  }
+}
+
+void WriterLock::release() {
+  if (fd_ < 0) return;
+  ::unlink(file_.c_str());  // while it is locked: whoever opened it meanwhile sees that it is gone
+  ::close(fd_);
+  fd_ = -1;
+  if (made_folder_) ::rmdir(file_.parent_path().c_str());
+}
+
+}  // namespace troupe
