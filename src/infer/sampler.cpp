@@ -5,11 +5,16 @@
 #include <numeric>
 #include <vector>
 
+#include "base/error.h"
 #include "base/rng.h"
 
 namespace troupe {
 
 int32_t sample(std::span<const float> logits_V, const SamplingOptions& options, uint64_t index) {
+  for (size_t i = 0; i < logits_V.size(); ++i)
+    if (!std::isfinite(logits_V[i]))
+      fail(ErrorCode::kNonFinite, "new token {}: expected finite logits, got {} for id {} (the model diverged)", index,
+           logits_V[i], i);
   if (options.temperature <= 0.0)
     return static_cast<int32_t>(std::max_element(logits_V.begin(), logits_V.end()) - logits_V.begin());
 

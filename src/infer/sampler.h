@@ -1,5 +1,6 @@
 // The next token from logits: temperature, then top-k, then top-p (nucleus, Holtzman et al. 2020), then one draw that
-// depends only on (seed, index). Temperature 0 is greedy: the most probable token, lowest id on ties.
+// depends only on (seed, index). Temperature 0 is greedy: the most probable token, lowest id on ties. Throws kNonFinite
+// naming the first logit that is not finite.
 #pragma once
 
 #include <cstdint>

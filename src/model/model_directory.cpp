@@ -10,6 +10,7 @@
 #include "io/json_file.h"
 #include "io/json_text.h"
 #include "model/decoder_parameters.h"
+#include "ops/adam.h"
 
 namespace troupe {
 namespace fs = std::filesystem;
@@ -156,8 +157,14 @@ void ModelTensors::check_against(const ParameterTable& table) const {
 void load_parameters(const fs::path& folder, ParameterStore<float>& params) {
   const ModelTensors tensors(folder);
   tensors.check_against(params.table());
-  for (const Parameter& parameter : params.entries())
-    convert_to_f32(*tensors.find(parameter.name), params.at(parameter.slot), tensors.where());
+  for (const Parameter& parameter : params.entries()) {
+    const std::span<float> values = params.at(parameter.slot);
+    convert_to_f32(*tensors.find(parameter.name), values, tensors.where());
+    if (const int64_t at = find_non_finite<float>(values); at >= 0)
+      fail(ErrorCode::kData,
+           "{}: {}: expected finite weights, got {} at index {} (training diverged, or the file is damaged)",
+           tensors.where(), parameter.name, values[static_cast<size_t>(at)], at);
+  }
 }
 
 fs::path find_model(const fs::path& folder) {

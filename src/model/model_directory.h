@@ -44,7 +44,8 @@ class ModelTensors {
   std::unordered_map<std::string, const TensorView*> index_;
 };
 
-// Fills the store from a folder. Throws kData as ModelTensors and check_against() do, before anything is written.
+// Fills the store from a folder. Throws kData as ModelTensors and check_against() do, before anything is written, and
+// naming the first weight that is not finite.
 void load_parameters(const std::filesystem::path& folder, ParameterStore<float>& params);
 
 // A model ready for use: read_model_config() and load_parameters(). The folder may also be that of a run with

@@ -1,10 +1,14 @@
 // Decoding with a cache gives what a whole pass gives, token by token, dense and sparse.
 #include "infer/incremental.h"
 
+#include <fmt/core.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <vector>
 
+#include "error_of.h"
 #include "infer/generator.h"
 #include "infer/prefix_scorer.h"
 #include "model/decoder_parameters.h"
@@ -139,6 +143,15 @@ TEST(Generate, LearnedPositionsEndTheText) {
   options.max_tokens = 1000, options.stop_at_eos = false;
   const Generation generation = generate(model, random_tokens(20, 1), options);
   EXPECT_EQ(generation.tokens.size(), 5u);  // the last one needs no position of its own
+}
+
+TEST(Sampler, RefusesLogitsThatAreNotFinite) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
+    for (const double temperature : {0.0, 1.0}) {
+      const std::vector<float> logits = {1.0f, bad, 2.0f};
+      EXPECT_THAT(test::error_of([&] { sample(logits, {.temperature = temperature}, 7); }, ErrorCode::kNonFinite),
+                  testing::HasSubstr(fmt::format("new token 7: expected finite logits, got {} for id 1", bad)));
+    }
 }
 
 TEST(Sampler, FollowsTemperatureTopKTopPAndSeed) {

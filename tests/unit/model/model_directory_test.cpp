@@ -1,9 +1,11 @@
 #include "model/model_directory.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "error_of.h"
@@ -82,6 +84,15 @@ TEST_F(ModelDirectory, ShardsAreOneModel) {
   fs::copy(folder / first, folder / last);
   EXPECT_THAT(error_of([&] { load_parameters(folder.path(), loaded); }),
               AllOf(HasSubstr(last), HasSubstr("one that it does not")));
+}
+
+TEST_F(ModelDirectory, RefusesWeightsThatAreNotFinite) {
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    params.at("final_norm.bias")[3] = value;
+    write_model(folder.path(), config, params);
+    EXPECT_THAT(error_of([&] { load_model(folder.path(), Precision::kFp32); }, ErrorCode::kData),
+                HasSubstr(fmt::format("final_norm.bias: expected finite weights, got {} at index 3", value)));
+  }
 }
 
 TEST_F(ModelDirectory, NamesTheTensorThatDoesNotFit) {
