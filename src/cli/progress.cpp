@@ -13,7 +13,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr double kBarSeconds = 0.1;    // the bar is drawn at most this often
-constexpr double kGuessSeconds = 1.0;  // the time left is said once this much has been spent
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -34,12 +33,10 @@ Progress::Progress(std::string label, double total, double line_seconds)
 
 Progress::~Progress() { clear(); }
 
-std::string Progress::text(double done, std::string_view detail) const {
+std::string Progress::text(double done, std::optional<double> seconds_left, std::string_view detail) const {
   if (total_ <= 0.0) return fmt::format("{}: {}", label_, detail);
-  const double share = std::clamp(done / total_, 0.0, 1.0), spent = seconds_since(start_);
-  const std::string left = spent >= kGuessSeconds && share > 0.0 && share < 1.0
-                               ? ", " + short_duration(spent * (1.0 - share) / share) + " left"
-                               : "";
+  const double share = std::clamp(done / total_, 0.0, 1.0);
+  const std::string left = seconds_left ? ", " + short_duration(*seconds_left) + " left" : "";
   if (!terminal_) return fmt::format("{}: {:.0f} %{}  {}", label_, 100.0 * share, left, detail);
   constexpr size_t kWidth = 24;
   const auto filled = static_cast<size_t>(share * kWidth);
@@ -48,9 +45,10 @@ std::string Progress::text(double done, std::string_view detail) const {
 }
 
 void Progress::update(double done, std::string_view detail) {
+  const std::optional<double> left = time_left_(done, total_, seconds_since(start_));
   if (seconds_since(last_) < (terminal_ ? kBarSeconds : line_seconds_)) return;
   last_ = Clock::now();
-  std::string line = text(done, detail);
+  std::string line = text(done, left, detail);
   if (!terminal_) {
     std::fprintf(stderr, "%s\n", line.c_str());
     return;

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "base/time_left.h"
 
 namespace troupe::cli {
 
@@ -22,11 +25,12 @@ class Progress {
   void finish(std::string_view detail);  // a last line that stays
 
  private:
-  std::string text(double done, std::string_view detail) const;
+  std::string text(double done, std::optional<double> seconds_left, std::string_view detail) const;
 
   std::string label_;
   double total_, line_seconds_;
   bool terminal_, drawn_ = false;
+  TimeLeft time_left_;
   std::chrono::steady_clock::time_point start_, last_;
 };
 
