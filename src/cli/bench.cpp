@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/validators.h"
+#include "io/provenance.h"
 
 namespace troupe::cli {
 
@@ -47,6 +48,7 @@ void print_line(const BenchFlags& flags, const BenchLine& line) {
                                      {"threads", num_threads()},
                                      {"repetitions", line.repetitions}};
     for (const auto& [name, value] : line.more) object[name] = value;
+    add_provenance(object);
     print_json(object);
   } else {
     fmt::print("{:26} {:34} {:9.1f} {:8}  {:5.3f} of {}\n", line.name, line.shape, line.value, line.unit, line.ratio,

@@ -15,6 +15,7 @@
 #include "data/tokenizer/bench.h"
 #include "data/tokenizer/bpe_trainer.h"
 #include "io/atomic_file.h"
+#include "io/provenance.h"
 
 namespace troupe::cli {
 namespace {
@@ -57,18 +58,21 @@ void run(const TokenizerBenchFlags& flags) {
   const TokenizerSpeed speed = measure_tokenizer(tokenizer, texts, flags.seconds, flags.train_vocab_size);
   const auto row = [&](const char* name, int64_t vocab_size, double bytes_per_s) {
     const std::string shape = fmt::format("{} texts, {} bytes, V {}", texts.size(), speed.bytes, vocab_size);
-    if (flags.json)
-      print_json({{"schema", "troupe.bench/1"},
-                  {"name", name},
-                  {"shape", shape},
-                  {"value", bytes_per_s / 1e6},
-                  {"unit", "MB/s"},
-                  {"peak", nullptr},
-                  {"ratio_to_peak", nullptr},
-                  {"threads", 1},
-                  {"tokens", speed.tokens}});
-    else
+    if (flags.json) {
+      nlohmann::ordered_json line = {{"schema", "troupe.bench/1"},
+                                     {"name", name},
+                                     {"shape", shape},
+                                     {"value", bytes_per_s / 1e6},
+                                     {"unit", "MB/s"},
+                                     {"peak", nullptr},
+                                     {"ratio_to_peak", nullptr},
+                                     {"threads", 1},
+                                     {"tokens", speed.tokens}};
+      add_provenance(line);
+      print_json(line);
+    } else {
       fmt::print("{:26} {:34} {:9.1f} MB/s\n", name, shape, bytes_per_s / 1e6);
+    }
   };
   if (!flags.json) fmt::print("1 thread, its processor time; encoding with a warm cache of words\n");
   row("tokenizer-encode", tokenizer.vocab_size(), speed.encode_bytes_per_s);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/validators.h"
 #include "eval/capacity.h"
+#include "io/provenance.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
 #include "model/model_directory.h"
@@ -46,13 +47,16 @@ nlohmann::ordered_json model_facts(const std::string& model, const ModelConfig& 
     tokens = train_tokens;
     flops = train_tokens * train_flops_per_token(config, config.context);
   }
+  Provenance computed_by = provenance();
+  computed_by.date.clear();  // the same evaluation gives the same bytes
   return {{"model", model},
           {"model_checksum", model_checksum(folder)},
           {"params", make_parameter_table(config).num_parameters()},
           {"active_params", num_active_parameters(config)},
           {"experts", config.moe.num_experts},
           {"train_tokens", tokens},
-          {"train_flops", flops}};
+          {"train_flops", flops},
+          {"provenance", to_json(computed_by)}};
 }
 
 EvalModel load_eval_model(const EvalFlags& flags) {

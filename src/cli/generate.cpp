@@ -12,6 +12,7 @@
 #include "cli/standard_streams.h"
 #include "cli/validators.h"
 #include "infer/generator.h"
+#include "io/provenance.h"
 #include "model/model_directory.h"
 
 namespace troupe::cli {
@@ -78,12 +79,14 @@ void run(const GenerateFlags& flags) {
   const double prefill_rate = static_cast<double>(generation.prompt_tokens) / generation.prefill_seconds;
   const double decode_rate = count > 1 ? static_cast<double>(count - 1) / generation.decode_seconds : 0.0;
   if (flags.json) {
-    print_json({{"schema", "troupe.generate/1"},
+    nlohmann::ordered_json line = {{"schema", "troupe.generate/1"},
                 {"text", tokenizer.decode(generation.tokens)},
                 {"tokens", count},
                 {"ended", generation.ended},
                 {"prefill_tokens_per_s", prefill_rate},
-                {"decode_tokens_per_s", decode_rate}});
+                {"decode_tokens_per_s", decode_rate}};
+    add_provenance(line, to_string(model->precision()));
+    print_json(line);
     return;
   }
   stream.finish();

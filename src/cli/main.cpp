@@ -14,9 +14,11 @@
 #include "base/nearest.h"
 #include "base/placement.h"
 #include "cli/command.h"
+#include "cli/commit.h"
 #include "cli/output.h"
 #include "cli/standard_streams.h"
 #include "io/fields.h"
+#include "io/provenance.h"
 #include "study/study_config.h"
 #include "train/run_config.h"
 
@@ -101,10 +103,11 @@ int report(const std::string& message, troupe::ErrorCode code) {
 int main(int argc, char** argv) {
   troupe::cli::open_closed_streams();
   troupe::place_process(argv);
+  troupe::set_program(TROUPE_VERSION, troupe::cli::kCommit);
   std::signal(SIGPIPE, SIG_DFL);  // a reader that went away ends the program quietly
   std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error of the write, which says so
   CLI::App app{"Train, evaluate and use dense and Mixture-of-Experts language models on CPUs.", "troupe"};
-  app.set_version_flag("-V,--version", TROUPE_VERSION);
+  app.set_version_flag("-V,--version", troupe::program_version());
   app.require_subcommand(1);
   app.get_formatter()->column_width(36);
   app.option_defaults()->always_capture_default();

@@ -9,6 +9,7 @@
 #include "cli/progress.h"
 #include "eval/capacity.h"
 #include "eval/score_file.h"
+#include "io/provenance.h"
 #include "model/model_directory.h"
 
 namespace troupe::cli {
@@ -35,14 +36,17 @@ void run(const ScoreFlags& flags) {
                         fmt::format("{}/{} sequences", done, total));
       });
   progress.clear();
-  print_json({{"schema", "troupe.score/1"},
+  nlohmann::ordered_json line = {{"schema", "troupe.score/1"},
               {"tokens", sum.tokens},
               {"nll_sum", sum.nll},
               {"drop_rate", sum.drop_rate()},
               {"capacity", to_string(capacity)},
               {"precision", to_string(precision)},
               {"model", flags.model},
-              {"out", flags.out}});
+              {"out", flags.out}};
+  add_provenance(line);
+  line["provenance"].erase("date");  // the same scores give the same bytes
+  print_json(line);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // The frame and style that all pages share: light and dark, screen and paper.
+#include "io/provenance.h"
 #include "study/html.h"
 
 namespace troupe::html {
@@ -59,7 +60,8 @@ std::string page(const std::string& title, const std::string& body) {
   return "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>" +
          escaped(title) + "</title>\n<style>" + kStyle + "</style>\n</head>\n<body>\n<h1>" + escaped(title) +
-         "</h1>\n" + body + "</body>\n</html>\n";
+         "</h1>\n" + body + "<p class=\"soft\">Page made by " + escaped(describe(provenance())) +
+         ".</p>\n</body>\n</html>\n";
 }
 
 }  // namespace troupe::html
