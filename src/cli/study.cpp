@@ -13,10 +13,13 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "io/json_file.h"
+#include "io/provenance.h"
+#include "io/writer_lock.h"
 #include "kernels/peak.h"
 #include "study/memory.h"
 #include "study/study_html.h"
 #include "study/study_report.h"
+#include "train/run_history.h"
 
 namespace troupe::cli {
 namespace {
@@ -71,16 +74,23 @@ void run(const StudyFlags& flags) {
     require_memory(config, std::filesystem::path(flags.config).parent_path(), read_machine());
   const InterruptGuard guard;
   Events events;
-  const Peaks peaks = measure_peaks();
-  const double peak = default_precision() == Precision::kBf16 ? peaks.bf16_flops : peaks.f32_flops;
-  const StudyResult result =
-      run_study(config, std::filesystem::path(flags.config).parent_path(), out, peak, events.make(guard));
+  PeakMeter meter;
+  const Peak peak = default_precision() == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
+  const WriterLock lock(out, WriterLock::Place::kInside);
+  const StudyResult result = run_study(config, std::filesystem::path(flags.config).parent_path(), out,
+                                       [&] { return meter.best_burst(peak, 5); }, events.make(guard));
   events.finish();
-  const nlohmann::ordered_json summary = study_summary(result);
+  nlohmann::ordered_json summary = study_summary(result);
+  add_provenance(summary, to_string(default_precision()));
+  for (const StudyModel& model : result.models)  // which may have been trained elsewhere
+    summary["trained_by"][model.name] = RunHistory(model.run).computed_by();
   write_json_file(out / "summary.json", summary);
   write_report(out / "report.html", make_report(result));
   if (flags.json) {
-    for (const auto& line : study_lines(result)) print_json(line);
+    for (auto line : study_lines(result)) {
+      add_provenance(line, to_string(default_precision()));
+      print_json(line);
+    }
     return;
   }
   print_table(study_table(result));

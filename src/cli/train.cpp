@@ -1,7 +1,5 @@
 // troupe train: a model from a configuration file.
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -40,22 +38,11 @@ std::string validation_text(const std::vector<nlohmann::ordered_json>& lines) {
   return text;
 }
 
-// Peak of the matrix products in this precision with all threads, FLOP/s: the best of some bursts, since other programs
-// may be running.
-double measured_peak(Precision precision) {
-  PeakMeter meter;
-  double best = 0.0;
-  for (int i = 0; i < 9; ++i)
-    best = std::max(best, meter.burst(precision == Precision::kBf16 ? Peak::kBf16 : Peak::kF32));
-  return best;
-}
-
 void run(const TrainArguments& arguments) {
   const RunConfig config = load_run_file(arguments.config, arguments.overrides);
   check(config, arguments.config);
   if (!arguments.ignore_memory) require_memory(config, read_machine(), arguments.config);
   const InterruptGuard signals;
-  std::signal(SIGPIPE, SIG_IGN);  // a reader that went away must not cost the run: the failed write is seen below
   Progress progress("train", static_cast<double>(num_steps(config)));
   std::vector<nlohmann::ordered_json> validation;
   double seconds = 0.0, tokens = 0.0;
@@ -64,7 +51,9 @@ void run(const TrainArguments& arguments) {
   options.run = arguments.run.empty() ? std::filesystem::path("runs") / std::filesystem::path(arguments.config).stem()
                                       : std::filesystem::path(arguments.run);
   options.resume = arguments.resume;
-  options.peak_flops = measured_peak(parse_precision(config.train.precision));
+  PeakMeter meter;
+  const Peak peak = parse_precision(config.train.precision) == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
+  options.measure_peak = [&] { return meter.best_burst(peak, 5); };
   log::info("{} kernels; {}", isa_name(active_isa()),
             describe_placement(read_machine(), num_threads(), [](const char* name) { return std::getenv(name); }));
   if (active_isa() == Isa::kGeneric)

@@ -127,20 +127,45 @@ std::string problem_of(const Checkpoint& checkpoint, Thoroughness thoroughness) 
 
 std::vector<Checkpoint> list_checkpoints(const fs::path& root) {
   std::vector<Checkpoint> found;
-  if (!fs::is_directory(root)) return found;
-  for (const auto& entry : fs::directory_iterator(root))
-    if (const auto step = step_of(entry.path()); step && entry.is_directory()) found.push_back({entry.path(), *step});
+  std::error_code error;
+  if (fs::symlink_status(root, error).type() == fs::file_type::not_found) return found;
+  for (fs::directory_iterator entry(root, error), end; !error && entry != end; entry.increment(error))
+    if (const auto step = step_of(entry->path())) found.push_back({entry->path(), *step});
+  if (error) fail(ErrorCode::kData, "{}: expected a folder of checkpoints, got: {}", root.string(), error.message());
   std::sort(found.begin(), found.end(), [](const Checkpoint& a, const Checkpoint& b) { return a.step > b.step; });
   return found;
 }
 
-std::optional<Checkpoint> newest_complete(const fs::path& root) {
+FoundCheckpoints find_checkpoints(const fs::path& root) {
+  FoundCheckpoints found;
   for (const Checkpoint& checkpoint : list_checkpoints(root)) {
-    const std::string problem = problem_of(checkpoint);
-    if (problem.empty()) return checkpoint;
-    log::warning("{} (not a complete checkpoint: trying the one before)", problem);
+    std::string problem = problem_of(checkpoint);
+    if (problem.empty()) {
+      found.newest = checkpoint;
+      break;
+    }
+    found.broken.push_back({checkpoint, std::move(problem)});
   }
-  return std::nullopt;
+  return found;
+}
+
+std::optional<Checkpoint> newest_complete(const fs::path& root) {
+  const FoundCheckpoints found = find_checkpoints(root);
+  for (const BrokenCheckpoint& broken : found.broken)
+    log::warning("{} (not a complete checkpoint: trying the one before)", broken.problem);
+  return found.newest;
+}
+
+fs::path set_aside(const Checkpoint& broken) {
+  fs::path name = broken.folder.string() + ".damaged";
+  for (int number = 2; fs::symlink_status(name).type() != fs::file_type::not_found; ++number)
+    name = fmt::format("{}.damaged-{}", broken.folder.string(), number);
+  std::error_code error;
+  fs::rename(broken.folder, name, error);
+  if (error)
+    fail(ErrorCode::kEnvironment, "{}: expected to set this checkpoint aside, got: {}", broken.folder.string(),
+         error.message());
+  return name;
 }
 
 void prune_checkpoints(const fs::path& root, int64_t keep_last) {

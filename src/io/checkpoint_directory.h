@@ -53,11 +53,27 @@ class CheckpointWriter {
 enum class Thoroughness { kSizes, kChecksums };
 std::string problem_of(const Checkpoint& checkpoint, Thoroughness thoroughness = Thoroughness::kChecksums);
 
-// All folders with a checkpoint's name, newest first, complete or not; empty if there is no such root.
+// All entries with a checkpoint's name, newest first, complete or not; empty if there is no such root. Throws kData if
+// the root is there and no folder that can be listed (a file, a link to nowhere, no permission).
 std::vector<Checkpoint> list_checkpoints(const std::filesystem::path& root);
+
+// The newest complete one, and the newer ones that are not, with what is wrong; problems name the file.
+struct BrokenCheckpoint {
+  Checkpoint checkpoint;
+  std::string problem;
+};
+struct FoundCheckpoints {
+  std::optional<Checkpoint> newest;
+  std::vector<BrokenCheckpoint> broken;  // newest first
+};
+FoundCheckpoints find_checkpoints(const std::filesystem::path& root);
 
 // The newest complete one. Every newer one that is not complete is named in a warning with its problem.
 std::optional<Checkpoint> newest_complete(const std::filesystem::path& root);
+
+// Renames a checkpoint that is not complete, so that nothing replaces or removes it: "step-00000400.damaged". Returns
+// the new name. Only for the one process that owns the root.
+std::filesystem::path set_aside(const Checkpoint& broken);
 
 // Keeps the newest `keep_last` (at least 1) checkpoints that are whole by their sizes and removes older ones, in such
 // a way that a crash leaves no half. Removes nothing, with a warning, unless a kept one passes its checksums.

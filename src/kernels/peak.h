@@ -20,10 +20,13 @@ std::string_view peak_name(Peak peak);
 
 class PeakMeter {
  public:
-  PeakMeter();              // allocates 192 MiB for the bandwidth peaks
-  double burst(Peak peak);  // one measurement of about 5 ms
+  PeakMeter();
+  double burst(Peak peak);                  // one measurement of about 5 ms; the first of a bandwidth allocates 192 MiB
+  double best_burst(Peak peak, int count);  // of some, since other programs may be running
 
  private:
+  void fill_arrays();
+
   Buffer<float> a_, b_, c_;
   int64_t iterations_[2] = {0, 0};  // per thread, of the compute peaks
 };

@@ -10,6 +10,7 @@
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
 #include "train/run_config.h"
+#include "train/run_history.h"
 
 namespace troupe {
 
@@ -46,6 +47,7 @@ ReportRun read_run(const std::filesystem::path& folder, const std::string& name)
     fail(ErrorCode::kData, "{}: expected at least one line of training, got none", (folder / "metrics.jsonl").string());
   run.tokens = run.metrics.train.back().tokens;
   run.seconds = run.metrics.train.back().time_s;
+  run.computed_by = RunHistory(folder).computed_by();
   for (const ValidPoint& point : run.metrics.valid)
     if (point.step == run.metrics.valid.back().step)
       run.domains.push_back({point.data, false, point.nll, point.bits_per_byte, point.drop_rate});

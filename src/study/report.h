@@ -42,7 +42,8 @@ struct ReportRun {
   std::vector<ReportDomain> domains;
   std::vector<ReportLoad> load;
   std::vector<ReportSample> samples;
-  std::string config;  // resolved TOML
+  std::string config;                    // resolved TOML
+  std::vector<std::string> computed_by;  // one line per start and resume of the run (history.jsonl)
 };
 
 struct ReportComparison {

@@ -20,9 +20,12 @@ std::string samples_html(const Report& report) {
 std::string configs_html(const Report& report) {
   std::string out;
   for (const ReportRun& run : report.runs)
-    if (!run.config.empty())
-      out += fmt::format("<details><summary>{}</summary><pre>{}</pre></details>\n", html::escaped(run.name),
-                         html::escaped(run.config));
+    if (!run.config.empty()) {
+      std::string by;
+      for (const std::string& line : run.computed_by) by += "# " + line + "\n";
+      out += fmt::format("<details><summary>{}</summary><pre>{}{}</pre></details>\n", html::escaped(run.name),
+                         html::escaped(by), html::escaped(run.config));
+    }
   return out.empty() ? out : "<h2>Configuration</h2>\n" + out;
 }
 

@@ -92,12 +92,12 @@ bool is_complete(const StudyModel& model) {
   return fs::exists(model.run / "model" / "model.safetensors");
 }
 
-void train_model(const StudyModel& model, double peak_flops, const StudyEvents& events) {
+void train_model(const StudyModel& model, const std::function<double()>& measure_peak, const StudyEvents& events) {
   if (is_complete(model)) return events.message(fmt::format("{}: trained before", model.name));
   PretrainOptions options;
   options.run = model.run;
   options.resume = true;
-  options.peak_flops = peak_flops;
+  options.measure_peak = measure_peak;
   options.interrupted = events.interrupted;
   options.message = [&](const std::string& line) { events.message(fmt::format("{}: {}", model.name, line)); };
   options.step = [&](const StepStats& stats, int64_t steps, double seconds) {
@@ -148,8 +148,8 @@ std::vector<StudyComparison> compare(const std::vector<StudyModel>& models) {
 
 }  // namespace
 
-StudyResult run_study(const StudyConfig& config, const fs::path& config_folder, const fs::path& out, double peak_flops,
-                      const StudyEvents& events) {
+StudyResult run_study(const StudyConfig& config, const fs::path& config_folder, const fs::path& out,
+                      const std::function<double()>& measure_peak, const StudyEvents& events) {
   if (find_invalid_utf8(out.string()))
     fail(ErrorCode::kUsage, "{}: expected a folder whose path is UTF-8, since the configuration of each run names it",
          out.string());
@@ -172,7 +172,7 @@ StudyResult run_study(const StudyConfig& config, const fs::path& config_folder, 
 
   result.planned_tokens = plan_tokens(config, result.models, out / "plan.json", events);
   for (StudyModel& model : result.models) model.config.train.tokens = result.planned_tokens;
-  for (StudyModel& model : result.models) train_model(model, peak_flops, events);
+  for (StudyModel& model : result.models) train_model(model, measure_peak, events);
   for (StudyModel& model : result.models) {
     read_totals(model);
     model.evaluation = evaluate_model(model.run / "model", model.run / "evaluation.json", config, data,

@@ -7,6 +7,7 @@
 #include "io/json_file.h"
 #include "io/json_text.h"
 #include "model/model_directory.h"
+#include "ops/adam.h"
 
 namespace troupe {
 namespace {
@@ -26,8 +27,13 @@ void append(std::vector<TensorToWrite>& list, const std::string& prefix, const P
 }
 
 void read(const SafetensorsFile& file, const std::string& prefix, ParameterStore<float>& store) {
-  for (const Parameter& parameter : store.entries())
-    file.read_f32(prefix + parameter.name, parameter.shape, store.at(parameter.slot));
+  for (const Parameter& parameter : store.entries()) {
+    const std::span<float> values = store.at(parameter.slot);
+    file.read_f32(prefix + parameter.name, parameter.shape, values);
+    if (const int64_t at = find_non_finite<float>(values); at >= 0)
+      fail(ErrorCode::kData, "{}: {}{}: expected finite moments, got {} at index {}", file.where(), prefix,
+           parameter.name, values[static_cast<size_t>(at)], at);
+  }
 }
 
 ordered_json to_json(const TrainState& state) {

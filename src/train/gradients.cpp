@@ -12,6 +12,7 @@ namespace {
 
 // "NAME: expected finite values, got nan at index 5", or nothing.
 std::optional<std::string> first_non_finite(const ParameterStore<float>& store) {
+  if (find_non_finite<float>(store.all()) < 0) return std::nullopt;
   for (const Parameter& parameter : store.entries()) {
     const std::span<const float> values = store.at(parameter.slot);
     if (const int64_t at = find_non_finite<float>(values); at >= 0)
@@ -41,6 +42,14 @@ void require_finite(int64_t step, const LossSum& loss, double norm, const Parame
   if (const auto found = first_non_finite(grads))
     fail(ErrorCode::kNonFinite, "step {}: gradient of {} ({})", step, *found, kHint);
   fail(ErrorCode::kNonFinite, "step {}: loss: expected a finite value, got {} ({})", step, loss.total, kHint);
+}
+
+void require_finite_update(int64_t step, const std::string& kind, const ParameterStore<float>& values) {
+  if (const auto found = first_non_finite(values))
+    fail(ErrorCode::kNonFinite,
+         "step {}: after the update: {}{} (nothing of this step is saved; a lower train.schedule.lr, a longer warm-up "
+         "or train.clip_norm may help)",
+         step, kind, *found);
 }
 
 }  // namespace troupe

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "model/batch.h"
 #include "nn/parameters.h"
@@ -19,5 +20,9 @@ double clip_factor(double norm, double max_norm);
 // finite: "step 12: gradient of layers.3.moe.experts.17.fc1.weight: expected finite values, got nan at index 5 (...)".
 void require_finite(int64_t step, const LossSum& loss, double norm, const ParameterStore<float>& params,
                     const ParameterStore<float>& grads);
+
+// Throws kNonFinite naming the step and the first tensor if update `step` made a value that is not finite. `kind` stands
+// before the tensor's name: "first moment of ".
+void require_finite_update(int64_t step, const std::string& kind, const ParameterStore<float>& values);
 
 }  // namespace troupe

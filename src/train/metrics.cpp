@@ -95,7 +95,7 @@ ordered_json train_line(const StepStats& last, const MetricsInterval& interval, 
                        {"mfu", nullptr},
                        {"drop_rate", interval.loss.drop_rate()},
                        {"time_s", totals.seconds}};
-  if (peak_flops > 0.0) line["mfu"] = flops_per_token * tokens_per_s / peak_flops;
+  if (const double flops = flops_per_token * tokens_per_s; flops <= peak_flops) line["mfu"] = flops / peak_flops;
   ordered_json& moe = line["moe"] = ordered_json::array();
   for (const RouterStats& stats : interval.routers) moe.push_back(router_line(stats));
   return line;

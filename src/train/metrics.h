@@ -29,7 +29,8 @@ struct RunTotals {
 };
 
 // "troupe.train/1": loss, ppl, aux_loss, drop_rate, tokens_per_s and moe are over the interval, lr and grad_norm of the
-// last step. mfu is model FLOPs (nothing recomputed) over peak_flops; null if that is 0.
+// last step. mfu is model FLOPs (nothing recomputed) over peak_flops; null if that is 0 or below what was reached, since
+// then it was no peak.
 nlohmann::ordered_json train_line(const StepStats& last, const MetricsInterval& interval, const RunTotals& totals,
                                   double flops_per_token, double peak_flops);
 

@@ -1,20 +1,27 @@
 #include "train/pretrain.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "base/threads.h"
 #include "data/loader/loader.h"
 #include "data/shards/tokenizer_identity.h"
 #include "io/checksum.h"
 #include "io/named_path.h"
+#include "io/provenance.h"
 #include "io/toml_config.h"
+#include "io/writer_lock.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
 #include "train/checkpoint.h"
+#include "train/gradients.h"
 #include "train/metrics.h"
+#include "train/run_history.h"
 #include "train/validation.h"
 
 namespace troupe {
@@ -76,6 +83,8 @@ class Run {
   Run(const RunConfig& config, const std::string& where, const PretrainOptions& options)
       : config_(config),
         options_(options),
+        lock_(options.run, WriterLock::Place::kInside),
+        history_(options.run),
         steps_(num_steps(config)),
         loader_(open_corpora(config.data, where), static_cast<uint64_t>(config.train.seed),
                 config.train.batch_sequences, config.model.context),
@@ -102,12 +111,28 @@ class Run {
 
   PretrainResult go() {
     describe();
+    try {
+      const PretrainResult result = train();
+      record(result.interrupted ? "interrupted" : "complete");
+      return result;
+    } catch (const Error& error) {
+      record_failure(error.what());
+      throw;
+    }
+  }
+
+ private:
+  using WriteLine = std::function<void(const nlohmann::ordered_json&)>;
+
+  PretrainResult train() {
     MetricsFile metrics(options_.run / "metrics.jsonl", state_.step);
-    const auto write = [&](const nlohmann::ordered_json& line) {
+    const auto write = [&](nlohmann::ordered_json line) {
+      add_provenance(line, to_string(model_.precision()));
       metrics.append(line);
       if (options_.metrics) options_.metrics(line);
     };
     try {
+      peak_flops();
       if (validation_due()) validate(write);
       while (state_.step < steps_) {
         step(write);
@@ -119,11 +144,9 @@ class Run {
       if (newest_step_ != state_.step) checkpoint();
       return {.step = state_.step, .interrupted = true, .model = {}, .checkpoint = newest_};
     }
+    warn_if_worse_than_chance();
     return {.step = state_.step, .interrupted = false, .model = export_model(), .checkpoint = newest_};
   }
-
- private:
-  using WriteLine = std::function<void(const nlohmann::ordered_json&)>;
 
   int64_t micro_size() const {
     return config_.train.micro_sequences > 0 ? config_.train.micro_sequences : config_.train.batch_sequences;
@@ -149,25 +172,85 @@ class Run {
   }
 
   void start_or_resume(const std::string& where) {
-    const std::optional<Checkpoint> newest = newest_complete(checkpoints());
-    if (newest && !options_.resume)
+    const FoundCheckpoints found = find_checkpoints(checkpoints());
+    if (!found.newest) refuse_to_start_over(found);
+    if (found.newest && !options_.resume)
       fail(ErrorCode::kUsage, "{}: expected a new run, got one at step {} (--resume goes on with it)",
-           options_.run.string(), newest->step);
-    if (!newest) {
-      if (options_.resume) say("{}: no checkpoint yet: starting from the beginning", options_.run.string());
-      initialize(model_.params(), static_cast<uint64_t>(config_.train.seed));
-    } else {
-      TrainState saved = load_train_state(*newest);
-      for (const std::string& line : check_resume(saved, config_, state_.data, where)) say("resume: {}", line);
-      load_trainer(*newest, saved, trainer_);
-      saved.config = state_.config;
-      state_ = std::move(saved);
-      newest_ = newest->folder;
-      newest_step_ = newest->step;
-      say("resume: {} steps done, from {}", state_.step, newest->folder.string());
-    }
+           options_.run.string(), found.newest->step);
+    if (found.newest)
+      resume(found, where);
+    else
+      start();
     remove_leftovers(checkpoints());
+  }
+
+  // Without a checkpoint that can be read: this is either a new run, or one that must not be written over.
+  void refuse_to_start_over(const FoundCheckpoints& found) const {
+    constexpr const char* kHint = "nothing was changed; restore it, or name another folder";
+    const std::string run = options_.run.string();
+    if (!found.broken.empty())
+      fail(ErrorCode::kData, "{}: expected a complete checkpoint of this run, got {} that {} not: {} ({})", run,
+           found.broken.size(), found.broken.size() == 1 ? "is" : "are", found.broken.front().problem, kHint);
+    const auto refuse = [&](const std::string& trace) {
+      fail(ErrorCode::kData, "{}: expected the checkpoints of this run, got none, although {} ({})",
+           checkpoints().string(), trace, kHint);
+    };
+    if (fs::exists(options_.run / "model")) refuse("its model is there");
+    if (const int64_t step = history_.last_checkpoint())
+      refuse(fmt::format("{} says that there was one of step {}", history_.path().string(), step));
+    const fs::path metrics = options_.run / "metrics.jsonl";
+    if (!fs::exists(history_.path()) && fs::exists(metrics) && fs::file_size(metrics) > 0)
+      refuse(metrics.string() + " says that it ran");
+  }
+
+  void start() {
+    if (options_.resume) say("{}: no checkpoint yet: starting from the beginning", options_.run.string());
+    initialize(model_.params(), static_cast<uint64_t>(config_.train.seed));
     write_file_atomically(options_.run / "config.toml", to_toml(fields_of(config_)));
+    history_.append("start", 0, by());
+  }
+
+  void resume(const FoundCheckpoints& found, const std::string& where) {
+    TrainState saved = load_train_state(*found.newest);
+    const std::vector<std::string> changes = check_resume(saved, config_, state_.data, where);
+    if (steps_ < saved.step)
+      fail(ErrorCode::kUsage, "{}: train.steps: expected at least the {} updates that {} has done, got {}", where,
+           saved.step, options_.run.string(), steps_);
+    load_trainer(*found.newest, saved, trainer_);
+    for (const BrokenCheckpoint& broken : found.broken)
+      say("warning: {}: this checkpoint is not complete, and is set aside as {}", broken.problem,
+          set_aside(broken.checkpoint).filename().string());
+    if (!found.broken.empty())
+      say("warning: going on from step {}, not from step {}: what came after it is computed again", saved.step,
+          found.broken.front().checkpoint.step);
+    // What config.toml says is what the next updates are made with; without any it stays as it is.
+    const bool complete = saved.step == steps_;
+    for (const std::string& line : changes)
+      say("resume: {}{}", line, complete ? " (changes nothing: all updates are done)" : "");
+    const std::string toml = to_toml(fields_of(complete ? saved.config : config_));
+    saved.config = complete ? saved.config : state_.config;
+    state_ = std::move(saved);
+    newest_ = found.newest->folder;
+    newest_step_ = found.newest->step;
+    say("resume: {} steps done, from {}", state_.step, newest_.string());
+    write_file_atomically(options_.run / "config.toml", toml);
+    nlohmann::ordered_json more = by();
+    if (!complete && !changes.empty()) more["changes"] = changes;
+    history_.append("resume", state_.step, more);
+  }
+
+  nlohmann::ordered_json by() const {
+    return {{"provenance", to_json(provenance(to_string(model_.precision())))}};
+  }
+  void record(std::string_view event, nlohmann::ordered_json more = nlohmann::ordered_json::object()) const {
+    more.update({{"time_s", state_.totals.seconds}, {"peak_memory_bytes", peak_memory_bytes()}});
+    history_.append(event, state_.step, more);
+  }
+  void record_failure(const char* what) const {
+    try {
+      record("failed", {{"error", what}});
+    } catch (const Error&) {  // the failure itself matters more
+    }
   }
 
   void describe() const {
@@ -191,8 +274,29 @@ class Run {
     state_.interval.add(stats, seconds);
     if (options_.step) options_.step(stats, steps_, seconds);
     if (!every(config_.train.log_every) && state_.step != steps_) return;
-    write(train_line(stats, state_.interval, state_.totals, flops_per_token_, options_.peak_flops));
+    write(train_line(stats, state_.interval, state_.totals, flops_per_token_, peak_flops()));
+    last_loss_ = state_.interval.loss.nll / static_cast<double>(state_.interval.loss.tokens);
     state_.interval = {};
+  }
+
+  // Of the machine beside the interval: the better of what was measured before and after it, since a burst may fall into
+  // a moment in which another program runs.
+  double peak_flops() {
+    constexpr double kSeconds = 5.0;  // between measurements, which take some 25 ms
+    if (options_.measure_peak && (peak_after_ == 0.0 || seconds_since(peak_time_) >= kSeconds)) {
+      peak_before_ = peak_after_;
+      peak_after_ = options_.measure_peak();
+      peak_time_ = Clock::now();
+    }
+    return std::max(peak_before_, peak_after_);
+  }
+
+  void warn_if_worse_than_chance() const {
+    const double chance = std::log(static_cast<double>(config_.model.vocab_size));
+    if (last_loss_ > chance + 1.0)
+      say("warning: the loss at the end is {:.2f} nats per token, far above the {:.2f} of a uniform guess among {} "
+          "tokens: this model has learnt nothing, or diverged",
+          last_loss_, chance, config_.model.vocab_size);
   }
 
   // All sets or none: an interrupted validation is done again after resuming.
@@ -205,8 +309,11 @@ class Run {
   }
 
   void checkpoint() {
+    require_finite_update(state_.step, "first moment of ", trainer_.optimizer().first_moment());
+    require_finite_update(state_.step, "second moment of ", trainer_.optimizer().second_moment());
     newest_ = save_checkpoint(checkpoints(), state_, trainer_, tokenizer()).folder;
     newest_step_ = state_.step;
+    record("checkpoint");
     prune_checkpoints(checkpoints(), config_.train.keep_last);
   }
 
@@ -216,6 +323,8 @@ class Run {
 
   RunConfig config_;
   const PretrainOptions& options_;
+  WriterLock lock_;
+  RunHistory history_;
   int64_t steps_;
   Loader loader_;
   LanguageModel model_;
@@ -225,6 +334,9 @@ class Run {
   TrainState state_;
   fs::path newest_;
   int64_t newest_step_ = -1;
+  double last_loss_ = 0.0;
+  double peak_before_ = 0.0, peak_after_ = 0.0;
+  Clock::time_point peak_time_;
 };
 
 fs::path Run::export_model() {

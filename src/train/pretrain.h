@@ -3,6 +3,7 @@
 //
 //   RUN/config.toml            every setting, resolved
 //   RUN/metrics.jsonl          one line per log interval and validation set
+//   RUN/history.jsonl          when it was started, resumed, saved and ended, by which program on which machine
 //   RUN/checkpoints/step-N/    newest train.keep_last (docs/formats/checkpoint.md)
 //   RUN/model/                 the trained model, once the run is complete
 #pragma once
@@ -22,7 +23,8 @@ namespace troupe {
 struct PretrainOptions {
   std::filesystem::path run;  // the folder
   bool resume = false;        // go on from the newest complete checkpoint; without one start from the beginning
-  double peak_flops = 0.0;    // measured peak of the machine in the run's precision, for mfu; 0: unknown
+  // Measures the peak of the machine in the run's precision now, FLOP/s, for mfu; asked every few seconds. May be empty.
+  std::function<double()> measure_peak;
 
   // What happens meanwhile; each may be empty. All are called on the calling thread.
   std::function<void(const std::string& line)> message;                             // for people
@@ -39,7 +41,8 @@ struct PretrainResult {
 };
 
 // Throws kUsage for a bad configuration, a run folder that already has checkpoints (without resume) or ones of another
-// run; kData for bad data; kNonFinite naming step and tensor, in which case every checkpoint stays as it was.
+// run; kData for bad data, and for a folder that held a run of which no checkpoint can be read; kEnvironment if another
+// process writes to the folder; kNonFinite naming step and tensor, in which case every checkpoint stays as it was.
 PretrainResult pretrain(const RunConfig& config, const std::string& where, const PretrainOptions& options);
 
 }  // namespace troupe

@@ -52,6 +52,7 @@ StepStats Trainer::step() {
   require_finite(stats.step, stats.loss, stats.grad_norm, model_.params(), grads_);
   const double scale = clip_factor(stats.grad_norm, options_.clip_norm) / static_cast<double>(stats.loss.tokens);
   optimizer_.update(model_.params(), grads_, stats.lr, scale);
+  require_finite_update(stats.step, "", model_.params());
   ++step_;
   return stats;
 }

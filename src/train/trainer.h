@@ -38,7 +38,7 @@ class Trainer {
   Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOptions& options, BatchAt batch_at);
 
   // One update. Throws kNonFinite naming step and tensor if loss or gradient is not finite; then parameters, moments
-  // and step() are as before.
+  // and step() are as before. Also if the update itself made a parameter infinite: then this trainer is of no more use.
   StepStats step();
 
   int64_t steps_done() const { return step_; }

@@ -52,6 +52,72 @@ cmp whole/checkpoints/step-00000030/optimizer.safetensors parts/checkpoints/step
   fail "resumed moments differ"
 [ "$(wc -l <whole/metrics.jsonl)" = "$(wc -l <parts/metrics.jsonl)" ] || fail "lines of metrics differ in number"
 
+# A long run in the background: $pid, once it has done some updates. `exec` keeps the process that is waited for.
+begin() {
+  local run=$1
+  shift
+  (exec "$@") >"$run.out" 2>"$run.log" &
+  pid=$!
+  while ! grep -q '"step":3,' "$run/metrics.jsonl" 2>/dev/null; do
+    kill -0 $pid 2>/dev/null || break
+    sleep 0.02
+  done
+}
+long="--set train.steps=100000 --set train.checkpoint_every=0"
+ended() {  # ended WHAT RC: the process of begin()
+  wait $pid
+  local status=$?
+  [ $status -eq "$2" ] || fail "$1: expected exit code $2, got $status"
+}
+
+begin hup "$program" train run.toml --run hup $long
+kill -HUP $pid
+ended "a lost connection" 130
+ls hup/checkpoints | grep -q '^step-' || fail "SIGHUP: no checkpoint"
+
+# A log that nobody reads any more costs nothing.
+expect "a closed log" 0 "" bash -c "set -o pipefail; '$program' train run.toml --run log 2>&1 >/dev/null | head -n 1"
+cmp whole/model/model.safetensors log/model/model.safetensors || fail "a closed log changed the run"
+
+# One step of minutes, so that both signals come during it.
+(exec "$program" train run.toml --run twice $long --set train.batch_sequences=400000 --set train.micro_sequences=4) 2>twice.log &
+pid=$!
+while kill -0 $pid 2>/dev/null && ! grep -q '^run:' twice.log; do sleep 0.02; done
+kill -INT $pid
+sleep 0.2
+kill -0 $pid 2>/dev/null || fail "the first signal ended the step: $(cat twice.log)"
+kill -TERM $pid
+ended "a second signal of another kind" 143
+
+# One writer at a time, also while the first one is stopped; a kill leaves nothing in the way.
+begin one "$program" train run.toml --run one $long
+kill -STOP $pid
+before=$(cat one/config.toml one/metrics.jsonl | cksum)
+expect "a second training" 4 "one: expected no other writer, got one at work: process $pid on " \
+  "$program" train run.toml --run one --resume
+[ "$(cat one/config.toml one/metrics.jsonl | cksum)" = "$before" ] || fail "the second training wrote"
+kill -KILL $pid
+wait $pid 2>/dev/null
+expect "after a kill before the first checkpoint" 0 "one/model" "$program" train run.toml --run one --resume
+
+# What cannot be read is not started over.
+cp -r whole cut
+truncate -s 100 cut/checkpoints/step-000000{20,30}/model.safetensors
+rm -r cut/model
+before=$(find cut -type f -exec cksum {} + | sort)
+expect "a run whose checkpoints are damaged" 3 "step-00000030/model.safetensors: expected" "$program" train run.toml --run cut --resume
+expect "the same without --resume" 3 "step-00000030/model.safetensors: expected" "$program" train run.toml --run cut
+[ "$(find cut -type f -exec cksum {} + | sort)" = "$before" ] || fail "a damaged run was written to"
+cp -r whole gone
+rm -r gone/checkpoints
+expect "a run without its checkpoints" 3 "gone/checkpoints: expected the checkpoints of this run, got none" \
+  "$program" train run.toml --run gone
+expect "a shorter run" 2 "train.steps: expected at least the 30 updates" \
+  "$program" train run.toml --run whole --resume --set train.steps=20
+grep -q '^steps = 30' whole/config.toml || fail "config.toml says what was not computed"
+grep -q '"event":"complete","step":30,.*"peak_memory_bytes":' whole/history.jsonl || fail "no history of a whole run"
+"$program" --version | grep -qE '^[0-9.]+ \(([0-9a-f]{12}\+?|unknown)\)$' || fail "--version: $("$program" --version)"
+
 expect "a rate that explodes" 5 "step " "$program" train run.toml --run bad --set train.schedule.lr=1e30
 expect "a typing error" 2 "did you mean train.batch_sequences?" "$program" train run.toml --set train.batch_sequence=4
 expect "no such data" 3 "expected a dataset folder" "$program" train run.toml --run x --set data.train=nowhere

@@ -111,6 +111,35 @@ TEST(CheckpointDirectory, AFileCutAtAnyByteFallsBackToTheOneBefore) {
   }
 }
 
+TEST(CheckpointDirectory, WhatCannotBeReadIsNamedAndMayBeSetAside) {
+  const TemporaryFolder root;
+  for (const int64_t step : {1, 2, 3, 4}) save(root.path(), step);
+  fs::remove(root / "step-00000004/manifest.json");
+  fs::remove(root / "step-00000003/manifest.json");
+  fs::create_directory(root / "step-00000003/manifest.json");  // reading it fails as it does on a broken disk
+  const FoundCheckpoints found = find_checkpoints(root.path());
+  ASSERT_TRUE(found.newest);
+  EXPECT_EQ(found.newest->step, 2);
+  ASSERT_EQ(found.broken.size(), 2u);
+  EXPECT_THAT(found.broken[0].problem, HasSubstr("step-00000004/manifest.json: expected a readable file"));
+  EXPECT_THAT(found.broken[1].problem, HasSubstr("step-00000003/manifest.json: expected a readable file"));
+  EXPECT_EQ(set_aside(found.broken[0].checkpoint), root / "step-00000004.damaged");
+  save(root.path(), 4);
+  EXPECT_EQ(set_aside({root / "step-00000004", 4}), root / "step-00000004.damaged-2");
+  prune_checkpoints(root.path(), 1);
+  EXPECT_TRUE(fs::exists(root / "step-00000004.damaged/model.safetensors"));
+  EXPECT_EQ(find_checkpoints(root.path()).newest->step, 2);
+}
+
+TEST(CheckpointDirectory, APlaceThatCannotBeListedIsNotAnEmptyOne) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "file", "x");
+  fs::create_symlink(folder / "unmounted", folder / "link");
+  for (const char* name : {"file", "link"})
+    EXPECT_THAT(test::error_of([&] { list_checkpoints(folder / name); }, ErrorCode::kData),
+                HasSubstr("expected a folder of checkpoints, got: ")) << name;
+}
+
 TEST(CheckpointDirectory, AManifestOfAnotherStepOrWithPathsIsRefused) {
   const auto refusal = [](const std::string& text) {
     return test::error_of([&] { parse_manifest(text, "manifest.json"); });

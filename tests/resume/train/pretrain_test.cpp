@@ -8,6 +8,8 @@
 #include <omp.h>
 
 #include <cmath>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "error_of.h"
@@ -49,7 +51,7 @@ std::vector<std::string> metrics(const fs::path& folder) {
   const std::string text = read_file(folder / "metrics.jsonl");
   for (size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {
     auto line = nlohmann::ordered_json::parse(text.substr(begin, end - begin));
-    for (const char* clock : {"tokens_per_s", "time_s", "mfu"}) line.erase(clock);
+    for (const char* clock : {"tokens_per_s", "time_s", "mfu", "provenance"}) line.erase(clock);
     lines.push_back(line.dump());
   }
   return lines;
@@ -201,6 +203,200 @@ TEST(Pretrain, RefusesToMixRuns) {
   EXPECT_THAT(message(other, true), HasSubstr("as in the run to resume, got b"));
   config.train.steps = 4;  // a setting that may change
   EXPECT_EQ(run(config, folder / "run", {.resume = true}).step, 4);
+}
+
+// All files below a folder with their content, and folders.
+std::map<std::string, std::string> content(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    files[entry.path().string()] = entry.is_regular_file() ? read_file(entry.path()) : "";
+  return files;
+}
+
+TEST(Pretrain, CheckpointsThatCannotBeReadAreNeverWrittenOver) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kDense);
+  config.train.keep_last = 1;
+  const fs::path checkpoint = folder / "run/checkpoints/step-00000005";
+  const std::pair<const char*, std::function<void()>> damages[] = {
+      {"manifest.json: expected a readable file", [&] { fs::remove(checkpoint / "manifest.json"); }},
+      {"model.safetensors: expected", [&] { fs::resize_file(checkpoint / "model.safetensors", 100); }},
+      {"optimizer.safetensors: expected a regular file",
+       [&] {
+         fs::remove(checkpoint / "optimizer.safetensors");
+         fs::create_directory(checkpoint / "optimizer.safetensors");
+       }},
+      {"checkpoints: expected the checkpoints of this run, got none, although",
+       [&] { fs::remove_all(folder / "run/checkpoints"); }},
+      {"checkpoints: expected a folder of checkpoints",
+       [&] {
+         fs::remove_all(folder / "run/checkpoints");
+         fs::create_symlink("unmounted", folder / "run/checkpoints");
+       }},
+  };
+  for (const auto& [problem, damage] : damages) {
+    SCOPED_TRACE(problem);
+    fs::remove_all(folder / "run");
+    run(config, folder / "run", {.stop_after = 5});
+    damage();
+    const auto before = content(folder / "run");
+    for (const bool resume : {false, true})
+      EXPECT_THAT(error_of([&] { run(config, folder / "run", {.resume = resume}); }, ErrorCode::kData),
+                  HasSubstr(problem));
+    EXPECT_EQ(content(folder / "run"), before);
+  }
+}
+
+TEST(Pretrain, AFinishedRunWithoutCheckpointsIsNotStartedAgain) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), Kind::kDense);
+  run(config, folder / "run");
+  fs::remove_all(folder / "run/checkpoints");
+  fs::remove(folder / "run/history.jsonl");  // as of an older version
+  const auto before = content(folder / "run");
+  for (const bool resume : {false, true})
+    EXPECT_THAT(error_of([&] { run(config, folder / "run", {.resume = resume}); }, ErrorCode::kData),
+                HasSubstr("although its model is there"));
+  EXPECT_EQ(content(folder / "run"), before);
+}
+
+// Killed before the first checkpoint: nothing to lose, and nothing in the way.
+TEST(Pretrain, ARunWithoutAnyCheckpointYetStartsAgain) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), Kind::kDense);
+  PretrainOptions options;
+  options.run = folder / "run";
+  options.metrics = [](const auto&) { throw std::runtime_error("killed"); };
+  EXPECT_THROW(pretrain(config, "test.toml", options), std::runtime_error);
+  EXPECT_FALSE(fs::exists(folder / "run/checkpoints"));
+  EXPECT_EQ(run(config, folder / "run", {.resume = true}).step, 12);
+}
+
+TEST(Pretrain, GoesOnFromAnOlderCheckpointPlainlyAndKeepsTheDamagedOne) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), Kind::kDense);
+  run(config, folder / "run", {.stop_after = 10});
+  const fs::path damaged = folder / "run/checkpoints/step-00000010";
+  fs::resize_file(damaged / "optimizer.safetensors", 100);
+  const std::string kept = read_file(damaged / "model.safetensors");
+  std::string said;
+  PretrainOptions options;
+  options.run = folder / "run";
+  options.resume = true;
+  options.message = [&](const std::string& line) { said += line + "\n"; };
+  pretrain(config, "test.toml", options);
+  EXPECT_THAT(said, HasSubstr("optimizer.safetensors: expected"));
+  EXPECT_THAT(said, HasSubstr("set aside as step-00000010.damaged"));
+  EXPECT_THAT(said, HasSubstr("going on from step 5, not from step 10"));
+  EXPECT_EQ(read_file(damaged.string() + ".damaged/model.safetensors"), kept);
+}
+
+TEST(Pretrain, ConfigurationSaysWhatWasComputed) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kDense);
+  run(config, folder / "run");
+  const std::string written = read_file(folder / "run/config.toml");
+  RunConfig shorter = config;
+  shorter.train.steps = 6;
+  EXPECT_THAT(error_of([&] { run(shorter, folder / "run", {.resume = true}); }, ErrorCode::kUsage),
+              HasSubstr("train.steps: expected at least the 12 updates that"));
+  RunConfig other = config;
+  other.train.schedule.lr = 1.0;
+  EXPECT_EQ(run(other, folder / "run", {.resume = true}).step, 12);  // nothing is left to compute with it
+  EXPECT_EQ(read_file(folder / "run/config.toml"), written);
+  other.train.steps = 14;
+  other.train.schedule.lr = 1e-3;
+  EXPECT_EQ(run(other, folder / "run", {.resume = true}).step, 14);
+  EXPECT_THAT(read_file(folder / "run/config.toml"), HasSubstr("steps = 14"));
+}
+
+TEST(Pretrain, HistorySaysWhatComputedTheRunAndOnlyGrows) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kDense);
+  run(config, folder / "run", {.stop_after = 5});
+  const std::string first = read_file(folder / "run/history.jsonl");
+  config.train.schedule.lr = 1e-3;
+  run(config, folder / "run", {.resume = true});
+  const std::string text = read_file(folder / "run/history.jsonl");
+  EXPECT_EQ(text.substr(0, first.size()), first);
+  std::string events;
+  nlohmann::json resumed, last;
+  for (size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {
+    last = nlohmann::json::parse(text.substr(begin, end - begin));
+    events += fmt::format("{}{} ", last["event"].get<std::string>(), last["step"].get<int64_t>());
+    if (last["event"] == "resume") resumed = last;
+  }
+  EXPECT_EQ(events, "start0 checkpoint5 interrupted5 resume5 checkpoint10 checkpoint12 complete12 ");
+  EXPECT_EQ(resumed["provenance"]["precision"], "fp32");
+  for (const char* key : {"version", "commit", "compiler", "isa", "threads", "cpu", "host", "date"})
+    EXPECT_TRUE(resumed["provenance"].contains(key)) << key;
+  EXPECT_THAT(resumed["changes"].dump(), HasSubstr("train.schedule.lr"));
+  EXPECT_GT(last["peak_memory_bytes"].get<int64_t>(), 0);
+  const auto line = nlohmann::json::parse(read_file(folder / "run/metrics.jsonl").substr(
+      0, read_file(folder / "run/metrics.jsonl").find('\n')));
+  EXPECT_EQ(line["provenance"], [&] {
+    auto same = nlohmann::json::parse(first.substr(0, first.find('\n')))["provenance"];
+    same["date"] = line["provenance"]["date"];
+    return same;
+  }());
+}
+
+TEST(Pretrain, OneWriterAtATime) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), Kind::kDense);
+  std::string second;
+  PretrainOptions options;
+  options.run = folder / "run";
+  options.step = [&](const StepStats& stats, int64_t, double) {
+    if (stats.step == 6) second = error_of([&] { run(config, folder / "run", {.resume = true}); }, ErrorCode::kEnvironment);
+  };
+  EXPECT_EQ(pretrain(config, "test.toml", options).step, 12);
+  EXPECT_THAT(second, HasSubstr("expected no other writer, got one at work: process "));
+}
+
+TEST(Pretrain, AnUpdateThatIsNotFiniteIsNeitherSavedNorExported) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kDense);
+  config.train.schedule = {.kind = ScheduleKind::kConstant, .lr = 1e38};
+  config.train.adam.weight_decay = 1e3;
+  config.train.steps = 1;  // nothing follows that would see it
+  EXPECT_THAT(error_of([&] { run(config, folder / "run"); }, ErrorCode::kNonFinite),
+              testing::StartsWith("step 1: after the update: "));
+  EXPECT_FALSE(fs::exists(folder / "run/model"));
+  EXPECT_FALSE(newest_complete(folder / "run/checkpoints"));
+}
+
+TEST(Pretrain, SaysThatAModelIsWorseThanChance) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kDense);
+  std::string said;
+  PretrainOptions options;
+  options.message = [&](const std::string& line) { said += line + "\n"; };
+  options.run = folder / "good";
+  pretrain(config, "test.toml", options);
+  EXPECT_THAT(said, testing::Not(HasSubstr("uniform guess")));
+  config.train.schedule = {.kind = ScheduleKind::kConstant, .lr = 10.0};
+  config.train.steps = 3;
+  options.run = folder / "bad";
+  pretrain(config, "test.toml", options);
+  EXPECT_THAT(said, HasSubstr("far above the 3.69 of a uniform guess among 40 tokens"));
+}
+
+TEST(Pretrain, UtilisationIsNeverAboveThePeakBesideIt) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), Kind::kDense);
+  for (const double peak : {1e20, 1.0}) {
+    PretrainOptions options;
+    options.run = folder / fmt::format("{}", peak);
+    options.measure_peak = [&] { return peak; };
+    pretrain(config, "test.toml", options);
+    const std::string text = read_file(options.run / "metrics.jsonl");
+    const auto mfu = nlohmann::json::parse(text.substr(0, text.find('\n')))["mfu"];
+    if (peak > 1.0)
+      EXPECT_GT(mfu.get<double>(), 0.0);
+    else
+      EXPECT_TRUE(mfu.is_null()) << mfu;
+  }
 }
 
 TEST(Pretrain, RefusesDataThatDoesNotFit) {
