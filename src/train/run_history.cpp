@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "io/atomic_file.h"
+#include "io/json_text.h"
 #include "io/provenance.h"
 
 namespace troupe {
@@ -19,7 +20,7 @@ using nlohmann::ordered_json;
 void RunHistory::append(std::string_view event, int64_t step, const ordered_json& more) const {
   ordered_json line = {{"schema", "troupe.history/1"}, {"event", event}, {"step", step}, {"date", utc_time()}};
   line.update(more);
-  std::string text = line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  std::string text = json_text(line) + "\n";
   const int fd = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   const auto refuse = [&](const char* what) {
     const int reason = errno;
