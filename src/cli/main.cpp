@@ -15,6 +15,7 @@
 #include "base/placement.h"
 #include "cli/command.h"
 #include "cli/commit.h"
+#include "cli/help_format.h"
 #include "cli/output.h"
 #include "cli/standard_streams.h"
 #include "io/fields.h"
@@ -109,6 +110,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Train, evaluate and use dense and Mixture-of-Experts language models on CPUs.", "troupe"};
   app.set_version_flag("-V,--version", troupe::program_version());
   app.require_subcommand(1);
+  app.formatter(std::make_shared<troupe::cli::HelpFormat>());
   app.get_formatter()->column_width(36);
   app.option_defaults()->always_capture_default();
   try {

@@ -5,6 +5,7 @@
 . "$(dirname "$0")/expect.sh"
 
 swept=0
+help=$(mktemp)
 # sweep COMMAND...: its flags as "  --batch INT:POSITIVE [4096]".
 sweep() {
   local flag kind bad
@@ -13,7 +14,7 @@ sweep() {
       expect "$* $flag $bad" 2 "$flag: expected " "$program" "$@" "$flag=$bad"
     done
     swept=$((swept + 1))
-  done < <("$program" "$@" --help | sed -nE 's/^ +(--[a-z-]+) (U?INT|FLOAT|BYTES|N)[^A-Z].*/\1 \2/p')
+  done < <("$program" "$@" --help | tee -a "$help" | sed -nE 's/^ +(--[a-z-]+) (U?INT|FLOAT|BYTES|N)[^A-Z].*/\1 \2/p')
 }
 sweep eval ppl
 sweep eval tasks
@@ -27,6 +28,10 @@ for name in adam attention gemm loss moe step tokenizer; do
   sweep bench $name
 done
 [ $swept -ge 45 ] || fail "only $swept flags found"
+# A default that the flag itself would refuse, or an empty list, says nothing; descriptions begin alike.
+grep -E -- '^ +--?[a-z].*(POSITIVE=0|=\[\]|=\{\})( |$)' "$help" && fail "a default outside its range"
+grep -E -- '^ +-.*  +[A-Z][a-z]' "$help" && fail "a description with a capital"
+rm -f "$help"
 
 expect "a seed" 2 "--seed: expected a whole number from 0 to 9223372036854775807, got -1" "$program" eval tasks --seed -1
 expect "a limit" 2 "--max-document-bytes: expected a whole number from 1 to 1099511627776, got -1" \

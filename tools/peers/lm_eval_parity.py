@@ -51,6 +51,16 @@ def lines(path):
     return [line.strip() for line in open(path, encoding="utf-8")]
 
 
+def model_directory(path):
+    """A model directory as troupe itself finds it: PATH, or the newest checkpoint of the run PATH."""
+    if not (Path(path) / "config.json").exists():
+        checkpoints = sorted(Path(path).glob("checkpoints/step-*/config.json"))
+        if not checkpoints:
+            raise argparse.ArgumentTypeError(f"{path}: expected config.json, or checkpoints/step-* of a run")
+        path = checkpoints[-1].parent
+    return str(path)
+
+
 def first_word_among(text, words):
     word = ""
     for c in text + " ":
@@ -345,7 +355,8 @@ def parity_of_crows_pairs(arguments, lm, manager):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--troupe", default="troupe")
-    parser.add_argument("--model", required=True, help="model directory with tokenizer.json")
+    parser.add_argument("--model", required=True, type=model_directory,
+                        help="model directory with tokenizer.json, or a run's folder (its newest checkpoint is taken)")
     parser.add_argument("--data-dir", required=True, type=Path)
     parser.add_argument("--limit", type=int, help="only the first N items of each task")
     parser.add_argument("--shots", type=int, default=0, help="examples in front, from the training split")
