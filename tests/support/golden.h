@@ -1,4 +1,4 @@
-// The reference models and data in tests/data/golden (README.md there says what every tensor means).
+// Reading the reference models and data (golden_folder.h).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -7,20 +7,19 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "golden_folder.h"
+#include "io/json_file.h"
 #include "io/safetensors.h"
 #include "model/fairseq_model.h"
 #include "model/fairseq_names.h"
 #include "model/language_model.h"
 
 namespace troupe::test {
-
-inline std::filesystem::path golden(const std::string& path) {
-  return std::filesystem::path(TROUPE_TEST_DATA) / "golden" / path;
-}
 
 template <class T>
 std::vector<T> values_of(const SafetensorsFile& file, const std::string& name) {
@@ -47,15 +46,27 @@ inline Batch batch_of(const SafetensorsFile& file, const std::string& prefix) {
   return batch;
 }
 
-// "dense" -> dense/model.pt, "moe" -> moe/model-*.pt.
-inline std::unique_ptr<LanguageModel> load_golden(const std::string& folder, Precision precision) {
-  const std::filesystem::path base = golden("fairseq-small/" + folder);
-  const FairseqCheckpoint checkpoint(std::filesystem::exists(base / "model.pt") ? base / "model.pt" : base / "model");
+// model.pt, or model-shared.pt and model-rank-*.pt: the initial weights in one of the folders.
+inline std::filesystem::path initial_model(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / "model.pt") ? folder / "model.pt" : folder / "model";
+}
+inline std::unique_ptr<LanguageModel> load_golden(const std::filesystem::path& folder, Precision precision) {
+  const FairseqCheckpoint checkpoint(initial_model(folder));
   auto model = std::make_unique<LanguageModel>(config_of(checkpoint), precision);
   check_tensors(checkpoint, model->table());
   for (const Parameter& parameter : model->table().entries())
     read_parameter(checkpoint, parameter, model->params().at(parameter.slot));
   return model;
+}
+
+// What correct evaluations differ by, of which config.json may say more (its "rounding") than is usual.
+inline double tolerance_of(const nlohmann::json& config, const std::string& what, double usual) {
+  double largest = 0.0;
+  if (config.contains("rounding"))
+    for (const auto& [name, value] : config["rounding"].items())
+      if (value.is_number() && name.starts_with(what + "_float") && !name.ends_with("k_proj.bias"))
+        largest = std::max(largest, value.get<double>());
+  return std::max(usual, 2.0 * largest);
 }
 
 // Largest |actual - expected|, and where.

@@ -2,10 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 
 #include "error_of.h"
+#include "golden_folder.h"
 #include "io/checksum.h"
 #include "io/fairseq_checkpoint.h"
 #include "io/safetensors.h"
@@ -21,7 +23,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 const fs::path kGolden = fs::path(TROUPE_TEST_DATA) / "golden";
-const fs::path kModels = kGolden / "fairseq-small";
+const fs::path kModels = test::committed_fairseq();
 
 TEST(GoldenFiles, AreTheOnesOfTheManifest) {
   std::ifstream manifest(kGolden / "MANIFEST.sha256");
@@ -64,9 +66,12 @@ void expect_values(const FairseqCheckpoint& checkpoint, const SafetensorsFile& f
   }
 }
 
-TEST(GoldenCheckpoints, DenseAfterFiveUpdatesHoldsTheGoldenWeights) {
-  const FairseqCheckpoint checkpoint(kModels / "dense/model_after5.pt");
-  const SafetensorsFile golden(kModels / "dense/after5.safetensors");
+TEST(GoldenCheckpoints, DenseAfterSomeUpdatesHoldsTheGoldenWeights) {
+  const fs::path path = test::only_file(test::fairseq("dense"), "model_after", ".pt");
+  const fs::path weights = test::only_file(test::fairseq("dense"), "after", ".safetensors");
+  if (path.empty() || weights.empty()) GTEST_SKIP() << "not in the data: dense/model_after*.pt, after*.safetensors";
+  const FairseqCheckpoint checkpoint(path);
+  const SafetensorsFile golden(weights);
   expect_names_and_shapes(checkpoint, golden);
   expect_values(checkpoint, golden);
   EXPECT_FALSE(checkpoint.is_sharded());
@@ -74,27 +79,53 @@ TEST(GoldenCheckpoints, DenseAfterFiveUpdatesHoldsTheGoldenWeights) {
   EXPECT_THAT(checkpoint.notes(), testing::Contains(HasSubstr("last_optimizer_state: not read")));
 }
 
-TEST(GoldenCheckpoints, ExpertsOfTwoRanksGetGlobalNumbers) {
-  const FairseqCheckpoint checkpoint(kModels / "moe-parallel/after");
-  const SafetensorsFile golden(kModels / "moe-parallel/after3.safetensors");
-  expect_names_and_shapes(checkpoint, golden);
-  expect_values(checkpoint, golden);
-  EXPECT_EQ(checkpoint.num_ranks(), 2);
-  EXPECT_EQ(checkpoint.num_experts(), 4);
+// Of a model saved by several ranks: their number by its files, that of the experts by the names in `golden`.
+void expect_ranks_and_experts(const FairseqCheckpoint& checkpoint, const fs::path& folder, const std::string& prefix,
+                              const SafetensorsFile& golden) {
+  int64_t ranks = 0, experts = 0;
+  while (fs::exists(folder / (prefix + "-rank-" + std::to_string(ranks) + ".pt"))) ++ranks;
+  const auto has_expert = [&](int64_t e) {
+    return std::any_of(golden.tensors().begin(), golden.tensors().end(), [&](const TensorView& tensor) {
+      return tensor.name.find(".experts." + std::to_string(e) + ".") != std::string::npos;
+    });
+  };
+  while (has_expert(experts)) ++experts;
+  EXPECT_EQ(checkpoint.num_ranks(), ranks);
+  EXPECT_EQ(checkpoint.num_experts(), experts);
 }
 
-TEST(GoldenCheckpoints, EveryModelHasTheNamesAndShapesOfItsGradients) {
-  for (const char* path : {"dense/model.pt", "dense-learned/model.pt", "moe/model-shared.pt", "moe/model-rank-2.pt"}) {
-    const FairseqCheckpoint checkpoint(kModels / path);
-    expect_names_and_shapes(checkpoint, SafetensorsFile((kModels / path).parent_path() / "grads.safetensors"));
-  }
-  EXPECT_EQ(FairseqCheckpoint(kModels / "moe").num_experts(), 8);
-  const FairseqCheckpoint parallel(kModels / "moe-parallel/model");
-  expect_names_and_shapes(parallel, SafetensorsFile(kModels / "moe-parallel/after3.safetensors"));
+TEST(GoldenCheckpoints, ExpertsOfRanksGetGlobalNumbers) {
+  const fs::path folder = test::fairseq("moe-parallel");
+  const fs::path weights = test::only_file(folder, "after", ".safetensors");
+  TROUPE_GOLDEN_OR_SKIP(folder / "after-shared.pt");
+  if (weights.empty()) GTEST_SKIP() << "not in the data: moe-parallel/after*.safetensors";
+  const SafetensorsFile golden(weights);
+  const FairseqCheckpoint after(folder / "after"), before(folder / "model");
+  expect_names_and_shapes(after, golden);
+  expect_values(after, golden);
+  expect_ranks_and_experts(after, folder, "after", golden);
+  expect_names_and_shapes(before, golden);
 }
+
+class GoldenFolder : public testing::TestWithParam<const char*> {};
+
+TEST_P(GoldenFolder, HasTheNamesAndShapesOfItsGradients) {
+  const fs::path folder = test::fairseq(GetParam());
+  TROUPE_GOLDEN_OR_SKIP(folder / "grads.safetensors");
+  const SafetensorsFile golden(folder / "grads.safetensors");
+  if (fs::exists(folder / "model.pt")) return expect_names_and_shapes(FairseqCheckpoint(folder / "model.pt"), golden);
+  const FairseqCheckpoint checkpoint(folder / "model");
+  expect_ranks_and_experts(checkpoint, folder, "model", golden);
+  expect_names_and_shapes(checkpoint, golden);
+  // Any of the files stands for all.
+  for (const char* file : {"model-shared.pt", "model-rank-0.pt"})
+    expect_names_and_shapes(FairseqCheckpoint(folder / file), golden);
+}
+INSTANTIATE_TEST_SUITE_P(GoldenCheckpoints, GoldenFolder, testing::Values("dense", "dense-learned", "moe"));
 
 TEST(GoldenCheckpoints, TheOutputMatrixIsTheEmbedding) {
-  const FairseqCheckpoint checkpoint(kModels / "moe/model");
+  TROUPE_GOLDEN_OR_SKIP(test::fairseq("moe"));
+  const FairseqCheckpoint checkpoint(test::fairseq("moe/model"));
   EXPECT_EQ(checkpoint.find("decoder.output_projection.weight")->bytes.data(),
             checkpoint.find("decoder.embed_tokens.weight")->bytes.data());
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "error_of.h"
+#include "golden.h"
 #include "io/safetensors.h"
 #include "model/decoder_parameters.h"
 #include "model/fairseq_names.h"
@@ -19,7 +20,7 @@ namespace fs = std::filesystem;
 using test::error_of;
 using testing::HasSubstr;
 
-const fs::path kModels = fs::path(TROUPE_TEST_DATA) / "golden/fairseq-small";
+const fs::path kModels = test::committed_fairseq();
 
 TEST(FairseqModel, TheMoeModelHasItsRecipe) {
   const ModelConfig config = config_of(FairseqCheckpoint(kModels / "moe"));
@@ -59,17 +60,40 @@ TEST(FairseqModel, DenseModelsHaveTheirPositionsAndTheChosenGelu) {
   EXPECT_EQ(config_of(learned, Gelu::kTanh).gelu, Gelu::kTanh);
 }
 
-struct Model {
-  const char *checkpoint, *golden;
-};
+// The sizes and settings of config.json are those of the checkpoint.
+class Settings : public testing::TestWithParam<const char*> {};
 
-void PrintTo(const Model& model, std::ostream* out) { *out << model.checkpoint; }
+TEST_P(Settings, AreThoseOfTheCheckpoint) {
+  const fs::path folder = test::fairseq(GetParam());
+  TROUPE_GOLDEN_OR_SKIP(folder / "config.json");
+  const nlohmann::json given = read_json_file(folder / "config.json");
+  const ModelConfig config = config_of(FairseqCheckpoint(test::initial_model(folder)));
+  EXPECT_EQ(config.num_layers, given.at("layers").get<int64_t>());
+  EXPECT_EQ(config.d_model, given.at("d_model").get<int64_t>());
+  EXPECT_EQ(config.num_heads, given.at("heads").get<int64_t>());
+  EXPECT_EQ(config.d_ff, given.at("ffn").get<int64_t>());
+  EXPECT_EQ(config.vocab_size, given.at("vocab").get<int64_t>());
+  EXPECT_EQ(config.context, given.at("context").get<int64_t>());
+  EXPECT_EQ(config.positions == Positions::kLearned, given.value("learned_positions", false));
+  EXPECT_EQ(config.dropout, given.value("dropout", 0.0));
+  EXPECT_EQ(config.moe.num_experts, given.at("experts").get<int64_t>());
+  if (config.moe.num_experts == 0) return;
+  EXPECT_EQ(config.moe.every, given.at("moe_freq").get<int64_t>());
+  EXPECT_EQ(config.moe.aux_loss_weight, given.at("gate_loss_weight").get<double>());
+}
+INSTANTIATE_TEST_SUITE_P(FairseqModel, Settings, testing::Values("dense", "dense-learned", "moe", "moe-parallel"));
 
-struct EveryModel : testing::TestWithParam<Model> {};
+struct EveryModel : testing::TestWithParam<const char*> {};
 
 TEST_P(EveryModel, HasTheGoldenValuesInItsParameters) {
-  const FairseqCheckpoint checkpoint(kModels / GetParam().checkpoint);
-  const SafetensorsFile golden(kModels / GetParam().golden);
+  const fs::path folder = test::fairseq(GetParam());
+  const fs::path weights = test::only_file(folder, "after", ".safetensors");
+  const fs::path trained =
+      fs::exists(folder / "after-shared.pt") ? folder / "after" : test::only_file(folder, "model_after", ".pt");
+  if (weights.empty() || trained.empty())
+    GTEST_SKIP() << "not in the data: after*.safetensors and a checkpoint of it in " << folder;
+  const FairseqCheckpoint checkpoint(trained);
+  const SafetensorsFile golden(weights);
   const ParameterTable table = make_parameter_table(config_of(checkpoint));
   check_tensors(checkpoint, table);
   EXPECT_EQ(table.entries().size(), golden.tensors().size());
@@ -82,9 +106,7 @@ TEST_P(EveryModel, HasTheGoldenValuesInItsParameters) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(FairseqModel, EveryModel,
-                         testing::Values(Model{"dense/model_after5.pt", "dense/after5.safetensors"},
-                                         Model{"moe-parallel/after", "moe-parallel/after3.safetensors"}));
+INSTANTIATE_TEST_SUITE_P(FairseqModel, EveryModel, testing::Values("dense", "moe-parallel"));
 
 TEST(FairseqModel, NamesTensorAndShapesThatDoNotFit) {
   const FairseqCheckpoint checkpoint(kModels / "moe/model");

@@ -15,25 +15,45 @@
 namespace troupe {
 namespace {
 
-using test::golden;
+// The optimizer and the schedule of config.json.
+Schedule schedule_of(const nlohmann::json& config, int64_t updates) {
+  const nlohmann::json& given = config.at("schedule");
+  EXPECT_EQ(given.at("kind").get<std::string>(), "polynomial_decay");
+  return Schedule({.lr = given.at("lr"),
+                   .warmup_steps = given.at("warmup_updates"),
+                   .decay_steps = given.at("total_num_update"),
+                   .end_lr = given.value("end_learning_rate", 0.0),
+                   .power = given.value("power", 1.0)},
+                  updates);
+}
+AdamConfig adam_of(const nlohmann::json& config) {
+  const nlohmann::json& given = config.at("adam");
+  return {.beta1 = given.at("beta1"),
+          .beta2 = given.at("beta2"),
+          .eps = given.at("eps"),
+          .weight_decay = given.at("weight_decay")};
+}
 
-// Two warm-up updates to 1e-3, then linearly to 0 at update 8.
-Schedule golden_schedule() { return Schedule({.lr = 1e-3, .warmup_steps = 2, .decay_steps = 8}, 5); }
+// After every update: "after5.safetensors".
+void expect_weights_after(const LanguageModel& model, const std::filesystem::path& folder, size_t updates,
+                          const nlohmann::json& config) {
+  const std::filesystem::path after = folder / fmt::format("after{}.safetensors", updates);
+  TROUPE_GOLDEN_OR_SKIP(after);
+  test::expect_parameters_near(model.params(), SafetensorsFile(after), 1.0,
+                               test::tolerance_of(config, fmt::format("after{}", updates), 5e-7), 3e-4);
+}
 
-struct Case {
-  const char* folder;
-  double weight_decay, clip_norm;
-};
-
-class Updates : public testing::TestWithParam<Case> {};
+class Updates : public testing::TestWithParam<std::string> {};
 
 TEST_P(Updates, EqualFairseqs) {
-  const Case& given = GetParam();
-  const std::string folder = std::string("fairseq-small/") + given.folder;
-  const SafetensorsFile steps(golden(folder + "/steps.safetensors"));
-  const auto model = test::load_golden(given.folder, Precision::kFp32);
-  Trainer trainer(*model, golden_schedule(),
-                  {.clip_norm = given.clip_norm, .adam = {.weight_decay = given.weight_decay}},
+  const std::filesystem::path folder = test::fairseq(GetParam());
+  TROUPE_GOLDEN_OR_SKIP(folder / "config.json");
+  TROUPE_GOLDEN_OR_SKIP(folder / "steps.safetensors");
+  const nlohmann::json config = read_json_file(folder / "config.json");
+  const SafetensorsFile steps(folder / "steps.safetensors");
+  const auto model = test::load_golden(folder, Precision::kFp32);
+  Trainer trainer(*model, schedule_of(config, steps.at("lr").shape[0]),
+                  {.clip_norm = config.at("clip_norm"), .adam = adam_of(config)},
                   [&](int64_t step, int64_t) { return test::batch_of(steps, fmt::format("step{}.", step)); });
   const auto column = [&](const char* name) { return test::values_of<double>(steps, name); };
   const auto lr = column("lr"), grad_norm = column("grad_norm"), total = column("loss_total"), nll = column("nll_sum"),
@@ -58,23 +78,26 @@ TEST_P(Updates, EqualFairseqs) {
       EXPECT_EQ(stats.routers[layer].dropped_K[1], dropped[2 * (i * layers + layer) + 1]);
     }
   }
-  test::expect_parameters_near(model->params(), SafetensorsFile(golden(folder + "/after5.safetensors")), 1.0, 5e-7,
-                               3e-4);
+  expect_weights_after(*model, folder, lr.size(), config);
 }
-INSTANTIATE_TEST_SUITE_P(FairseqSmall, Updates,
-                         testing::Values(Case{"dense", 0.01, 0.5}, Case{"dense-learned", 0.0, 0.0},
-                                         Case{"moe", 0.0, 0.0}),
+INSTANTIATE_TEST_SUITE_P(FairseqSmall, Updates, testing::Values("dense", "dense-learned", "moe"),
                          [](const auto& info) {
-                           std::string name = info.param.folder;
+                           std::string name = info.param;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
 
-// Two processes with a batch of two each are two accumulated micro-batches, each with its own routing and capacity.
-TEST(Updates, OfTwoProcessesEqualTwoMicroBatches) {
-  const SafetensorsFile steps(golden("fairseq-small/moe-parallel/steps.safetensors"));
-  const nlohmann::json logs = read_json_file(golden("fairseq-small/moe-parallel/config.json")).at("logs");
-  const auto model = test::load_golden("moe-parallel", Precision::kFp32);
+// The batches of several processes are accumulated micro-batches, each with its own routing and capacity.
+TEST(Updates, OfProcessesEqualMicroBatches) {
+  const std::filesystem::path folder = test::fairseq("moe-parallel");
+  TROUPE_GOLDEN_OR_SKIP(folder / "config.json");
+  TROUPE_GOLDEN_OR_SKIP(folder / "steps.safetensors");
+  const SafetensorsFile steps(folder / "steps.safetensors");
+  const nlohmann::json config = read_json_file(folder / "config.json");
+  const nlohmann::json& logs = config.at("logs");
+  const int64_t processes = steps.at("step0.src_tokens").shape[0];
+  EXPECT_EQ(processes, config.value("ranks", processes));
+  const auto model = test::load_golden(folder, Precision::kFp32);
   const auto part = [&](int64_t step, int64_t process) {
     const std::string prefix = fmt::format("step{}.", step);
     const Shape shape = steps.at(prefix + "src_tokens").shape;  // process, row, column
@@ -89,7 +112,8 @@ TEST(Updates, OfTwoProcessesEqualTwoMicroBatches) {
                  .tgt = cut("target"),
                  .first_sequence = process * shape[1]};
   };
-  Trainer trainer(*model, golden_schedule(), {.micro_batches = 2}, part);
+  Trainer trainer(*model, schedule_of(config, static_cast<int64_t>(logs.size())),
+                  {.micro_batches = processes, .clip_norm = config.at("clip_norm"), .adam = adam_of(config)}, part);
   for (const nlohmann::json& log : logs) {
     const StepStats stats = trainer.step();
     const auto tokens = static_cast<double>(stats.loss.tokens);
@@ -109,8 +133,7 @@ TEST(Updates, OfTwoProcessesEqualTwoMicroBatches) {
     EXPECT_NEAR(overflow2, log["overflow_expert2"].get<double>(), 6e-4);
     EXPECT_NEAR(entropy, log["entropy_gating"].get<double>(), 6e-4);
   }
-  test::expect_parameters_near(
-      model->params(), SafetensorsFile(golden("fairseq-small/moe-parallel/after3.safetensors")), 1.0, 5e-7, 3e-4);
+  expect_weights_after(*model, folder, logs.size(), config);
 }
 
 }  // namespace
