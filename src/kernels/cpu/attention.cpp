@@ -24,6 +24,18 @@ constexpr float kLowest = -1e29f;  // running maxima start here: above kMasked, 
 TROUPE_INLINE int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 TROUPE_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// 2^x for x <= 0. Masked logits are far below: a subnormal result, which the exponential would round theirs to, costs
+// processors with AMX more than a hundred cycles.
+TROUPE_INLINE Vec probability_of(Vec x) {
+#if TROUPE_ISA_LEVEL >= 4
+  const Vec smallest = broadcast(-126.0f);
+  const Vec y = exp2_nonpositive(max(smallest, x));
+  return x < smallest ? Vec{} : y;
+#else
+  return exp2_nonpositive(x);
+#endif
+}
+
 // Consecutive arrays in a workspace, each on a 64-byte boundary; with nullptr it only counts.
 class Arrays {
  public:
@@ -135,7 +147,7 @@ void softmax_block(const float* logits_KQ, int64_t num_keys, float scale, const 
     const Vec shift = largest * scale2;
     Vec sum = Vec{};
     const auto probability = [&](int64_t j) {
-      const Vec value = exp2_nonpositive(load(logits + j * kQueryBlock) * scale2 - shift);
+      const Vec value = probability_of(load(logits + j * kQueryBlock) * scale2 - shift);
       sum += value;
       return factors_KQ ? value * load(factors_KQ + j * kQueryBlock + g) : value;
     };
@@ -147,7 +159,7 @@ void softmax_block(const float* logits_KQ, int64_t num_keys, float scale, const 
         store_units(p + j * kQueryBlock + g, first, first);
     }
     store(state.largest + g, largest);
-    const Vec decay = exp2_nonpositive((before - largest) * scale2);
+    const Vec decay = probability_of((before - largest) * scale2);
     store(state.sum + g, load(state.sum + g) * decay + sum);
     if (max_lanes(1.0f - decay) != 0.0f)
       for (int64_t c = 0; c < C; ++c) store(sums_CQ + c * kQueryBlock + g, load(sums_CQ + c * kQueryBlock + g) * decay);
@@ -332,7 +344,7 @@ void softmax_backward_block(const BackwardArrays<E>& a, const float* lse2, const
       const Vec shift = load(lse2 + g), mean = load(delta + g);
       const auto gradient = [&](int64_t row) {
         const int64_t at = row * kQueryBlock + g;
-        const Vec probability = exp2_nonpositive(load(a.logits + at) * scale2 - shift);
+        const Vec probability = probability_of(load(a.logits + at) * scale2 - shift);
         Vec dp = load(a.dp + at), weighted = probability;
         if (dropout) {
           const Vec factor = load(a.factors + at);
