@@ -7,10 +7,11 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/output.h"
-#include "data/tokenizer/fairseq_dictionary.h"
+#include "data/fairseq/renumber.h"
 #include "data/tokenizer/tokenizer.h"
 #include "io/atomic_file.h"
 #include "io/tensor_stats.h"
+#include "io/unfinished.h"
 #include "model/decoder_parameters.h"
 #include "model/fairseq_model.h"
 #include "model/model_directory.h"
@@ -55,10 +56,10 @@ void write_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_siz
     return;
   }
   const std::string dictionary = (from / "dict.txt").string();
-  const std::vector<std::string> symbols = read_fairseq_dictionary(dictionary);
-  if (static_cast<int64_t>(symbols.size()) + kFairseqSpecialTokens > vocab_size)
+  const FairseqDictionary symbols = FairseqDictionary::load(dictionary);
+  if (symbols.size() > vocab_size)
     fail(ErrorCode::kData, "{}: expected at most {} symbols ({} embedding rows), got {}", dictionary,
-         vocab_size - kFairseqSpecialTokens, vocab_size, symbols.size());
+         vocab_size - FairseqDictionary::kFirst, vocab_size, symbols.symbols().size());
   if (!exists("encoder.json") || !exists("vocab.bpe")) {
     log::warning("{}: dict.txt without encoder.json and vocab.bpe (GPT-2's BPE): no tokenizer.json, {}", from.string(),
                  with_token_ids);
@@ -127,6 +128,7 @@ void run(const ConvertFlags& flags) {
   if (flags.to != "troupe")
     fail(ErrorCode::kUsage, "--to: expected troupe, got {} (this format cannot be written yet)", flags.to);
   check_destination(flags.destination, flags.force);
+  const RemoveOnInterrupt remove_on_interrupt;
   AtomicDirectory out(flags.destination);
   const bool is_fairseq = !fs::is_directory(flags.source) || holds_torch_files(flags.source);
   const Converted converted = is_fairseq ? from_fairseq(flags, out.path()) : from_troupe(flags, out.path());

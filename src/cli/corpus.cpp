@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/text_options.h"
 #include "data/corpus/build.h"
+#include "io/unfinished.h"
 
 namespace troupe::cli {
 namespace {
@@ -39,13 +40,13 @@ void list(bool json) {
     }
   }
   if (json) return;
-  for (const corpus::Corpus& corpus : corpus::corpora())
-    fmt::print("{}: {}\n", corpus.name, corpus.summary);
+  for (const corpus::Corpus& corpus : corpus::corpora()) fmt::print("{}: {}\n", corpus.name, corpus.summary);
   fmt::print("\n");
   print_table(rows);
 }
 
 void build(const std::string& name, corpus::BuildOptions options, bool json) {
+  const RemoveOnInterrupt remove_on_interrupt;
   const corpus::Corpus corpus = corpus::find_corpus(name);
   if (options.out.empty()) options.out = std::filesystem::path("corpus") / name;
   const auto start = std::chrono::steady_clock::now();

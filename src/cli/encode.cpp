@@ -11,6 +11,7 @@
 #include "cli/text_options.h"
 #include "cli/validators.h"
 #include "data/shards/encode_text.h"
+#include "io/unfinished.h"
 
 namespace troupe::cli {
 namespace {
@@ -23,6 +24,7 @@ struct EncodeArguments {
 };
 
 void run(const EncodeArguments& arguments) {
+  const RemoveOnInterrupt remove_on_interrupt;
   const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer);
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };

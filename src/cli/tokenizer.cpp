@@ -22,6 +22,7 @@
 #include "data/tokenizer/definition.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
+#include "io/unfinished.h"
 
 namespace troupe::cli {
 namespace {
@@ -87,6 +88,7 @@ struct TrainFlags {
 };
 
 void run_train(const TrainFlags& flags) {
+  const RemoveOnInterrupt remove_on_interrupt;
   const auto start = std::chrono::steady_clock::now();
   BpeTrainer trainer(flags.options);
   Progress reading("count words");

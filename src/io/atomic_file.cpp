@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "io/unfinished.h"
 
 namespace troupe {
 namespace fs = std::filesystem;
@@ -65,7 +67,9 @@ void remove_abandoned(const fs::path& destination) {
         entry.is_directory(ignored) && !entry.is_symlink(ignored))
       abandoned.push_back(entry.path());
   }
-  for (const fs::path& folder : abandoned) fs::remove_all(folder, ignored);
+  for (const fs::path& folder : abandoned)
+    if (fs::remove_all(folder, ignored); !ignored)
+      log::info("removed {}, which an interrupted command had left", folder.string());
 }
 
 }  // namespace
@@ -136,8 +140,10 @@ FileSummary write_file_atomically(const fs::path& path, const FileBody& body) {
   create_folder(folder_of(path));
   const fs::path temporary = temporary_name(path);
   FileWriter writer(temporary);
+  const Unfinished unfinished(temporary);
   body(writer);
   const FileSummary summary = writer.close();
+  const UnfinishedLock lock;
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
     const int reason = errno;
     ::unlink(temporary.c_str());
@@ -158,6 +164,7 @@ AtomicDirectory::AtomicDirectory(fs::path destination)
   remove_abandoned(destination_);
   temporary_ = temporary_name(destination_);
   if (::mkdir(temporary_.c_str(), 0777) != 0) fail_system(temporary_, "create this folder");
+  unfinished_.emplace(temporary_);
 }
 
 AtomicDirectory::~AtomicDirectory() {
@@ -167,6 +174,7 @@ AtomicDirectory::~AtomicDirectory() {
 
 void AtomicDirectory::commit(Existing existing) {
   sync_tree(temporary_);
+  const UnfinishedLock lock;
   // rename() replaces an empty folder, and refuses anything else.
   if (::rename(temporary_.c_str(), destination_.c_str()) != 0) {
     if (errno == ENOTDIR)

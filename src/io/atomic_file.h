@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "io/unfinished.h"
 #include "io/writer_lock.h"
 
 namespace troupe {
@@ -67,6 +69,7 @@ class AtomicDirectory {
  private:
   std::filesystem::path destination_, temporary_;
   WriterLock lock_;
+  std::optional<Unfinished> unfinished_;
   bool committed_ = false;
 };
 

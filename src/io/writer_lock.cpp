@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 
 // Whether the file of this name is still the open one: a holder removes it when it is done.
 bool is_current(int fd, const fs::path& file) {
-  struct stat open_file {}, named{};
+  struct stat open_file {
+  }, named{};
   return ::fstat(fd, &open_file) == 0 && ::stat(file.c_str(), &named) == 0 && open_file.st_ino == named.st_ino &&
          open_file.st_dev == named.st_dev;
 }
@@ -51,8 +52,7 @@ WriterLock::WriterLock(const fs::path& path, Place place)
   }
   for (;;) {
     fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (fd_ < 0)
-      refuse(fmt::format("{}: expected to create it, got: {}", file_.string(), std::strerror(errno)));
+    if (fd_ < 0) refuse(fmt::format("{}: expected to create it, got: {}", file_.string(), std::strerror(errno)));
     if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
       if (errno == EWOULDBLOCK)
         refuse(fmt::format("{}: expected no other writer, got one at work: {} (wait for it, or name another place)",
@@ -63,6 +63,7 @@ WriterLock::WriterLock(const fs::path& path, Place place)
     if (is_current(fd_, file_)) break;
     ::close(fd_);
   }
+  unfinished_.emplace(file_);
   const std::string text = fmt::format("process {} on {} since {}\n", ::getpid(), host_name(), utc_time());
   if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, text.data(), text.size(), 0) < 0) {
     // A full disk: the lock holds all the same, and those who meet it learn no name.
@@ -74,6 +75,7 @@ void WriterLock::release() {
   ::unlink(file_.c_str());  // while it is locked: whoever opened it meanwhile sees that it is gone
   ::close(fd_);
   fd_ = -1;
+  unfinished_.reset();
   if (made_folder_) ::rmdir(file_.parent_path().c_str());
 }
 

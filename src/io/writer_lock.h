@@ -5,7 +5,10 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
+
+#include "io/unfinished.h"
 
 namespace troupe {
 
@@ -24,6 +27,7 @@ class WriterLock {
  private:
   std::filesystem::path file_;
   int fd_ = -1;
+  std::optional<Unfinished> unfinished_;
   bool made_folder_ = false;
 };
 

@@ -155,18 +155,6 @@ std::vector<std::string> copy_copyrights(const std::vector<Archive>& archives, c
   return paths;
 }
 
-// Removed at the end, whatever happens.
-struct ScratchFolder {
-  fs::path path;
-  explicit ScratchFolder(fs::path p) : path(std::move(p)) { fs::create_directories(path); }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-};
-
 // The reason why `out` is not this corpus, complete; "" if it is.
 std::string why_not_complete(const Corpus& corpus, const BuildOptions& options) {
   try {
@@ -243,14 +231,14 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
   const std::vector<std::string> packages = corpus.packages();
   const std::vector<Archive> archives = options.packages_dir.empty() ? download_archives(packages, options.cache)
                                                                      : collect_archives(packages, options.packages_dir);
-  const ScratchFolder unpacked(temporary_name(options.out.string() + ".unpacked"));
+  const AtomicDirectory unpacked(options.out.string() + ".unpacked");  // never committed: removed at the end
   log::info("corpus: unpacking {} packages", archives.size());
   parallel_for(static_cast<int64_t>(archives.size()), [&](int64_t i) {
     const Archive& archive = archives[static_cast<size_t>(i)];
-    fs::create_directories(unpacked.path / archive.package);
-    unpack(archive, unpacked.path / archive.package);
+    fs::create_directories(unpacked.path() / archive.package);
+    unpack(archive, unpacked.path() / archive.package);
   });
-  const std::vector<Task> tasks = list_tasks(corpus, archives, unpacked.path);
+  const std::vector<Task> tasks = list_tasks(corpus, archives, unpacked.path());
   log::info("corpus: reading {} files", tasks.size());
   std::map<std::string, ParseCounts> parsed;
   std::vector<CorpusDocument> documents = parse_all(tasks, parsed);
@@ -263,7 +251,7 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
   log_report(reports);
 
   const std::vector<WrittenPart> parts = write_parts(documents, out.path());
-  const std::vector<std::string> copyrights = copy_copyrights(archives, unpacked.path, out.path());
+  const std::vector<std::string> copyrights = copy_copyrights(archives, unpacked.path(), out.path());
   write_json_file(out.path() / kManifestName,
                   make_manifest(corpus, options.rules, archives, copyrights, parsed, reports, parts));
   out.commit(AtomicDirectory::Existing::kReplace);

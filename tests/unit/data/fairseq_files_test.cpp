@@ -100,6 +100,9 @@ TEST(FairseqDictionary, NamesTheLineThatIsWrong) {
   };
   EXPECT_EQ(error("13 850\n262\n"), "dict.txt:2: expected `SYMBOL COUNT`, got 262");
   EXPECT_EQ(error("13 many\n"), "dict.txt:1: expected `SYMBOL COUNT`, got 13 many");
+  EXPECT_EQ(error("13 1\n\n"), "dict.txt:2: expected `SYMBOL COUNT`, got ");
+  EXPECT_EQ(error("13 850\r\na b 7\nmadeupword0000 0"), "");
+  EXPECT_EQ(error(""), "");
   EXPECT_EQ(error("13 850\n13 2\n"), "dict.txt:2: expected every symbol once, got 13 again");
 }
 
