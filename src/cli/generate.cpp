@@ -58,8 +58,7 @@ void run(const GenerateFlags& flags) {
   const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config()).tokenizer;
   if (model->config().moe.capacity != Capacity::kDropless)
     log::info("The model was trained with an expert capacity; generation routes every token (dropless).");
-  const std::string text =
-      flags.prompt == "-" ? read_standard_input() : flags.prompt;
+  const std::string text = flags.prompt == "-" ? read_standard_input() : flags.prompt;
   // As in training, a document opens with end-of-text.
   std::vector<int32_t> prompt;
   if (model->config().eos_id >= 0) prompt.push_back(static_cast<int32_t>(model->config().eos_id));
@@ -71,7 +70,9 @@ void run(const GenerateFlags& flags) {
 
   Stream stream;
   if (!flags.json) stream.write(text);
-  const Generation generation = generate(*model, prompt, flags.options, [&](int32_t token) {
+  GenerateOptions options = flags.options;
+  options.allowed = tokenizer.text_ids();
+  const Generation generation = generate(*model, prompt, options, [&](int32_t token) {
     if (!flags.json) stream.write(tokenizer.token_bytes(token));
     return true;
   });
@@ -80,11 +81,11 @@ void run(const GenerateFlags& flags) {
   const double decode_rate = count > 1 ? static_cast<double>(count - 1) / generation.decode_seconds : 0.0;
   if (flags.json) {
     nlohmann::ordered_json line = {{"schema", "troupe.generate/1"},
-                {"text", tokenizer.decode(generation.tokens)},
-                {"tokens", count},
-                {"ended", generation.ended},
-                {"prefill_tokens_per_s", prefill_rate},
-                {"decode_tokens_per_s", decode_rate}};
+                                   {"text", tokenizer.decode(generation.tokens)},
+                                   {"tokens", count},
+                                   {"ended", generation.ended},
+                                   {"prefill_tokens_per_s", prefill_rate},
+                                   {"decode_tokens_per_s", decode_rate}};
     add_provenance(line, to_string(model->precision()));
     print_json(line);
     return;

@@ -1,5 +1,6 @@
 #include "infer/generator.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "base/error.h"
@@ -11,6 +12,15 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// The ids that may come; empty: all.
+std::vector<int32_t> allowed_ids(const GenerateOptions& options, const ModelConfig& config) {
+  std::vector<int32_t> ids = options.allowed;
+  std::erase_if(ids, [&](int32_t id) { return id >= config.vocab_size; });
+  const auto eos = static_cast<int32_t>(config.eos_id);
+  if (!ids.empty() && eos >= 0 && std::find(ids.begin(), ids.end(), eos) == ids.end()) ids.push_back(eos);
+  return ids;
+}
 
 template <class P>
 Generation generate_with(Decoder<P>& decoder, std::span<const int32_t> prompt, const GenerateOptions& options,
@@ -27,11 +37,12 @@ Generation generate_with(Decoder<P>& decoder, std::span<const int32_t> prompt, c
   IncrementalDecoder<P> incremental(decoder);
   KvCache<P> cache(config);
   Buffer<float> logits(config.vocab_size);
+  const std::vector<int32_t> allowed = allowed_ids(options, config);
   const auto next = [&](std::span<const int32_t> tokens, uint64_t index) {
     const NewTokens<P> request{tokens, nullptr, &cache};
     const auto hidden = incremental.run({&request, 1});
     incremental.logits(hidden.rows_from(hidden.rows - 1, 1), {logits.data(), 1, config.vocab_size});
-    return sample(logits.span(), options.sampling, index);
+    return sample(logits.span(), options.sampling, index, allowed);
   };
 
   const Clock::time_point begin = Clock::now();

@@ -14,6 +14,9 @@ namespace troupe {
 struct GenerateOptions {
   int64_t max_tokens = 128;
   bool stop_at_eos = true;
+  // The ids that may come besides the model's end-of-text (Tokenizer::text_ids()); empty: all. A model's vocabulary may
+  // be padded beyond its tokenizer's, have gaps, and hold control tokens (<pad>) that were never a target in training.
+  std::vector<int32_t> allowed;
   SamplingOptions sampling;
 };
 
@@ -25,7 +28,7 @@ struct Generation {
 };
 
 // Continues `prompt` (ids; an empty one starts from the model's eos_id). `on_token` (may be empty) sees each token as
-// it comes and stops the generation by returning false.
+// it comes and stops the generation by returning false. Throws kNonFinite if a logit is not a number.
 Generation generate(LanguageModel& model, std::span<const int32_t> prompt, const GenerateOptions& options,
                     const std::function<bool(int32_t)>& on_token = {});
 

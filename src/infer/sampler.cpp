@@ -10,39 +10,66 @@
 
 namespace troupe {
 
-int32_t sample(std::span<const float> logits_V, const SamplingOptions& options, uint64_t index) {
+int32_t sample(std::span<const float> logits_V, const SamplingOptions& options, uint64_t index,
+               std::span<const int32_t> allowed) {
   for (size_t i = 0; i < logits_V.size(); ++i)
     if (!std::isfinite(logits_V[i]))
       fail(ErrorCode::kNonFinite, "new token {}: expected finite logits, got {} for id {} (the model diverged)", index,
            logits_V[i], i);
-  if (options.temperature <= 0.0)
-    return static_cast<int32_t>(std::max_element(logits_V.begin(), logits_V.end()) - logits_V.begin());
 
-  // Candidates in order of descending logit, lowest id first among equals.
-  std::vector<int32_t> order(logits_V.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto above = [&](int32_t a, int32_t b) {
-    return logits_V[a] > logits_V[b] || (logits_V[a] == logits_V[b] && a < b);
+  // A heap of the tokens, which gives them up by descending logit, lowest id first among equals: as a rule the draw
+  // falls on one of the first, so that only few of the vocabulary are put in order.
+  std::vector<int32_t> heap(allowed.begin(), allowed.end());
+  if (allowed.empty()) {
+    heap.resize(logits_V.size());
+    std::iota(heap.begin(), heap.end(), 0);
+  }
+  const auto below = [&](int32_t a, int32_t b) {
+    return logits_V[a] < logits_V[b] || (logits_V[a] == logits_V[b] && a > b);
   };
-  size_t count = order.size();
-  if (options.top_k > 0) count = std::min(count, static_cast<size_t>(options.top_k));
-  std::partial_sort(order.begin(), order.begin() + static_cast<int64_t>(count), order.end(), above);
+  if (options.temperature <= 0.0) return *std::max_element(heap.begin(), heap.end(), below);
+  std::make_heap(heap.begin(), heap.end(), below);
+  const double max = logits_V[heap.front()];
+  const auto weight_of = [&](int32_t id) {
+    return std::exp((static_cast<double>(logits_V[id]) - max) / options.temperature);
+  };
+  std::vector<int32_t> ranked;
+  std::vector<double> weights;
+  const auto rank_next = [&] {
+    std::pop_heap(heap.begin(), heap.end(), below);
+    ranked.push_back(heap.back());
+    weights.push_back(weight_of(heap.back()));
+    heap.pop_back();
+    return weights.back();
+  };
 
-  std::vector<double> weight(count);
-  const double max = logits_V[order[0]];
-  for (size_t i = 0; i < count; ++i)
-    weight[i] = std::exp((static_cast<double>(logits_V[order[i]]) - max) / options.temperature);
-  const double total = std::accumulate(weight.begin(), weight.end(), 0.0);
-  double kept = 0.0;
-  size_t used = 0;
-  while (used < count && (used == 0 || kept < options.top_p * total)) kept += weight[used++];
+  double total = 0.0;
+  size_t candidates = heap.size();
+  if (options.top_k > 0 && static_cast<size_t>(options.top_k) < candidates) {
+    candidates = static_cast<size_t>(options.top_k);
+    while (ranked.size() < candidates) total += rank_next();
+  } else {
+    for (const int32_t id : heap) total += weight_of(id);
+  }
+  double kept = total;
+  if (options.top_p < 1.0) {
+    kept = 0.0;
+    size_t used = 0;
+    while (used < candidates && (used == 0 || kept < options.top_p * total))
+      kept += used < ranked.size() ? weights[used++] : (++used, rank_next());
+    candidates = used;
+  }
 
   double point = Rng(options.seed, index).uniform() * kept;
-  for (size_t i = 0; i < used; ++i) {
-    point -= weight[i];
-    if (point < 0.0) return order[i];
+  int32_t drawn = -1;
+  for (size_t i = 0; i < candidates; ++i) {
+    if (i == ranked.size()) rank_next();
+    if (weights[i] == 0.0) break;  // rounding led beyond the last token that can come
+    drawn = ranked[i];
+    point -= weights[i];
+    if (point < 0.0) break;
   }
-  return order[used - 1];
+  return drawn;
 }
 
 }  // namespace troupe

@@ -15,6 +15,8 @@ struct SamplingOptions {
   uint64_t seed = 1;
 };
 
-int32_t sample(std::span<const float> logits_V, const SamplingOptions& options, uint64_t index);
+// `allowed`: the ids that may come; empty: all.
+int32_t sample(std::span<const float> logits_V, const SamplingOptions& options, uint64_t index,
+               std::span<const int32_t> allowed = {});
 
 }  // namespace troupe

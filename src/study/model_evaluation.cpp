@@ -97,14 +97,12 @@ EvalText prefix_of(EvalText text, int64_t max_tokens) {
 }
 
 DomainResult score_domain(LanguageModel& model, const StudyDomain& domain, const fs::path& tokenizer,
-                          const StudyConfig& config,
-                          const EvaluationProgress& progress) {
+                          const StudyConfig& config, const EvaluationProgress& progress) {
   const TokenDataset dataset(domain.dataset);
   if (!is_tokenizer(tokenizer, dataset.vocabulary().tokenizer))
     fail(ErrorCode::kData, "{}: expected shards written with {}, got some of another tokenizer ({})",
          domain.dataset.string(), tokenizer.string(), to_hex(dataset.vocabulary().tokenizer));
-  const EvalText text =
-      prefix_of(read_eval_shards(domain.name, dataset, model.config().eos_id), config.valid_tokens);
+  const EvalText text = prefix_of(read_eval_shards(domain.name, dataset, model.config().eos_id), config.valid_tokens);
   DomainResult result{.domain = domain.name, .held_out = domain.held_out};
   PerplexityResult scores = evaluate_perplexity(model, text, {}, [&](int64_t done, int64_t total) {
     add_load(result.load_LE, model.router_stats());
@@ -124,6 +122,7 @@ TextSample continue_prompt(LanguageModel& model, const Tokenizer& tokenizer, con
   tokenizer.encode(prompt, ids);
   GenerateOptions options;
   options.max_tokens = config.sample_tokens;
+  options.allowed = tokenizer.text_ids();
   options.sampling.temperature = config.sample_temperature;
   options.sampling.seed = static_cast<uint64_t>(config.seed);
   return {prompt, tokenizer.decode(generate(model, ids, options).tokens)};

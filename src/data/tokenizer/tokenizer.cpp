@@ -161,6 +161,17 @@ int32_t Tokenizer::find_token(std::string_view bytes) const {
   return -1;
 }
 
+std::vector<int32_t> Tokenizer::text_ids() const {
+  const TokenizerDefinition& definition = tables_->definition;
+  std::vector<bool> special(definition.tokens.size());
+  for (const AddedToken& token : definition.added) special[static_cast<size_t>(token.id)] = token.special;
+  std::vector<int32_t> ids;
+  for (size_t id = 0; id < definition.tokens.size(); ++id)
+    if (definition.tokens[id].kind != TokenizerDefinition::Kind::kNone && !special[id])
+      ids.push_back(static_cast<int32_t>(id));
+  return ids;
+}
+
 int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(tables_->definition.tokens.size()); }
 int32_t Tokenizer::end_of_text() const { return tables_->end_of_text; }
 const TokenizerDefinition& Tokenizer::definition() const { return tables_->definition; }

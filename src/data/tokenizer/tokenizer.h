@@ -45,6 +45,9 @@ class Tokenizer {
   // The smallest id with these bytes, -1 if there is none. Reads the whole vocabulary: not for loops.
   int32_t find_token(std::string_view bytes) const;
 
+  // The ids that stand for text: all but those that no token has and the special tokens ("<|endoftext|>", "<pad>").
+  std::vector<int32_t> text_ids() const;
+
   int64_t vocab_size() const;   // one more than the largest id; ids without a token count
   int32_t end_of_text() const;  // id of the token "<|endoftext|>", -1 if there is none
   const TokenizerDefinition& definition() const;

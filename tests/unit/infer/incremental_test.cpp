@@ -5,7 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
+#include <numeric>
+#include <set>
 #include <vector>
 
 #include "error_of.h"
@@ -171,6 +175,70 @@ TEST(Sampler, FollowsTemperatureTopKTopPAndSeed) {
     const double p = std::exp(static_cast<double>(logits[token])) / total;
     EXPECT_NEAR(static_cast<double>(counts[token]) / 20000, p, 5 * std::sqrt(p * (1 - p) / 20000)) << token;
   }
+}
+
+// What it drew when it sorted the whole vocabulary first.
+int32_t sample_by_sorting(const std::vector<float>& logits, const SamplingOptions& options, uint64_t index) {
+  std::vector<int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  if (options.top_k > 0) order.resize(std::min(order.size(), static_cast<size_t>(options.top_k)));
+  std::vector<double> weight;
+  for (const int32_t id : order)
+    weight.push_back(std::exp((static_cast<double>(logits[id]) - logits[order[0]]) / options.temperature));
+  const double total = std::accumulate(weight.begin(), weight.end(), 0.0);
+  double kept = 0.0;
+  size_t used = 0;
+  while (used < order.size() && (used == 0 || kept < options.top_p * total)) kept += weight[used++];
+  double point = Rng(options.seed, index).uniform() * kept;
+  for (size_t i = 0; i < used; ++i)
+    if ((point -= weight[i]) < 0.0) return order[i];
+  return order[used - 1];
+}
+
+TEST(Sampler, DrawsWhatSortingTheWholeVocabularyDraws) {
+  Rng rng(4);
+  for (const double spread : {0.0, 0.1, 3.0}) {
+    std::vector<float> logits(500);
+    for (float& logit : logits) logit = static_cast<float>(spread * rng.normal());
+    logits[7] = logits[3];
+    for (const auto& options : {SamplingOptions{},
+                                {.temperature = 0.5},
+                                {.top_k = 40},
+                                {.top_k = 600},
+                                {.top_p = 0.7},
+                                {.top_k = 30, .top_p = 0.9},
+                                {.top_p = 0.0}})
+      for (uint64_t i = 0; i < 200; ++i)
+        ASSERT_EQ(sample(logits, options, i), sample_by_sorting(logits, options, i))
+            << spread << " " << options.top_k << " " << options.top_p << " " << i;
+  }
+}
+
+TEST(Sampler, DrawsAllowedIdsOnly) {
+  const std::vector<float> logits = {9.0f, 0.0f, 8.0f, -1.0f, 7.0f};
+  const std::vector<int32_t> allowed = {3, 1};
+  EXPECT_EQ(sample(logits, {.temperature = 0.0}, 0, allowed), 1);
+  for (const auto& options : {SamplingOptions{}, {.top_k = 3}, {.top_p = 0.99}, {.temperature = 9.0}})
+    for (uint64_t i = 0; i < 500; ++i) {
+      const int32_t token = sample(logits, options, i, allowed);
+      ASSERT_TRUE(token == 1 || token == 3) << token;
+    }
+}
+
+TEST(Generate, KeepsToTheAllowedIdsAndEndOfText) {
+  ModelConfig config = config_with(1);
+  config.eos_id = 2;
+  LanguageModel model(config, Precision::kFp32);
+  initialize(model.params(), 3);
+  GenerateOptions options;
+  options.max_tokens = 200, options.stop_at_eos = false, options.sampling.temperature = 5.0;
+  options.allowed = {7, 40, 49};
+  std::set<int32_t> seen;
+  for (const int32_t token : generate(model, random_tokens(3, 1), options).tokens) seen.insert(token);
+  EXPECT_EQ(seen, (std::set<int32_t>{2, 7, 40, 49}));
+  options.sampling.temperature = 0.0;
+  for (const int32_t token : generate(model, random_tokens(3, 1), options).tokens) EXPECT_TRUE(seen.contains(token));
 }
 
 }  // namespace
