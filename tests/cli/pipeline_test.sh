@@ -58,6 +58,34 @@ expect "a report" 0 "report.html" "$program" report run
 expect "inspection" 0 "experts" "$program" inspect run/model
 expect "a mistyped flag" 2 "did you mean --model" "$program" generate --modle x
 expect "no model" 3 "expected a model" "$program" generate --model nowhere --prompt x
+# A vocabulary padded beyond the tokenizer's: ids without a token never come, though the model has learned nothing.
+expect "padded training" 0 "" "$program" train moe.toml --run padded --set train.steps=1 --set model.vocab_size=4000
+for temperature in 0 1; do
+  expect "no id without a token" 0 '"text"' "$program" generate --model padded --prompt "The" --max-tokens 40 \
+    --temperature $temperature --json --ignore-eos
+done
 printf '%s\n' '{"text": "fine"}' '{"no": 1}' >bad.jsonl
 expect "damaged text" 3 "bad.jsonl:2" "$program" encode --tokenizer tok --out data/bad bad.jsonl
+
+# Interrupted while it waits for more text: nothing is left, and nobody waits.
+mkfifo pipe
+sleep 600 >pipe &
+writer=$!
+for signal in INT TERM HUP KILL; do
+  "$program" encode --tokenizer tok --out data/waits - <pipe >waits 2>&1 &
+  for _ in $(seq 100); do ls data | grep -q 'waits\.tmp-' && break; sleep 0.1; done
+  kill -$signal $!
+  wait $!
+  status=$?
+  if [ $signal = KILL ]; then
+    ls data | grep -q 'waits\.tmp-' || fail "a killed encode left nothing to test with"
+  elif [ $status -ne 130 ] || ls data | grep -q waits; then
+    fail "encode after $signal: exit code $status and $(ls data)"
+    cat waits
+  fi
+done
+kill $writer
+expect "what a killed encode left is removed" 0 "which an interrupted command had left" \
+  "$program" encode --tokenizer tok --out data/waits valid.txt
+[ "$(ls -d data/waits*)" = data/waits ] || fail "left after the next encode: $(ls -d data/waits*)"
 finish

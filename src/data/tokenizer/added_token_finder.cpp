@@ -29,12 +29,13 @@ AddedTokenFinder::Matcher::Matcher(const AddedTokenFinder& tokens) : tokens_(tok
     if (tokens.passes_[pass]) matchers_[pass] = std::make_unique<RegexMatcher>(*tokens.passes_[pass]);
 }
 
-bool AddedTokenFinder::Matcher::find(size_t pass, std::string_view whole, size_t from, Match& match) {
+bool AddedTokenFinder::Matcher::find(size_t pass, std::string_view whole, size_t& from, size_t done, Match& match) {
   if (!matchers_[pass] || !matchers_[pass]->find(whole, from, match.begin, match.end)) return false;
   const AddedToken& token =
       tokens_.by_content_.find(std::string(whole.substr(match.begin, match.end - match.begin)))->second;
   match.id = token.id;
-  if (token.lstrip) match.begin -= trailing_white_space(whole.substr(from, match.begin - from));
+  from = match.end;
+  if (token.lstrip && match.begin > done) match.begin -= trailing_white_space(whole.substr(done, match.begin - done));
   if (token.rstrip) match.end += leading_white_space(whole.substr(match.end));
   return true;
 }

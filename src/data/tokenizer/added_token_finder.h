@@ -1,5 +1,6 @@
 // Finds added tokens in text before it is cut into words, as Hugging Face tokenizers does: tokens that are not
-// `normalized` first, the others in what is left; at each place the longest one; leftmost first.
+// `normalized` first, the others in what is left; at each place the longest one; leftmost first. White space that a
+// token takes along (`rstrip`) is still searched: a token in it is found as well, and text goes on where that one ends.
 #pragma once
 
 #include <memory>
@@ -32,9 +33,9 @@ class AddedTokenFinder {
    private:
     template <class Text, class Token>
     void split_pass(size_t pass, std::string_view whole, const Text& text, const Token& token) {
-      size_t done = 0;
+      size_t from = 0, done = 0;  // where to search, and up to where parts were handed on
       Match match;
-      while (find(pass, whole, done, match)) {
+      while (find(pass, whole, from, done, match)) {
         if (match.begin > done) text(whole.substr(done, match.begin - done));
         token(match.id);
         done = match.end;
@@ -46,7 +47,8 @@ class AddedTokenFinder {
       size_t begin, end;
       int32_t id;
     };
-    bool find(size_t pass, std::string_view whole, size_t from, Match& match);
+    // The next token from `from` on, which moves behind it; the match is with the white space that it takes along.
+    bool find(size_t pass, std::string_view whole, size_t& from, size_t done, Match& match);
 
     const AddedTokenFinder& tokens_;
     std::unique_ptr<RegexMatcher> matchers_[2];  // null if the pass has no tokens

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "data/tokenizer/white_space.h"
 
 namespace troupe {
 namespace {
@@ -84,46 +83,6 @@ bool RegexMatcher::find(std::string_view text, size_t from, size_t& begin, size_
   begin = ends[0];
   end = ends[1];
   return true;
-}
-
-std::string to_pcre2(std::string_view pattern, const std::string& where) {
-  const auto refuse = [&](std::string_view what) {
-    fail(ErrorCode::kData, "{}: expected constructs that PCRE2 and Hugging Face read alike, got {}", where, what);
-  };
-  std::string out;
-  bool in_class = false;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\') {
-      if (++i == pattern.size()) refuse("a backslash at the end");
-      const char escaped = pattern[i];
-      if (escaped == 's') {
-        out += fmt::format(fmt::runtime(in_class ? "{}" : "[{}]"), white_space_class());
-      } else if (escaped == 'S') {
-        if (in_class) refuse("\\S inside [...]");
-        out += fmt::format("[^{}]", white_space_class());
-      } else if (std::string_view("pPdDrntfx").find(escaped) != std::string_view::npos ||
-                 (static_cast<uint8_t>(escaped) < 0x80 && !isalnum(static_cast<uint8_t>(escaped)))) {
-        out += c;
-        out += escaped;
-      } else {
-        refuse(std::string("\\") + escaped);
-      }
-    } else if (in_class) {
-      if (c == '[' || (c == '&' && pattern.substr(i, 2) == "&&")) refuse("a class inside a class");
-      if (c == ']') in_class = false;
-      out += c;
-    } else {
-      if (c == '^' || c == '$') refuse(std::string(1, c));
-      out += c;
-      if (c == '[') {
-        in_class = true;
-        if (pattern.substr(i + 1, 1) == "^") out += pattern[++i];
-        if (pattern.substr(i + 1, 1) == "]") refuse("] as the first member of a class");
-      }
-    }
-  }
-  return out;
 }
 
 }  // namespace troupe

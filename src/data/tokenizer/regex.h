@@ -50,8 +50,4 @@ class RegexMatcher {
   pcre2_real_jit_stack_8* stack_;
 };
 
-// Rewrites a pattern of Hugging Face's dialect (Oniguruma) so that PCRE2 reads the same language: \s and \S become
-// Unicode's White_Space. Constructs that the two read differently are refused with kData: \w \b \h ^ $ and the like.
-std::string to_pcre2(std::string_view pattern, const std::string& where);
-
 }  // namespace troupe

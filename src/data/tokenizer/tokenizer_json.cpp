@@ -7,6 +7,7 @@
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/definition.h"
 #include "data/tokenizer/json_value.h"
+#include "data/tokenizer/oniguruma.h"
 #include "data/tokenizer/vocabulary.h"
 #include "io/json_text.h"
 
@@ -65,7 +66,7 @@ void read_pre_tokenizer(const JsonValue& object, TokenizerDefinition& definition
   const JsonValue pattern = split.at("pattern");
   pattern.require_known_keys({"Regex"});
   definition.pattern = pattern.at("Regex").string();
-  to_pcre2(definition.pattern, pattern.at("Regex").where());
+  oniguruma_to_pcre2(definition.pattern, pattern.at("Regex").where());
   if (const JsonValue behavior = split.at("behavior"); behavior.string() != "Isolated") behavior.refuse("\"Isolated\"");
   require_absent_or_false(split, "invert");
   bool add_prefix_space = false;

@@ -13,6 +13,7 @@
 
 #include "base/utf8.h"
 #include "data/tokenizer/ascii_scanner.h"
+#include "data/tokenizer/oniguruma.h"
 #include "data/tokenizer/regex.h"
 
 namespace troupe {
@@ -25,7 +26,7 @@ class WordSplitter {
  public:
   // `pattern` is in Hugging Face's dialect; `where` opens the message if it is refused (kData).
   WordSplitter(std::string_view pattern, const std::string& where)
-      : regex_(to_pcre2(pattern, where), Regex::Mode::kUtf, where), gpt2_(pattern == kGpt2Pattern) {}
+      : regex_(oniguruma_to_pcre2(pattern, where), Regex::Mode::kUtf, where), gpt2_(pattern == kGpt2Pattern) {}
 
   // One per thread.
   class Matcher {

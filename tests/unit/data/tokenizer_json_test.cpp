@@ -93,7 +93,7 @@ TEST(TokenizerJson, RefusesOtherSplits) {
               HasSubstr(field + "[0].behavior: expected \"Isolated\", got \"Removed\""));
   EXPECT_THAT(error("/0/invert", true), HasSubstr(field + "[0].invert: expected false, got true"));
   EXPECT_THAT(error("/0/pattern", {{"String", " "}}), HasSubstr(field + "[0].pattern.String: expected no such field"));
-  EXPECT_THAT(error("/0/pattern/Regex", "\\b"), HasSubstr(field + "[0].pattern.Regex: expected constructs"));
+  EXPECT_THAT(error("/0/pattern/Regex", "\\X"), HasSubstr(field + "[0].pattern.Regex: expected constructs"));
   EXPECT_THAT(error("/0/type", "Digits"), HasSubstr(field + "[0].type: expected \"Split\", got \"Digits\""));
   EXPECT_THAT(error("/1/use_regex", true), HasSubstr(field + "[1]: expected use_regex false after a Split"));
   EXPECT_THAT(error("/1/add_prefix_space", true), HasSubstr(field + "[1]: expected add_prefix_space false"));

@@ -1,5 +1,6 @@
 #include "data/tokenizer/tokenizer.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +10,7 @@
 #include <thread>
 
 #include "base/rng.h"
+#include "data/tokenizer/added_token_finder.h"
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/definition.h"
 #include "data/tokenizer/word_splitter.h"
@@ -68,15 +70,110 @@ TEST(WordSplitter, RefusesPatternsThatPcre2ReadsDifferently) {
   const auto error = [](std::string_view pattern) {
     return test::error_of([&] { WordSplitter splitter(pattern, "x.json: Regex"); });
   };
-  EXPECT_THAT(error("\\w+"),
-              HasSubstr("x.json: Regex: expected constructs that PCRE2 and Hugging Face read alike, got \\w"));
-  EXPECT_THAT(error("a$"), HasSubstr("got $"));
-  EXPECT_THAT(error("[a[b]]"), HasSubstr("a class inside a class"));
-  EXPECT_THAT(error("[\\S]"), HasSubstr("\\S inside"));
-  EXPECT_THAT(error("\\p{L"), HasSubstr("expected a regular expression, got an error at its character"));
-  EXPECT_THAT(error("a*"), HasSubstr("matches none"));
-  EXPECT_THAT(error("a\\"), HasSubstr("a backslash at the end"));
+  EXPECT_EQ(error("a|\\pL+"),
+            "x.json: Regex: expected constructs that PCRE2 can be made to read as Hugging Face does, got \\pL (write "
+            "\\p{L}) (character 3)");
+  const std::pair<const char*, const char*> refused[] = {
+      {"[a[b]]", "got a class inside a class (character 3)"},
+      {"[a&&b]", "got && in a class"},
+      {"[]a]", "got ] as the first member"},
+      {"[\\W]", "got \\W in a class"},
+      {"[[:^word:]]", "got [:word:]"},
+      {"[[:graph:]]", "got [:graph:]"},
+      {"\\w+", "got \\w"},
+      {"a\\b", "got \\b"},
+      {"[[:alpha:]]", "got [:alpha:]"},
+      {"[a-\\d]", "got a class as the end of a range"},
+      {"[\\d-x]", "got - between members"},
+      {"[a-c-e]", "got - between members"},
+      {"[a", "got a class without its ]"},
+      {"a\\", "got a backslash at the end"},
+      {"\\p{L", "got \\p{ without its }"},
+      {"\\X", "got \\X"},
+      {"a\\K", "got \\K"},
+      {"\\Ga", "got \\G"},
+      {"(a)\\1", "got \\1"},
+      {"(?<n>a)\\k<n>", "got \\k"},
+      {"\\g<0>a", "got \\g"},
+      {"\\0", "got \\0"},
+      {"\\xe9", "got \\xe9"},
+      {"\\x", "got \\x"},
+      {"\\x{110000}", "got \\x{110000}"},
+      {"\\ud800", "got \\ud800"},
+      {"\\cA", "got \\c"},
+      {"\\N", "got \\N"},
+      {"\\O", "got \\O"},
+      {"\\y", "got \\y"},
+      {"\\Qa\\E", "got \\Q"},
+      {"(?x)a", "got (?x"},
+      {"(?#a)b", "got (?#"},
+      {"(?~a)b", "got (?~"},
+      {"(a)(?(1)b|c)", "got (?("},
+      {"(*FAIL)|a", "got (*"},
+      {"(*UTF)a", "got (*"},
+      {"(?P<n>a)", "got (?P"},
+      {"(a", "got a group without its )"},
+      {"a)", "got a ) without its ("},
+      {"a**", "got * with nothing to repeat, or after another quantifier"},
+      {"*a", "got * with"},
+      {"a|+", "got + with"},
+      {"a{2}{3}", "got {3} with"},
+      {"(?=a)*b", "got * with"},
+      {"^*a", "got * with"},
+      {"(?i)ss", "got ss under (?i)"},
+      {"(?i:straf)", "got st under (?i)"},
+      {"(?i)f\\x69", "got fi under (?i)"},
+      {"(?i)s{2}", "got s{2} under (?i)"},
+      {"(?i:\u00e9)", "got \u00e9 under (?i)"},
+      {"(?i)[a\u00df]", "in a class under (?i)"},
+      {"(?i)\\p{Lu}", "got \\p{Lu} under (?i)"},
+      {"(?i)[[:upper:]]", "got [:upper:] under (?i)"},
+      {"\\p{Nonsense}a", "expected a regular expression, got an error"},
+      {"a{3,2}", "expected a regular expression"},
+      {"a*", "matches none"},
+      {"a{,2}|.", "matches none"}};
+  for (const auto& [pattern, message] : refused) EXPECT_THAT(error(pattern), HasSubstr(message)) << pattern;
   EXPECT_EQ(error("[^\\s\\p{L}]|\\p{L}+(?!\\S)"), "");
+}
+
+// What Hugging Face tokenizers 0.23.3 finds: white space that a token takes along is searched as well.
+TEST(AddedTokens, AreFoundInWhiteSpaceThatAnotherTakesAlong) {
+  const AddedTokenFinder finder({{.content = "<u>", .id = 1, .rstrip = true},
+                                 {.content = "\n\n", .id = 2},
+                                 {.content = "<l>", .id = 3, .lstrip = true},
+                                 {.content = "<b>", .id = 4, .lstrip = true, .rstrip = true}},
+                                "test");
+  const auto parts = [&](std::string_view text) {
+    std::string joined;
+    AddedTokenFinder::Matcher(finder).split(
+        text, [&](std::string_view part) { joined += fmt::format("'{}'", part); },
+        [&](int32_t id) { joined += fmt::format("[{}]", id); });
+    return joined;
+  };
+  EXPECT_EQ(parts("<u>\n\nx"), "[1][2]'x'");
+  EXPECT_EQ(parts("<u>\n\n\nx"), "[1][2]'\nx'");
+  EXPECT_EQ(parts("<u> \n\n x"), "[1][2]' x'");
+  EXPECT_EQ(parts("<u>\n\n<u>\n\n"), "[1][2][1][2]");
+  EXPECT_EQ(parts("<u>  <l>"), "[1][3]");
+  EXPECT_EQ(parts("a <l>\n\n<l> <u>"), "'a'[3][2][3]' '[1]");
+  EXPECT_EQ(parts("<u> \n\n <l>"), "[1][2][3]");
+  EXPECT_EQ(parts("<b>\n\n<b> x"), "[4][2][4]'x'");
+  EXPECT_EQ(parts("<u>\n\n  <l>x"), "[1][2][3]'x'");
+  EXPECT_EQ(parts("a  <b>  b"), "'a'[4]'b'");
+}
+
+TEST(Tokenizer, ListsTheIdsThatStandForText) {
+  TokenizerDefinition definition = Tokenizer::load(kData + "/tokenizer/byte_level.json").definition();
+  const auto before = static_cast<int32_t>(definition.tokens.size());
+  definition.tokens.resize(definition.tokens.size() + 3);  // a gap, a special token, one that is text
+  definition.tokens[static_cast<size_t>(before) + 1] = {TokenizerDefinition::Kind::kAddedOnly, "<pad>"};
+  definition.tokens[static_cast<size_t>(before) + 2] = {TokenizerDefinition::Kind::kAddedOnly, "new word"};
+  definition.added.push_back({.content = "<pad>", .id = before + 1, .special = true});
+  definition.added.push_back({.content = "new word", .id = before + 2});
+  std::vector<int32_t> expected;  // without <|endoftext|>, id 0
+  for (int32_t id = 1; id < before; ++id) expected.push_back(id);
+  expected.push_back(before + 2);
+  EXPECT_EQ(Tokenizer(definition).text_ids(), expected);
 }
 
 TEST(Tokenizer, GivesBackEveryString) {
