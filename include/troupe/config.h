@@ -1,5 +1,5 @@
-// What a model is: sizes, variants and routing. Semantics: docs/model.md and docs/routing.md, after fairseq's
-// transformer_lm (branch moe) and GShard/Switch gating.
+// What a model is: sizes, variants and routing. Semantics: docs/formats/model.md and docs/routing.md, after
+// fairseq's transformer_lm (branch moe) and GShard/Switch gating.
 #pragma once
 
 #include <cstdint>

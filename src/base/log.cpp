@@ -34,7 +34,6 @@ void write(Level level, std::string_view text) {
   }
 }
 
-void set_quiet(bool quiet) { logger().set_level(quiet ? spdlog::level::warn : spdlog::level::info); }
 
 bool topic_enabled(std::string_view topic) {
   static const std::string topics = [] {

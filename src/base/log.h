@@ -12,7 +12,6 @@ namespace troupe::log {
 enum class Level { kInfo, kWarning, kError };
 
 void write(Level level, std::string_view text);  // thread-safe; one line
-void set_quiet(bool quiet);                      // drops kInfo
 bool topic_enabled(std::string_view topic);      // from TROUPE_LOG
 
 template <class... Args>

@@ -21,9 +21,6 @@ class KvCache {
       : width_(config.d_model), keys_(static_cast<size_t>(config.num_layers)), values_(keys_.size()) {}
 
   int64_t length() const { return length_; }
-  int64_t bytes() const {
-    return 2 * static_cast<int64_t>(keys_.size()) * capacity_ * width_ * int64_t{sizeof(operand)};
-  }
   Matrix<const operand> keys(int64_t layer, int64_t rows) const { return {keys_[layer].data(), rows, width_}; }
   Matrix<const operand> values(int64_t layer, int64_t rows) const { return {values_[layer].data(), rows, width_}; }
 

@@ -9,11 +9,6 @@ namespace troupe {
 
 bool PairedDifference::is_real() const { return std::abs(difference) > 2.0 * standard_error; }
 
-std::string PairedDifference::verdict() const {
-  if (!is_real()) return "no real difference";
-  return difference < 0 ? "second is better" : "first is better";
-}
-
 PairedDifference paired_difference(std::span<const double> nll_a, std::span<const double> nll_b,
                                    std::span<const int64_t> tokens) {
   const size_t N = tokens.size();

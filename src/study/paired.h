@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 
 namespace troupe {
 
@@ -16,7 +15,6 @@ struct PairedDifference {
   bool is_known() const { return standard_error == standard_error; }  // whether there is an error to compare with
   // Beyond two standard errors, about 95 % confidence.
   bool is_real() const;
-  std::string verdict() const;  // "second is better", "first is better", "no real difference"
 };
 
 // Documents are the units: tokens of one text depend on each other. With d_i the difference of document i's sums, n_i

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 MODELS = {  # layers, width, heads, vocabulary, context, experts, sequences, micro-batch: as in src/cli/bench_step.cpp
     "dense-12x768": (12, 768, 12, 50257, 1024, 0, 8, 4),
     "moe8-12x768": (12, 768, 12, 50257, 1024, 8, 16, 4),
-    "moe32-12x768": (12, 768, 12, 50257, 1024, 32, 16, 4),
+    "moe32-12x768": (12, 768, 12, 50257, 1024, 32, 16, 2),
     "dense-6x256": (6, 256, 4, 8192, 256, 0, 32, 32),
     "moe16-6x256": (6, 256, 4, 8192, 256, 16, 32, 32),
 }

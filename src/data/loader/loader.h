@@ -66,9 +66,6 @@ class Loader {
   int64_t block(size_t corpus, int64_t number) const;
 
   const std::vector<Corpus>& corpora() const { return corpora_; }
-  const Vocabulary& vocabulary() const { return corpora_.front().data->vocabulary(); }
-  int64_t sequences_per_step() const { return B_; }
-  int64_t sequence_length() const { return S_; }
   int64_t blocks_per_epoch() const;  // over all corpora
 
  private:

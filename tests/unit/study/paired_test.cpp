@@ -21,8 +21,7 @@ TEST(PairedDifference, IsTheRatioEstimatorByHand) {
   EXPECT_EQ(result.documents, 3);
   EXPECT_EQ(result.tokens, 40);
   EXPECT_TRUE(result.is_real());  // 0.225 > 2 * 0.0603
-  EXPECT_EQ(result.verdict(), "second is better");
-  EXPECT_EQ(paired_difference(b, a, n).verdict(), "first is better");
+  EXPECT_GT(paired_difference(b, a, n).difference, 0.0);
 }
 
 TEST(PairedDifference, IsPlainForDocumentsOfOneLength) {
@@ -38,7 +37,7 @@ TEST(PairedDifference, IsNotRealWithinTwoStandardErrors) {
   const std::vector<double> a = {10, 10, 10}, b = {12, 7, 11.5};
   const std::vector<int64_t> n = {5, 5, 5};
   EXPECT_FALSE(paired_difference(a, b, n).is_real());
-  EXPECT_EQ(paired_difference(a, b, n).verdict(), "no real difference");
+  EXPECT_FALSE(paired_difference(a, b, n).is_real());
 }
 
 TEST(PairedDifference, OfOneDocumentOrEqualModelsIsNeverReal) {
