@@ -42,6 +42,13 @@ TROUPE_INLINE T* at(const Matrix<T>& matrix, int64_t row, int64_t col) {
   return matrix.data ? matrix.data + row * matrix.stride + col : nullptr;
 }
 
+// What is read beside z comes from memory, a short piece of many rows at a time, which the hardware does not foresee.
+template <class T>
+TROUPE_INLINE void fetch_ahead(const T* p, int64_t stride) {
+  constexpr int64_t kRows = 4;
+  __builtin_prefetch(p + kRows * stride);
+}
+
 template <class P, Activation kind>
 void forward_rows(const EpilogueBlock& block, const float* bias, const ForwardEpilogue<P>& e) {
   for (int64_t i = 0; i < block.rows; ++i) {
@@ -54,6 +61,7 @@ void forward_rows(const EpilogueBlock& block, const float* bias, const ForwardEp
     for_dropped_vectors(
         e.dropout, element_of(e.dropout, row, block.col, block.width),
         block.cols, [&](int64_t j, int64_t count, Vec factor) __attribute__((always_inline)) {
+          if (residual) fetch_ahead(residual + j, e.residual.stride);
           Vec y = load_n(z_i + j, count);
           if (bias) y += load_n(bias + j, count);
           if (pre_activation) store_n(pre_activation + j, y, count);
@@ -76,6 +84,7 @@ void backward_rows(const EpilogueBlock& block, const BackwardEpilogue<P>& e) {
     auto* const out_real = at(e.out_real, row, block.col);
     for_vectors(
         block.cols, [&](int64_t j, int64_t count) __attribute__((always_inline)) {
+          if constexpr (kind != Activation::kNone) fetch_ahead(pre_activation + j, e.pre_activation.stride);
           Vec dx = load_n(dx_i + j, count);
           if constexpr (kind != Activation::kNone) dx *= derivative<kind>(load_n(pre_activation + j, count));
           if (out_operand) store_n(out_operand + j, dx, count);
