@@ -27,7 +27,7 @@ void add_bench_adam(CLI::App& bench) {
     print_result(*flags, "adam", shape,
                  measure_against(meter, Peak::kTriad, 28 * count, flags->seconds,
                                  [&] {
-                                   adam_update<float>(p.span(), g.span(), m.span(), v.span(), step, 0.5);
+                                   run(AdamUpdate<float>{p.span(), g.span(), m.span(), v.span(), step, 0.5});
                                    ++step.t;
                                  }),
                  Peak::kTriad);

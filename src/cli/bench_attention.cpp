@@ -38,10 +38,10 @@ void measure(const BenchFlags& flags, const AttentionFlags& own, PeakMeter& mete
       fmt::format("{} x {} x 12 x 64{} {}", B, S,
                   own.dropout > 0 ? fmt::format(" dropout {}", own.dropout) : std::string(), kIsBf16 ? "bf16" : "fp32");
   const double square = static_cast<double>(B) * static_cast<double>(S) * static_cast<double>(S) * D;
-  const auto forward = [&] { attention_forward<P>(shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse.span()); };
+  const auto forward = [&] { run(AttentionForward<P>{shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse.span()}); };
   const auto backward = [&] {
-    attention_backward<P>(shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse.span(), {dctx.data(), T, D},
-                          {dqkv.data(), T, 3 * D});
+    run(AttentionBackward<P>{
+        shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse.span(), {dctx.data(), T, D}, {dqkv.data(), T, 3 * D}});
   };
   forward();
   print_result(flags, "attention-forward", text, measure_against(meter, peak, 4 * square, flags.seconds, forward),

@@ -39,7 +39,7 @@ void measure(const BenchFlags& flags, PeakMeter& meter, int64_t rows, int64_t in
   print_result(flags, "gemm-forward", shape,
                measure_against(meter, peak, flops, flags.seconds,
                                [&] {
-                                 linear_forward<P>(bank, {x.data(), rows, in}, {}, forward);
+                                 run(LinearForward<P>{bank, {x.data(), rows, in}, {}, forward});
                                }),
                peak);
   BackwardEpilogue<P> backward;
@@ -47,7 +47,7 @@ void measure(const BenchFlags& flags, PeakMeter& meter, int64_t rows, int64_t in
   print_result(flags, "gemm-backward-input", shape,
                measure_against(meter, peak, flops, flags.seconds,
                                [&] {
-                                 linear_backward_input<P>(bank, {dy.data(), rows, out}, {}, backward);
+                                 run(LinearBackwardInput<P>{bank, {dy.data(), rows, out}, {}, backward});
                                }),
                peak);
   print_result(
@@ -55,7 +55,7 @@ void measure(const BenchFlags& flags, PeakMeter& meter, int64_t rows, int64_t in
       measure_against(
           meter, peak, flops, flags.seconds,
           [&] {
-            linear_backward_weight<P>(bank, {dy.data(), rows, out}, {x.data(), rows, in}, {}, dw.data(), db.data());
+            run(LinearBackwardWeight<P>{bank, {dy.data(), rows, out}, {x.data(), rows, in}, {}, dw.data(), db.data()});
           }),
       peak);
 }

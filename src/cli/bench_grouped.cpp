@@ -72,8 +72,8 @@ struct Experts {
     inner.out_operand = {a.data(), rows, kInner};
     if (training) inner.pre_activation = {z.data(), rows, kInner};
     outer.out_operand = {y.data(), rows, kWidth};
-    linear_forward<Bf16>(fc1, {x.data(), rows, kWidth}, offsets, inner);
-    linear_forward<Bf16>(fc2, {a.data(), rows, kInner}, offsets, outer);
+    run(LinearForward<Bf16>{fc1, {x.data(), rows, kWidth}, offsets, inner});
+    run(LinearForward<Bf16>{fc2, {a.data(), rows, kInner}, offsets, outer});
   }
 
   void backward(float* dw1, float* db1, float* dw2, float* db2) {
@@ -81,10 +81,10 @@ struct Experts {
     inner.out_operand = {da.data(), rows, kInner};
     inner.pre_activation = {z.data(), rows, kInner};
     outer.out_operand = {dx.data(), rows, kWidth};
-    linear_backward_weight<Bf16>(fc2, {dy.data(), rows, kWidth}, {a.data(), rows, kInner}, offsets, dw2, db2);
-    linear_backward_input<Bf16>(fc2, {dy.data(), rows, kWidth}, offsets, inner);
-    linear_backward_weight<Bf16>(fc1, {da.data(), rows, kInner}, {x.data(), rows, kWidth}, offsets, dw1, db1);
-    linear_backward_input<Bf16>(fc1, {da.data(), rows, kInner}, offsets, outer);
+    run(LinearBackwardWeight<Bf16>{fc2, {dy.data(), rows, kWidth}, {a.data(), rows, kInner}, offsets, dw2, db2});
+    run(LinearBackwardInput<Bf16>{fc2, {dy.data(), rows, kWidth}, offsets, inner});
+    run(LinearBackwardWeight<Bf16>{fc1, {da.data(), rows, kInner}, {x.data(), rows, kWidth}, offsets, dw1, db1});
+    run(LinearBackwardInput<Bf16>{fc1, {da.data(), rows, kInner}, offsets, outer});
   }
 };
 

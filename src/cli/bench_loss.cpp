@@ -36,17 +36,16 @@ void measure(const BenchFlags& flags, const LossFlags& own) {
   print_result(flags, "loss-score", shape,
                measure_against(meter, peak, product, flags.seconds,
                                [&] {
-                                 output_loss<P>(bank, {h.data(), T, D}, targets, nll.span());
+                                 run(OutputLoss<P>{bank, {h.data(), T, D}, targets, nll.span()});
                                }),
                peak);
-  print_result(
-      flags, "loss", shape,
-      measure_against(
-          meter, peak, 3 * product, flags.seconds,
-          [&] {
-            output_loss_with_gradient<P>(bank, {h.data(), T, D}, targets, nll.span(), {dh.data(), T, D}, dembed.data());
-          }),
-      peak);
+  print_result(flags, "loss", shape,
+               measure_against(meter, peak, 3 * product, flags.seconds,
+                               [&] {
+                                 run(OutputLossWithGradient<P>{
+                                     bank, {h.data(), T, D}, targets, nll.span(), {dh.data(), T, D}, dembed.data()});
+                               }),
+               peak);
 }
 
 }  // namespace

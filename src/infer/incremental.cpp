@@ -47,7 +47,8 @@ void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> 
     decode.push_back(request);
     row += count;
   }
-  attention_decode<P>(config.num_heads, 1.0 / std::sqrt(static_cast<double>(config.head_dim())), decode);
+  troupe::run(AttentionDecode<P>{
+      .H = config.num_heads, .scale = 1.0 / std::sqrt(static_cast<double>(config.head_dim())), .sequences = decode});
   block.out_proj().forward(acts.ctx_TD, {}, {.out_real = out, .residual = x});
 }
 
@@ -88,7 +89,7 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
 template <class P>
 void IncrementalDecoder<P>::score(Matrix<const operand> hidden, std::span<const int32_t> targets, std::span<real> nll,
                                   std::span<int32_t> argmax) const {
-  output_loss<P>(weights_.output.bank(), hidden, targets, nll, argmax);
+  troupe::run(OutputLoss<P>{weights_.output.bank(), hidden, targets, nll, argmax});
 }
 
 template <class P>

@@ -5,20 +5,12 @@
 #include <type_traits>
 
 #include "base/threads.h"
-#include "tensor/buffer.h"
 
 namespace troupe {
 namespace {
 
 // From this many queries on, packing the keys pays.
 constexpr int64_t kFewQueries = 8;
-
-// A thread's memory for blocks; kept, so that training steps do not allocate.
-void* workspace(int64_t bytes) {
-  thread_local Buffer<std::byte> buffer;
-  buffer.reserve(bytes);
-  return buffer.data();
-}
 
 template <class T>
 void run_forward(const AttentionBlocks& blocks, const AttentionForwardTask<T>& task) {
@@ -63,10 +55,11 @@ class QueryRanges {
 template <class P>
 void blocked_attention_forward(const AttentionBlocks& blocks, const AttentionShape& s,
                                Matrix<const typename P::operand> qkv_T3D, Matrix<typename P::operand> ctx_TD,
-                               std::span<float> lse_BHS) {
+                               std::span<float> lse_BHS, Context& context) {
   using T = typename P::operand;
   const int64_t D = s.H * s.C;
   const QueryRanges ranges(s.B * s.H, s.S);
+  const Context::LeasePerThread workspace(context, blocks.forward_workspace(s.S, s.C));
   parallel_for(s.B * s.H * ranges.count(), [&](int64_t item) {
     // Long ranges first: the last ranges of the heads, then the ones before them.
     const int64_t range = ranges.count() - 1 - item / (s.B * s.H), head = item % (s.B * s.H);
@@ -83,7 +76,7 @@ void blocked_attention_forward(const AttentionBlocks& blocks, const AttentionSha
     task.dropout = s.dropout, task.dropout_row = head * s.S, task.dropout_width = s.S;
     task.ctx = ctx_TD.row(b * s.S) + h * s.C, task.ctx_stride = ctx_TD.stride;
     task.lse = lse_BHS.data() + head * s.S;
-    task.workspace = workspace(blocks.forward_workspace(task.query_end, s.C));
+    task.workspace = workspace.own();
     run_forward(blocks, task);
   });
 }
@@ -92,9 +85,10 @@ template <class P>
 void blocked_attention_backward(const AttentionBlocks& blocks, const AttentionShape& s,
                                 Matrix<const typename P::operand> qkv_T3D, Matrix<const typename P::operand> ctx_TD,
                                 std::span<const float> lse_BHS, Matrix<const typename P::operand> dctx_TD,
-                                Matrix<typename P::operand> dqkv_T3D) {
+                                Matrix<typename P::operand> dqkv_T3D, Context& context) {
   using T = typename P::operand;
   const int64_t D = s.H * s.C;
+  const Context::LeasePerThread workspace(context, blocks.backward_workspace(s.S, s.C));
   parallel_for(s.B * s.H, [&](int64_t head) {
     const int64_t b = head / s.H, h = head % s.H;
     const T* qkv = qkv_T3D.row(b * s.S) + h * s.C;
@@ -111,7 +105,7 @@ void blocked_attention_backward(const AttentionBlocks& blocks, const AttentionSh
     task.lse = lse_BHS.data() + head * s.S;
     task.dropout = s.dropout, task.dropout_row = head * s.S, task.dropout_width = s.S;
     task.dq = dqkv, task.dk = dqkv + D, task.dv = dqkv + 2 * D, task.dqkv_stride = dqkv_T3D.stride;
-    task.workspace = workspace(blocks.backward_workspace(s.S, s.C));
+    task.workspace = workspace.own();
     if constexpr (std::is_same_v<T, float>)
       blocks.backward_f32(task);
     else
@@ -121,8 +115,14 @@ void blocked_attention_backward(const AttentionBlocks& blocks, const AttentionSh
 
 template <class P>
 void blocked_attention_decode(const AttentionBlocks& blocks, int64_t H, double scale,
-                              std::span<const DecodeSequence<P>> sequences) {
+                              std::span<const DecodeSequence<P>> sequences, Context& context) {
   using T = typename P::operand;
+  int64_t bytes = 0;
+  for (const DecodeSequence<P>& sequence : sequences)
+    bytes = std::max(bytes, sequence.q_ND.rows < kFewQueries
+                                ? sequence.num_keys() * static_cast<int64_t>(sizeof(float))
+                                : blocks.forward_workspace(sequence.num_keys(), sequence.q_ND.cols / H));
+  const Context::LeasePerThread workspace(context, bytes);
   parallel_for(static_cast<int64_t>(sequences.size()) * H, [&](int64_t item) {
     const DecodeSequence<P>& sequence = sequences[static_cast<size_t>(item / H)];
     const int64_t C = sequence.q_ND.cols / H, at = item % H * C, N = sequence.q_ND.rows;
@@ -136,24 +136,22 @@ void blocked_attention_decode(const AttentionBlocks& blocks, int64_t H, double s
     task.query_end = N;
     task.scale = static_cast<float>(scale);
     task.ctx = sequence.ctx_ND.data + at, task.ctx_stride = sequence.ctx_ND.stride;
-    if (N < kFewQueries) {
-      task.workspace = workspace(sequence.num_keys() * static_cast<int64_t>(sizeof(float)));
+    task.workspace = workspace.own();
+    if (N < kFewQueries)
       run_forward_few(blocks, task);
-    } else {
-      task.workspace = workspace(blocks.forward_workspace(sequence.num_keys(), C));
+    else
       run_forward(blocks, task);
-    }
   });
 }
 
 #define TROUPE_INSTANTIATE(P)                                                                                          \
   template void blocked_attention_forward<P>(const AttentionBlocks&, const AttentionShape&, Matrix<const P::operand>,  \
-                                             Matrix<P::operand>, std::span<float>);                                    \
+                                             Matrix<P::operand>, std::span<float>, Context&);                          \
   template void blocked_attention_backward<P>(const AttentionBlocks&, const AttentionShape&, Matrix<const P::operand>, \
                                               Matrix<const P::operand>, std::span<const float>,                        \
-                                              Matrix<const P::operand>, Matrix<P::operand>);                           \
+                                              Matrix<const P::operand>, Matrix<P::operand>, Context&);                 \
   template void blocked_attention_decode<P>(const AttentionBlocks&, int64_t, double,                                   \
-                                            std::span<const DecodeSequence<P>>);
+                                            std::span<const DecodeSequence<P>>, Context&);
 TROUPE_INSTANTIATE(F32)
 TROUPE_INSTANTIATE(Bf16)
 #undef TROUPE_INSTANTIATE

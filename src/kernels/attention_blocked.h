@@ -6,6 +6,7 @@
 #include <span>
 
 #include "kernels/attention_shape.h"
+#include "kernels/context.h"
 #include "kernels/cpu/attention.h"
 #include "tensor/matrix.h"
 #include "tensor/precision.h"
@@ -16,16 +17,16 @@ namespace troupe {
 template <class P>
 void blocked_attention_forward(const AttentionBlocks& blocks, const AttentionShape& shape,
                                Matrix<const typename P::operand> qkv_T3D, Matrix<typename P::operand> ctx_TD,
-                               std::span<float> lse_BHS);
+                               std::span<float> lse_BHS, Context& context);
 
 template <class P>
 void blocked_attention_backward(const AttentionBlocks& blocks, const AttentionShape& shape,
                                 Matrix<const typename P::operand> qkv_T3D, Matrix<const typename P::operand> ctx_TD,
                                 std::span<const float> lse_BHS, Matrix<const typename P::operand> dctx_TD,
-                                Matrix<typename P::operand> dqkv_T3D);
+                                Matrix<typename P::operand> dqkv_T3D, Context& context);
 
 template <class P>
 void blocked_attention_decode(const AttentionBlocks& blocks, int64_t H, double scale,
-                              std::span<const DecodeSequence<P>> sequences);
+                              std::span<const DecodeSequence<P>> sequences, Context& context);
 
 }  // namespace troupe

@@ -8,8 +8,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "tensor/buffer.h"
-
 namespace troupe {
 namespace {
 
@@ -17,18 +15,15 @@ int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step
 int64_t num_blocks(int64_t size, int64_t block) { return (size + block - 1) / block; }
 
 // Calls body(task, scratch) for every task, in one parallel region even for a single task, so that a library called
-// inside never starts threads of its own. Scratch is aligned, grows once and is not shared between threads.
+// inside never starts threads of its own. Scratch is aligned and not shared between threads.
 template <class Body>
-void run_tasks(int64_t num_tasks, int64_t scratch_bytes, const Body& body) {
+void run_tasks(int64_t num_tasks, int64_t scratch_bytes, Context& context, const Body& body) {
   if (num_tasks == 0) return;
-  static thread_local Buffer<std::byte> arena;
-  const int64_t slice = round_up(scratch_bytes, 4096);
-  arena.reserve(slice * omp_get_max_threads());
-  std::byte* const base = arena.data();
+  const Context::LeasePerThread lease(context, scratch_bytes);
   std::atomic<int64_t> next{0};
 #pragma omp parallel
   {
-    std::byte* const scratch = base + slice * omp_get_thread_num();
+    std::byte* const scratch = lease.own();
     for (int64_t task = next++; task < num_tasks; task = next++) body(task, scratch);
   }
 }
@@ -74,9 +69,10 @@ void pack_column_block(const GemmKernels& gemm, const WeightOperand& weights, in
                  packed + k0 * padded_cols * gemm.packed_bytes);
 }
 
-void pack_bank(const GemmKernels& gemm, const WeightOperand& weights, int64_t num_experts, std::byte* packed) {
+void pack_bank(const GemmKernels& gemm, const WeightOperand& weights, int64_t num_experts, std::byte* packed,
+               Context& context) {
   const int64_t col_blocks = num_blocks(weights.width, gemm.col_block);
-  run_tasks(num_experts * col_blocks, 0, [&](int64_t task, std::byte*) {
+  run_tasks(num_experts * col_blocks, 0, context, [&](int64_t task, std::byte*) {
     const int64_t expert = task / col_blocks, c0 = task % col_blocks * gemm.col_block;
     const int64_t cols = std::min(gemm.col_block, weights.width - c0);
     pack_column_block(gemm, weights, expert, c0, cols,
@@ -125,8 +121,10 @@ struct RowTasks {
 
 // z = A W for the rows of every expert; finish(expert, block) gets each block of z while it is in cache.
 template <class Operand, class Finish>
-void multiply_rows(const GemmKernels& gemm, const WeightOperand& weights, const std::byte* packed_weights,
-                   int64_t num_experts, Matrix<const Operand> a, const int64_t* offsets, const Finish& finish) {
+void multiply_rows(const BlockedLinear& how, const WeightOperand& weights, const void* packed, int64_t num_experts,
+                   Matrix<const Operand> a, const int64_t* offsets, const Finish& finish) {
+  const GemmKernels& gemm = how.gemm;
+  const auto* const packed_weights = static_cast<const std::byte*>(packed);
   const int64_t padded_depth = weights.padded_depth(gemm);
   const RowTasks tasks(gemm, packed_weights != nullptr, num_experts, offsets, weights.width, weights.depth);
   const int64_t row_block = tasks.row_block, col_block = tasks.col_block;
@@ -135,7 +133,7 @@ void multiply_rows(const GemmKernels& gemm, const WeightOperand& weights, const 
   const int64_t z_stride = col_block + std::max<int64_t>(gemm.workspace_pad, 0);
   const int64_t c_bytes = row_block * z_stride * static_cast<int64_t>(sizeof(float));
 
-  run_tasks(tasks.size(), a_bytes + b_bytes + c_bytes, [&](int64_t task, std::byte* scratch) {
+  run_tasks(tasks.size(), a_bytes + b_bytes + c_bytes, how.context, [&](int64_t task, std::byte* scratch) {
     const int64_t range = task / tasks.col_tasks, expert = tasks.expert_of(range);
     const int64_t row_begin = offsets[expert] + (range - tasks.first[static_cast<size_t>(expert)]) * tasks.rows;
     const int64_t row_end = std::min(row_begin + tasks.rows, offsets[expert + 1]);
@@ -157,10 +155,9 @@ void multiply_rows(const GemmKernels& gemm, const WeightOperand& weights, const 
           if (a_row != r0) gemm.pack_a_rows(a.row(r0) + k0, a.stride, rows, depth, a_part);
           for (int64_t s0 = c0; s0 < c1; s0 += gemm.col_block) {  // blocks as they were packed
             const int64_t cols = std::min(gemm.col_block, c1 - s0), padded_cols = round_up(cols, gemm.col_step);
-            const std::byte* const b_part =
-                packed_weights ? packed_weights + expert * weights.expert_bytes(gemm) +
-                                     packed_offset(gemm, padded_depth, s0, k0, padded_cols)
-                               : b_scratch + k0 * padded_cols * gemm.packed_bytes;
+            const std::byte* const b_part = packed_weights ? packed_weights + expert * weights.expert_bytes(gemm) +
+                                                                 packed_offset(gemm, padded_depth, s0, k0, padded_cols)
+                                                           : b_scratch + k0 * padded_cols * gemm.packed_bytes;
             gemm.multiply(rows, cols, depth, a_part, b_part, z + (s0 - c0), z_stride, k0 > 0);
           }
         }
@@ -231,20 +228,20 @@ int64_t packed_backward_bytes(const GemmKernels& gemm, const WeightView<P>& bank
 }
 
 template <class P>
-void pack_forward_weights(const GemmKernels& gemm, const WeightView<P>& bank, void* packed) {
-  pack_bank(gemm, forward_operand(bank), bank.num_experts, static_cast<std::byte*>(packed));
+void pack_forward_weights(const GemmKernels& gemm, const WeightView<P>& bank, void* packed, Context& context) {
+  pack_bank(gemm, forward_operand(bank), bank.num_experts, static_cast<std::byte*>(packed), context);
 }
 
 template <class P>
-void pack_backward_weights(const GemmKernels& gemm, const WeightView<P>& bank, void* packed) {
-  pack_bank(gemm, backward_operand(bank), bank.num_experts, static_cast<std::byte*>(packed));
+void pack_backward_weights(const GemmKernels& gemm, const WeightView<P>& bank, void* packed, Context& context) {
+  pack_bank(gemm, backward_operand(bank), bank.num_experts, static_cast<std::byte*>(packed), context);
 }
 
 template <class P>
 void blocked_forward(const BlockedLinear& how, const WeightView<P>& bank, Matrix<const typename P::operand> x_RK,
                      const int64_t* offsets, const ForwardEpilogue<P>& epilogue) {
-  multiply_rows(how.gemm, forward_operand(bank), static_cast<const std::byte*>(how.forward_weights), bank.num_experts,
-                x_RK, offsets, [&](int64_t expert, const EpilogueBlock& block) {
+  multiply_rows(how, forward_operand(bank), how.forward_weights, bank.num_experts, x_RK, offsets,
+                [&](int64_t expert, const EpilogueBlock& block) {
                   const float* bias = bank.bias ? bank.bias_of(expert) + block.col : nullptr;
                   if constexpr (std::is_same_v<P, F32>)
                     how.epilogue.forward_f32(block, bias, epilogue);
@@ -257,8 +254,8 @@ template <class P>
 void blocked_backward_input(const BlockedLinear& how, const WeightView<P>& bank,
                             Matrix<const typename P::operand> dy_RN, const int64_t* offsets,
                             const BackwardEpilogue<P>& epilogue) {
-  multiply_rows(how.gemm, backward_operand(bank), static_cast<const std::byte*>(how.backward_weights), bank.num_experts,
-                dy_RN, offsets, [&](int64_t, const EpilogueBlock& block) {
+  multiply_rows(how, backward_operand(bank), how.backward_weights, bank.num_experts, dy_RN, offsets,
+                [&](int64_t, const EpilogueBlock& block) {
                   if constexpr (std::is_same_v<P, F32>)
                     how.epilogue.backward_f32(block, epilogue);
                   else
@@ -282,8 +279,8 @@ void blocked_backward_weight(const BlockedLinear& how, const WeightView<P>& bank
   const int64_t z_stride = largest.cols + gemm.workspace_pad;
   const int64_t z_bytes = workspace ? largest.rows * z_stride * static_cast<int64_t>(sizeof(float)) : 0;
 
-  run_tasks(bank.num_experts * row_tiles * col_tiles, a_bytes + b_bytes + z_bytes, [&](int64_t task,
-                                                                                      std::byte* scratch) {
+  const int64_t bytes = a_bytes + b_bytes + z_bytes;
+  run_tasks(bank.num_experts * row_tiles * col_tiles, bytes, how.context, [&](int64_t task, std::byte* scratch) {
     const int64_t expert = task / (row_tiles * col_tiles), tile = task % (row_tiles * col_tiles);
     const int64_t n0 = tile / col_tiles * largest.rows, rows = std::min(largest.rows, bank.out - n0);
     const int64_t i0 = tile % col_tiles * largest.cols, cols = std::min(largest.cols, bank.in - i0);
@@ -309,8 +306,8 @@ void blocked_backward_weight(const BlockedLinear& how, const WeightView<P>& bank
 #define TROUPE_INSTANTIATE(P)                                                                                    \
   template int64_t packed_forward_bytes<P>(const GemmKernels&, const WeightView<P>&);                            \
   template int64_t packed_backward_bytes<P>(const GemmKernels&, const WeightView<P>&);                           \
-  template void pack_forward_weights<P>(const GemmKernels&, const WeightView<P>&, void*);                        \
-  template void pack_backward_weights<P>(const GemmKernels&, const WeightView<P>&, void*);                       \
+  template void pack_forward_weights<P>(const GemmKernels&, const WeightView<P>&, void*, Context&);              \
+  template void pack_backward_weights<P>(const GemmKernels&, const WeightView<P>&, void*, Context&);             \
   template void blocked_forward<P>(const BlockedLinear&, const WeightView<P>&, Matrix<const P::operand>,         \
                                    const int64_t*, const ForwardEpilogue<P>&);                                   \
   template void blocked_backward_input<P>(const BlockedLinear&, const WeightView<P>&, Matrix<const P::operand>,  \

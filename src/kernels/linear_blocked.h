@@ -9,16 +9,19 @@
 
 #include <cstdint>
 
+#include "kernels/context.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/linear.h"
 
 namespace troupe {
 
-// A GemmKernels, the epilogues to go with it, and packed copies of the weights (nullptr: packed on the fly).
+// A GemmKernels, the epilogues to go with it, where workspace comes from, and packed copies of the weights (nullptr:
+// packed on the fly).
 struct BlockedLinear {
   const GemmKernels& gemm;
   const EpilogueKernels& epilogue;
+  Context& context;
   const void* forward_weights = nullptr;
   const void* backward_weights = nullptr;
 };
@@ -29,9 +32,9 @@ int64_t packed_forward_bytes(const GemmKernels& gemm, const WeightView<P>& bank)
 template <class P>
 int64_t packed_backward_bytes(const GemmKernels& gemm, const WeightView<P>& bank);
 template <class P>
-void pack_forward_weights(const GemmKernels& gemm, const WeightView<P>& bank, void* packed);
+void pack_forward_weights(const GemmKernels& gemm, const WeightView<P>& bank, void* packed, Context& context);
 template <class P>
-void pack_backward_weights(const GemmKernels& gemm, const WeightView<P>& bank, void* packed);
+void pack_backward_weights(const GemmKernels& gemm, const WeightView<P>& bank, void* packed, Context& context);
 
 // Contracts: ops/linear.h; offsets has E + 1 ascending entries.
 template <class P>

@@ -150,9 +150,14 @@ struct MicroBatch {
       std::visit([&](const auto& block) { block.backward(back, mid, acts.of(block), dx, grads); }, layer.feed_forward);
       layer.attention.backward(back, x, acts.attention, dx, grads);
     }
-    embedding_backward<P>(batch.src, s.positions_T, config().pad_id, s.weights.embedding_scale(),
-                          embedding_dropout(s.weights, mode), dx, rows_of(grads.at(s.weights.slots.embed_tokens)),
-                          rows_of(grads.at(s.weights.slots.embed_positions)));
+    run(EmbeddingBackward<P>{.tokens_T = batch.src,
+                             .positions_T = s.positions_T,
+                             .pad_id = config().pad_id,
+                             .scale = s.weights.embedding_scale(),
+                             .dropout = embedding_dropout(s.weights, mode),
+                             .dx_TD = dx,
+                             .dembed_VD = rows_of(grads.at(s.weights.slots.embed_tokens)),
+                             .dpositions_PD = rows_of(grads.at(s.weights.slots.embed_positions))});
   }
 
   // Rows of width D; none if nothing is held.
@@ -213,8 +218,12 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
   s.work.plan(config(), batch.B, batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true)};
   micro.forward();
-  output_loss_with_gradient<P>(s.weights.output.bank(), s.work.final_norm.y_TD, s.targets_T, s.work.nll_T,
-                               s.work.scratch.dnorm_TD, micro.rows_of(grads.at(s.weights.slots.embed_tokens)).data);
+  run(OutputLossWithGradient<P>{.embed = s.weights.output.bank(),
+                                .h_TD = s.work.final_norm.y_TD,
+                                .targets_T = s.targets_T,
+                                .nll_T = s.work.nll_T,
+                                .dh_TD = s.work.scratch.dnorm_TD,
+                                .dembed_VD = micro.rows_of(grads.at(s.weights.slots.embed_tokens)).data});
   micro.backward(grads);
   return micro.sums(s.work.nll_T);
 }
@@ -227,7 +236,7 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, false)};
   micro.forward();
   const std::span<real> nll = nll_T.empty() ? s.work.nll_T : nll_T;
-  output_loss<P>(s.weights.output.bank(), s.work.final_norm.y_TD, s.targets_T, nll, argmax_T);
+  run(OutputLoss<P>{s.weights.output.bank(), s.work.final_norm.y_TD, s.targets_T, nll, argmax_T});
   return micro.sums(nll);
 }
 

@@ -37,9 +37,13 @@ void walk_layer(const DecoderWeights<P>& weights, int64_t l, const Pass<P>& pass
 template <class P, class Attend>
 void walk(const DecoderWeights<P>& weights, const PlacedTokens& tokens, const Pass<P>& pass, Workspace<P>& work,
           const Attend& attend) {
-  embedding_forward<P>(tokens.ids_T, tokens.positions_T, weights.embedding(),
-                       work.positions(weights, tokens.num_positions), weights.embedding_scale(),
-                       embedding_dropout(weights, pass.mode), work.stream[0]);
+  run(EmbeddingForward<P>{.tokens_T = tokens.ids_T,
+                          .positions_T = tokens.positions_T,
+                          .embed_VD = weights.embedding(),
+                          .positions_PD = work.positions(weights, tokens.num_positions),
+                          .scale = weights.embedding_scale(),
+                          .dropout = embedding_dropout(weights, pass.mode),
+                          .x_TD = work.stream[0]});
   for (int64_t l = 0; l < weights.config.num_layers; ++l) walk_layer(weights, l, pass, work, attend);
   weights.final_norm.forward(work.stream.back(), work.final_norm);
 }

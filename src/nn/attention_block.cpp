@@ -43,7 +43,8 @@ void AttentionBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Ac
                                 Matrix<real> out_TD) const {
   norm_.forward(x_TD, acts.norm);
   qkv_proj_.forward(acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
-  attention_forward<P>(attention_shape(pass), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS);
+  run(AttentionForward<P>{
+      .shape = attention_shape(pass), .qkv_T3D = acts.qkv_T3D, .ctx_TD = acts.ctx_TD, .lse_BHS = acts.lse_BHS});
   out_proj_.forward(acts.ctx_TD, {}, {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(pass.mode)});
 }
 
@@ -51,11 +52,15 @@ template <class P>
 void AttentionBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts,
                                  Matrix<real> dx_TD, ParameterStore<real>& grads) const {
   Scratch<P>& scratch = pass.scratch;
-  dropout_backward<P>(dx_TD, out_dropout(pass.mode), scratch.dy_TD);
+  run(DropoutBackward<P>{.dx = dx_TD, .dropout = out_dropout(pass.mode), .dy = scratch.dy_TD});
   out_proj_.backward_weight(scratch.dy_TD, acts.ctx_TD, {}, grads);
   out_proj_.backward_input(scratch.dy_TD, {}, {.out_operand = scratch.dctx_TD});
-  attention_backward<P>(attention_shape(pass), acts.qkv_T3D, acts.ctx_TD, acts.lse_BHS, scratch.dctx_TD,
-                        scratch.dqkv_T3D);
+  run(AttentionBackward<P>{.shape = attention_shape(pass),
+                           .qkv_T3D = acts.qkv_T3D,
+                           .ctx_TD = acts.ctx_TD,
+                           .lse_BHS = acts.lse_BHS,
+                           .dctx_TD = scratch.dctx_TD,
+                           .dqkv_T3D = scratch.dqkv_T3D});
   qkv_proj_.backward_weight(scratch.dqkv_T3D, acts.norm.y_TD, {}, grads);
   qkv_proj_.backward_input(scratch.dqkv_T3D, {}, {.out_real = scratch.dnorm_TD});
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);

@@ -13,15 +13,26 @@ void NormLayer<P>::Activations::plan(Arena& arena, int64_t T, int64_t D) {
 
 template <class P>
 void NormLayer<P>::forward(Matrix<const real> x_TD, Activations& acts, Matrix<real> y_real_TD) const {
-  layer_norm_forward<P>(x_TD, params->at(slots.weight), params->at(slots.bias), acts.y_TD, y_real_TD, acts.mean_T,
-                        acts.rstd_T);
+  run(LayerNormForward<P>{.x_TD = x_TD,
+                          .gamma_D = params->at(slots.weight),
+                          .beta_D = params->at(slots.bias),
+                          .y_TD = acts.y_TD,
+                          .y_real_TD = y_real_TD,
+                          .mean_T = acts.mean_T,
+                          .rstd_T = acts.rstd_T});
 }
 
 template <class P>
 void NormLayer<P>::backward(Matrix<const real> x_TD, const Activations& acts, Matrix<const real> dy_TD,
                             Matrix<real> dx_TD, ParameterStore<real>& grads) const {
-  layer_norm_backward<P>(x_TD, params->at(slots.weight), acts.mean_T, acts.rstd_T, dy_TD, dx_TD, grads.at(slots.weight),
-                         grads.at(slots.bias));
+  run(LayerNormBackward<P>{.x_TD = x_TD,
+                           .gamma_D = params->at(slots.weight),
+                           .mean_T = acts.mean_T,
+                           .rstd_T = acts.rstd_T,
+                           .dy_TD = dy_TD,
+                           .dx_TD = dx_TD,
+                           .dgamma_D = grads.at(slots.weight),
+                           .dbeta_D = grads.at(slots.bias)});
 }
 
 template <class P>

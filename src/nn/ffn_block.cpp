@@ -30,7 +30,7 @@ template <class P>
 void FfnBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
                            ParameterStore<real>& grads) const {
   Scratch<P>& scratch = pass.scratch;
-  dropout_backward<P>(dx_TD, out_dropout(pass.mode), scratch.dy_TD);
+  run(DropoutBackward<P>{.dx = dx_TD, .dropout = out_dropout(pass.mode), .dy = scratch.dy_TD});
   mlp_.backward(scratch.dy_TD, acts.norm.y_TD, {}, acts.mlp, scratch.dhidden_TF, scratch.dnorm_TD, grads);
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
 }

@@ -31,11 +31,11 @@ class Linear {
 
   // y = f(x W^T + b), f as the epilogue says.
   void forward(Matrix<const operand> x, RowOffsets offsets, const ForwardEpilogue<P>& epilogue) const {
-    linear_forward<P>(bank(), x, offsets, epilogue);
+    run(LinearForward<P>{bank(), x, offsets, epilogue});
   }
   // dx = dy W, stored as the epilogue says.
   void backward_input(Matrix<const operand> dy, RowOffsets offsets, const BackwardEpilogue<P>& epilogue) const {
-    linear_backward_input<P>(bank(), dy, offsets, epilogue);
+    run(LinearBackwardInput<P>{bank(), dy, offsets, epilogue});
   }
   // Adds to the gradients of weight and bias; nothing if `grads` holds neither: the map is frozen. Throws kUsage if it
   // holds a part of them: weight and bias, of all maps, are one gradient.
@@ -46,11 +46,11 @@ class Linear {
     if (dw.size() != params_->at(slots_.weight).size() || db.size() != params_->at(slots_.bias).size())
       fail(ErrorCode::kUsage, "gradients: {}: expected all of this map or none of it, weight and bias, got a part",
            params_->table().name_of(slots_.weight));
-    linear_backward_weight<P>(bank_, dy, x, offsets, dw.data(), db.empty() ? nullptr : db.data());
+    run(LinearBackwardWeight<P>{bank_, dy, x, offsets, dw.data(), db.empty() ? nullptr : db.data()});
   }
 
-  // For an op that multiplies inside (ops/loss.h). After the weights changed, the first call prepares them again, so
-  // two threads must not make it at a time.
+  // For an op that multiplies inside (ops/loss.h). After the weights changed, the first products prepare them again, so
+  // two threads must not make those at a time.
   const LinearBank<P>& bank() const {
     if (version_ != params_->version()) {
       bank_.weights_changed();

@@ -1,16 +1,12 @@
 #include "ops/adam.h"
 
-#include <array>
 #include <atomic>
 #include <cmath>
 #include <numeric>
-#include <type_traits>
 
 #include "base/threads.h"
 #include "kernels/ref/adam.h"
 #include "kernels/table.h"
-#include "ops/implementations.h"
-#include "tensor/buffer.h"
 
 namespace troupe {
 namespace {
@@ -36,91 +32,73 @@ AdamCoefficients coefficients(const AdamStep& step, double grad_scale) {
 }
 
 template <Isa level>
-void update(std::span<float> p, std::span<const float> g, std::span<float> m, std::span<float> v, const AdamStep& step,
-            double grad_scale) {
-  const AdamCoefficients c = coefficients(step, grad_scale);
-  parallel_chunks(static_cast<int64_t>(p.size()), kUpdateChunk, [&](int64_t begin, int64_t end) {
-    kernels(level).adam.update(c, g.data() + begin, end - begin, p.data() + begin, m.data() + begin, v.data() + begin);
+void vectorized(const AdamUpdate<float>& task, Context&) {
+  const AdamCoefficients c = coefficients(task.step, task.grad_scale);
+  parallel_chunks(static_cast<int64_t>(task.p.size()), kUpdateChunk, [&](int64_t begin, int64_t end) {
+    kernels(level).adam.update(c, task.g.data() + begin, end - begin, task.p.data() + begin, task.m.data() + begin,
+                               task.v.data() + begin);
   });
 }
 
 template <Isa level>
-double chunked_sum_of_squares(std::span<const float> values) {
-  const int64_t size = static_cast<int64_t>(values.size());
-  static thread_local Buffer<double> buffer;  // kept, so that steps do not allocate
-  buffer.reserve((size + kChunk - 1) / kChunk);
-  double* const sums = buffer.data();
+void vectorized(const SumOfSquares<float>& task, Context& context) {
+  const int64_t size = static_cast<int64_t>(task.values.size()), num_chunks = (size + kChunk - 1) / kChunk;
+  const Context::Lease lease(context, num_chunks * static_cast<int64_t>(sizeof(double)));
+  double* const sums = lease.as<double>();
   parallel_chunks(size, kChunk, [&](int64_t begin, int64_t end) {
-    sums[begin / kChunk] = kernels(level).adam.sum_of_squares(values.data() + begin, end - begin);
+    sums[begin / kChunk] = kernels(level).adam.sum_of_squares(task.values.data() + begin, end - begin);
   });
-  return std::accumulate(sums, sums + (size + kChunk - 1) / kChunk, 0.0);
+  *task.sum = std::accumulate(sums, sums + num_chunks, 0.0);
 }
 
 template <Isa level>
-constexpr AdamKernels<float> vectorized(std::string_view name) {
-  return {name, refuses_below<level>, update<level>, chunked_sum_of_squares<level>};
-}
-
-template <class real>
-constexpr AdamKernels<real> kReference = {"ref", never_refuses, ref::adam_update<real>, ref::sum_of_squares<real>};
-
-template <class real>
-constexpr std::array kAdam = {kReference<real>};
-template <>
-constexpr std::array kAdam<float> = {vectorized<Isa::kAvx512>("avx512"), vectorized<Isa::kAvx2>("avx2"),
-                                     vectorized<Isa::kGeneric>("generic"), kReference<float>};
-
-template <class real>
-const AdamKernels<real>& chosen() {
-  static const AdamKernels<real>& kernels = choose("adam", adam_list<real>());
-  return kernels;
-}
-
-}  // namespace
-
-template <class real>
-std::span<const AdamKernels<real>> adam_list() {
-  return kAdam<real>;
-}
-
-template <class real>
-void adam_update(std::span<real> p, std::span<const real> g, std::span<real> m, std::span<real> v, const AdamStep& step,
-                 double grad_scale) {
-  chosen<real>().update(p, g, m, v, step, grad_scale);
-}
-
-template <class real>
-double sum_of_squares(std::span<const real> values) {
-  return chosen<real>().sum_of_squares(values);
-}
-
-template <class real>
-int64_t find_non_finite(std::span<const real> values) {
-  const int64_t size = static_cast<int64_t>(values.size());
+void vectorized(const FindNonFinite<float>& task, Context&) {
+  const int64_t size = static_cast<int64_t>(task.values.size());
   std::atomic<int64_t> first = size;
   parallel_chunks(size, kChunk, [&](int64_t begin, int64_t end) {
     if (begin >= first.load(std::memory_order_relaxed)) return;
-    if constexpr (std::is_same_v<real, float>)
-      if (kernels().adam.all_finite(values.data() + begin, end - begin)) return;
+    if (kernels(level).adam.all_finite(task.values.data() + begin, end - begin)) return;
     for (int64_t i = begin; i < end; ++i) {
-      if (std::isfinite(values[static_cast<size_t>(i)])) continue;
+      if (std::isfinite(task.values[static_cast<size_t>(i)])) continue;
       int64_t known = first.load();
       while (i < known && !first.compare_exchange_weak(known, i)) {
       }
       return;
     }
   });
-  return first == size ? -1 : first.load();
+  *task.first = first == size ? -1 : first.load();
 }
 
-#define TROUPE_INSTANTIATE(real)                                                                            \
-  template std::span<const AdamKernels<real>> adam_list<real>();                                            \
-  template void adam_update<real>(std::span<real>, std::span<const real>, std::span<real>, std::span<real>, \
-                                  const AdamStep&, double);                                                 \
-  template double sum_of_squares<real>(std::span<const real>);                                              \
-  template int64_t find_non_finite<real>(std::span<const real>);
-TROUPE_INSTANTIATE(double)
-TROUPE_INSTANTIATE(float)
-#undef TROUPE_INSTANTIATE
+constexpr auto kVectorized = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
+
+}  // namespace
+
+template <class Real>
+Implementations<AdamUpdate<Real>> AdamUpdate<Real>::implementations() {
+  static const auto rows =
+      rows_at<AdamUpdate>(VectorLevels<Real>(), kVectorized, [](const auto& task) { ref::adam_update(task); });
+  return rows;
+}
+
+template <class Real>
+Implementations<SumOfSquares<Real>> SumOfSquares<Real>::implementations() {
+  static const auto rows =
+      rows_at<SumOfSquares>(VectorLevels<Real>(), kVectorized, [](const auto& task) { ref::sum_of_squares(task); });
+  return rows;
+}
+
+template <class Real>
+Implementations<FindNonFinite<Real>> FindNonFinite<Real>::implementations() {
+  static const auto rows =
+      rows_at<FindNonFinite>(VectorLevels<Real>(), kVectorized, [](const auto& task) { ref::find_non_finite(task); });
+  return rows;
+}
+
+template struct AdamUpdate<double>;
+template struct AdamUpdate<float>;
+template struct SumOfSquares<double>;
+template struct SumOfSquares<float>;
+template struct FindNonFinite<double>;
+template struct FindNonFinite<float>;
 
 }  // namespace troupe

@@ -1,23 +1,21 @@
 #include "ops/embedding.h"
 
-#include <array>
 #include <cmath>
 #include <vector>
 
 #include "base/threads.h"
 #include "kernels/ref/embedding.h"
 #include "kernels/table.h"
-#include "ops/implementations.h"
 
 namespace troupe {
 namespace {
 
-template <Isa level>
-void forward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T, Matrix<const float> embed_VD,
-             Matrix<const float> positions_PD, double scale, const Dropout& dropout, Matrix<float> x_TD) {
-  parallel_chunks(x_TD.rows, 64, [&](int64_t begin, int64_t end) {
-    kernels(level).rows.embedding_forward(tokens_T.data(), positions_T.data(), embed_VD, positions_PD,
-                                          static_cast<float>(scale), dropout, begin, end, x_TD);
+template <Isa level, class P>
+void vectorized(const EmbeddingForward<P>& task, Context&) {
+  parallel_chunks(task.x_TD.rows, 64, [&](int64_t begin, int64_t end) {
+    kernels(level).rows.embedding_forward(task.tokens_T.data(), task.positions_T.data(), task.embed_VD,
+                                          task.positions_PD, static_cast<float>(task.scale), task.dropout, begin, end,
+                                          task.x_TD);
   });
 }
 
@@ -33,33 +31,15 @@ void scatter_add(std::span<const int32_t> ids_T, int64_t skip, double scale, con
   });
 }
 
-template <Isa level>
-void backward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T, int64_t pad_id, double scale,
-              const Dropout& dropout, Matrix<const float> dx_TD, Matrix<float> dembed_VD, Matrix<float> dpositions_PD) {
-  if (dembed_VD) scatter_add<level>(tokens_T, pad_id, scale, dropout, dx_TD, dembed_VD);
-  if (dpositions_PD) scatter_add<level>(positions_T, 1, 1.0, dropout, dx_TD, dpositions_PD);
+template <Isa level, class P>
+void vectorized(const EmbeddingBackward<P>& task, Context&) {
+  if (task.dembed_VD)
+    scatter_add<level>(task.tokens_T, task.pad_id, task.scale, task.dropout, task.dx_TD, task.dembed_VD);
+  if (task.dpositions_PD)
+    scatter_add<level>(task.positions_T, task.pad_position, 1.0, task.dropout, task.dx_TD, task.dpositions_PD);
 }
 
-template <class P, Isa level>
-constexpr EmbeddingKernels<P> vectorized(std::string_view name) {
-  return {name, refuses_below<level>, forward<level>, backward<level>};
-}
-
-template <class P>
-constexpr EmbeddingKernels<P> kReference = {"ref", never_refuses, ref::embedding_forward<P>,
-                                            ref::embedding_backward<P>};
-
-template <class P>
-constexpr std::array kEmbedding = {vectorized<P, Isa::kAvx512>("avx512"), vectorized<P, Isa::kAvx2>("avx2"),
-                                   vectorized<P, Isa::kGeneric>("generic"), kReference<P>};
-template <>
-constexpr std::array kEmbedding<F64> = {kReference<F64>};
-
-template <class P>
-const EmbeddingKernels<P>& chosen() {
-  static const EmbeddingKernels<P>& kernels = choose("embedding", embedding_list<P>());
-  return kernels;
-}
+constexpr auto kVectorized = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
 
 // torch.exp on float32 tensors, bit for bit where the result is a normal number: the scheme of SLEEF's expf_u10
 // (Shibata and Petrogalli 2020): x = q ln 2 + s with ln 2 in two parts, a polynomial of degree 7 in s, every step one
@@ -78,23 +58,25 @@ float torch_exp(float x) {
 }  // namespace
 
 template <class P>
-std::span<const EmbeddingKernels<P>> embedding_list() {
-  return kEmbedding<P>;
+Implementations<EmbeddingForward<P>> EmbeddingForward<P>::implementations() {
+  static const auto rows =
+      rows_at<EmbeddingForward>(VectorLevels<P>(), kVectorized, [](const auto& task) { ref::embedding_forward(task); });
+  return rows;
 }
 
 template <class P>
-void embedding_forward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T,
-                       Matrix<const typename P::real> embed_VD, Matrix<const typename P::real> positions_PD,
-                       double scale, const Dropout& dropout, Matrix<typename P::real> x_TD) {
-  chosen<P>().forward(tokens_T, positions_T, embed_VD, positions_PD, scale, dropout, x_TD);
+Implementations<EmbeddingBackward<P>> EmbeddingBackward<P>::implementations() {
+  static const auto rows = rows_at<EmbeddingBackward>(VectorLevels<P>(), kVectorized,
+                                                      [](const auto& task) { ref::embedding_backward(task); });
+  return rows;
 }
 
-template <class P>
-void embedding_backward(std::span<const int32_t> tokens_T, std::span<const int32_t> positions_T, int64_t pad_id,
-                        double scale, const Dropout& dropout, Matrix<const typename P::real> dx_TD,
-                        Matrix<typename P::real> dembed_VD, Matrix<typename P::real> dpositions_PD) {
-  chosen<P>().backward(tokens_T, positions_T, pad_id, scale, dropout, dx_TD, dembed_VD, dpositions_PD);
-}
+template struct EmbeddingForward<F64>;
+template struct EmbeddingForward<F32>;
+template struct EmbeddingForward<Bf16>;
+template struct EmbeddingBackward<F64>;
+template struct EmbeddingBackward<F32>;
+template struct EmbeddingBackward<Bf16>;
 
 // Every operation is rounded to float32 where fairseq's tensors round: c, k * -c, exp, p * w, sin, cos. At position p
 // one unit in the last place of w_k moves the angle by p of them, so exp must have the bits of torch's; sin and cos
@@ -114,16 +96,5 @@ void sinusoidal_positions(Matrix<float> table_PD) {
     if (table_PD.cols % 2 != 0) row[table_PD.cols - 1] = 0.0f;
   }
 }
-
-#define TROUPE_INSTANTIATE(P)                                                                                   \
-  template std::span<const EmbeddingKernels<P>> embedding_list<P>();                                            \
-  template void embedding_forward<P>(std::span<const int32_t>, std::span<const int32_t>, Matrix<const P::real>, \
-                                     Matrix<const P::real>, double, const Dropout&, Matrix<P::real>);           \
-  template void embedding_backward<P>(std::span<const int32_t>, std::span<const int32_t>, int64_t, double,      \
-                                      const Dropout&, Matrix<const P::real>, Matrix<P::real>, Matrix<P::real>);
-TROUPE_INSTANTIATE(F64)
-TROUPE_INSTANTIATE(F32)
-TROUPE_INSTANTIATE(Bf16)
-#undef TROUPE_INSTANTIATE
 
 }  // namespace troupe

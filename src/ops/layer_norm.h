@@ -1,29 +1,47 @@
 // LayerNorm over rows: y = (x - mean) * rstd * gamma + beta, rstd = 1 / sqrt(var + 1e-5), biased variance in two passes
-// (fairseq modules/layer_norm.py). Implementations: kLayerNorm in layer_norm.cpp.
+// (fairseq modules/layer_norm.py).
 #pragma once
 
 #include <span>
 
+#include "ops/op.h"
 #include "tensor/matrix.h"
-#include "tensor/precision.h"
 
 namespace troupe {
 
 inline constexpr double kLayerNormEpsilon = 1e-5;
 
-// Writes y in the operand type, and also in real where y_real is set (the router reads it). mean_T, rstd_T may be empty
-// in evaluation.
 template <class P>
-void layer_norm_forward(Matrix<const typename P::real> x_TD, std::span<const typename P::real> gamma_D,
-                        std::span<const typename P::real> beta_D, Matrix<typename P::operand> y_TD,
-                        Matrix<typename P::real> y_real_TD, std::span<typename P::real> mean_T,
-                        std::span<typename P::real> rstd_T);
+struct LayerNormForward {
+  using real = typename P::real;
+  using operand = typename P::operand;
+  static constexpr std::string_view kName = "layer_norm_forward";
 
-// Adds to dx_TD, and to dgamma_D and dbeta_D unless they are empty. Sums over tokens run over fixed chunks in order.
+  Matrix<const real> x_TD;
+  std::span<const real> gamma_D, beta_D;
+  double epsilon = kLayerNormEpsilon;
+  // Overwritten; each may be empty. y is written in the operand type and in real (the router reads it).
+  Matrix<operand> y_TD;
+  Matrix<real> y_real_TD;
+  std::span<real> mean_T, rstd_T;  // for the backward pass
+
+  static Implementations<LayerNormForward> implementations();
+};
+
+// With n = (x - mean) rstd and g = gamma dy:  dx += rstd (g - mean_d(g) - n mean_d(g n)),
+// dgamma += sum_t dy n,  dbeta += sum_t dy. Sums over tokens run over fixed chunks in order.
 template <class P>
-void layer_norm_backward(Matrix<const typename P::real> x_TD, std::span<const typename P::real> gamma_D,
-                         std::span<const typename P::real> mean_T, std::span<const typename P::real> rstd_T,
-                         Matrix<const typename P::real> dy_TD, Matrix<typename P::real> dx_TD,
-                         std::span<typename P::real> dgamma_D, std::span<typename P::real> dbeta_D);
+struct LayerNormBackward {
+  using real = typename P::real;
+  static constexpr std::string_view kName = "layer_norm_backward";
+
+  Matrix<const real> x_TD;
+  std::span<const real> gamma_D, mean_T, rstd_T;
+  Matrix<const real> dy_TD;
+  Matrix<real> dx_TD;                 // added to
+  std::span<real> dgamma_D, dbeta_D;  // added to; each may be empty
+
+  static Implementations<LayerNormBackward> implementations();
+};
 
 }  // namespace troupe

@@ -1,37 +1,15 @@
 #include "ops/loss.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <type_traits>
 
 #include "base/threads.h"
 #include "kernels/ref/loss.h"
 #include "kernels/table.h"
-#include "ops/implementations.h"
-#include "tensor/buffer.h"
 
 namespace troupe {
 namespace {
-
-template <class P>
-Matrix<const typename P::real> table_of(const LinearBank<P>& embed) {
-  return {embed.weight(0), embed.out(), embed.in()};
-}
-
-template <class P>
-void reference_loss(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD,
-                    std::span<const int32_t> targets_T, std::span<typename P::real> nll_T,
-                    std::span<int32_t> argmax_T) {
-  ref::output_loss<P>(table_of(embed), h_TD, targets_T, nll_T, argmax_T);
-}
-
-template <class P>
-void reference_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD,
-                                  std::span<const int32_t> targets_T, std::span<typename P::real> nll_T,
-                                  Matrix<typename P::real> dh_TD, typename P::real* dembed_VD) {
-  ref::output_loss_with_gradient<P>(table_of(embed), h_TD, targets_T, nll_T, dh_TD, dembed_VD);
-}
 
 // Tokens whose logits exist at a time; the cut depends on the shape alone. Scores of small vocabularies: what a share
 // of a last-level cache holds. Else: enough rows to amortise reading the embedding (and reading and writing its
@@ -44,13 +22,13 @@ int64_t tokens_per_block(int64_t T, int64_t V, bool gradient) {
   return blocks == 0 ? tokens : (T + blocks - 1) / blocks;
 }
 
-// A buffer that is kept, so that steps do not allocate.
-template <class real>
-Matrix<real> logits_buffer(int64_t rows, int64_t V) {
-  static thread_local Buffer<real> buffer;
-  buffer.reserve(rows * V);
-  return {buffer.data(), rows, V};
-}
+// Logits of a block of tokens, in memory of the context.
+struct Logits {
+  Logits(Context& context, int64_t rows, int64_t V)
+      : lease(context, rows * V * static_cast<int64_t>(sizeof(float))), matrix(lease.as<float>(), rows, V) {}
+  Context::Lease lease;
+  Matrix<float> matrix;
+};
 
 float score(const RowKernels& rows, const float* logits, int64_t V, int32_t target, float& lse) {
   lse = rows.log_sum_exp(logits, V);
@@ -58,33 +36,32 @@ float score(const RowKernels& rows, const float* logits, int64_t V, int32_t targ
 }
 
 template <class P>
-void blocked_loss(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD,
-                  std::span<const int32_t> targets_T, std::span<float> nll_T, std::span<int32_t> argmax_T) {
+void blocked(const OutputLoss<P>& task, Context& context) {
   const RowKernels& rows = kernels().rows;
-  const int64_t T = h_TD.rows, V = embed.out(), block = tokens_per_block(T, V, false);
-  const Matrix<float> logits_BV = logits_buffer<float>(std::min(T, block), V);
+  const int64_t T = task.h_TD.rows, V = task.embed.out(), block = tokens_per_block(T, V, false);
+  const Logits logits(context, std::min(T, block), V);
+  const Matrix<float> logits_BV = logits.matrix;
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t count = std::min(block, T - begin);
     ForwardEpilogue<P> forward;
     forward.out_real = logits_BV.rows_from(0, count);
-    linear_forward(embed, h_TD.rows_from(begin, count), {}, forward);
+    run(LinearForward<P>{task.embed, task.h_TD.rows_from(begin, count), {}, forward}, context);
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
       float lse;
-      nll_T[t] = score(rows, logits_BV.row(i), V, targets_T[t], lse);
-      if (!argmax_T.empty()) argmax_T[t] = static_cast<int32_t>(rows.argmax(logits_BV.row(i), V));
+      task.nll_T[t] = score(rows, logits_BV.row(i), V, task.targets_T[t], lse);
+      if (!task.argmax_T.empty()) task.argmax_T[t] = static_cast<int32_t>(rows.argmax(logits_BV.row(i), V));
     });
   }
 }
 
 template <class P>
-void blocked_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD,
-                                std::span<const int32_t> targets_T, std::span<float> nll_T, Matrix<float> dh_TD,
-                                float* dembed_VD) {
+void blocked(const OutputLossWithGradient<P>& task, Context& context) {
   using operand = typename P::operand;
   const RowKernels& rows = kernels().rows;
-  const int64_t T = h_TD.rows, V = embed.out(), block = tokens_per_block(T, V, true);
-  const Matrix<float> logits_BV = logits_buffer<float>(std::min(T, block), V);
+  const int64_t T = task.h_TD.rows, V = task.embed.out(), block = tokens_per_block(T, V, true);
+  const Logits logits(context, std::min(T, block), V);
+  const Matrix<float> logits_BV = logits.matrix;
   // The gradient takes the place of the logits: a row of it fills the front of the row it is computed from.
   constexpr int64_t kPerReal = sizeof(float) / sizeof(operand);
   const Matrix<operand> dlogits_BV(reinterpret_cast<operand*>(logits_BV.data), logits_BV.rows, V, V * kPerReal);
@@ -92,12 +69,12 @@ void blocked_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typenam
     const int64_t count = std::min(block, T - begin);
     ForwardEpilogue<P> forward;
     forward.out_real = logits_BV.rows_from(0, count);
-    linear_forward(embed, h_TD.rows_from(begin, count), {}, forward);
+    run(LinearForward<P>{task.embed, task.h_TD.rows_from(begin, count), {}, forward}, context);
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
-      const int32_t target = targets_T[t];
+      const int32_t target = task.targets_T[t];
       float lse;
-      nll_T[t] = score(rows, logits_BV.row(i), V, target, lse);
+      task.nll_T[t] = score(rows, logits_BV.row(i), V, target, lse);
       operand* dlogits = dlogits_BV.row(i);
       if (target < 0) return void(std::fill(dlogits, dlogits + V, operand(0.0f)));
       const float minus_one = std::exp(logits_BV(i, target) - lse) - 1.0f;
@@ -109,56 +86,42 @@ void blocked_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typenam
     });
     const Matrix<const operand> dlogits_BV_used = dlogits_BV.rows_from(0, count);
     BackwardEpilogue<P> backward;
-    backward.out_real = dh_TD.rows_from(begin, count);
-    linear_backward_input(embed, dlogits_BV_used, {}, backward);
-    if (dembed_VD) linear_backward_weight(embed, dlogits_BV_used, h_TD.rows_from(begin, count), {}, dembed_VD, nullptr);
+    backward.out_real = task.dh_TD.rows_from(begin, count);
+    run(LinearBackwardInput<P>{task.embed, dlogits_BV_used, {}, backward}, context);
+    if (!task.dembed_VD) continue;
+    run(LinearBackwardWeight<P>{task.embed, dlogits_BV_used, task.h_TD.rows_from(begin, count), {}, task.dembed_VD},
+        context);
   }
 }
 
-template <class P>
-constexpr LossKernels<P> kReference = {"ref", never_refuses, reference_loss<P>, reference_loss_with_gradient<P>};
-
-template <class P>
-constexpr std::array kLoss = {LossKernels<P>{"blocked", never_refuses, blocked_loss<P>, blocked_loss_with_gradient<P>},
-                              kReference<P>};
-template <>
-constexpr std::array kLoss<F64> = {kReference<F64>};
-
-template <class P>
-const LossKernels<P>& chosen() {
-  static const LossKernels<P>& kernels = choose("loss", loss_list<P>());
-  return kernels;
+template <class Task>
+std::vector<Implementation<Task>> rows_of_loss(void (*reference)(const Task&, Context&)) {
+  if constexpr (std::is_same_v<typename Task::real, double>)
+    return {{"ref", reference}};
+  else
+    return {{"blocked", blocked}, {"ref", reference}};
 }
 
 }  // namespace
 
 template <class P>
-std::span<const LossKernels<P>> loss_list() {
-  return kLoss<P>;
+Implementations<OutputLoss<P>> OutputLoss<P>::implementations() {
+  static const auto rows = rows_of_loss<OutputLoss>([](const OutputLoss& task, Context&) { ref::output_loss(task); });
+  return rows;
 }
 
 template <class P>
-void output_loss(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD, std::span<const int32_t> targets_T,
-                 std::span<typename P::real> nll_T, std::span<int32_t> argmax_T) {
-  chosen<P>().loss(embed, h_TD, targets_T, nll_T, argmax_T);
+Implementations<OutputLossWithGradient<P>> OutputLossWithGradient<P>::implementations() {
+  static const auto rows = rows_of_loss<OutputLossWithGradient>(
+      [](const OutputLossWithGradient& task, Context&) { ref::output_loss_with_gradient(task); });
+  return rows;
 }
 
-template <class P>
-void output_loss_with_gradient(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD,
-                               std::span<const int32_t> targets_T, std::span<typename P::real> nll_T,
-                               Matrix<typename P::real> dh_TD, typename P::real* dembed_VD) {
-  chosen<P>().loss_with_gradient(embed, h_TD, targets_T, nll_T, dh_TD, dembed_VD);
-}
-
-#define TROUPE_INSTANTIATE(P)                                                                                          \
-  template std::span<const LossKernels<P>> loss_list<P>();                                                             \
-  template void output_loss<P>(const LinearBank<P>&, Matrix<const P::operand>, std::span<const int32_t>,               \
-                               std::span<P::real>, std::span<int32_t>);                                                \
-  template void output_loss_with_gradient<P>(const LinearBank<P>&, Matrix<const P::operand>, std::span<const int32_t>, \
-                                             std::span<P::real>, Matrix<P::real>, P::real*);
-TROUPE_INSTANTIATE(F64)
-TROUPE_INSTANTIATE(F32)
-TROUPE_INSTANTIATE(Bf16)
-#undef TROUPE_INSTANTIATE
+template struct OutputLoss<F64>;
+template struct OutputLoss<F32>;
+template struct OutputLoss<Bf16>;
+template struct OutputLossWithGradient<F64>;
+template struct OutputLossWithGradient<F32>;
+template struct OutputLossWithGradient<Bf16>;
 
 }  // namespace troupe

@@ -1,57 +1,53 @@
 #include "ops/moe_rows.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/threads.h"
+#include "kernels/ref/moe_rows.h"
 
 namespace troupe {
 namespace {
 
 constexpr int64_t kRowChunk = 64;
 
-}  // namespace
-
+// The same code for every processor: its cost is reading and writing rows.
 template <class P>
-void gather_rows(Matrix<const typename P::operand> x_TD, std::span<const int32_t> source_of_R, int64_t num_rows,
-                 int64_t K, Matrix<typename P::operand> xe_RD) {
-  parallel_chunks(num_rows, kRowChunk, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) std::copy_n(x_TD.row(source_of_R[r] / K), x_TD.cols, xe_RD.row(r));
+void rows(const GatherRows<P>& task, Context&) {
+  parallel_chunks(task.xe_RD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      std::copy_n(task.x_TD.row(task.source_of_R[r] / task.K), task.x_TD.cols, task.xe_RD.row(r));
   });
 }
 
 template <class P>
-void gather_rows_backward(Matrix<const typename P::real> dxe_RD, std::span<const int32_t> row_of_TK, int64_t K,
-                          Matrix<typename P::real> dx_TD) {
-  parallel_chunks(dx_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+void rows(const GatherRowsBackward<P>& task, Context&) {
+  parallel_chunks(task.dx_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
-      for (int64_t k = 0; k < K; ++k) {
-        const int32_t row = row_of_TK[t * K + k];
+      for (int64_t k = 0; k < task.K; ++k) {
+        const int32_t row = task.row_of_TK[t * task.K + k];
         if (row < 0) continue;
-        const auto* const source = dxe_RD.row(row);
-        auto* const target = dx_TD.row(t);
-        for (int64_t d = 0; d < dx_TD.cols; ++d) target[d] += source[d];
+        const auto* const source = task.dxe_RD.row(row);
+        auto* const target = task.dx_TD.row(t);
+        for (int64_t d = 0; d < task.dx_TD.cols; ++d) target[d] += source[d];
       }
   });
 }
 
 template <class P>
-void combine_rows(Matrix<const typename P::real> residual_TD, Matrix<const typename P::real> ye_RD,
-                  std::span<const int32_t> row_of_TK, std::span<const typename P::real> weight_TK, int64_t K,
-                  const Dropout& dropout, Matrix<typename P::real> out_TD) {
+void rows(const CombineRows<P>& task, Context&) {
   using real = typename P::real;
-  const int64_t D = out_TD.cols;
-  parallel_chunks(out_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+  const int64_t D = task.out_TD.cols;
+  parallel_chunks(task.out_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      real* const out = out_TD.row(t);
-      if (out != residual_TD.row(t)) std::copy_n(residual_TD.row(t), D, out);
-      for (int64_t k = 0; k < K; ++k) {
-        const int64_t i = t * K + k;
-        if (row_of_TK[i] < 0) continue;
-        const real* const y = ye_RD.row(row_of_TK[i]);
-        const real weight = weight_TK[i];
-        if (dropout.active()) {
-          for (int64_t d = 0; d < D; ++d) out[d] += weight * (y[d] * static_cast<real>(dropout.scale(i, d, D)));
+      real* const out = task.out_TD.row(t);
+      if (out != task.residual_TD.row(t)) std::copy_n(task.residual_TD.row(t), D, out);
+      for (int64_t k = 0; k < task.K; ++k) {
+        const int64_t i = t * task.K + k;
+        if (task.row_of_TK[i] < 0) continue;
+        const real* const y = task.ye_RD.row(task.row_of_TK[i]);
+        const real weight = task.weight_TK[i];
+        if (task.dropout.active()) {
+          for (int64_t d = 0; d < D; ++d) out[d] += weight * (y[d] * static_cast<real>(task.dropout.scale(i, d, D)));
         } else {
           for (int64_t d = 0; d < D; ++d) out[d] += weight * y[d];
         }
@@ -61,48 +57,81 @@ void combine_rows(Matrix<const typename P::real> residual_TD, Matrix<const typen
 }
 
 template <class P>
-void combine_rows_backward(Matrix<const typename P::real> dout_TD, Matrix<const typename P::real> ye_RD,
-                           std::span<const int32_t> row_of_TK, std::span<const typename P::real> weight_TK, int64_t K,
-                           const Dropout& dropout, Matrix<typename P::operand> dye_RD,
-                           std::span<typename P::real> dweight_TK) {
+void rows(const CombineRowsBackward<P>& task, Context&) {
   using real = typename P::real;
   using operand = typename P::operand;
-  const int64_t D = dout_TD.cols;
-  parallel_chunks(dout_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+  const int64_t D = task.dout_TD.cols;
+  parallel_chunks(task.dout_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
-      for (int64_t k = 0; k < K; ++k) {
-        const int64_t i = t * K + k;
-        dweight_TK[i] = 0;
-        if (row_of_TK[i] < 0) continue;
-        const real* const dout = dout_TD.row(t);
-        const real* const y = ye_RD.row(row_of_TK[i]);
-        operand* const dy = dye_RD.row(row_of_TK[i]);
-        const real weight = weight_TK[i];
+      for (int64_t k = 0; k < task.K; ++k) {
+        const int64_t i = t * task.K + k;
+        task.dweight_TK[i] = 0;
+        if (task.row_of_TK[i] < 0) continue;
+        const real* const dout = task.dout_TD.row(t);
+        const real* const y = task.ye_RD.row(task.row_of_TK[i]);
+        operand* const dy = task.dye_RD.row(task.row_of_TK[i]);
+        const real weight = task.weight_TK[i];
         real partial[16] = {};  // fixed lanes: the sum does not depend on how the loop is vectorised
         for (int64_t d = 0; d < D; ++d) {
-          const real scaled = dropout.active() ? dout[d] * static_cast<real>(dropout.scale(i, d, D)) : dout[d];
+          const real scaled =
+              task.dropout.active() ? dout[d] * static_cast<real>(task.dropout.scale(i, d, D)) : dout[d];
           dy[d] = static_cast<operand>(weight * scaled);
           partial[d % 16] += scaled * y[d];
         }
         real dot = 0;
         for (const real value : partial) dot += value;
-        dweight_TK[i] = dot;
+        task.dweight_TK[i] = dot;
       }
   });
 }
 
-#define TROUPE_INSTANTIATE(P)                                                                                       \
-  template void gather_rows<P>(Matrix<const P::operand>, std::span<const int32_t>, int64_t, int64_t,                \
-                               Matrix<P::operand>);                                                                 \
-  template void gather_rows_backward<P>(Matrix<const P::real>, std::span<const int32_t>, int64_t, Matrix<P::real>); \
-  template void combine_rows<P>(Matrix<const P::real>, Matrix<const P::real>, std::span<const int32_t>,             \
-                                std::span<const P::real>, int64_t, const Dropout&, Matrix<P::real>);                \
-  template void combine_rows_backward<P>(Matrix<const P::real>, Matrix<const P::real>, std::span<const int32_t>,    \
-                                         std::span<const P::real>, int64_t, const Dropout&, Matrix<P::operand>,     \
-                                         std::span<P::real>);
-TROUPE_INSTANTIATE(F64)
-TROUPE_INSTANTIATE(F32)
-TROUPE_INSTANTIATE(Bf16)
-#undef TROUPE_INSTANTIATE
+template <class Task>
+std::vector<Implementation<Task>> rows_of_list(bool in_double, void (*reference)(const Task&, Context&)) {
+  if (in_double) return {{"ref", reference}};
+  return {{isa_name(Isa::kGeneric), rows}, {"ref", reference}};
+}
+
+}  // namespace
+
+template <class P>
+Implementations<GatherRows<P>> GatherRows<P>::implementations() {
+  static const auto list =
+      rows_of_list<GatherRows>(kInDouble<P>, [](const GatherRows& task, Context&) { ref::gather_rows(task); });
+  return list;
+}
+
+template <class P>
+Implementations<GatherRowsBackward<P>> GatherRowsBackward<P>::implementations() {
+  static const auto list = rows_of_list<GatherRowsBackward>(
+      kInDouble<P>, [](const GatherRowsBackward& task, Context&) { ref::gather_rows_backward(task); });
+  return list;
+}
+
+template <class P>
+Implementations<CombineRows<P>> CombineRows<P>::implementations() {
+  static const auto list =
+      rows_of_list<CombineRows>(kInDouble<P>, [](const CombineRows& task, Context&) { ref::combine_rows(task); });
+  return list;
+}
+
+template <class P>
+Implementations<CombineRowsBackward<P>> CombineRowsBackward<P>::implementations() {
+  static const auto list = rows_of_list<CombineRowsBackward>(
+      kInDouble<P>, [](const CombineRowsBackward& task, Context&) { ref::combine_rows_backward(task); });
+  return list;
+}
+
+template struct GatherRows<F64>;
+template struct GatherRows<F32>;
+template struct GatherRows<Bf16>;
+template struct GatherRowsBackward<F64>;
+template struct GatherRowsBackward<F32>;
+template struct GatherRowsBackward<Bf16>;
+template struct CombineRows<F64>;
+template struct CombineRows<F32>;
+template struct CombineRows<Bf16>;
+template struct CombineRowsBackward<F64>;
+template struct CombineRowsBackward<F32>;
+template struct CombineRowsBackward<Bf16>;
 
 }  // namespace troupe

@@ -6,32 +6,71 @@
 #include <span>
 
 #include "ops/dropout.h"
+#include "ops/op.h"
 #include "tensor/matrix.h"
-#include "tensor/precision.h"
 
 namespace troupe {
 
 // xe_RD[r] = x_TD[token of r].
 template <class P>
-void gather_rows(Matrix<const typename P::operand> x_TD, std::span<const int32_t> source_of_R, int64_t num_rows,
-                 int64_t K, Matrix<typename P::operand> xe_RD);
+struct GatherRows {
+  using operand = typename P::operand;
+  static constexpr std::string_view kName = "gather_rows";
+
+  Matrix<const operand> x_TD;
+  std::span<const int32_t> source_of_R;  // at least as many as xe has rows
+  int64_t K = 1;
+  Matrix<operand> xe_RD;  // overwritten
+
+  static Implementations<GatherRows> implementations();
+};
 
 // dx_TD[t] += sum_k dxe_RD[row(t, k)], in order of k.
 template <class P>
-void gather_rows_backward(Matrix<const typename P::real> dxe_RD, std::span<const int32_t> row_of_TK, int64_t K,
-                          Matrix<typename P::real> dx_TD);
+struct GatherRowsBackward {
+  using real = typename P::real;
+  static constexpr std::string_view kName = "gather_rows_backward";
+
+  Matrix<const real> dxe_RD;
+  std::span<const int32_t> row_of_TK;
+  int64_t K = 1;
+  Matrix<real> dx_TD;  // added to
+
+  static Implementations<GatherRowsBackward> implementations();
+};
 
 // out_TD[t] = residual_TD[t] + sum_k weight_tk * dropout(ye_RD[row(t, k)]); dropout elements are token * K + choice.
 template <class P>
-void combine_rows(Matrix<const typename P::real> residual_TD, Matrix<const typename P::real> ye_RD,
-                  std::span<const int32_t> row_of_TK, std::span<const typename P::real> weight_TK, int64_t K,
-                  const Dropout& dropout, Matrix<typename P::real> out_TD);
+struct CombineRows {
+  using real = typename P::real;
+  static constexpr std::string_view kName = "combine_rows";
 
-// dye_RD[r] = weight * dropout'(dout_TD[t]); dweight_TK = dout . dropout(ye), 0 where there is no row.
+  Matrix<const real> residual_TD, ye_RD;
+  std::span<const int32_t> row_of_TK;
+  std::span<const real> weight_TK;
+  int64_t K = 1;
+  Dropout dropout;
+  Matrix<real> out_TD;  // overwritten; may be residual_TD
+
+  static Implementations<CombineRows> implementations();
+};
+
+// dye_RD[r] = weight * dropout'(dout_TD[t]); dweight_tk = dout_t . dropout(ye_RD[row(t, k)]), 0 where there is no row.
 template <class P>
-void combine_rows_backward(Matrix<const typename P::real> dout_TD, Matrix<const typename P::real> ye_RD,
-                           std::span<const int32_t> row_of_TK, std::span<const typename P::real> weight_TK, int64_t K,
-                           const Dropout& dropout, Matrix<typename P::operand> dye_RD,
-                           std::span<typename P::real> dweight_TK);
+struct CombineRowsBackward {
+  using real = typename P::real;
+  using operand = typename P::operand;
+  static constexpr std::string_view kName = "combine_rows_backward";
+
+  Matrix<const real> dout_TD, ye_RD;
+  std::span<const int32_t> row_of_TK;
+  std::span<const real> weight_TK;
+  int64_t K = 1;
+  Dropout dropout;
+  Matrix<operand> dye_RD;      // overwritten
+  std::span<real> dweight_TK;  // overwritten
+
+  static Implementations<CombineRowsBackward> implementations();
+};
 
 }  // namespace troupe

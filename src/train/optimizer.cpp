@@ -46,7 +46,12 @@ void AdamOptimizer::update(ParameterStore<float>& params, const ParameterStore<f
                 .form = config_.form};
   for (const auto& [slot, decays] : stretches(params, m_)) {
     step.weight_decay = decays ? config_.weight_decay : 0.0;
-    adam_update<float>(params.at(slot), grads.at(slot), m_.at(slot), v_.at(slot), step, grad_scale);
+    run(AdamUpdate<float>{.p = params.at(slot),
+                          .g = grads.at(slot),
+                          .m = m_.at(slot),
+                          .v = v_.at(slot),
+                          .step = step,
+                          .grad_scale = grad_scale});
   }
 }
 

@@ -36,6 +36,24 @@ inline const AttentionSizes kAttentionSizes[] = {
 
 template <class P>
 class AttentionCase {
+  // The tasks of ops/attention.h in double, as far as the reference reads them: kernels are tested without ops.
+  struct Forward {
+    using real = double;
+    using operand = double;
+    AttentionShape shape;
+    Matrix<const double> qkv_T3D;
+    Matrix<double> ctx_TD;
+    std::span<double> lse_BHS;
+  };
+  struct Backward {
+    using operand = double;
+    AttentionShape shape;
+    Matrix<const double> qkv_T3D, ctx_TD;
+    std::span<const double> lse_BHS;
+    Matrix<const double> dctx_TD;
+    Matrix<double> dqkv_T3D;
+  };
+
  public:
   using operand = typename P::operand;
 
@@ -74,9 +92,10 @@ class AttentionCase {
     constexpr bool kRounded = std::is_same_v<P, Bf16>;
     const auto wide_qkv = widened(qkv), wide_dctx = widened(dctx), wide_ctx = widened(ctx);
     std::vector<double> want_ctx(T * D), want_lse(lse.cols()), want_dqkv(T * 3 * D);
-    ref::attention_forward<F64>(shape, {wide_qkv.data(), T, 3 * D}, {want_ctx.data(), T, D}, want_lse);
-    ref::attention_backward<F64>(shape, {wide_qkv.data(), T, 3 * D}, {wide_ctx.data(), T, D}, want_lse,
-                                 {wide_dctx.data(), T, D}, {want_dqkv.data(), T, 3 * D});
+    const Matrix<const double> in_double(wide_qkv.data(), T, 3 * D);
+    ref::attention_forward(Forward{shape, in_double, {want_ctx.data(), T, D}, want_lse});
+    ref::attention_backward(Backward{
+        shape, in_double, {wide_ctx.data(), T, D}, want_lse, {wide_dctx.data(), T, D}, {want_dqkv.data(), T, 3 * D}});
     // Unit roundoff of an operand (2^-9) for probabilities, context and results; or of float32 (2^-24) in logits of
     // up to 20 before scaling, whose error of about 20 sqrt(C) 2^-24 is the relative error of probabilities.
     const double tolerance = kRounded ? 3 * 0x1p-8 : 64 * 0x1p-24;

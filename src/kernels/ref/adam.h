@@ -1,17 +1,17 @@
-// One Adam update (ops/adam.h), arithmetic in double, state in `real`.
+// One Adam update and the scans of gradients; tasks are those of ops/adam.h. Arithmetic in double, state in `real`.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
-#include <span>
 
 #include "kernels/adam_step.h"
 
 namespace troupe::ref {
 
-template <class real>
-void adam_update(std::span<real> p, std::span<const real> g, std::span<real> m, std::span<real> v, const AdamStep& step,
-                 double grad_scale) {
+template <class Task>
+void adam_update(const Task& task) {
+  using real = typename Task::real;
+  const auto& [p, g, m, v, step, grad_scale] = task;
   const double correction1 = 1.0 - std::pow(step.beta1, static_cast<double>(step.t));
   const double correction2 = std::sqrt(1.0 - std::pow(step.beta2, static_cast<double>(step.t)));
   for (size_t i = 0; i < p.size(); ++i) {
@@ -27,11 +27,17 @@ void adam_update(std::span<real> p, std::span<const real> g, std::span<real> m, 
   }
 }
 
-template <class real>
-double sum_of_squares(std::span<const real> values) {
-  double sum = 0.0;
-  for (const real value : values) sum += static_cast<double>(value) * static_cast<double>(value);
-  return sum;
+template <class Task>
+void sum_of_squares(const Task& task) {
+  *task.sum = 0.0;
+  for (const auto value : task.values) *task.sum += static_cast<double>(value) * static_cast<double>(value);
+}
+
+template <class Task>
+void find_non_finite(const Task& task) {
+  *task.first = -1;
+  for (size_t i = 0; i < task.values.size() && *task.first < 0; ++i)
+    if (!std::isfinite(task.values[i])) *task.first = static_cast<int64_t>(i);
 }
 
 }  // namespace troupe::ref

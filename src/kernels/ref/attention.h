@@ -1,14 +1,11 @@
-// Causal attention as its equations read (ops/attention.h). Sums are in double.
+// Causal attention as its equations read; tasks are those of ops/attention.h. Sums are in double.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
-#include <span>
 #include <vector>
-
-#include "kernels/attention_shape.h"
-#include "tensor/matrix.h"
 
 namespace troupe::ref {
 
@@ -36,10 +33,11 @@ double causal_softmax(int64_t visible, std::vector<double>& p, const Logit& logi
   return largest + std::log(sum);
 }
 
-template <class P>
-void attention_forward(const AttentionShape& s, Matrix<const typename P::operand> qkv_T3D,
-                       Matrix<typename P::operand> ctx_TD, std::span<typename P::real> lse_BHS) {
-  using operand = typename P::operand;
+template <class Task>
+void attention_forward(const Task& task) {
+  using operand = typename Task::operand;
+  const auto& s = task.shape;
+  const auto& qkv_T3D = task.qkv_T3D;
   const int64_t D = s.H * s.C;
   std::vector<double> p(static_cast<size_t>(s.S)), sum(static_cast<size_t>(s.C));
   for (int64_t b = 0; b < s.B; ++b)
@@ -47,7 +45,7 @@ void attention_forward(const AttentionShape& s, Matrix<const typename P::operand
       for (int64_t i = 0; i < s.S; ++i) {
         const auto head = [&](int64_t j, int64_t third) { return qkv_T3D.row(b * s.S + j) + third * D + h * s.C; };
         const int64_t row = (b * s.H + h) * s.S + i;
-        lse_BHS[row] = static_cast<typename P::real>(causal_softmax(i + 1, p, [&](int64_t j) {
+        task.lse_BHS[row] = static_cast<typename Task::real>(causal_softmax(i + 1, p, [&](int64_t j) {
           return s.valid(b, j) ? s.scale * dot_product(head(i, 0), head(j, 1), s.C)
                                : -std::numeric_limits<double>::infinity();
         }));
@@ -56,18 +54,15 @@ void attention_forward(const AttentionShape& s, Matrix<const typename P::operand
           const double weight = p[j] * s.dropout.scale(row, j, s.S);
           for (int64_t c = 0; c < s.C; ++c) sum[c] += weight * static_cast<double>(head(j, 2)[c]);
         }
-        for (int64_t c = 0; c < s.C; ++c) ctx_TD(b * s.S + i, h * s.C + c) = static_cast<operand>(sum[c]);
+        for (int64_t c = 0; c < s.C; ++c) task.ctx_TD(b * s.S + i, h * s.C + c) = static_cast<operand>(sum[c]);
       }
 }
 
-// With p~ = m p (m the dropout factor), dp~_ij = dctx_i . v_j and delta_i = sum_j p~_ij dp~_ij = dctx_i . ctx_i:
-//   dv_j = sum_i p~_ij dctx_i,   dl_ij = p_ij (m_ij dp~_ij - delta_i),
-//   dq_i = scale sum_j dl_ij k_j,   dk_j = scale sum_i dl_ij q_i
-template <class P>
-void attention_backward(const AttentionShape& s, Matrix<const typename P::operand> qkv_T3D,
-                        Matrix<const typename P::operand> ctx_TD, std::span<const typename P::real> lse_BHS,
-                        Matrix<const typename P::operand> dctx_TD, Matrix<typename P::operand> dqkv_T3D) {
-  using operand = typename P::operand;
+template <class Task>
+void attention_backward(const Task& task) {
+  using operand = typename Task::operand;
+  const auto& s = task.shape;
+  const auto& qkv_T3D = task.qkv_T3D;
   const int64_t D = s.H * s.C;
   std::vector<double> gradient(static_cast<size_t>(3 * s.S * s.C));  // dq, dk, dv of one head
   for (int64_t b = 0; b < s.B; ++b)
@@ -79,11 +74,11 @@ void attention_backward(const AttentionShape& s, Matrix<const typename P::operan
       std::fill(gradient.begin(), gradient.end(), 0.0);
       for (int64_t i = 0; i < s.S; ++i) {
         const int64_t row = (b * s.H + h) * s.S + i;
-        const operand* dctx = dctx_TD.row(b * s.S + i) + h * s.C;
-        const double delta = dot_product(dctx, ctx_TD.row(b * s.S + i) + h * s.C, s.C);
+        const operand* dctx = task.dctx_TD.row(b * s.S + i) + h * s.C;
+        const double delta = dot_product(dctx, task.ctx_TD.row(b * s.S + i) + h * s.C, s.C);
         for (int64_t j = 0; j <= i; ++j) {
           if (!s.valid(b, j)) continue;
-          const double p = std::exp(s.scale * dot_product(head(i, 0), head(j, 1), s.C) - lse_BHS[row]);
+          const double p = std::exp(s.scale * dot_product(head(i, 0), head(j, 1), s.C) - task.lse_BHS[row]);
           const double mask = s.dropout.scale(row, j, s.S);
           const double dlogit = p * (mask * dot_product(dctx, head(j, 2), s.C) - delta);
           for (int64_t c = 0; c < s.C; ++c) {
@@ -96,26 +91,27 @@ void attention_backward(const AttentionShape& s, Matrix<const typename P::operan
       for (int64_t third = 0; third < 3; ++third)
         for (int64_t i = 0; i < s.S; ++i)
           for (int64_t c = 0; c < s.C; ++c)
-            dqkv_T3D(b * s.S + i, third * D + h * s.C + c) =
+            task.dqkv_T3D(b * s.S + i, third * D + h * s.C + c) =
                 static_cast<operand>(gradient[(third * s.S + i) * s.C + c]);
     }
 }
 
-template <class P>
-void attention_decode(int64_t H, double scale, std::span<const DecodeSequence<P>> sequences) {
-  for (const DecodeSequence<P>& sequence : sequences) {
+template <class Task>
+void attention_decode(const Task& task) {
+  const int64_t H = task.H;
+  for (const auto& sequence : task.sequences) {
     const int64_t N = sequence.q_ND.rows, C = sequence.q_ND.cols / H;
     std::vector<double> p(static_cast<size_t>(sequence.num_keys()));
     for (int64_t n = 0; n < N; ++n)
       for (int64_t h = 0; h < H; ++h) {
         const int64_t visible = sequence.num_keys() - N + n + 1;
         causal_softmax(visible, p, [&](int64_t j) {
-          return scale * dot_product(sequence.q_ND.row(n) + h * C, sequence.key(j) + h * C, C);
+          return task.scale * dot_product(sequence.q_ND.row(n) + h * C, sequence.key(j) + h * C, C);
         });
         for (int64_t c = h * C; c < (h + 1) * C; ++c) {
           double sum = 0.0;
           for (int64_t j = 0; j < visible; ++j) sum += p[j] * static_cast<double>(sequence.value(j)[c]);
-          sequence.ctx_ND(n, c) = static_cast<typename P::operand>(sum);
+          sequence.ctx_ND(n, c) = static_cast<typename Task::operand>(sum);
         }
       }
   }

@@ -1,10 +1,9 @@
-// Output layer with cross-entropy as its equations read (ops/loss.h). Sums are in double.
+// Output layer with cross-entropy as its equations read; tasks are those of ops/loss.h. Sums are in double.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "tensor/matrix.h"
@@ -12,10 +11,8 @@
 namespace troupe::ref {
 
 // l_v = h . E_v with E rounded to the operand type, into `logits`; returns log sum_v exp(l_v).
-template <class P>
-double output_logits(const typename P::operand* h, Matrix<const typename P::real> embed_VD,
-                     std::vector<double>& logits) {
-  using operand = typename P::operand;
+template <class operand, class real>
+double output_logits(const operand* h, Matrix<const real> embed_VD, std::vector<double>& logits) {
   for (int64_t v = 0; v < embed_VD.rows; ++v) {
     logits[v] = 0.0;
     for (int64_t d = 0; d < embed_VD.cols; ++d)
@@ -27,32 +24,38 @@ double output_logits(const typename P::operand* h, Matrix<const typename P::real
   return largest + std::log(sum);
 }
 
-template <class P>
-void output_loss(Matrix<const typename P::real> embed_VD, Matrix<const typename P::operand> h_TD,
-                 std::span<const int32_t> targets_T, std::span<typename P::real> nll_T, std::span<int32_t> argmax_T) {
+// The bank as the table that it is.
+template <class Task>
+Matrix<const typename Task::real> table_of(const Task& task) {
+  return {task.embed.weight(0), task.embed.out(), task.embed.in()};
+}
+
+template <class Task>
+void output_loss(const Task& task) {
+  const auto embed_VD = table_of(task);
   std::vector<double> logits(static_cast<size_t>(embed_VD.rows));
-  for (int64_t t = 0; t < h_TD.rows; ++t) {
-    const double lse = output_logits<P>(h_TD.row(t), embed_VD, logits);
-    nll_T[t] = targets_T[t] < 0 ? 0 : static_cast<typename P::real>(lse - logits[targets_T[t]]);
-    if (!argmax_T.empty())
-      argmax_T[t] = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  for (int64_t t = 0; t < task.h_TD.rows; ++t) {
+    const double lse = output_logits(task.h_TD.row(t), embed_VD, logits);
+    const int32_t target = task.targets_T[t];
+    task.nll_T[t] = target < 0 ? 0 : static_cast<typename Task::real>(lse - logits[target]);
+    if (!task.argmax_T.empty())
+      task.argmax_T[t] = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
 }
 
-// dl_v = softmax(l)_v - [v = target] for a scored token;  dh = sum_v dl_v E_v,  dE_v += dl_v h.
-template <class P>
-void output_loss_with_gradient(Matrix<const typename P::real> embed_VD, Matrix<const typename P::operand> h_TD,
-                               std::span<const int32_t> targets_T, std::span<typename P::real> nll_T,
-                               Matrix<typename P::real> dh_TD, typename P::real* dembed_VD) {
-  using real = typename P::real;
-  using operand = typename P::operand;
+template <class Task>
+void output_loss_with_gradient(const Task& task) {
+  using real = typename Task::real;
+  using operand = typename Task::operand;
+  const auto& [embed, h_TD, targets_T, nll_T, dh_TD, dembed_VD] = task;
+  const auto embed_VD = table_of(task);
   const int64_t T = h_TD.rows, V = embed_VD.rows, D = embed_VD.cols;
   std::vector<double> logits(static_cast<size_t>(V)), dh(static_cast<size_t>(D)), dembed(static_cast<size_t>(V * D));
   for (int64_t t = 0; t < T; ++t) {
     std::fill(dh.begin(), dh.end(), 0.0);
     nll_T[t] = 0;
     if (targets_T[t] >= 0) {
-      const double lse = output_logits<P>(h_TD.row(t), embed_VD, logits);
+      const double lse = output_logits(h_TD.row(t), embed_VD, logits);
       nll_T[t] = static_cast<real>(lse - logits[targets_T[t]]);
       for (int64_t v = 0; v < V; ++v) {
         const double dlogit = std::exp(logits[v] - lse) - (v == targets_T[t] ? 1.0 : 0.0);

@@ -47,10 +47,15 @@ void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Activati
 
   const int64_t R = acts.plan_rows.num_rows(), K = spec_.routing.top_k;
   const Matrix<operand> xe = acts.xe_RD.rows_from(0, R);
-  gather_rows<P>(acts.norm.y_TD, acts.plan_rows.source_of_R, R, K, xe);
+  run(GatherRows<P>{.x_TD = acts.norm.y_TD, .source_of_R = acts.plan_rows.source_of_R, .K = K, .xe_RD = xe});
   mlp_.forward(xe, acts.plan_rows.offsets, pass.mode.training, acts.mlp, {.out_real = acts.ye_RD.rows_from(0, R)});
-  combine_rows<P>(x_TD, acts.ye_RD, acts.plan_rows.row_of_TK, acts.routing.weight_TK, K, out_dropout(pass.mode),
-                  out_TD);
+  run(CombineRows<P>{.residual_TD = x_TD,
+                     .ye_RD = acts.ye_RD,
+                     .row_of_TK = acts.plan_rows.row_of_TK,
+                     .weight_TK = acts.routing.weight_TK,
+                     .K = K,
+                     .dropout = out_dropout(pass.mode),
+                     .out_TD = out_TD});
   if (pass.reports) pass.reports->push_back(std::move(stats));
 }
 
@@ -61,14 +66,20 @@ void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const A
   const int64_t R = acts.plan_rows.num_rows(), K = spec_.routing.top_k;
   const Matrix<operand> dye = scratch.dye_RD.rows_from(0, R);
   const Matrix<real> dxe = scratch.dxe_RD.rows_from(0, R), dlogits_TE = scratch.logits_TE;
-  combine_rows_backward<P>(dx_TD, acts.ye_RD, acts.plan_rows.row_of_TK, acts.routing.weight_TK, K,
-                           out_dropout(pass.mode), dye, scratch.dweight_TK);
+  run(CombineRowsBackward<P>{.dout_TD = dx_TD,
+                             .ye_RD = acts.ye_RD,
+                             .row_of_TK = acts.plan_rows.row_of_TK,
+                             .weight_TK = acts.routing.weight_TK,
+                             .K = K,
+                             .dropout = out_dropout(pass.mode),
+                             .dye_RD = dye,
+                             .dweight_TK = scratch.dweight_TK});
   mlp_.backward(dye, acts.xe_RD.rows_from(0, R), acts.plan_rows.offsets, acts.mlp, scratch.dhidden_RF.rows_from(0, R),
                 dxe, grads);
   route_backward<real>(spec_.routing, acts.routing, groups(pass.shape), scratch.dweight_TK, pass.aux_scale, dlogits_TE);
   router_.backward_weight(dlogits_TE, acts.router_in_TD, {}, grads);
   router_.backward_input(dlogits_TE, {}, {.out_real = scratch.dnorm_TD});
-  gather_rows_backward<P>(dxe, acts.plan_rows.row_of_TK, K, scratch.dnorm_TD);
+  run(GatherRowsBackward<P>{.dxe_RD = dxe, .row_of_TK = acts.plan_rows.row_of_TK, .K = K, .dx_TD = scratch.dnorm_TD});
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
 }
 

@@ -32,12 +32,12 @@ TEST_P(AttentionGradient, MatchesCentralDifferences) {
   const auto dctx = test::normal_values(T * D, 2);
   std::vector<double> ctx(T * D), lse(B * H * S), dqkv(T * 3 * D);
   const auto loss = [&] {
-    attention_forward<F64>(shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse);
+    run(AttentionForward<F64>{shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse});
     return test::dot(dctx, ctx);
   };
   loss();
-  attention_backward<F64>(shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse, {dctx.data(), T, D},
-                          {dqkv.data(), T, 3 * D});
+  run(AttentionBackward<F64>{
+      shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse, {dctx.data(), T, D}, {dqkv.data(), T, 3 * D}});
   test::expect_gradient(loss, qkv, dqkv);
 }
 

@@ -21,7 +21,7 @@ TEST(DropoutGradient, MatchesCentralDifferences) {
       for (int64_t d = 0; d < D; ++d) sum += dx[t * D + d] * z[t * D + d] * dropout.scale(t, d, D);
     return sum;
   };
-  dropout_backward<F64>({dx.data(), T, D}, dropout, {dz.data(), T, D});
+  run(DropoutBackward<F64>{{dx.data(), T, D}, dropout, {dz.data(), T, D}});
   test::expect_gradient(loss, z, dz);
 }
 

@@ -17,12 +17,18 @@ TEST(EmbeddingGradient, MatchesCentralDifferences) {
   const auto dx = test::normal_values(T * D, 3);
   std::vector<double> x(T * D), dembed(V * D, 0.0), dtable(positions * D, 0.0);
   const auto loss = [&] {
-    embedding_forward<F64>(tokens, where, {embed.data(), V, D}, {table.data(), positions, D}, 1.75, dropout,
-                           {x.data(), T, D});
+    run(EmbeddingForward<F64>{
+        tokens, where, {embed.data(), V, D}, {table.data(), positions, D}, 1.75, dropout, {x.data(), T, D}});
     return test::dot(dx, x);
   };
-  embedding_backward<F64>(tokens, where, -1, 1.75, dropout, {dx.data(), T, D}, {dembed.data(), V, D},
-                          {dtable.data(), positions, D});
+  run(EmbeddingBackward<F64>{.tokens_T = tokens,
+                             .positions_T = where,
+                             .pad_id = -1,
+                             .scale = 1.75,
+                             .dropout = dropout,
+                             .dx_TD = {dx.data(), T, D},
+                             .dembed_VD = {dembed.data(), V, D},
+                             .dpositions_PD = {dtable.data(), positions, D}});
   test::expect_gradient(loss, embed, dembed);
   test::expect_gradient(loss, table, dtable);
 }
@@ -32,7 +38,13 @@ TEST(EmbeddingGradient, LeavesThePadRowsAlone) {
   const std::vector<int32_t> tokens = {1, 2, 1}, where = {1, 2, 3};
   const std::vector<double> dx = {1, 2, 3, 4, 5, 6};
   std::vector<double> dembed(4 * D, 0.5), dtable(4 * D, 0.5);
-  embedding_backward<F64>(tokens, where, 1, 2.0, {}, {dx.data(), T, D}, {dembed.data(), 4, D}, {dtable.data(), 4, D});
+  run(EmbeddingBackward<F64>{.tokens_T = tokens,
+                             .positions_T = where,
+                             .pad_id = 1,
+                             .scale = 2.0,
+                             .dx_TD = {dx.data(), T, D},
+                             .dembed_VD = {dembed.data(), 4, D},
+                             .dpositions_PD = {dtable.data(), 4, D}});
   EXPECT_EQ(dembed, (std::vector<double>{0.5, 0.5, 0.5, 0.5, 6.5, 8.5, 0.5, 0.5}));
   EXPECT_EQ(dtable, (std::vector<double>{0.5, 0.5, 0.5, 0.5, 3.5, 4.5, 5.5, 6.5}));
 }

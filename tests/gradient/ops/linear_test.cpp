@@ -41,7 +41,7 @@ TEST_P(LinearGradient, MatchesCentralDifferences) {
     epilogue.gelu_kind = c.kind;
     epilogue.dropout = dropout;
     if (c.residual) epilogue.residual = {skip.data(), R, c.out};
-    linear_forward<F64>(bank, {x.data(), R, c.in}, c.offsets, epilogue);
+    run(LinearForward<F64>{bank, {x.data(), R, c.in}, c.offsets, epilogue});
     return dot(dy, y);
   };
   loss();
@@ -59,14 +59,14 @@ TEST_P(LinearGradient, MatchesCentralDifferences) {
     epilogue.out_real = {through.data(), R, c.out};
     epilogue.pre_activation = {z.data(), R, c.out};
     epilogue.gelu_kind = c.kind;
-    linear_backward_input<F64>(same, {dz.data(), R, c.out}, {}, epilogue);
+    run(LinearBackwardInput<F64>{same, {dz.data(), R, c.out}, {}, epilogue});
     dz = through;
   }
   std::vector<double> dx(x.size()), dw(w.size()), db(b.size());
   BackwardEpilogue<F64> epilogue;
   epilogue.out_real = {dx.data(), R, c.in};
-  linear_backward_input<F64>(bank, {dz.data(), R, c.out}, c.offsets, epilogue);
-  linear_backward_weight<F64>(bank, {dz.data(), R, c.out}, {x.data(), R, c.in}, c.offsets, dw.data(), db.data());
+  run(LinearBackwardInput<F64>{bank, {dz.data(), R, c.out}, c.offsets, epilogue});
+  run(LinearBackwardWeight<F64>{bank, {dz.data(), R, c.out}, {x.data(), R, c.in}, c.offsets, dw.data(), db.data()});
 
   expect_gradient(loss, x, dx);
   expect_gradient(loss, w, dw);

@@ -17,13 +17,13 @@ TEST(OutputLossGradient, MatchesCentralDifferences) {
   LinearBank<F64> bank(1, V, D, embed.data(), nullptr);
   const auto loss = [&] {
     bank.weights_changed();
-    output_loss<F64>(bank, {h.data(), T, D}, targets, nll);
+    run(OutputLoss<F64>{bank, {h.data(), T, D}, targets, nll});
     double sum = 0.0;
     for (const double value : nll) sum += value;
     return sum;
   };
   const double value = loss();
-  output_loss_with_gradient<F64>(bank, {h.data(), T, D}, targets, nll, {dh.data(), T, D}, dembed.data());
+  run(OutputLossWithGradient<F64>{bank, {h.data(), T, D}, targets, nll, {dh.data(), T, D}, dembed.data()});
   double sum = 0.0;
   for (const double term : nll) sum += term;
   EXPECT_DOUBLE_EQ(sum, value);
@@ -39,9 +39,9 @@ TEST(OutputLossGradient, AddsToTheEmbedding) {
   const std::vector<int32_t> targets = {2, 0};
   std::vector<double> nll(T), dh(T * D), once(V * D, 0.0), twice(V * D, 0.0);
   const LinearBank<F64> bank(1, V, D, embed.data(), nullptr);
-  output_loss_with_gradient<F64>(bank, {h.data(), T, D}, targets, nll, {dh.data(), T, D}, once.data());
+  run(OutputLossWithGradient<F64>{bank, {h.data(), T, D}, targets, nll, {dh.data(), T, D}, once.data()});
   for (int repeat = 0; repeat < 2; ++repeat)
-    output_loss_with_gradient<F64>(bank, {h.data(), T, D}, targets, nll, {dh.data(), T, D}, twice.data());
+    run(OutputLossWithGradient<F64>{bank, {h.data(), T, D}, targets, nll, {dh.data(), T, D}, twice.data()});
   for (size_t i = 0; i < once.size(); ++i) EXPECT_NEAR(twice[i], 2.0 * once[i], 1e-15);
 }
 

@@ -17,10 +17,11 @@ TEST(EmulatedTilesAttention, MatchesTheReference) {
   if (detected_isa() < Isa::kAvx512Bf16)
     GTEST_SKIP() << "conversions need AVX512-BF16, this machine has " << isa_name(detected_isa());
   const AttentionBlocks& blocks = isa_amx_emulated::attention_kernels;
+  Context context;
   for (const test::AttentionSizes& sizes : test::kAttentionSizes) {
     test::AttentionCase<Bf16> problem(sizes);
-    problem.run([&](auto... args) { blocked_attention_forward<Bf16>(blocks, args...); },
-                [&](auto... args) { blocked_attention_backward<Bf16>(blocks, args...); });
+    problem.run([&](auto... args) { blocked_attention_forward<Bf16>(blocks, args..., context); },
+                [&](auto... args) { blocked_attention_backward<Bf16>(blocks, args..., context); });
     problem.expect_matches_reference("S " + std::to_string(sizes.S) + " C " + std::to_string(sizes.C));
   }
 }

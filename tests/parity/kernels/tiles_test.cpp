@@ -33,10 +33,11 @@ class EmulatedTiles : public testing::Test {
     const LinearCase<Bf16> problem(sizes);
     std::vector<uint16_t> forward(packed_forward_bytes(gemm, problem.bank) / 2 + 1);
     std::vector<uint16_t> backward(packed_backward_bytes(gemm, problem.bank) / 2 + 1);
-    pack_forward_weights(gemm, problem.bank, forward.data());
-    pack_backward_weights(gemm, problem.bank, backward.data());
+    Context context;
+    pack_forward_weights(gemm, problem.bank, forward.data(), context);
+    pack_backward_weights(gemm, problem.bank, backward.data(), context);
     for (const bool packed : {false, true}) {
-      const BlockedLinear how = {gemm, epilogue_kernels, packed ? forward.data() : nullptr,
+      const BlockedLinear how = {gemm, epilogue_kernels, context, packed ? forward.data() : nullptr,
                                  packed ? backward.data() : nullptr};
       problem.check_forward([&](const auto& bank, auto x, const int64_t* offsets,
                                 const auto& epilogue) { blocked_forward<Bf16>(how, bank, x, offsets, epilogue); },
@@ -49,7 +50,7 @@ class EmulatedTiles : public testing::Test {
     }
     problem.check_backward_weight(
         [&](const auto& bank, auto dy, auto x, const int64_t* offsets, float* dw, float* db) {
-          blocked_backward_weight<Bf16>({gemm, epilogue_kernels}, bank, dy, x, offsets, dw, db);
+          blocked_backward_weight<Bf16>({gemm, epilogue_kernels, context}, bank, dy, x, offsets, dw, db);
         },
         true);
   }
@@ -61,7 +62,8 @@ TEST_F(EmulatedTiles, RowsAroundTilesAndBlocks) {
 }
 
 TEST_F(EmulatedTiles, WidthsAroundTilesAndBlocks) {
-  for (const int64_t out : {0, 1, 15, 16, 17, 31, 32, 33, 127, 128, 129, 383, 384, 385}) check({.rows = {5}, .out = out, .in = 33});
+  for (const int64_t out : {0, 1, 15, 16, 17, 31, 32, 33, 127, 128, 129, 383, 384, 385})
+    check({.rows = {5}, .out = out, .in = 33});
 }
 
 TEST_F(EmulatedTiles, DepthsAroundTilesAndBlocks) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "guarded.h"
-#include "ops/implementations.h"
+#include "implementations.h"
 #include "parity.h"
 
 namespace troupe {
@@ -23,8 +23,8 @@ struct State {
     for (int64_t i = 0; i < n; ++i) v(0, i) = v(0, i) * v(0, i) * 0.01f, g(0, i) = i % 5 == 0 ? 0.0f : g(0, i);
   }
   static std::span<float> flat(Guarded<float>& x) { return {x.view().data, static_cast<size_t>(x.cols())}; }
-  void run(const AdamKernels<float>& kernels, const AdamStep& step, double grad_scale) {
-    kernels.update(flat(p), flat(g), flat(m), flat(v), step, grad_scale);
+  void run(std::string_view row, const AdamStep& step, double grad_scale) {
+    test::run_as(row, AdamUpdate<float>{flat(p), flat(g), flat(m), flat(v), step, grad_scale});
   }
   Guarded<float> p, g, m, v;
 };
@@ -36,12 +36,11 @@ TEST(AdamParity, EveryImplementationMatchesTheReference) {
         const AdamStep step{.lr = 0.01, .eps = 1e-3, .weight_decay = 0.1, .t = t, .form = form};
         State start(n);
         auto p = widened(start.p), g = widened(start.g), m = widened(start.m), v = widened(start.v);
-        adam_update<double>(p, g, m, v, step, 1e-3);
-        for (const auto& kernels : adam_list<float>()) {
-          if (!kernels.refusal().empty()) continue;
-          const std::string what = fmt::format("{} n {} t {} form {}", kernels.name, n, t, static_cast<int>(form));
+        run(AdamUpdate<double>{p, g, m, v, step, 1e-3});
+        for (const std::string_view row : test::usable<AdamUpdate<float>>()) {
+          const std::string what = fmt::format("{} n {} t {} form {}", row, n, t, static_cast<int>(form));
           State state(n);
-          state.run(kernels, step, 1e-3);
+          state.run(row, step, 1e-3);
           test::expect_close(state.p, p, 8 * 0x1p-24, what + " p");
           test::expect_close(state.m, m, 4 * 0x1p-24, what + " m");
           test::expect_close(state.v, v, 4 * 0x1p-24, what + " v");
@@ -52,15 +51,15 @@ TEST(AdamParity, EveryImplementationMatchesTheReference) {
 }
 
 TEST(AdamParity, AnElementDependsOnItselfAlone) {
-  for (const auto& kernels : adam_list<float>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<AdamUpdate<float>>()) {
     State whole(1000), pieces(1000);
-    whole.run(kernels, {.t = 3}, 0.5);
+    whole.run(row, {.t = 3}, 0.5);
     for (const auto& [begin, end] : {std::pair<size_t, size_t>{0, 1}, {1, 8}, {8, 519}, {519, 1000}}) {
       const auto part = [&](Guarded<float>& x) { return State::flat(x).subspan(begin, end - begin); };
-      kernels.update(part(pieces.p), part(pieces.g), part(pieces.m), part(pieces.v), {.t = 3}, 0.5);
+      test::run_as(row,
+                   AdamUpdate<float>{part(pieces.p), part(pieces.g), part(pieces.m), part(pieces.v), {.t = 3}, 0.5});
     }
-    EXPECT_TRUE(test::equal_bits(whole.p, pieces.p)) << kernels.name;
+    EXPECT_TRUE(test::equal_bits(whole.p, pieces.p)) << row;
   }
 }
 
@@ -70,17 +69,30 @@ TEST(AdamParity, SumsOfSquaresAgreeAndDoNotDependOnThreads) {
     const auto values = widened(state.p);
     double expected = 0.0;
     for (const double value : values) expected += value * value;
-    for (const auto& kernels : adam_list<float>()) {
-      if (!kernels.refusal().empty()) continue;
+    for (const std::string_view row : test::usable<SumOfSquares<float>>()) {
       double first = -1.0;
       test::with_threads({1, 2, 3}, [&](int count) {
-        const double sum = kernels.sum_of_squares(State::flat(state.p));
-        EXPECT_NEAR(sum, expected, 1e-12 * expected) << kernels.name << " n " << n;
+        double sum = -1.0;
+        test::run_as(row, SumOfSquares<float>{State::flat(state.p), &sum});
+        EXPECT_NEAR(sum, expected, 1e-12 * expected) << row << " n " << n;
         if (first < 0.0) first = sum;
-        EXPECT_EQ(sum, first) << kernels.name << " n " << n << ", " << count << " threads";
+        EXPECT_EQ(sum, first) << row << " n " << n << ", " << count << " threads";
       });
     }
   }
+}
+
+TEST(AdamParity, EveryImplementationFindsTheFirstValueThatIsNotFinite) {
+  for (const std::string_view row : test::usable<FindNonFinite<float>>())
+    for (const int64_t n : {0, 1, 17, 16384, 40001})
+      for (const std::vector<int64_t>& bad : {std::vector<int64_t>{}, {n - 1}, {0, n - 1}, {n / 2, n - 1}}) {
+        State state(n);
+        if (n > 0)
+          for (const int64_t i : bad) state.p(0, i) = i % 2 ? HUGE_VALF : std::nanf("");
+        int64_t first = -2;
+        test::run_as(row, FindNonFinite<float>{State::flat(state.p), &first});
+        EXPECT_EQ(first, bad.empty() || n == 0 ? -1 : bad.front()) << row << " n " << n;
+      }
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 
 #include "attention_case.h"
 #include "guarded.h"
-#include "ops/implementations.h"
+#include "implementations.h"
 #include "parity.h"
 
 namespace troupe {
@@ -20,8 +20,9 @@ using test::AttentionCase;
 using test::AttentionSizes;
 
 template <class P>
-AttentionCase<P>& run(AttentionCase<P>& problem, const AttentionKernels<P>& kernels) {
-  problem.run(kernels.forward, kernels.backward);
+AttentionCase<P>& run(AttentionCase<P>& problem, std::string_view row) {
+  problem.run([&](auto... args) { test::run_as(row, AttentionForward<P>{args...}); },
+              [&](auto... args) { test::run_as(row, AttentionBackward<P>{args...}); });
   return problem;
 }
 
@@ -34,26 +35,24 @@ TYPED_TEST(AttentionParity, EveryImplementationMatchesTheReference) {
   using P = TypeParam;
   for (const AttentionSizes& sizes : test::kAttentionSizes) {
     AttentionCase<P> problem(sizes);
-    for (const AttentionKernels<P>& kernels : attention_list<P>())
-      if (kernels.refusal().empty())
-        run(problem, kernels)
-            .expect_matches_reference(
-                fmt::format("{} B {} S {} H {} C {}", kernels.name, sizes.B, sizes.S, sizes.H, sizes.C));
+    for (const std::string_view row : test::usable<AttentionForward<P>>())
+      run(problem, row)
+          .expect_matches_reference(fmt::format("{} B {} S {} H {} C {}", row, sizes.B, sizes.S, sizes.H, sizes.C));
   }
 }
 
 TYPED_TEST(AttentionParity, BitsDoNotDependOnThreads) {
   using P = TypeParam;
   const AttentionSizes c = {1, 300, 3, 64, 0.1f, true, {}};
-  for (const AttentionKernels<P>& kernels : attention_list<P>()) {
-    if (!kernels.refusal().empty() || kernels.name == "ref") continue;
+  for (const std::string_view row : test::usable<AttentionForward<P>>()) {
+    if (row == "ref") continue;
     std::unique_ptr<AttentionCase<P>> first;
     test::with_threads({1, 2, 3}, [&](int count) {
       auto attention = std::make_unique<AttentionCase<P>>(c);
-      run(*attention, kernels);
+      run(*attention, row);
       if (!first) return void(first = std::move(attention));
-      EXPECT_TRUE(test::equal_bits(first->ctx, attention->ctx)) << kernels.name << ", " << count << " threads";
-      EXPECT_TRUE(test::equal_bits(first->dqkv, attention->dqkv)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->ctx, attention->ctx)) << row << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dqkv, attention->dqkv)) << row << ", " << count << " threads";
     });
   }
 }
@@ -61,13 +60,12 @@ TYPED_TEST(AttentionParity, BitsDoNotDependOnThreads) {
 TYPED_TEST(AttentionParity, NanReachesExactlyTheQueriesThatSeeIt) {
   using P = TypeParam;
   const AttentionSizes c = {1, 80, 1, 32, 0, false, {}};
-  for (const AttentionKernels<P>& kernels : attention_list<P>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<AttentionForward<P>>()) {
     AttentionCase<P> fast(c);
     fast.qkv(70, 32 + 3) = static_cast<typename P::operand>(std::nanf(""));  // in key 70
-    run(fast, kernels);
+    run(fast, row);
     for (int64_t i = 0; i < 80; ++i)
-      ASSERT_EQ(std::isnan(static_cast<float>(fast.ctx(i, 0))), i >= 70) << kernels.name << " query " << i;
+      ASSERT_EQ(std::isnan(static_cast<float>(fast.ctx(i, 0))), i >= 70) << row << " query " << i;
   }
 }
 
@@ -75,10 +73,9 @@ TYPED_TEST(AttentionParity, DecodesWhatTheWholeSequenceGives) {
   using P = TypeParam;
   using operand = typename P::operand;
   const AttentionSizes c = {1, 150, 2, 40, 0, false, {2, 1}};
-  for (const AttentionKernels<P>& kernels : attention_list<P>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<AttentionForward<P>>()) {
     AttentionCase<P> whole(c);
-    run(whole, kernels);
+    run(whole, row);
     const auto expected = test::widened(whole.ctx);
     const Matrix<const operand> qkv = std::as_const(whole.qkv).view();
     const auto part = [&](int64_t third, int64_t begin, int64_t count) {
@@ -94,10 +91,10 @@ TYPED_TEST(AttentionParity, DecodesWhatTheWholeSequenceGives) {
       sequence.shared_k_LD = part(1, 0, shared), sequence.shared_v_LD = part(2, 0, shared);
       sequence.k_LD = part(1, shared, 150 - shared), sequence.v_LD = part(2, shared, 150 - shared);
       sequence.ctx_ND = ctx.view().rows_from(begin, 150 - begin);
-      kernels.decode(c.H, whole.shape.scale, {&sequence, 1});
+      test::run_as(row, AttentionDecode<P>{c.H, whole.shape.scale, {&sequence, 1}});
       const double tolerance = std::is_same_v<P, Bf16> ? 3 * 0x1p-8 : 32 * 0x1p-24;
-      test::expect_close(ctx, expected, tolerance, fmt::format("{} shared {} begin {}", kernels.name, shared, begin));
-      ctx.expect_guards_intact(std::string(kernels.name));
+      test::expect_close(ctx, expected, tolerance, fmt::format("{} shared {} begin {}", row, shared, begin));
+      ctx.expect_guards_intact(std::string(row));
     }
   }
 }

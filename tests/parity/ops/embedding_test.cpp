@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "guarded.h"
+#include "implementations.h"
 #include "ops/elementwise.h"
-#include "ops/implementations.h"
 #include "parity.h"
 
 namespace troupe {
@@ -32,11 +32,18 @@ struct Embedding {
       where.push_back(static_cast<int32_t>(1 + t % (P - 1)));
     }
   }
-  void run(const EmbeddingKernels<F32>& kernels, const Dropout& dropout) {
+  void run(std::string_view row, const Dropout& dropout) {
     x.fill(9), dtable.fill(0.5), dpositions.fill(0.25);
-    kernels.forward(tokens, where, std::as_const(table).view(), std::as_const(positions).view(), 1.5, dropout,
-                    x.view());
-    kernels.backward(tokens, where, 1, 1.5, dropout, std::as_const(dx).view(), dtable.view(), dpositions.view());
+    test::run_as(row, EmbeddingForward<F32>{tokens, where, std::as_const(table).view(), std::as_const(positions).view(),
+                                            1.5, dropout, x.view()});
+    test::run_as(row, EmbeddingBackward<F32>{.tokens_T = tokens,
+                                             .positions_T = where,
+                                             .pad_id = 1,
+                                             .scale = 1.5,
+                                             .dropout = dropout,
+                                             .dx_TD = std::as_const(dx).view(),
+                                             .dembed_VD = dtable.view(),
+                                             .dpositions_PD = dpositions.view()});
   }
 
   static constexpr int64_t V = 23, P = 9;
@@ -59,14 +66,24 @@ TEST(EmbeddingParity, EveryImplementationMatchesTheReference) {
       Embedding fast(c.T, c.D, c.layout);
       const auto table = widened(fast.table), positions = widened(fast.positions), dx = widened(fast.dx);
       std::vector<double> x(c.T * c.D), dtable(Embedding::V * c.D, 0.5), dpositions(Embedding::P * c.D, 0.25);
-      embedding_forward<F64>(fast.tokens, fast.where, {table.data(), Embedding::V, c.D},
-                             {positions.data(), Embedding::P, c.D}, 1.5, dropout, {x.data(), c.T, c.D});
-      embedding_backward<F64>(fast.tokens, fast.where, 1, 1.5, dropout, {dx.data(), c.T, c.D},
-                              {dtable.data(), Embedding::V, c.D}, {dpositions.data(), Embedding::P, c.D});
-      for (const auto& kernels : embedding_list<F32>()) {
-        if (!kernels.refusal().empty()) continue;
-        const std::string what = fmt::format("{} T {} D {} p {}", kernels.name, c.T, c.D, dropout.probability);
-        fast.run(kernels, dropout);
+      run(EmbeddingForward<F64>{fast.tokens,
+                                fast.where,
+                                {table.data(), Embedding::V, c.D},
+                                {positions.data(), Embedding::P, c.D},
+                                1.5,
+                                dropout,
+                                {x.data(), c.T, c.D}});
+      run(EmbeddingBackward<F64>{.tokens_T = fast.tokens,
+                                 .positions_T = fast.where,
+                                 .pad_id = 1,
+                                 .scale = 1.5,
+                                 .dropout = dropout,
+                                 .dx_TD = {dx.data(), c.T, c.D},
+                                 .dembed_VD = {dtable.data(), Embedding::V, c.D},
+                                 .dpositions_PD = {dpositions.data(), Embedding::P, c.D}});
+      for (const std::string_view row : test::usable<EmbeddingForward<F32>>()) {
+        const std::string what = fmt::format("{} T {} D {} p {}", row, c.T, c.D, dropout.probability);
+        fast.run(row, dropout);
         test::expect_close(fast.x, x, 4 * 0x1p-24, what + " x");
         test::expect_close(fast.dtable, dtable, 32 * 0x1p-24, what + " dembed");
         test::expect_close(fast.dpositions, dpositions, 32 * 0x1p-24, what + " dpositions");
@@ -78,15 +95,14 @@ TEST(EmbeddingParity, EveryImplementationMatchesTheReference) {
 }
 
 TEST(EmbeddingParity, BitsDoNotDependOnThreads) {
-  for (const auto& kernels : embedding_list<F32>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<EmbeddingForward<F32>>()) {
     std::unique_ptr<Embedding> first;
     test::with_threads({1, 2, 3}, [&](int count) {
       auto embedding = std::make_unique<Embedding>(777, 33, Layout{});
-      embedding->run(kernels, kDropouts[1]);
+      embedding->run(row, kDropouts[1]);
       if (!first) return void(first = std::move(embedding));
-      EXPECT_TRUE(test::equal_bits(first->x, embedding->x)) << kernels.name << ", " << count << " threads";
-      EXPECT_TRUE(test::equal_bits(first->dtable, embedding->dtable)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->x, embedding->x)) << row << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dtable, embedding->dtable)) << row << ", " << count << " threads";
     });
   }
 }
@@ -108,14 +124,13 @@ TYPED_TEST(DropoutParity, EveryImplementationEqualsTheReference) {
       Guarded<float> dx(T, D, layout);
       dx.fill_normal(1);
       Guarded<operand> expected(T, D, layout);
-      const auto& list = elementwise_list<TypeParam>();
-      list.back().dropout_backward(std::as_const(dx).view(), dropout, expected.view());
-      for (const auto& kernels : list) {
-        if (!kernels.refusal().empty()) continue;
+      using Task = DropoutBackward<TypeParam>;
+      test::run_as("ref", Task{std::as_const(dx).view(), dropout, expected.view()});
+      for (const std::string_view row : test::usable<Task>()) {
         Guarded<operand> dy(T, D, layout);
-        kernels.dropout_backward(std::as_const(dx).view(), dropout, dy.view());
-        EXPECT_TRUE(test::equal_bits(expected, dy)) << kernels.name << " T " << T << " D " << D;
-        dy.expect_guards_intact(std::string(kernels.name));
+        test::run_as(row, Task{std::as_const(dx).view(), dropout, dy.view()});
+        EXPECT_TRUE(test::equal_bits(expected, dy)) << row << " T " << T << " D " << D;
+        dy.expect_guards_intact(std::string(row));
       }
     }
 }

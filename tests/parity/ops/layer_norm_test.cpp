@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "guarded.h"
-#include "ops/implementations.h"
+#include "implementations.h"
 #include "parity.h"
 
 namespace troupe {
@@ -44,13 +44,13 @@ struct LayerNorm {
   static std::span<T> flat(Guarded<T>& m) {
     return {m.view().data, static_cast<size_t>(m.cols())};
   }
-  void run(const LayerNormKernels<P>& kernels) {
+  void run(std::string_view row) {
     y.fill(9), y_real.fill(9), mean.fill(9), rstd.fill(9);
     dx.fill(0.5), dgamma.fill(0.25), dbeta.fill(0.125);
-    kernels.forward(std::as_const(x).view(), flat(gamma), flat(beta), kLayerNormEpsilon, y.view(), y_real.view(),
-                    flat(mean), flat(rstd));
-    kernels.backward(std::as_const(x).view(), flat(gamma), flat(mean), flat(rstd), std::as_const(dy).view(), dx.view(),
-                     flat(dgamma), flat(dbeta));
+    test::run_as(row, LayerNormForward<P>{std::as_const(x).view(), flat(gamma), flat(beta), kLayerNormEpsilon, y.view(),
+                                          y_real.view(), flat(mean), flat(rstd)});
+    test::run_as(row, LayerNormBackward<P>{std::as_const(x).view(), flat(gamma), flat(mean), flat(rstd),
+                                           std::as_const(dy).view(), dx.view(), flat(dgamma), flat(dbeta)});
   }
   void expect_guards_intact(const std::string& what) {
     y.expect_guards_intact(what), y_real.expect_guards_intact(what), dx.expect_guards_intact(what);
@@ -86,13 +86,13 @@ TYPED_TEST(LayerNormParity, EveryImplementationMatchesTheReference) {
     LayerNorm<P> fast(c.T, c.D, c.layout);
     const auto x = widened(fast.x), gamma = widened(fast.gamma), beta = widened(fast.beta), dy = widened(fast.dy);
     std::vector<double> y(c.T * c.D), mean(c.T), rstd(c.T), dx(c.T * c.D, 0.5), dgamma(c.D, 0.25), dbeta(c.D, 0.125);
-    layer_norm_forward<F64>({x.data(), c.T, c.D}, gamma, beta, {y.data(), c.T, c.D}, {}, mean, rstd);
-    layer_norm_backward<F64>({x.data(), c.T, c.D}, gamma, mean, rstd, {dy.data(), c.T, c.D}, {dx.data(), c.T, c.D},
-                             dgamma, dbeta);
-    for (const auto& kernels : layer_norm_list<P>()) {
-      if (!kernels.refusal().empty()) continue;
-      const std::string what = fmt::format("{} T {} D {}", kernels.name, c.T, c.D);
-      fast.run(kernels);
+    run(LayerNormForward<F64>{
+        {x.data(), c.T, c.D}, gamma, beta, kLayerNormEpsilon, {y.data(), c.T, c.D}, {}, mean, rstd});
+    run(LayerNormBackward<F64>{
+        {x.data(), c.T, c.D}, gamma, mean, rstd, {dy.data(), c.T, c.D}, {dx.data(), c.T, c.D}, dgamma, dbeta});
+    for (const std::string_view row : test::usable<LayerNormForward<P>>()) {
+      const std::string what = fmt::format("{} T {} D {}", row, c.T, c.D);
+      fast.run(row);
       // float32 sums of D or T terms; means of 5 against deviations of 3 lose a bit or two.
       const double tolerance = 16 * 0x1p-24;
       expect_close(fast.y_real, y, tolerance, what + " y_real");
@@ -109,44 +109,43 @@ TYPED_TEST(LayerNormParity, EveryImplementationMatchesTheReference) {
 
 TYPED_TEST(LayerNormParity, BitsDoNotDependOnThreads) {
   using P = TypeParam;
-  for (const auto& kernels : layer_norm_list<P>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<LayerNormForward<P>>()) {
     std::unique_ptr<LayerNorm<P>> first;
     test::with_threads({1, 2, 3}, [&](int count) {
       auto norm = std::make_unique<LayerNorm<P>>(333, 65, Layout{});
-      norm->run(kernels);
+      norm->run(row);
       if (!first) return void(first = std::move(norm));
-      EXPECT_TRUE(test::equal_bits(first->y, norm->y)) << kernels.name << ", " << count << " threads";
-      EXPECT_TRUE(test::equal_bits(first->dx, norm->dx)) << kernels.name << ", " << count << " threads";
-      EXPECT_TRUE(test::equal_bits(first->dgamma, norm->dgamma)) << kernels.name << ", " << count << " threads";
-      EXPECT_TRUE(test::equal_bits(first->dbeta, norm->dbeta)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->y, norm->y)) << row << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dx, norm->dx)) << row << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dgamma, norm->dgamma)) << row << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dbeta, norm->dbeta)) << row << ", " << count << " threads";
     });
   }
 }
 
 TYPED_TEST(LayerNormParity, NanStaysInItsRow) {
   using P = TypeParam;
-  for (const auto& kernels : layer_norm_list<P>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<LayerNormForward<P>>()) {
     LayerNorm<P> norm(3, 20, {});
     norm.x(1, 19) = std::nanf("");
-    norm.run(kernels);
+    norm.run(row);
     for (int64_t t = 0; t < 3; ++t)
       for (int64_t d = 0; d < 20; ++d)
-        EXPECT_EQ(std::isnan(static_cast<float>(norm.y(t, d))), t == 1) << kernels.name << " " << t << " " << d;
+        EXPECT_EQ(std::isnan(static_cast<float>(norm.y(t, d))), t == 1) << row << " " << t << " " << d;
   }
 }
 
 TYPED_TEST(LayerNormParity, OutputsMayBeLeftOut) {
   using P = TypeParam;
-  for (const auto& kernels : layer_norm_list<P>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<LayerNormForward<P>>()) {
     LayerNorm<P> norm(3, 20, {});
-    norm.run(kernels);
+    norm.run(row);
     Guarded<float> y_real(3, 20);
-    kernels.forward(std::as_const(norm.x).view(), norm.flat(norm.gamma), norm.flat(norm.beta), kLayerNormEpsilon, {},
-                    y_real.view(), {}, {});
-    EXPECT_TRUE(test::equal_bits(norm.y_real, y_real)) << kernels.name;
+    test::run_as(row, LayerNormForward<P>{.x_TD = std::as_const(norm.x).view(),
+                                          .gamma_D = norm.flat(norm.gamma),
+                                          .beta_D = norm.flat(norm.beta),
+                                          .y_real_TD = y_real.view()});
+    EXPECT_TRUE(test::equal_bits(norm.y_real, y_real)) << row;
   }
 }
 

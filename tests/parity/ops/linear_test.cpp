@@ -1,4 +1,4 @@
-// Every row of linear_list() that runs on this machine against the reference in double.
+// Every row of the lists of linear products that runs on this machine against the reference in double.
 #include "ops/linear.h"
 
 #include <gtest/gtest.h>
@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "base/isa.h"
+#include "implementations.h"
 #include "kernels/onednn/gemm.h"
+#include "kernels/table.h"
 #include "linear_case.h"
-#include "ops/linear_list.h"
+#include "parity.h"
 
 namespace troupe {
 namespace {
@@ -24,11 +26,15 @@ using test::Layout;
 using test::LinearCase;
 using test::LinearSizes;
 
+// A row of the lists, with the block products that it drives (nullptr: the reference).
+struct Row {
+  std::string_view name;
+  const GemmKernels* gemm = nullptr;
+};
+
 template <class P>
-LinearBank<P> bank_with(const LinearKernels<P>& implementation, const WeightView<P>& view) {
-  LinearBank<P> bank(view.num_experts, view.out, view.in, view.weight, view.bias, implementation);
-  bank.weights_changed();
-  return bank;
+LinearBank<P> bank_of(const WeightView<P>& view) {
+  return LinearBank<P>(view.num_experts, view.out, view.in, view.weight, view.bias);
 }
 
 template <class P>
@@ -37,51 +43,58 @@ RowOffsets span_of(const WeightView<P>& view, const int64_t* offsets) {
 }
 
 template <class P>
-void check_forward(const LinearKernels<P>& implementation, const LinearSizes& sizes, const ForwardOptions& options) {
+void check_forward(const Row& row, const LinearSizes& sizes, const ForwardOptions& options) {
   LinearCase<P>(sizes).check_forward(
       [&](const auto& view, auto x, const int64_t* offsets, const auto& epilogue) {
-        linear_forward<P>(bank_with(implementation, view), x, span_of(view, offsets), epilogue);
+        test::run_as(row.name, LinearForward<P>{bank_of(view), x, span_of(view, offsets), epilogue});
       },
       options);
 }
 
 template <class P>
-void check_backward_input(const LinearKernels<P>& implementation, const LinearSizes& sizes,
-                          const BackwardOptions& options) {
+void check_backward_input(const Row& row, const LinearSizes& sizes, const BackwardOptions& options) {
   LinearCase<P>(sizes).check_backward_input(
       [&](const auto& view, auto dy, const int64_t* offsets, const auto& epilogue) {
-        linear_backward_input<P>(bank_with(implementation, view), dy, span_of(view, offsets), epilogue);
+        test::run_as(row.name, LinearBackwardInput<P>{bank_of(view), dy, span_of(view, offsets), epilogue});
       },
       options);
 }
 
 template <class P>
-void check_backward_weight(const LinearKernels<P>& implementation, const LinearSizes& sizes, bool with_bias = true) {
+void check_backward_weight(const Row& row, const LinearSizes& sizes, bool with_bias = true) {
   LinearCase<P>(sizes).check_backward_weight(
       [&](const auto& view, auto dy, auto x, const int64_t* offsets, float* dw, float* db) {
-        linear_backward_weight<P>(bank_with(implementation, view), dy, x, span_of(view, offsets), dw, db);
+        test::run_as(row.name, LinearBackwardWeight<P>{bank_of(view), dy, x, span_of(view, offsets), dw, db});
       },
       with_bias);
 }
 
 template <class P>
-void check_all(const LinearKernels<P>& implementation, const LinearSizes& sizes) {
+void check_all(const Row& row, const LinearSizes& sizes) {
   SCOPED_TRACE("rows of expert 0: " + std::to_string(sizes.rows[0]) + ", out " + std::to_string(sizes.out) + ", in " +
                std::to_string(sizes.in));
-  check_forward<P>(implementation, sizes, {});
-  check_forward<P>(implementation, sizes, {.real_output = true});
-  check_backward_input<P>(implementation, sizes, {});
-  check_backward_input<P>(implementation, sizes, {.real_output = true});
-  check_backward_weight<P>(implementation, sizes);
+  check_forward<P>(row, sizes, {});
+  check_forward<P>(row, sizes, {.real_output = true});
+  check_backward_input<P>(row, sizes, {});
+  check_backward_input<P>(row, sizes, {.real_output = true});
+  check_backward_weight<P>(row, sizes);
 }
 
-// body(implementation) for every row that runs here.
+template <class P>
+const GemmKernels* gemm_of(std::string_view name) {
+  constexpr bool kReal = std::is_same_v<P, F32>;
+  if (name == "onednn") return kReal ? &onednn::gemm_f32() : &onednn::gemm_bf16();
+  for (const Isa level : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx})
+    if (name == isa_name(level)) return kReal ? kernels(level).gemm.f32 : kernels(level).gemm.bf16;
+  return nullptr;
+}
+
+// body(row) for every row that runs here.
 template <class P, class Body>
 void for_each_row(const Body& body) {
-  for (const LinearKernels<P>& row : linear_list<P>()) {
-    if (!row.refusal().empty()) continue;
-    SCOPED_TRACE(std::string(row.name));
-    body(row);
+  for (const std::string_view name : test::usable<LinearForward<P>>()) {
+    SCOPED_TRACE(std::string(name));
+    body(Row{name, gemm_of<P>(name)});
   }
 }
 
@@ -101,7 +114,7 @@ TYPED_TEST_SUITE(LinearParity, Precisions);
 
 TYPED_TEST(LinearParity, RowsAroundEveryBlockSize) {
   for_each_row<TypeParam>([](const auto& row) {
-    const int64_t step = row.gemm ? row.gemm().row_step : 1, block = row.gemm ? row.gemm().row_block : 8;
+    const int64_t step = row.gemm ? row.gemm->row_step : 1, block = row.gemm ? row.gemm->row_block : 8;
     for (const int64_t rows : critical_sizes(step, block))
       check_all<TypeParam>(row, {.rows = {rows}, .out = 37, .in = 21});
   });
@@ -109,7 +122,7 @@ TYPED_TEST(LinearParity, RowsAroundEveryBlockSize) {
 
 TYPED_TEST(LinearParity, WidthsAroundEveryBlockSize) {
   for_each_row<TypeParam>([](const auto& row) {
-    const int64_t step = row.gemm ? row.gemm().col_step : 1, block = row.gemm ? row.gemm().col_block : 8;
+    const int64_t step = row.gemm ? row.gemm->col_step : 1, block = row.gemm ? row.gemm->col_block : 8;
     for (const int64_t out : critical_sizes(step, block))
       check_all<TypeParam>(row, {.rows = {5}, .out = out, .in = 40});
   });
@@ -117,7 +130,7 @@ TYPED_TEST(LinearParity, WidthsAroundEveryBlockSize) {
 
 TYPED_TEST(LinearParity, DepthsAroundEveryBlockSize) {
   for_each_row<TypeParam>([](const auto& row) {
-    const int64_t step = row.gemm ? row.gemm().k_step : 1, block = row.gemm ? row.gemm().k_block : 8;
+    const int64_t step = row.gemm ? row.gemm->k_step : 1, block = row.gemm ? row.gemm->k_block : 8;
     for (const int64_t in : critical_sizes(step, block)) {
       check_all<TypeParam>(row, {.rows = {6}, .out = 19, .in = in});
       check_all<TypeParam>(row, {.rows = {in}, .out = 19, .in = 34});  // the depth of the weight gradient
@@ -188,7 +201,7 @@ TYPED_TEST(LinearParity, SameBitsForAnyNumberOfThreads) {
   const int threads_before = omp_get_max_threads();
   for_each_row<P>([&](const auto& row) {
     const LinearCase<P> problem({.rows = {300, 0, 70, 1}, .out = 400, .in = row.gemm ? 900 : 30});
-    const LinearBank<P> bank = bank_with(row, problem.bank);
+    const LinearBank<P> bank = bank_of(problem.bank);
     std::vector<std::vector<unsigned char>> results;
     for (const int threads : {1, 2, 3}) {
       omp_set_num_threads(threads);
@@ -202,9 +215,10 @@ TYPED_TEST(LinearParity, SameBitsForAnyNumberOfThreads) {
       BackwardEpilogue<P> backward;
       backward.out_operand = dx.view();
       const RowOffsets offsets(problem.offsets);
-      linear_forward<P>(bank, problem.x.view(), offsets, forward);
-      linear_backward_input<P>(bank, problem.dy.view(), offsets, backward);
-      linear_backward_weight<P>(bank, problem.dy.view(), problem.x.view(), offsets, dw.view().data, db.view().data);
+      test::run_as(row.name, LinearForward<P>{bank, problem.x.view(), offsets, forward});
+      test::run_as(row.name, LinearBackwardInput<P>{bank, problem.dy.view(), offsets, backward});
+      test::run_as(row.name, LinearBackwardWeight<P>{bank, problem.dy.view(), problem.x.view(), offsets, dw.view().data,
+                                                     db.view().data});
       std::vector<unsigned char> bytes;
       const auto append = [&](const auto& matrix) {
         const auto* first = reinterpret_cast<const unsigned char*>(&matrix(0, 0));
@@ -226,17 +240,17 @@ TYPED_TEST(LinearParity, ChangedWeightsAreSeen) {
   using P = TypeParam;
   for_each_row<P>([](const auto& row) {
     LinearCase<P> problem({.rows = {4}, .out = 20, .in = 20, .bias = false});
-    LinearBank<P> bank = bank_with(row, problem.bank);
+    LinearBank<P> bank = bank_of(problem.bank);
     test::Guarded<float> y(4, 20), dx(4, 20);
     ForwardEpilogue<P> forward;
     forward.out_real = y.view();
     BackwardEpilogue<P> backward;
     backward.out_real = dx.view();
-    linear_backward_input<P>(bank, problem.dy.view(), {}, backward);
+    test::run_as(row.name, LinearBackwardInput<P>{bank, problem.dy.view(), {}, backward});
     problem.weight.fill(0.0);
     bank.weights_changed();
-    linear_forward<P>(bank, problem.x.view(), {}, forward);
-    linear_backward_input<P>(bank, problem.dy.view(), {}, backward);
+    test::run_as(row.name, LinearForward<P>{bank, problem.x.view(), {}, forward});
+    test::run_as(row.name, LinearBackwardInput<P>{bank, problem.dy.view(), {}, backward});
     for (int64_t i = 0; i < 4; ++i)
       for (int64_t j = 0; j < 20; ++j) {
         EXPECT_EQ(y(i, j), 0.0f);
@@ -251,11 +265,11 @@ TYPED_TEST(LinearParity, NonFiniteValuesStayInTheirRow) {
     LinearCase<P> problem({.rows = {5}, .out = 33, .in = 18});
     problem.x(1, 3) = typename P::operand(std::numeric_limits<float>::quiet_NaN());
     problem.x(3, 17) = typename P::operand(std::numeric_limits<float>::infinity());
-    const LinearBank<P> bank = bank_with(row, problem.bank);
+    const LinearBank<P> bank = bank_of(problem.bank);
     test::Guarded<float> y(5, 33);
     ForwardEpilogue<P> epilogue;
     epilogue.out_real = y.view();
-    linear_forward<P>(bank, problem.x.view(), {}, epilogue);
+    test::run_as(row.name, LinearForward<P>{bank, problem.x.view(), {}, epilogue});
     for (int64_t i = 0; i < 5; ++i)
       for (int64_t j = 0; j < 33; ++j) {
         EXPECT_EQ(std::isnan(y(i, j)), i == 1) << i << ", " << j;
@@ -265,34 +279,56 @@ TYPED_TEST(LinearParity, NonFiniteValuesStayInTheirRow) {
 }
 
 // The kernel that TROUPE_ISA asks for is the one that runs.
+template <class Task>
+std::string_view first_choice() {
+  return test::usable<Task>().front();
+}
+
 TEST(LinearDispatch, TheForcedInstructionSetRuns) {
-  const LinearCase<Bf16> bf16_case({.rows = {1}});
-  const LinearCase<F32> f32_case({.rows = {1}});
-  const LinearBank<Bf16> bank(1, 1, 1, bf16_case.bank.weight, nullptr);
-  const LinearBank<F32> f32_bank(1, 1, 1, f32_case.bank.weight, nullptr);
 #ifdef __x86_64__
-  const std::string fallback = "sse2";
+  const std::string fallback = "generic";
 #else
   const std::string fallback = onednn::unavailable_reason() ? "ref" : "onednn";
 #endif
   const Isa isa = active_isa();
-  EXPECT_EQ(bank.implementation(), isa == Isa::kGeneric ? fallback : std::string(isa_name(isa)));
-  EXPECT_EQ(f32_bank.implementation(),
-            isa == Isa::kGeneric ? fallback : std::string(isa_name(std::min(isa, Isa::kAvx512))));
+  const std::string bf16 = isa == Isa::kGeneric ? fallback : std::string(isa_name(isa));
+  const std::string f32 = isa == Isa::kGeneric ? fallback : std::string(isa_name(std::min(isa, Isa::kAvx512)));
+  EXPECT_EQ(first_choice<LinearForward<Bf16>>(), bf16);
+  EXPECT_EQ(first_choice<LinearBackwardInput<Bf16>>(), bf16);
+  EXPECT_EQ(first_choice<LinearBackwardWeight<Bf16>>(), bf16);
+  EXPECT_EQ(first_choice<LinearForward<F32>>(), f32);
   if (const char* requested = std::getenv("TROUPE_ISA")) {
     EXPECT_EQ(isa_name(isa), requested);
   }
 }
 
 TEST(LinearDispatch, EveryRefusalNamesItsReason) {
-  for (const auto& row : linear_list<Bf16>()) {
-    const std::string reason = row.refusal();
+  for (const auto& row : LinearForward<Bf16>::implementations()) {
+    const std::string reason = reason_against(row, active_device());
     if (row.name == "amx" && active_isa() < Isa::kAmx) {
       EXPECT_EQ(reason, "the instruction set in use is " + std::string(isa_name(active_isa())));
     }
     if (row.name == "ref") {
       EXPECT_EQ(reason, "");
     }
+  }
+}
+
+// Copies packed for one kernel are not taken for those of another.
+TEST(LinearDispatch, ABankServesSeveralKernels) {
+  const LinearCase<Bf16> problem({.rows = {9}, .out = 40, .in = 70});
+  const LinearBank<Bf16> bank = bank_of(problem.bank);
+  const auto product = [&](std::string_view row) {
+    test::Guarded<float> y(9, 40);
+    test::run_as(row, LinearForward<Bf16>{bank, problem.x.view(), {}, {.out_real = y.view()}});
+    return test::widened(y);
+  };
+  std::vector<std::vector<double>> first;
+  for (const std::string_view row : test::usable<LinearForward<Bf16>>()) first.push_back(product(row));
+  size_t i = 0;
+  for (const std::string_view row : test::usable<LinearForward<Bf16>>()) {
+    EXPECT_EQ(product(row), first[i++]) << row;
+    for (size_t j = 0; j < first.back().size(); ++j) EXPECT_NEAR(first[i - 1][j], first.back()[j], 1e-3) << row;
   }
 }
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "guarded.h"
-#include "ops/implementations.h"
+#include "implementations.h"
 #include "parity.h"
 
 namespace troupe {
@@ -33,9 +33,10 @@ struct Problem {
     bank.weights_changed();
   }
   std::span<float> nll_span() { return {nll.view().data, static_cast<size_t>(nll.cols())}; }
-  void run(const LossKernels<P>& kernels) {
+  void run(std::string_view row) {
     dh.fill(77), dembed.fill(0.5), nll.fill(77);
-    kernels.loss_with_gradient(bank, std::as_const(h).view(), targets, nll_span(), dh.view(), dembed.view().data);
+    test::run_as(row, OutputLossWithGradient<P>{bank, std::as_const(h).view(), targets, nll_span(), dh.view(),
+                                                dembed.view().data});
   }
 
   Guarded<float> embed;
@@ -67,20 +68,21 @@ TYPED_TEST(LossParity, EveryImplementationMatchesTheReference) {
     std::vector<double> nll(c.T), dh(c.T * c.D), dembed(c.V * c.D, 0.5);
     std::vector<int32_t> argmax(c.T);
     const LinearBank<F64> bank(1, c.V, c.D, embed.data(), nullptr);
-    output_loss<F64>(bank, {h.data(), c.T, c.D}, fast.targets, nll, argmax);
-    output_loss_with_gradient<F64>(bank, {h.data(), c.T, c.D}, fast.targets, nll, {dh.data(), c.T, c.D}, dembed.data());
-    for (const auto& kernels : loss_list<P>()) {
-      if (!kernels.refusal().empty()) continue;
-      const std::string what = fmt::format("{} T {} V {} D {}", kernels.name, c.T, c.V, c.D);
+    run(OutputLoss<F64>{bank, {h.data(), c.T, c.D}, fast.targets, nll, argmax});
+    run(OutputLossWithGradient<F64>{
+        bank, {h.data(), c.T, c.D}, fast.targets, nll, {dh.data(), c.T, c.D}, dembed.data()});
+    for (const std::string_view row : test::usable<OutputLoss<P>>()) {
+      const std::string what = fmt::format("{} T {} V {} D {}", row, c.T, c.V, c.D);
       // Logits of up to 4 sqrt(D) in float32; gradients of logits rounded to the operand type.
       const double tolerance = 64 * 0x1p-24, rounded = std::is_same_v<P, Bf16> ? 0x1p-7 : tolerance;
-      fast.run(kernels);
+      fast.run(row);
       test::expect_close(fast.nll, nll, tolerance, what + " nll");
       test::expect_close(fast.dh, dh, rounded, what + " dh");
       test::expect_close(fast.dembed, dembed, rounded, what + " dembed");
       fast.dh.expect_guards_intact(what), fast.dembed.expect_guards_intact(what), fast.nll.expect_guards_intact(what);
       const auto with_gradient = widened(fast.nll);
-      kernels.loss(fast.bank, std::as_const(fast.h).view(), fast.targets, fast.nll_span(), fast.argmax);
+      test::run_as(row,
+                   OutputLoss<P>{fast.bank, std::as_const(fast.h).view(), fast.targets, fast.nll_span(), fast.argmax});
       test::expect_close(fast.nll, nll, tolerance, what + " nll without gradient");
       EXPECT_EQ(fast.argmax, argmax) << what;
     }
@@ -89,57 +91,54 @@ TYPED_TEST(LossParity, EveryImplementationMatchesTheReference) {
 
 TYPED_TEST(LossParity, BitsDoNotDependOnThreads) {
   using P = TypeParam;
-  for (const auto& kernels : loss_list<P>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<OutputLoss<P>>()) {
     std::unique_ptr<Problem<P>> first;
     test::with_threads({1, 2, 3}, [&](int count) {
       auto problem = std::make_unique<Problem<P>>(150, 513, 48, Layout{});
-      problem->run(kernels);
+      problem->run(row);
       if (!first) return void(first = std::move(problem));
-      EXPECT_TRUE(test::equal_bits(first->nll, problem->nll)) << kernels.name << ", " << count << " threads";
-      EXPECT_TRUE(test::equal_bits(first->dh, problem->dh)) << kernels.name << ", " << count << " threads";
-      EXPECT_TRUE(test::equal_bits(first->dembed, problem->dembed)) << kernels.name << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->nll, problem->nll)) << row << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dh, problem->dh)) << row << ", " << count << " threads";
+      EXPECT_TRUE(test::equal_bits(first->dembed, problem->dembed)) << row << ", " << count << " threads";
     });
   }
 }
 
 TYPED_TEST(LossParity, LargeLogitsNeitherOverflowNorLoseTheirLoss) {
   using P = TypeParam;
-  for (const auto& kernels : loss_list<P>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<OutputLoss<P>>()) {
     Problem<P> problem(2, 40, 1, {});
     problem.embed.fill(0), problem.h.fill(1);
     problem.embed(7, 0) = 1024.0f, problem.embed(9, 0) = 960.0f;
     problem.bank.weights_changed();
     problem.targets = {7, 9};
-    problem.run(kernels);
-    EXPECT_EQ(problem.nll(0, 0), 0.0f) << kernels.name;
-    EXPECT_EQ(problem.nll(0, 1), 64.0f) << kernels.name;
-    EXPECT_EQ(problem.dembed(7, 0), 1.5f) << kernels.name;  // 0.5 + (1 - 1) + (1 - 0)
+    problem.run(row);
+    EXPECT_EQ(problem.nll(0, 0), 0.0f) << row;
+    EXPECT_EQ(problem.nll(0, 1), 64.0f) << row;
+    EXPECT_EQ(problem.dembed(7, 0), 1.5f) << row;  // 0.5 + (1 - 1) + (1 - 0)
   }
 }
 
 TYPED_TEST(LossParity, NanReachesItsTokenAlone) {
   using P = TypeParam;
-  for (const auto& kernels : loss_list<P>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<OutputLoss<P>>()) {
     Problem<P> problem(3, 40, 4, {});
     problem.h(1, 2) = static_cast<typename P::operand>(std::nanf(""));
-    problem.run(kernels);
-    for (int64_t t = 0; t < 3; ++t) EXPECT_EQ(std::isnan(problem.nll(0, t)), t == 1) << kernels.name << " " << t;
+    problem.run(row);
+    for (int64_t t = 0; t < 3; ++t) EXPECT_EQ(std::isnan(problem.nll(0, t)), t == 1) << row << " " << t;
   }
 }
 
 TYPED_TEST(LossParity, TiesGoToTheLowestId) {
   using P = TypeParam;
-  for (const auto& kernels : loss_list<P>()) {
-    if (!kernels.refusal().empty()) continue;
+  for (const std::string_view row : test::usable<OutputLoss<P>>()) {
     Problem<P> problem(1, 100, 1, {});
     problem.embed.fill(0), problem.h.fill(1);
     problem.embed(37, 0) = problem.embed(38, 0) = problem.embed(99, 0) = 2.0f;
     problem.bank.weights_changed();
-    kernels.loss(problem.bank, std::as_const(problem.h).view(), problem.targets, problem.nll_span(), problem.argmax);
-    EXPECT_EQ(problem.argmax[0], 37) << kernels.name;
+    test::run_as(row, OutputLoss<P>{problem.bank, std::as_const(problem.h).view(), problem.targets, problem.nll_span(),
+                                    problem.argmax});
+    EXPECT_EQ(problem.argmax[0], 37) << row;
   }
 }
 

@@ -14,14 +14,14 @@ TEST(Adam, FollowsFairseqsEquations) {
   std::vector<double> p = {1.0}, m = {0.0}, v = {0.0};
   const std::vector<double> g = {4.0};
   AdamStep step{.lr = 0.1, .beta1 = 0.5, .beta2 = 0.75, .eps = 0.5, .weight_decay = 0.2, .t = 1};
-  adam_update<double>(p, g, m, v, step, 0.5);  // gradient 2
+  run(AdamUpdate<double>{p, g, m, v, step, 0.5});  // gradient 2
   EXPECT_DOUBLE_EQ(m[0], 1.0);
   EXPECT_DOUBLE_EQ(v[0], 1.0);
   // decay 0.02; rate 0.1 * 0.5 / 0.5; 1 / (1 + 0.5)
   EXPECT_DOUBLE_EQ(p[0], 0.98 - 0.1 / 1.5);
   step.t = 2;
   const double before = p[0];
-  adam_update<double>(p, g, m, v, step, 0.5);
+  run(AdamUpdate<double>{p, g, m, v, step, 0.5});
   EXPECT_DOUBLE_EQ(m[0], 1.5);
   EXPECT_DOUBLE_EQ(v[0], 1.75);
   EXPECT_DOUBLE_EQ(p[0], before - 0.02 * before - 0.1 * std::sqrt(1.0 - 0.5625) / 0.75 * 1.5 / (std::sqrt(1.75) + 0.5));
@@ -31,14 +31,14 @@ TEST(Adam, UsualFormAddsEpsilonAfterBiasCorrection) {
   std::vector<double> p = {1.0}, m = {0.0}, v = {0.0};
   const std::vector<double> g = {2.0};
   const AdamStep step{.lr = 0.1, .beta1 = 0.5, .beta2 = 0.75, .eps = 0.5, .t = 1, .form = AdamStep::Form::kUsual};
-  adam_update<double>(p, g, m, v, step, 1.0);
+  run(AdamUpdate<double>{p, g, m, v, step, 1.0});
   EXPECT_DOUBLE_EQ(p[0], 1.0 - 0.1 * 2.0 / (2.0 + 0.5));  // m / 0.5 = 2, sqrt(v / 0.25) = 2
 }
 
 TEST(Adam, MovesMomentsAtRateZero) {
   std::vector<float> p = {1.0f}, m = {0.0f}, v = {0.0f};
   const std::vector<float> g = {3.0f};
-  adam_update<float>(p, g, m, v, {.lr = 0.0, .t = 1}, 1.0);
+  run(AdamUpdate<float>{p, g, m, v, {.lr = 0.0, .t = 1}, 1.0});
   EXPECT_EQ(p[0], 1.0f);
   EXPECT_GT(m[0], 0.0f);
   EXPECT_GT(v[0], 0.0f);

@@ -16,7 +16,7 @@ TEST(Attention, IsACausalAverageOfValues) {
   const AttentionShape shape{.B = 1, .S = 2, .H = 1, .C = 1, .scale = 1.0, .key_valid = {}, .dropout = {}};
   const std::vector<double> qkv = {1, 0, 10, 1, std::log(3.0), 20};
   std::vector<double> ctx(2), lse(2);
-  attention_forward<F64>(shape, {qkv.data(), 2, 3}, {ctx.data(), 2, 1}, lse);
+  run(AttentionForward<F64>{shape, {qkv.data(), 2, 3}, {ctx.data(), 2, 1}, lse});
   EXPECT_DOUBLE_EQ(ctx[0], 10.0);
   EXPECT_DOUBLE_EQ(ctx[1], 17.5);
   EXPECT_DOUBLE_EQ(lse[0], 0.0);
@@ -28,10 +28,11 @@ TEST(Attention, GivesAZeroContextToAQueryWithoutValidKeys) {
   const AttentionShape shape{.B = 1, .S = 3, .H = 1, .C = 1, .scale = 1.0, .key_valid = key_valid, .dropout = {}};
   const std::vector<double> qkv = {1, 2, 3, 4, 5, 6, 7, 8, 9}, dctx = {1, 1, 1};
   std::vector<double> ctx(3, 7.0), lse(3), dqkv(9, 7.0);
-  attention_forward<F64>(shape, {qkv.data(), 3, 3}, {ctx.data(), 3, 1}, lse);
+  run(AttentionForward<F64>{shape, {qkv.data(), 3, 3}, {ctx.data(), 3, 1}, lse});
   EXPECT_EQ(ctx, (std::vector<double>{0, 6, 6}));
   EXPECT_EQ(lse[0], -std::numeric_limits<double>::infinity());
-  attention_backward<F64>(shape, {qkv.data(), 3, 3}, {ctx.data(), 3, 1}, lse, {dctx.data(), 3, 1}, {dqkv.data(), 3, 3});
+  run(AttentionBackward<F64>{
+      shape, {qkv.data(), 3, 3}, {ctx.data(), 3, 1}, lse, {dctx.data(), 3, 1}, {dqkv.data(), 3, 3}});
   EXPECT_EQ(dqkv, (std::vector<double>{0, 0, 0, 0, 0, 2, 0, 0, 0}));
 }
 
@@ -41,7 +42,7 @@ TEST(Attention, DecodesWhatTheWholeSequenceGives) {
   const AttentionShape shape{.B = 1, .S = S, .H = H, .C = C, .scale = 0.5, .key_valid = {}, .dropout = {}};
   const auto qkv = test::normal_values(S * 3 * D, 1);
   std::vector<double> ctx(S * D), lse(H * S), decoded(S * D);
-  attention_forward<F64>(shape, {qkv.data(), S, 3 * D}, {ctx.data(), S, D}, lse);
+  run(AttentionForward<F64>{shape, {qkv.data(), S, 3 * D}, {ctx.data(), S, D}, lse});
   const auto part = [&](int64_t third, int64_t begin, int64_t count) {
     return Matrix<const double>(qkv.data() + begin * 3 * D + third * D, count, D, 3 * D);
   };
@@ -55,7 +56,7 @@ TEST(Attention, DecodesWhatTheWholeSequenceGives) {
         sequence.shared_k_LD = part(1, 0, shared), sequence.shared_v_LD = part(2, 0, shared);
         sequence.k_LD = part(1, shared, end - shared), sequence.v_LD = part(2, shared, end - shared);
         sequence.ctx_ND = {decoded.data() + begin * D, end - begin, D};
-        attention_decode<F64>(H, 0.5, {&sequence, 1});
+        run(AttentionDecode<F64>{H, 0.5, {&sequence, 1}});
       }
       for (int64_t i = shared * D; i < S * D; ++i) ASSERT_NEAR(decoded[i], ctx[i], 1e-14) << i;
     }

@@ -1,0 +1,15 @@
+// Where tensors lie and ops run: a property of the process, as the instruction set is (base/isa.h).
+#pragma once
+
+#include <string_view>
+
+namespace troupe {
+
+enum class Device { kCpu, kCuda };
+
+constexpr std::string_view device_name(Device device) { return device == Device::kCpu ? "cpu" : "cuda"; }
+
+// The device in use. No implementation of an op for another one exists yet.
+constexpr Device active_device() { return Device::kCpu; }
+
+}  // namespace troupe

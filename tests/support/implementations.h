@@ -1,0 +1,30 @@
+// The rows of an op's list, for tests that run every one that can run here.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string_view>
+#include <vector>
+
+#include "ops/op.h"
+
+namespace troupe::test {
+
+// The names of the rows that can run in this process, in the order of the list.
+template <class Task>
+std::vector<std::string_view> usable() {
+  std::vector<std::string_view> names;
+  for (const Implementation<Task>& row : Task::implementations())
+    if (reason_against(row, active_device()).empty()) names.push_back(row.name);
+  return names;
+}
+
+// Runs the row of that name. An op's forward and backward tasks have lists with the same names.
+template <class Task>
+void run_as(std::string_view name, const Task& task) {
+  for (const Implementation<Task>& row : Task::implementations())
+    if (row.name == name) return row.run(task, Context::of_this_thread());
+  FAIL() << describe(task) << " has no row " << name;
+}
+
+}  // namespace troupe::test
