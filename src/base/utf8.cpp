@@ -21,6 +21,17 @@ size_t utf8_sequence_bytes(std::string_view text) {
   return 0;
 }
 
+size_t utf8_whole_bytes(std::string_view text) {
+  for (size_t back = 1; back <= 3 && back <= text.size(); ++back) {
+    const size_t start = text.size() - back;
+    const auto byte = static_cast<unsigned char>(text[start]);
+    if ((byte & 0xC0) == 0x80) continue;
+    const size_t length = byte < 0xC2 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : byte < 0xF5 ? 4 : 1;
+    return length > back ? start : text.size();
+  }
+  return text.size();
+}
+
 std::optional<size_t> find_invalid_utf8(std::string_view text) {
   if (simdjson::validate_utf8(text.data(), text.size())) return std::nullopt;
   for (size_t i = 0; i < text.size();) {

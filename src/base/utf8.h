@@ -1,4 +1,4 @@
-// Is it UTF-8, and if not, where does it go wrong?
+// Is it UTF-8, and if not, where does it go wrong? Where may a stream of it be cut?
 #pragma once
 
 #include <cstddef>
@@ -13,5 +13,9 @@ namespace troupe {
 
 // Bytes of the well-formed sequence at the start of `text` (not empty): 1 to 4, or 0 if there is none.
 [[nodiscard]] size_t utf8_sequence_bytes(std::string_view text);
+
+// Bytes of `text` without the sequence at its end that more bytes may complete: what can be shown before they come.
+// Bytes that no byte after them makes valid count as whole.
+[[nodiscard]] size_t utf8_whole_bytes(std::string_view text);
 
 }  // namespace troupe

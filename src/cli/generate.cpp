@@ -1,10 +1,14 @@
-// troupe generate: text continuation, streamed.
+// troupe generate: text continuation, streamed, or as JSON lines for many prompts and samples.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/model_tokenizer.h"
@@ -12,6 +16,8 @@
 #include "cli/standard_streams.h"
 #include "cli/validators.h"
 #include "infer/generator.h"
+#include "infer/prompts.h"
+#include "infer/text_stream.h"
 #include "io/provenance.h"
 #include "model/model_directory.h"
 
@@ -20,103 +26,146 @@ namespace {
 
 struct GenerateFlags {
   TokenizerFlags tokenizer;
-  std::string model, prompt, precision = "auto";
+  std::string model, prompt, prompts, precision = "auto";
+  std::vector<std::string> stops;
   GenerateOptions options;
+  int64_t samples = 1;
   bool json = false;
 };
 
-// Writes tokens as they come, holding back an unfinished UTF-8 sequence.
-class Stream {
- public:
-  void write(std::string_view bytes) {
-    pending_ += bytes;
-    size_t complete = pending_.size();
-    for (size_t back = 1; back <= 3 && back <= pending_.size(); ++back) {
-      const auto byte = static_cast<unsigned char>(pending_[pending_.size() - back]);
-      if (byte < 0x80) break;
-      if (byte >= 0xC0) {
-        const size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : 2;
-        if (length > back) complete = pending_.size() - back;
-        break;
-      }
-    }
-    flush(complete);
-  }
-  void finish() { flush(pending_.size()); }
-
- private:
-  void flush(size_t count) {
-    print_bytes(std::string_view(pending_).substr(0, count));
-    pending_.erase(0, count);
-  }
-  std::string pending_;
+struct Prompt {
+  std::string text;
+  std::vector<int32_t> ids;
 };
 
+std::vector<Prompt> prompts_of(const GenerateFlags& flags, const Tokenizer& tokenizer, const ModelConfig& config) {
+  std::vector<std::string> texts;
+  if (!flags.prompts.empty())
+    texts = read_prompts(flags.prompts);
+  else
+    texts.push_back(flags.prompt == "-" ? read_standard_input() : flags.prompt);
+  std::vector<Prompt> prompts;
+  size_t longest = 0;
+  for (std::string& text : texts) {
+    Prompt prompt{std::move(text), {}};
+    // As in training, a document opens with end-of-text.
+    if (config.eos_id >= 0) prompt.ids.push_back(static_cast<int32_t>(config.eos_id));
+    tokenizer.encode(prompt.text, prompt.ids);
+    const auto tokens = static_cast<int64_t>(prompt.ids.size());
+    if (!flags.prompts.empty() && (tokens == 0 || (config.positions == Positions::kLearned && tokens > config.context)))
+      fail(ErrorCode::kData, "{}:{}: prompt: expected 1 to {} tokens (model.context, learned positions), got {}",
+           flags.prompts, prompts.size() + 1, config.context, tokens);
+    longest = std::max(longest, prompt.ids.size());
+    prompts.push_back(std::move(prompt));
+  }
+  const auto total = static_cast<int64_t>(longest) + flags.options.max_tokens;
+  if (total > config.context)
+    log::warning("prompt and continuation may reach {} tokens, but the model was trained on {} (model.context)", total,
+                 config.context);
+  return prompts;
+}
+
 void run(const GenerateFlags& flags) {
+  TextStream(flags.stops);  // refuses what no stop text can be before anything is read
   const std::filesystem::path folder = find_model(flags.model);
   const std::unique_ptr<LanguageModel> model = load_model(folder, parse_precision(flags.precision));
   const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config()).tokenizer;
   if (model->config().moe.capacity != Capacity::kDropless)
     log::info("The model was trained with an expert capacity; generation routes every token (dropless).");
-  const std::string text = flags.prompt == "-" ? read_standard_input() : flags.prompt;
-  // As in training, a document opens with end-of-text.
-  std::vector<int32_t> prompt;
-  if (model->config().eos_id >= 0) prompt.push_back(static_cast<int32_t>(model->config().eos_id));
-  tokenizer.encode(text, prompt);
-  const auto total = static_cast<int64_t>(prompt.size()) + flags.options.max_tokens;
-  if (total > model->config().context)
-    log::warning("prompt and continuation may reach {} tokens, but the model was trained on {} (model.context)", total,
-                 model->config().context);
+  const std::vector<Prompt> prompts = prompts_of(flags, tokenizer, model->config());
+  if (flags.samples > 1 && flags.options.sampling.temperature <= 0.0)
+    log::warning("--samples {}: with --temperature 0 all samples are the same", flags.samples);
 
-  Stream stream;
-  if (!flags.json) stream.write(text);
+  const bool json = flags.json || !flags.prompts.empty();
   GenerateOptions options = flags.options;
   options.allowed = tokenizer.text_ids();
-  const Generation generation = generate(*model, prompt, options, [&](int32_t token) {
-    if (!flags.json) stream.write(tokenizer.token_bytes(token));
-    return true;
-  });
-  const auto count = static_cast<int64_t>(generation.tokens.size());
-  const double prefill_rate = static_cast<double>(generation.prompt_tokens) / generation.prefill_seconds;
-  const double decode_rate = count > 1 ? static_cast<double>(count - 1) / generation.decode_seconds : 0.0;
-  if (flags.json) {
-    nlohmann::ordered_json line = {{"schema", "troupe.generate/1"},
-                                   {"text", tokenizer.decode(generation.tokens)},
-                                   {"tokens", count},
-                                   {"ended", generation.ended},
-                                   {"prefill_tokens_per_s", prefill_rate},
-                                   {"decode_tokens_per_s", decode_rate}};
-    add_provenance(line, to_string(model->precision()));
-    print_json(line);
-    return;
+  for (size_t index = 0; index < prompts.size(); ++index) {
+    const Prompt& prompt = prompts[index];
+    Generator generator(*model, prompt.ids);
+    for (int64_t sample = 0; sample < flags.samples; ++sample) {
+      options.sampling.seed = sample_seed(flags.options.sampling.seed, sample);
+      TextStream stream(flags.stops);
+      std::string text;
+      const auto show = [&](const std::string& bytes) {
+        if (json)
+          text += bytes;
+        else
+          print_bytes(bytes);
+      };
+      if (!json) print_bytes((sample > 0 ? "\n" : "") + prompt.text);
+      const Generation generation = generator.run(options, [&](int32_t token) {
+        show(stream.write(tokenizer.token_bytes(token)));
+        return !stream.stopped();
+      });
+      show(stream.finish());
+      const auto count = static_cast<int64_t>(generation.tokens.size());
+      const double prefill_rate = static_cast<double>(generation.prompt_tokens) / generation.prefill_seconds;
+      const double decode_rate = count > 1 ? static_cast<double>(count - 1) / generation.decode_seconds : 0.0;
+      if (json) {
+        nlohmann::ordered_json line = {{"schema", "troupe.generate/1"},
+                                       {"prompt_index", index},
+                                       {"sample", sample},
+                                       {"seed", options.sampling.seed},
+                                       {"text", text},
+                                       {"tokens", count},
+                                       {"finish_reason", to_string(generation.finish)},
+                                       {"ended", generation.finish == FinishReason::kEndOfText},
+                                       {"prefill_tokens_per_s", prefill_rate},
+                                       {"decode_tokens_per_s", decode_rate}};
+        add_provenance(line, to_string(model->precision()));
+        print_json(line);
+        continue;
+      }
+      print_bytes("\n");
+      log::info("{} prompt tokens at {:.0f} tokens/s, {} new tokens at {:.0f} tokens/s", generation.prompt_tokens,
+                prefill_rate, count, decode_rate);
+    }
   }
-  stream.finish();
-  print_bytes("\n");
-  log::info("{} prompt tokens at {:.0f} tokens/s, {} new tokens at {:.0f} tokens/s", generation.prompt_tokens,
-            prefill_rate, count, decode_rate);
 }
 
 }  // namespace
 
 void add_generate(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
-  CLI::App* const command = app.add_subcommand("generate", "Continue a text with a model.");
+  CLI::App* const command = app.add_subcommand("generate", "Continue texts with a model.");
   command->add_option("--model", flags->model, "Model directory")->required();
   add_tokenizer_flags(*command, flags->tokenizer);
-  command->add_option("--prompt", flags->prompt, "Text to continue; - reads standard input; empty starts a document");
+  CLI::Option* const prompt = command->add_option(
+      "--prompt", flags->prompt, "Text to continue; - reads standard input; empty starts a document");
+  command
+      ->add_option("--prompts", flags->prompts,
+                   "File of prompts: JSON lines with \"prompt\", or a .txt with one a line; implies --json")
+      ->type_name("FILE")
+      ->excludes(prompt);
+  command
+      ->add_option("--samples", flags->samples, "Continuations of each prompt; the first is that of --samples 1")
+      ->transform(positive_count(1 << 24));
   command->add_option("--max-tokens", flags->options.max_tokens, "Most new tokens")->transform(positive_count(1 << 24));
-  command->add_option("--temperature", flags->options.sampling.temperature, "0 always takes the most probable token")
+  command
+      ->add_option_function<std::string>(
+          "--stop", [flags](const std::string& text) { flags->stops.push_back(text); },
+          "End before this text; may be given several times")
+      ->trigger_on_parse();
+  SamplingOptions& sampling = flags->options.sampling;
+  command
+      ->add_option("--repetition-penalty", sampling.repetition_penalty,
+                   "Divides positive logits of tokens that were there, multiplies negative ones; 1: none")
+      ->transform(number(0.01, 100.0));
+  command->add_option("--temperature", sampling.temperature, "0 always takes the most probable token")
       ->transform(number(0.0, 1000.0));
-  command->add_option("--top-k", flags->options.sampling.top_k, "Sample among the K most probable tokens; 0: all")
+  command->add_option("--top-k", sampling.top_k, "Sample among the K most probable tokens; 0: all")
       ->transform(count());
   command
-      ->add_option("--top-p", flags->options.sampling.top_p,
-                   "Sample among the fewest tokens whose probability reaches this")
+      ->add_option("--top-p", sampling.top_p, "Sample among the fewest tokens whose probability reaches this")
       ->transform(probability());
-  command->add_option("--seed", flags->options.sampling.seed, "Same seed, same text")->transform(seed());
+  command
+      ->add_option("--min-p", sampling.min_p,
+                   "Sample among tokens at least this many times as probable as the most probable one; 0: all")
+      ->transform(probability());
+  command->add_option("--seed", sampling.seed, "Same seed, same text")->transform(seed());
   command->add_flag("!--ignore-eos", flags->options.stop_at_eos, "Go on after end-of-text");
   command->add_option("--precision", flags->precision, "auto, fp32 or bf16");
-  command->add_flag("--json", flags->json, "One JSON object: text, tokens, rates");
+  command->add_flag("--json", flags->json, "One JSON object a line: text, tokens, finish_reason, rates");
   command->callback([flags] { run(*flags); });
 }
 

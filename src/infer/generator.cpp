@@ -22,56 +22,114 @@ std::vector<int32_t> allowed_ids(const GenerateOptions& options, const ModelConf
   return ids;
 }
 
-template <class P>
-Generation generate_with(Decoder<P>& decoder, std::span<const int32_t> prompt, const GenerateOptions& options,
-                         const std::function<bool(int32_t)>& on_token) {
-  const ModelConfig& config = decoder.config();
-  std::vector<int32_t> start(prompt.begin(), prompt.end());
-  if (start.empty()) {
-    if (config.eos_id < 0)
-      fail(ErrorCode::kUsage, "prompt: expected at least one token (the model has no end-of-text token to start from)");
-    start.push_back(static_cast<int32_t>(config.eos_id));
-  }
-  Generation result;
-  result.prompt_tokens = static_cast<int64_t>(start.size());
-  IncrementalDecoder<P> incremental(decoder);
-  KvCache<P> cache(config);
-  Buffer<float> logits(config.vocab_size);
-  const std::vector<int32_t> allowed = allowed_ids(options, config);
-  const auto next = [&](std::span<const int32_t> tokens, uint64_t index) {
-    const NewTokens<P> request{tokens, nullptr, &cache};
-    const auto hidden = incremental.run({&request, 1});
-    incremental.logits(hidden.rows_from(hidden.rows - 1, 1), {logits.data(), 1, config.vocab_size});
-    return sample(logits.span(), options.sampling, index, allowed);
-  };
-
-  const Clock::time_point begin = Clock::now();
-  if (options.max_tokens < 1) return result;
-  int32_t token = next(start, 0);
-  result.prefill_seconds = seconds_since(begin);
-  const Clock::time_point decode_begin = Clock::now();
-  while (true) {
-    if (options.stop_at_eos && token == config.eos_id) {
-      result.ended = true;
-      break;
-    }
-    result.tokens.push_back(token);
-    if (on_token && !on_token(token)) break;
-    const auto count = static_cast<int64_t>(result.tokens.size());
-    const bool out_of_positions =
-        config.positions == Positions::kLearned && result.prompt_tokens + count > config.context;
-    if (count >= options.max_tokens || out_of_positions) break;
-    token = next({&token, 1}, static_cast<uint64_t>(count));
-  }
-  result.decode_seconds = seconds_since(decode_begin);
-  return result;
+std::vector<int32_t> start_of(std::span<const int32_t> prompt, const ModelConfig& config) {
+  if (!prompt.empty()) return {prompt.begin(), prompt.end()};
+  if (config.eos_id < 0)
+    fail(ErrorCode::kUsage, "prompt: expected at least one token (the model has no end-of-text token to start from)");
+  return {static_cast<int32_t>(config.eos_id)};
 }
 
 }  // namespace
 
+struct Generator::Impl {
+  virtual ~Impl() = default;
+  virtual Generation run(const GenerateOptions& options, const std::function<bool(int32_t)>& on_token) = 0;
+};
+
+namespace {
+
+template <class P>
+class GeneratorOf final : public Generator::Impl {
+ public:
+  GeneratorOf(Decoder<P>& decoder, std::span<const int32_t> prompt)
+      : config_(decoder.config()),
+        prompt_(start_of(prompt, config_)),
+        incremental_(decoder),
+        cache_(config_),
+        prompt_logits_(config_.vocab_size),
+        logits_(config_.vocab_size) {}
+
+  Generation run(const GenerateOptions& options, const std::function<bool(int32_t)>& on_token) override {
+    Generation result;
+    result.prompt_tokens = static_cast<int64_t>(prompt_.size());
+    if (options.max_tokens < 1) return result;
+    prefill();
+    result.prefill_seconds = prefill_seconds_;
+    cache_.truncate(result.prompt_tokens);  // what earlier samples appended
+    std::copy_n(prompt_logits_.data(), config_.vocab_size, logits_.data());
+
+    const Clock::time_point begin = Clock::now();
+    const std::vector<int32_t> allowed = allowed_ids(options, config_);
+    RepetitionPenalty penalty(options.sampling.repetition_penalty, config_.vocab_size);
+    penalty.add(prompt_);
+    const auto draw = [&] {
+      penalty.apply(logits_.span());
+      return sample(logits_.span(), options.sampling, result.tokens.size(), allowed);
+    };
+    while (true) {
+      const int32_t token = draw();
+      if (options.stop_at_eos && token == config_.eos_id) {
+        result.finish = FinishReason::kEndOfText;
+        break;
+      }
+      result.tokens.push_back(token);
+      if (on_token && !on_token(token)) {
+        result.finish = FinishReason::kStop;
+        break;
+      }
+      const auto count = static_cast<int64_t>(result.tokens.size());
+      const bool out_of_positions =
+          config_.positions == Positions::kLearned && result.prompt_tokens + count > config_.context;
+      if (count >= options.max_tokens || out_of_positions) break;
+      penalty.add({&token, 1});
+      step({&token, 1}, logits_);
+    }
+    result.decode_seconds = seconds_since(begin);
+    return result;
+  }
+
+ private:
+  void prefill() {
+    if (cache_.length() > 0) return;
+    const Clock::time_point begin = Clock::now();
+    step(prompt_, prompt_logits_);
+    prefill_seconds_ = seconds_since(begin);
+  }
+
+  // The logits after the last of these tokens, which join the cache.
+  void step(std::span<const int32_t> tokens, Buffer<float>& logits) {
+    const NewTokens<P> request{tokens, nullptr, &cache_};
+    const auto hidden = incremental_.run({&request, 1});
+    incremental_.logits(hidden.rows_from(hidden.rows - 1, 1), {logits.data(), 1, config_.vocab_size});
+  }
+
+  const ModelConfig& config_;
+  std::vector<int32_t> prompt_;
+  IncrementalDecoder<P> incremental_;
+  KvCache<P> cache_;  // of the prompt, and after it of the last sample
+  Buffer<float> prompt_logits_, logits_;
+  double prefill_seconds_ = 0.0;
+};
+
+}  // namespace
+
+std::string_view to_string(FinishReason reason) {
+  return reason == FinishReason::kStop ? "stop" : reason == FinishReason::kLength ? "length" : "end_of_text";
+}
+
+Generator::Generator(LanguageModel& model, std::span<const int32_t> prompt)
+    : impl_(model.visit([&]<class P>(Decoder<P>& decoder) -> std::unique_ptr<Impl> {
+        return std::make_unique<GeneratorOf<P>>(decoder, prompt);
+      })) {}
+Generator::~Generator() = default;
+
+Generation Generator::run(const GenerateOptions& options, const std::function<bool(int32_t)>& on_token) {
+  return impl_->run(options, on_token);
+}
+
 Generation generate(LanguageModel& model, std::span<const int32_t> prompt, const GenerateOptions& options,
                     const std::function<bool(int32_t)>& on_token) {
-  return model.visit([&](auto& decoder) { return generate_with(decoder, prompt, options, on_token); });
+  return Generator(model, prompt).run(options, on_token);
 }
 
 }  // namespace troupe

@@ -1,9 +1,11 @@
-// Text continuation: prefill the prompt, then one token at a time.
+// Text continuation: prefill the prompt once, then one token at a time, for one sample or several.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "infer/sampler.h"
@@ -20,15 +22,39 @@ struct GenerateOptions {
   SamplingOptions sampling;
 };
 
+enum class FinishReason {
+  kStop,      // on_token said so
+  kLength,    // max_tokens, or the last learned position
+  kEndOfText  // the model produced end-of-text
+};
+std::string_view to_string(FinishReason reason);  // "stop", "length", "end_of_text"
+
 struct Generation {
-  std::vector<int32_t> tokens;  // without the prompt; the end-of-text token is not included
-  double prefill_seconds = 0.0, decode_seconds = 0.0;
+  std::vector<int32_t> tokens;                        // without the prompt; the end-of-text token is not included
+  double prefill_seconds = 0.0, decode_seconds = 0.0;  // prefill: of the prompt, once for all its samples
   int64_t prompt_tokens = 0;
-  bool ended = false;  // the model produced end-of-text
+  FinishReason finish = FinishReason::kLength;
 };
 
-// Continues `prompt` (ids; an empty one starts from the model's eos_id). `on_token` (may be empty) sees each token as
-// it comes and stops the generation by returning false. Throws kNonFinite if a logit is not a number.
+// One prompt and what is drawn after it; the model must outlive it.
+class Generator {
+ public:
+  // `prompt`: ids; an empty one starts from the model's eos_id. Throws kUsage if there is none.
+  Generator(LanguageModel& model, std::span<const int32_t> prompt);
+  ~Generator();
+
+  // `on_token` (may be empty) sees each token as it comes and stops the generation by returning false. The result
+  // depends on the options alone, not on earlier runs. Throws kNonFinite if a logit is not a number, kUsage if the
+  // prompt does not fit into learned positions.
+  Generation run(const GenerateOptions& options, const std::function<bool(int32_t)>& on_token = {});
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// One sample.
 Generation generate(LanguageModel& model, std::span<const int32_t> prompt, const GenerateOptions& options,
                     const std::function<bool(int32_t)>& on_token = {});
 

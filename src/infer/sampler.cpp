@@ -10,6 +10,29 @@
 
 namespace troupe {
 
+uint64_t sample_seed(uint64_t seed, int64_t sample) {
+  return sample == 0 ? seed : mix_key(seed, static_cast<uint64_t>(sample)) >> 11;
+}
+
+RepetitionPenalty::RepetitionPenalty(double penalty, int64_t vocab_size)
+    : penalty_(static_cast<float>(penalty)), seen_(penalty == 1.0 ? 0 : static_cast<size_t>(vocab_size)) {}
+
+void RepetitionPenalty::add(std::span<const int32_t> ids) {
+  if (seen_.empty()) return;
+  for (const int32_t id : ids) {
+    if (seen_[static_cast<size_t>(id)]) continue;
+    seen_[static_cast<size_t>(id)] = true;
+    ids_.push_back(id);
+  }
+}
+
+void RepetitionPenalty::apply(std::span<float> logits_V) const {
+  for (const int32_t id : ids_) {
+    float& logit = logits_V[static_cast<size_t>(id)];
+    logit = logit > 0.0f ? logit / penalty_ : logit * penalty_;
+  }
+}
+
 int32_t sample(std::span<const float> logits_V, const SamplingOptions& options, uint64_t index,
                std::span<const int32_t> allowed) {
   for (size_t i = 0; i < logits_V.size(); ++i)
@@ -57,6 +80,17 @@ int32_t sample(std::span<const float> logits_V, const SamplingOptions& options, 
     size_t used = 0;
     while (used < candidates && (used == 0 || kept < options.top_p * total))
       kept += used < ranked.size() ? weights[used++] : (++used, rank_next());
+    candidates = used;
+  }
+  if (options.min_p > 0.0) {  // the most probable token has the weight 1
+    kept = 0.0;
+    size_t used = 0;
+    while (used < candidates) {
+      const double weight = used < ranked.size() ? weights[used] : rank_next();
+      if (used > 0 && weight < options.min_p) break;
+      kept += weight;
+      ++used;
+    }
     candidates = used;
   }
 
