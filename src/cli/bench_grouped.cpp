@@ -68,7 +68,7 @@ struct Experts {
 
   void forward(bool training) {
     ForwardEpilogue<Bf16> inner, outer;
-    inner.gelu = true;
+    inner.activation = Activation::kGeluErf;
     inner.out_operand = {a.data(), rows, kInner};
     if (training) inner.pre_activation = {z.data(), rows, kInner};
     outer.out_operand = {y.data(), rows, kWidth};

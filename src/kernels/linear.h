@@ -3,10 +3,10 @@
 
 #include <cstdint>
 
+#include "kernels/activation.h"
 #include "kernels/dropout.h"
 #include "tensor/matrix.h"
 #include "tensor/precision.h"
-#include "troupe/config.h"
 
 namespace troupe {
 
@@ -31,16 +31,15 @@ struct ForwardEpilogue {
   // Exactly one output is set. y_RN = f(z).
   Matrix<operand> out_operand;
   Matrix<real> out_real;
-  // f = gelu, and z itself is kept for the backward pass (may be empty in evaluation).
-  bool gelu = false;
-  Gelu gelu_kind = Gelu::kErf;
+  // f = activation, and z itself is kept for the backward pass (may be empty in evaluation).
+  Activation activation = Activation::kNone;
   Matrix<operand> pre_activation;
   // f = residual + dropout(z); residual may alias out_real.
   Matrix<const real> residual;
   Dropout dropout;
 };
 
-// dx = dy W, stored as is, or as da = dx * gelu'(pre_activation).
+// dx = dy W, stored as is, or as da = dx * activation'(pre_activation).
 template <class P>
 struct BackwardEpilogue {
   using real = typename P::real;
@@ -48,8 +47,8 @@ struct BackwardEpilogue {
 
   Matrix<operand> out_operand;  // exactly one output is set; overwritten
   Matrix<real> out_real;
-  Matrix<const operand> pre_activation;  // if set: multiply by the derivative of gelu
-  Gelu gelu_kind = Gelu::kErf;
+  Activation activation = Activation::kNone;
+  Matrix<const operand> pre_activation;  // set if there is an activation
 };
 
 }  // namespace troupe

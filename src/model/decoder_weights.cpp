@@ -8,7 +8,10 @@ namespace troupe {
 namespace {
 
 MlpSpec mlp_spec(const ModelConfig& config, int64_t num_experts, int64_t d_ff) {
-  return {.num_experts = num_experts, .d_model = config.d_model, .d_ff = d_ff, .gelu = config.gelu};
+  return {.num_experts = num_experts,
+          .d_model = config.d_model,
+          .d_ff = d_ff,
+          .activation = config.gelu == Gelu::kErf ? Activation::kGeluErf : Activation::kGeluTanh};
 }
 
 template <class P>

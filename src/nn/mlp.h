@@ -1,17 +1,16 @@
-// fc2(gelu(fc1(x))) for E pairs of maps over rows sorted by expert: the experts of an MoE layer, and with E = 1
+// fc2(activation(fc1(x))) for E pairs of maps over rows sorted by expert: the experts of an MoE layer, and with E = 1
 // the dense FFN. It owns the products of both directions; where rows come from and go to is the caller's business.
 #pragma once
 
 #include "nn/linear.h"
 #include "tensor/arena.h"
-#include "troupe/config.h"
 
 namespace troupe {
 
 struct MlpSpec {
   int64_t num_experts = 1;
   int64_t d_model = 0, d_ff = 0;  // d_ff of one expert
-  Gelu gelu = Gelu::kErf;
+  Activation activation = Activation::kGeluErf;
 };
 
 struct MlpSlots {
@@ -23,7 +22,7 @@ class Mlp {
  public:
   using real = typename P::real;
   using operand = typename P::operand;
-  // Before and after gelu; a pass over R rows uses the first R of them.
+  // Before and after the activation; a pass over R rows uses the first R of them.
   struct Activations {
     Matrix<operand> pre_RF, hidden_RF;
 
@@ -40,7 +39,7 @@ class Mlp {
                 Matrix<operand> dhidden_RF, Matrix<real> dx_RD, ParameterStore<real>& grads) const;
 
  private:
-  Gelu gelu_;
+  Activation activation_;
   Linear<P> fc1_, fc2_;
 };
 

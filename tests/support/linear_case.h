@@ -25,14 +25,15 @@ struct LinearSizes {
 };
 
 struct ForwardOptions {
-  bool real_output = false, gelu = false, keep_pre_activation = false, residual = false, residual_aliases = false;
-  Gelu kind = Gelu::kErf;
+  bool real_output = false;
+  Activation activation = Activation::kNone;
+  bool keep_pre_activation = false, residual = false, residual_aliases = false;
   Dropout dropout;
 };
 
 struct BackwardOptions {
-  bool real_output = false, gelu = false;
-  Gelu kind = Gelu::kErf;
+  bool real_output = false;
+  Activation activation = Activation::kNone;
 };
 
 // Rounding of one value to T, relative.
@@ -73,8 +74,7 @@ class LinearCase {
     Guarded<float> out_real(R, N, layout), residual(R, N, layout);
     residual.fill_normal(5);
     ForwardEpilogue<P> epilogue;
-    epilogue.gelu = options.gelu;
-    epilogue.gelu_kind = options.kind;
+    epilogue.activation = options.activation;
     epilogue.dropout = options.dropout;
     if (options.keep_pre_activation) epilogue.pre_activation = pre.view();
     if (options.real_output)
@@ -93,8 +93,7 @@ class LinearCase {
     residual64.for_each([&](int64_t i, int64_t j) { return double(residual(i, j)); });
     const WeightView<F64> bank64 = bank_of(w64, b64);
     ForwardEpilogue<F64> reference;
-    reference.gelu = options.gelu;
-    reference.gelu_kind = options.kind;
+    reference.activation = options.activation;
     reference.dropout = options.dropout;
     reference.pre_activation = z64.view();
     reference.out_real = y64.view();
@@ -129,8 +128,8 @@ class LinearCase {
     Guarded<float> out_real(R, K, layout);
     pre.fill_normal(6, 2.0);
     BackwardEpilogue<P> epilogue;
-    epilogue.gelu_kind = options.kind;
-    if (options.gelu) epilogue.pre_activation = pre.view();
+    epilogue.activation = options.activation;
+    if (options.activation != Activation::kNone) epilogue.pre_activation = pre.view();
     if (options.real_output)
       epilogue.out_real = out_real.view();
     else
@@ -142,8 +141,8 @@ class LinearCase {
     dy64.for_each([&](int64_t i, int64_t j) { return double(float(dy(i, j))); });
     pre64.for_each([&](int64_t i, int64_t j) { return double(float(pre(i, j))); });
     BackwardEpilogue<F64> reference;
-    reference.gelu_kind = options.kind;
-    if (options.gelu) reference.pre_activation = pre64.view();
+    reference.activation = options.activation;
+    if (options.activation != Activation::kNone) reference.pre_activation = pre64.view();
     reference.out_real = dx64.view();
     ref::linear_backward_input<F64>(bank_of(w64, b64), dy64.view(), offsets.data(), reference);
     magnitudes(dy64, w64, b64);
@@ -152,7 +151,7 @@ class LinearCase {
     ref::linear_backward_input<F64>(bank_of(w64, b64), dy64.view(), offsets.data(), plain);
 
     const auto tolerance = [&](int64_t i, int64_t j) {
-      return (1.13 * sum_error(N) + (options.gelu ? kElementwise : 0.0)) * size(i, j) +
+      return (1.13 * sum_error(N) + (options.activation != Activation::kNone ? kElementwise : 0.0)) * size(i, j) +
              kElementwise * std::abs(dx64(i, j));
     };
     if (options.real_output)

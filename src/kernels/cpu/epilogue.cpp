@@ -6,30 +6,29 @@
 namespace troupe::TROUPE_ISA_NAMESPACE {
 namespace {
 
-// Compile-time choices of the inner loop, so that its constants stay in registers.
-enum class Activation { kNone, kErf, kTanh };
-
+// Makes the kind a compile-time choice of the inner loop, so that its constants stay in registers.
 template <class Body>
-TROUPE_INLINE void with_activation(bool gelu, Gelu kind, const Body& body) {
-  if (!gelu)
+TROUPE_INLINE void with_activation(Activation kind, const Body& body) {
+  if (kind == Activation::kNone)
     body.template operator()<Activation::kNone>();
-  else if (kind == Gelu::kErf)
-    body.template operator()<Activation::kErf>();
+  else if (kind == Activation::kGeluErf)
+    body.template operator()<Activation::kGeluErf>();
   else
-    body.template operator()<Activation::kTanh>();
+    body.template operator()<Activation::kGeluTanh>();
 }
 
 // Formulas: kernels/ref/gelu.h.
 template <Activation kind>
 TROUPE_INLINE Vec activate(Vec z) {
-  if constexpr (kind == Activation::kErf) return z * normal_cdf(z);
-  if constexpr (kind == Activation::kTanh) return z * 0.5f * (1.0f + tanh(0.797884561f * (z + 0.044715f * z * z * z)));
+  if constexpr (kind == Activation::kGeluErf) return z * normal_cdf(z);
+  if constexpr (kind == Activation::kGeluTanh)
+    return z * 0.5f * (1.0f + tanh(0.797884561f * (z + 0.044715f * z * z * z)));
   return z;
 }
 
 template <Activation kind>
 TROUPE_INLINE Vec derivative(Vec z) {
-  if constexpr (kind == Activation::kErf)
+  if constexpr (kind == Activation::kGeluErf)
     return normal_cdf(z) + z * (0.39894228f * exp2_nonpositive(-0.721347520f * z * z));
   const Vec t = tanh(0.797884561f * (z + 0.044715f * z * z * z));
   const Vec du = 0.797884561f * (1.0f + 0.134145f * z * z);
@@ -95,13 +94,12 @@ void backward_rows(const EpilogueBlock& block, const BackwardEpilogue<P>& e) {
 
 template <class P>
 void forward(const EpilogueBlock& block, const float* bias, const ForwardEpilogue<P>& e) {
-  with_activation(e.gelu, e.gelu_kind, [&]<Activation kind>() { forward_rows<P, kind>(block, bias, e); });
+  with_activation(e.activation, [&]<Activation kind>() { forward_rows<P, kind>(block, bias, e); });
 }
 
 template <class P>
 void backward(const EpilogueBlock& block, const BackwardEpilogue<P>& e) {
-  with_activation(e.pre_activation.data != nullptr, e.gelu_kind,
-                  [&]<Activation kind>() { backward_rows<P, kind>(block, e); });
+  with_activation(e.activation, [&]<Activation kind>() { backward_rows<P, kind>(block, e); });
 }
 
 template <class T>

@@ -5,20 +5,22 @@
 
 #include <cmath>
 
-#include "troupe/config.h"
+#include "kernels/activation.h"
 
 namespace troupe::ref {
 
 template <class Real>
-Real gelu(Gelu kind, Real z) {
-  if (kind == Gelu::kErf) return z * Real(0.5) * (Real(1) + std::erf(z * Real(0.70710678118654752440)));
+Real activate(Activation kind, Real z) {
+  if (kind == Activation::kNone) return z;
+  if (kind == Activation::kGeluErf) return z * Real(0.5) * (Real(1) + std::erf(z * Real(0.70710678118654752440)));
   const Real u = Real(0.79788456080286535588) * (z + Real(0.044715) * z * z * z);
   return Real(0.5) * z * (Real(1) + std::tanh(u));
 }
 
 template <class Real>
-Real gelu_derivative(Gelu kind, Real z) {
-  if (kind == Gelu::kErf) {
+Real activation_derivative(Activation kind, Real z) {
+  if (kind == Activation::kNone) return Real(1);
+  if (kind == Activation::kGeluErf) {
     const Real cdf = Real(0.5) * (Real(1) + std::erf(z * Real(0.70710678118654752440)));
     const Real density = Real(0.39894228040143267794) * std::exp(Real(-0.5) * z * z);
     return cdf + z * density;

@@ -25,7 +25,7 @@ void linear_forward(const WeightView<P>& bank, Matrix<const typename P::operand>
         for (int64_t k = 0; k < bank.in; ++k) z += static_cast<real>(x_RK(r, k)) * as_operand<P>(w[k]);
         if (bank.bias) z += bank.bias_of(e)[n];
         if (epilogue.pre_activation) epilogue.pre_activation(r, n) = static_cast<operand>(z);
-        real y = epilogue.gelu ? gelu(epilogue.gelu_kind, z) : z;
+        real y = activate(epilogue.activation, z);
         if (epilogue.dropout.active()) y *= static_cast<real>(epilogue.dropout.scale(r, n, bank.out));
         if (epilogue.residual) y += epilogue.residual(r, n);
         if (epilogue.out_operand) epilogue.out_operand(r, n) = static_cast<operand>(y);
@@ -44,8 +44,8 @@ void linear_backward_input(const WeightView<P>& bank, Matrix<const typename P::o
         const real* w = bank.weight_of(e) + k;
         real dx = 0;
         for (int64_t n = 0; n < bank.out; ++n) dx += static_cast<real>(dy_RN(r, n)) * as_operand<P>(w[n * bank.in]);
-        if (epilogue.pre_activation)
-          dx *= gelu_derivative(epilogue.gelu_kind, static_cast<real>(epilogue.pre_activation(r, k)));
+        if (epilogue.activation != Activation::kNone)
+          dx *= activation_derivative(epilogue.activation, static_cast<real>(epilogue.pre_activation(r, k)));
         if (epilogue.out_operand) epilogue.out_operand(r, k) = static_cast<operand>(dx);
         if (epilogue.out_real) epilogue.out_real(r, k) = dx;
       }

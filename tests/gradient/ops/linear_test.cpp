@@ -17,8 +17,8 @@ using test::normal_values;
 struct Case {
   std::vector<int64_t> offsets;
   int64_t out, in;
-  bool gelu, dropout, residual;
-  Gelu kind = Gelu::kErf;
+  Activation activation;
+  bool dropout, residual;
 };
 
 class LinearGradient : public testing::TestWithParam<Case> {};
@@ -37,8 +37,7 @@ TEST_P(LinearGradient, MatchesCentralDifferences) {
     ForwardEpilogue<F64> epilogue;
     epilogue.out_real = {y.data(), R, c.out};
     epilogue.pre_activation = {z.data(), R, c.out};
-    epilogue.gelu = c.gelu;
-    epilogue.gelu_kind = c.kind;
+    epilogue.activation = c.activation;
     epilogue.dropout = dropout;
     if (c.residual) epilogue.residual = {skip.data(), R, c.out};
     run(LinearForward<F64>{bank, {x.data(), R, c.in}, c.offsets, epilogue});
@@ -50,7 +49,7 @@ TEST_P(LinearGradient, MatchesCentralDifferences) {
   std::vector<double> dz = dy;
   for (int64_t i = 0; i < R; ++i)
     for (int64_t j = 0; j < c.out; ++j) dz[i * c.out + j] *= dropout.scale(i, j, c.out);
-  if (c.gelu) {
+  if (c.activation != Activation::kNone) {
     std::vector<double> identity(c.out * c.out);
     for (int64_t i = 0; i < c.out; ++i) identity[i * c.out + i] = 1.0;
     const LinearBank<F64> same(1, c.out, c.out, identity.data(), nullptr);
@@ -58,7 +57,7 @@ TEST_P(LinearGradient, MatchesCentralDifferences) {
     std::vector<double> through(dz.size());
     epilogue.out_real = {through.data(), R, c.out};
     epilogue.pre_activation = {z.data(), R, c.out};
-    epilogue.gelu_kind = c.kind;
+    epilogue.activation = c.activation;
     run(LinearBackwardInput<F64>{same, {dz.data(), R, c.out}, {}, epilogue});
     dz = through;
   }
@@ -74,12 +73,13 @@ TEST_P(LinearGradient, MatchesCentralDifferences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearGradient,
-                         testing::Values(Case{{0, 1}, 1, 1, false, false, false},
-                                         Case{{0, 5}, 3, 4, false, false, true}, Case{{0, 5}, 3, 4, false, true, true},
-                                         Case{{0, 4}, 6, 3, true, false, false},
-                                         Case{{0, 4}, 6, 3, true, true, false, Gelu::kTanh},
-                                         Case{{0, 0, 3, 3, 7}, 5, 2, true, false, false},
-                                         Case{{0, 2, 6, 7}, 2, 7, true, false, true, Gelu::kTanh}));
+                         testing::Values(Case{{0, 1}, 1, 1, Activation::kNone, false, false},
+                                         Case{{0, 5}, 3, 4, Activation::kNone, false, true},
+                                         Case{{0, 5}, 3, 4, Activation::kNone, true, true},
+                                         Case{{0, 4}, 6, 3, Activation::kGeluErf, false, false},
+                                         Case{{0, 4}, 6, 3, Activation::kGeluTanh, true, false},
+                                         Case{{0, 0, 3, 3, 7}, 5, 2, Activation::kGeluErf, false, false},
+                                         Case{{0, 2, 6, 7}, 2, 7, Activation::kGeluTanh, false, true}));
 
 }  // namespace
 }  // namespace troupe

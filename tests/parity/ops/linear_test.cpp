@@ -160,9 +160,9 @@ TYPED_TEST(LinearParity, EveryForwardEpilogue) {
     for (const LinearSizes& sizes :
          {LinearSizes{.rows = {31}, .out = 47, .in = 64, .layout = {2, 1}},
           LinearSizes{.rows = {14, 3}, .out = 96, .in = 8}, LinearSizes{.rows = {2}, .out = 515, .in = 8}}) {
-      for (const Gelu kind : {Gelu::kErf, Gelu::kTanh})
+      for (const Activation activation : {Activation::kGeluErf, Activation::kGeluTanh})
         for (const bool keep : {false, true})
-          check_forward<TypeParam>(row, sizes, {.gelu = true, .keep_pre_activation = keep, .kind = kind});
+          check_forward<TypeParam>(row, sizes, {.activation = activation, .keep_pre_activation = keep});
       check_forward<TypeParam>(row, sizes, {.real_output = true, .residual = true});
       check_forward<TypeParam>(row, sizes, {.real_output = true, .residual_aliases = true});
       check_forward<TypeParam>(row, sizes, {.real_output = true, .residual_aliases = true, .dropout = dropout});
@@ -173,10 +173,10 @@ TYPED_TEST(LinearParity, EveryForwardEpilogue) {
 
 TYPED_TEST(LinearParity, BackwardThroughGelu) {
   for_each_row<TypeParam>([](const auto& row) {
-    for (const Gelu kind : {Gelu::kErf, Gelu::kTanh})
+    for (const Activation activation : {Activation::kGeluErf, Activation::kGeluTanh})
       for (const bool real : {false, true})
         check_backward_input<TypeParam>(row, {.rows = {31, 4}, .out = 47, .in = 77, .layout = {2, 1}},
-                                        {.real_output = real, .gelu = true, .kind = kind});
+                                        {.real_output = real, .activation = activation});
   });
 }
 
@@ -211,7 +211,7 @@ TYPED_TEST(LinearParity, SameBitsForAnyNumberOfThreads) {
       db.fill(0.5);
       ForwardEpilogue<P> forward;
       forward.out_operand = y.view();
-      forward.gelu = true;
+      forward.activation = Activation::kGeluErf;
       BackwardEpilogue<P> backward;
       backward.out_operand = dx.view();
       const RowOffsets offsets(problem.offsets);
