@@ -238,8 +238,9 @@ Json mark_word(const Json& v, FilterArguments a) {
 
 Json first_word_among(const Json& v, FilterArguments a) {
   const std::string& text = text_of(v);
+  const std::string closed = text + " ";  // outlives the views of its characters
   std::string word;
-  for (const std::string_view character : python::characters(text + " ")) {
+  for (const std::string_view character : python::characters(closed)) {
     if (python::is_letter(python::code_point(character))) {
       word += character;
       continue;

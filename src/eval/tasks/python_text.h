@@ -23,8 +23,9 @@ std::string upper(std::string_view text);
 // The first character in title case (U+01C6 becomes U+01C5), the others in lower case.
 std::string capitalize(std::string_view text);
 
-// The characters, each as its bytes.
+// The characters, each as its bytes in `text`, which must outlive them.
 std::vector<std::string_view> characters(std::string_view text);
+std::vector<std::string_view> characters(std::string&& text) = delete;
 char32_t code_point(std::string_view character);
 
 }  // namespace troupe::python

@@ -96,6 +96,8 @@ TEST(Template, FiltersReadTextAsPythonDoes) {
   EXPECT_EQ(of("lower", "\u039f\u0394\u039f\u03a3"), "\u03bf\u03b4\u03bf\u03c2");
   EXPECT_EQ(of("mark_word(1, \"saw\")", "Ann\u00a0saw Bob"), "Ann *saw* Bob");
   EXPECT_EQ(of("first_word_among(\"he\", \"she\")", "\u00e9he\u2014she"), "she");
+  EXPECT_EQ(of("first_word_among(\"he\", \"she\")", "The technician told the customer that he could pay."), "he")
+      << "a text that does not fit into a std::string itself";
 }
 
 TEST(Template, RefusesWhatIsOutsideTheGrammar) {
