@@ -94,7 +94,8 @@ void stats(const std::vector<std::string>& inputs, const TextOptions& options, b
           Json{{"count", stats.skipped[i].count}, {"first", stats.skipped[i].first}};
   for (const auto& [key, skip] : {std::pair("ignored_files", &stats.ignored_files),
                                   {"dangling_links", &stats.dangling_links},
-                                  {"repeated_folders", &stats.repeated_folders},
+                                  {"repeated_links", &stats.repeated_links},
+                                  {"repeated_files", &stats.repeated_files},
                                   {"nul_documents", &stats.nul_documents}})
     line[key] = skip->count;
   line["crlf_files"] = stats.crlf_files;

@@ -195,6 +195,14 @@ std::string not_read(std::string_view path) {
   return "another kind of name (pipe it in and name the input -)";
 }
 
+// Which file or folder is it, whatever its name?
+using Inode = std::pair<dev_t, ino_t>;
+
+std::optional<Inode> inode(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 ? std::optional(Inode(info.st_dev, info.st_ino)) : std::nullopt;
+}
+
 // The files below one folder. Links are followed, but each folder is walked once, so that no loop of links is endless
 // and no text is read twice because of one: first what is there itself, then what only links lead to.
 class FolderWalk {
@@ -206,7 +214,13 @@ class FolderWalk {
     while (!links_.empty()) {
       const std::string link = *links_.begin();
       links_.erase(links_.begin());
-      if (!enter(link)) stats_.repeated_folders.add(link);
+      if (!enter(link)) stats_.repeated_links.add(link);
+    }
+    for (const std::string& link : file_links_) {
+      if (const auto file = inode(link); file && !read_.insert(*file).second)
+        stats_.repeated_links.add(link);
+      else
+        files_.push_back(link);
     }
     std::sort(files_.begin(), files_.end());
     return std::move(files_);
@@ -215,8 +229,7 @@ class FolderWalk {
  private:
   // False if this folder was walked before, under whatever name.
   bool enter(const std::string& folder) {
-    struct stat info {};
-    if (::stat(folder.c_str(), &info) == 0 && !walked_.emplace(info.st_dev, info.st_ino).second) return false;
+    if (const auto known = inode(folder); known && !walked_.insert(*known).second) return false;
     std::error_code error;
     std::vector<fs::directory_entry> entries;
     for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
@@ -242,7 +255,12 @@ class FolderWalk {
       else
         enter(path);
     } else if (error || (fs::is_regular_file(status) && format_of(path))) {
+      if (entry.is_symlink()) {
+        file_links_.insert(path);
+        return;
+      }
       files_.push_back(path);  // an error shows again, with its reason, when the file is opened
+      if (const auto file = inode(path)) read_.insert(*file);
     } else {
       stats_.ignored_files.add(path);
     }
@@ -251,8 +269,9 @@ class FolderWalk {
   const TextOptions& options_;
   TextStats& stats_;
   std::vector<std::string> files_;
-  std::set<std::string> links_;  // to folders, in order; still to be followed
-  std::set<std::pair<dev_t, ino_t>> walked_;
+  std::set<std::string> links_;       // to folders, in order; still to be followed
+  std::set<std::string> file_links_;  // to files, in order
+  std::set<Inode> walked_, read_;     // folders, files
 };
 
 void list_folder(const std::string& folder, const TextOptions& options, std::vector<Input>& inputs, TextStats& stats) {
@@ -291,6 +310,14 @@ std::vector<Input> list_inputs(const std::vector<std::string>& names, const Text
       fail(ErrorCode::kUsage, "{}: expected {}, got {}", name, kKinds, not_read(name));
     }
   }
+  std::set<Inode> seen;
+  for (const Input& input : inputs) {
+    if (!options.meta_field.empty() && input.format == TextFormat::kText)
+      fail(ErrorCode::kUsage, "{}: expected JSON lines, which have a field {}, got plain text", input.path,
+           options.meta_field);
+    if (const auto file = inode(input.path); file && input.path != "-" && !seen.insert(*file).second)
+      stats.repeated_files.add(input.path);
+  }
   return inputs;
 }
 
@@ -320,7 +347,8 @@ std::string TextStats::report() const {
   };
   line(ignored_files, "ignored {} files of other kinds");
   line(dangling_links, "passed over {} links to nothing");
-  line(repeated_folders, "passed over {} links to folders that are read anyway");
+  line(repeated_links, "passed over {} links to what is read anyway");
+  line(repeated_files, "read {} files again that were given more than once");
   line(nul_documents, "kept NUL bytes in {} documents (is it text?)");
   if (crlf_files) text += fmt::format("\n  read CRLF line ends as LF in {} files", crlf_files);
   if (byte_order_mark_files) text += fmt::format("\n  dropped the byte-order mark of {} files", byte_order_mark_files);

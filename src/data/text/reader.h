@@ -4,7 +4,8 @@
 //   .jsonl, .ndjson    one JSON object a line; the text is the string under TextOptions::field
 //   .txt.zst, .jsonl.zst, .gz likewise, decompressed while reading
 //   a folder           every such file below it, sorted by path, hidden ones and those behind links too (each folder
-//                      once, however many links lead there); everything else is counted and the first of each named
+//                      and file once, however many links lead there); everything else is counted and the first of
+//                      each named
 //   -                  standard input, text or JSON lines (TextOptions::stdin_format)
 //
 // Nothing is dropped without being counted. Damage (see SkipReason) stops reading with an Error whose message names
@@ -68,7 +69,8 @@ struct TextStats {
   int64_t files = 0;
   Skip ignored_files;                 // in folders, by their names or because they are no files (sockets, ...)
   Skip dangling_links;                // in folders: links to nothing
-  Skip repeated_folders;              // in folders: links to a folder that is read already
+  Skip repeated_links;                // in folders: links to a folder or file that is read anyway
+  Skip repeated_files;                // given more than once, and read as often
   Skip nul_documents;                 // documents with NUL bytes, which are kept
   int64_t crlf_files = 0;             // line ends read as LF
   int64_t byte_order_mark_files = 0;  // mark dropped

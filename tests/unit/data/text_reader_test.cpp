@@ -317,13 +317,42 @@ TEST_F(TextReader, FollowsLinksAndWalksEachFolderOnce) {
   EXPECT_EQ(stats_.dangling_links.count, 2);
   EXPECT_THAT(stats_.report(), HasSubstr("passed over 2 links to nothing, first: "));
   EXPECT_THAT(stats_.report(), HasSubstr("-> "));
-  EXPECT_EQ(stats_.repeated_folders.count, 2);
+  EXPECT_EQ(stats_.repeated_links.count, 2);
   EXPECT_THAT(stats_.report(),
-              HasSubstr("passed over 2 links to folders that are read anyway, first: " + (in / "link/back").string()));
+              HasSubstr("passed over 2 links to what is read anyway, first: " + (in / "link/back").string()));
   EXPECT_THAT(error_of((in / "gone.txt").string()),
               HasSubstr("gone.txt: expected a file or a folder, got a link to nothing"));
   EXPECT_THAT(error_of((in / "itself").string()),
               HasSubstr("itself: expected a file or a folder, got a link to itself"));
+}
+
+TEST_F(TextReader, ReadsAFileBehindLinksOnce) {
+  write("in/a.txt", "a");
+  write("elsewhere/b", "b");
+  const fs::path in = folder_ / "in";
+  fs::create_directory(in / "sub");
+  fs::create_symlink("../a.txt", in / "sub/again.txt");
+  fs::create_symlink("../elsewhere/b", in / "b.txt");
+  fs::create_symlink("b.txt", in / "c.txt");
+  EXPECT_THAT(read({in.string()}), ElementsAre("a", "b"));
+  EXPECT_EQ(stats_.repeated_links.count, 2);
+  EXPECT_EQ(stats_.repeated_files.count, 0);
+}
+
+TEST_F(TextReader, SaysWhatWasGivenTwice) {
+  write("in/a.txt", "a");
+  const std::string in = (folder_ / "in").string();
+  EXPECT_THAT(read({in, in + "/../in/a.txt"}), ElementsAre("a", "a"));
+  EXPECT_THAT(stats_.report(),
+              HasSubstr("read 1 files again that were given more than once, first: " + in + "/../in/a.txt"));
+}
+
+TEST_F(TextReader, PlainTextHasNoFields) {
+  write("in/a.txt", "a");
+  write("in/b.jsonl", "{\"text\": \"b\", \"k\": \"v\"}");
+  options_.meta_field = "k";
+  EXPECT_THAT(error_of((folder_ / "in").string()),
+              HasSubstr("in/a.txt: expected JSON lines, which have a field k, got plain text"));
 }
 
 TEST_F(TextReader, CountsWhatCannotBeOpened) {
