@@ -72,7 +72,10 @@ std::vector<DataSet> parse_data(const std::vector<std::string>& arguments) {
       fail(ErrorCode::kUsage,
            "--data: expected names that differ, got {} for {} and {} (write NAME=PATH; given twice it is one data set)",
            entry.name, same->paths.front(), entry.path);
-    if (std::find(same->paths.begin(), same->paths.end(), entry.path) != same->paths.end())
+    const auto is_entry = [&](const std::string& path) {
+      return fs::weakly_canonical(path) == fs::weakly_canonical(entry.path);
+    };
+    if (std::any_of(same->paths.begin(), same->paths.end(), is_entry))
       fail(ErrorCode::kUsage, "--data: {}: expected each file once, got {} twice", entry.name, entry.path);
     same->paths.push_back(entry.path);
   }
@@ -97,6 +100,8 @@ class Reader {
       return fs::is_regular_file(fs::path(path) / "index.json") || is_fairseq_binary(path);
     };
     if (std::none_of(set.paths.begin(), set.paths.end(), is_binary)) return read_text(set, eos);
+    if (!flags_.text.meta_field.empty())
+      fail(ErrorCode::kUsage, "--by-field: expected JSON lines, got token ids, {}", set.paths[0]);
     if (set.paths.size() > 1)
       fail(ErrorCode::kUsage, "--data: {}: expected one folder of shards or one pair of fairseq files, got {} paths",
            set.name, set.paths.size());
@@ -138,6 +143,8 @@ nlohmann::ordered_json number_or_null(double value) {
 
 void run(PerplexityFlags& flags) {
   flags.options.mode = parse_window_mode(flags.mode);
+  if (flags.options.stride > 0 && flags.options.mode == WindowMode::kBlocks)
+    fail(ErrorCode::kUsage, "--stride: expected --mode sliding or documents, got {}", flags.mode);
   flags.options.capacity = parse_capacity(!flags.capacity.empty() ? flags.capacity
                                           : flags.options.fairseq ? "configured"
                                                                   : "dropless");
@@ -228,8 +235,11 @@ void add_eval_ppl(CLI::App& eval) {
   command->add_option("--capacity", flags->capacity,
                       "places per expert: dropless, train, configured or a fraction of a batch's tokens (default: "
                       "dropless; with --fairseq: configured)");
-  command->add_flag("--fairseq", flags->options.fairseq,
-                    "fairseq's eval_lm: its blocks, their order in batches, padding of MoE models");
+  command
+      ->add_flag("--fairseq", flags->options.fairseq,
+                    "fairseq's eval_lm: its blocks, their order in batches, padding of MoE models")
+      ->excludes("--mode")
+      ->excludes("--stride");
   command
       ->add_option("--context-window", flags->options.context_window,
                    "with --fairseq: unscored tokens in front of each block, taken out of the context")

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/utf8.h"
+#include "io/json_text.h"
 
 namespace troupe {
 
@@ -25,13 +28,24 @@ std::string last_parts(const fs::path& path, size_t count) {
   return count > 0 ? "" : end.string();
 }
 
+// A name is shown in tables and pages and written to JSON, where what is no text would look like another name.
+void check_name(const std::string& name, const std::string& where) {
+  const bool has_control = std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; });
+  if (has_control || find_invalid_utf8(name) || name.find_first_not_of(' ') == name.npos)
+    fail(ErrorCode::kUsage, "{}: expected a NAME of visible text (UTF-8), got {}", where,
+         json_excerpt(nlohmann::json(name)));
+}
+
 }  // namespace
 
 NamedPath parse_named_path(const std::string& text, const std::string& where, const PathExists& exists) {
   const size_t equals = text.find('=');
   if (equals != text.npos && text.find('/') > equals && !exists(text)) {
     const NamedPath named{.name = text.substr(0, equals), .path = text.substr(equals + 1), .given = true};
-    if (!named.name.empty() && !named.path.empty()) return named;
+    if (!named.name.empty() && !named.path.empty()) {
+      check_name(named.name, where);
+      return named;
+    }
     fail(ErrorCode::kUsage, "{}: expected NAME=PATH or PATH, got \"{}\"", where, text);
   }
   if (text.empty()) fail(ErrorCode::kUsage, "{}: expected NAME=PATH or PATH, got \"\"", where);

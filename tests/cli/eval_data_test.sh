@@ -35,6 +35,12 @@ expect "one name for two files" 2 "--data: expected names that differ, got valid
 expect "a name given to one of two" 2 "got valid for a/valid.txt and b/valid.txt" ppl --data valid=a/valid.txt --data b/valid.txt
 expect "files of one set" 0 '"documents":70,' ppl --data valid=a/valid.txt --data valid=b/valid.txt --json
 expect "a file twice" 2 "--data: v: expected each file once, got a/valid.txt twice" ppl --data v=a/valid.txt --data v=a/valid.txt
+expect "... under another path" 2 "v: expected each file once, got ./a/valid.txt twice" \
+  ppl --data v=a/valid.txt --data v=./a/valid.txt
+expect "a field of plain text" 2 "text.txt: expected JSON lines, which have a field k, got plain text" ppl --data text.txt --by-field k
+expect "a field of ids" 2 "--by-field: expected JSON lines, got token ids, lr=0.1" ppl --data lr=0.1 --by-field k
+expect "a stride of blocks" 2 "--stride: expected --mode sliding or documents, got blocks" ppl --data text.txt --stride 4
+expect "a mode of fairseq" 2 "--mode excludes --fairseq" ppl --data text.txt --fairseq --mode sliding
 ppl --data 3.10.txt --data 3.11.txt --json >out.jsonl 2>log
 [ "$(grep -o '"data":"[^"]*"' out.jsonl | tr '\n' ' ')" = '"data":"3.10" "data":"3.11" ' ] || fail "dots in names: $(cat out.jsonl log)"
 

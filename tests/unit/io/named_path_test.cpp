@@ -33,6 +33,16 @@ TEST(NamedPath, KeepsTheEqualsSignsOfPaths) {
   EXPECT_EQ(read(parse_named_path("lr=./0.1", "data", folder.path())), "lr at ./0.1 (given)");
 }
 
+TEST(NamedPath, NamesAreVisibleText) {
+  const auto refusal = [](const char* text) {
+    return test::error_of([&] { parse_named_path(text, "data"); }, ErrorCode::kUsage);
+  };
+  EXPECT_EQ(refusal("a\nb=c"), "data: expected a NAME of visible text (UTF-8), got \"a\\nb\"");
+  EXPECT_EQ(refusal(" =c"), "data: expected a NAME of visible text (UTF-8), got \" \"");
+  EXPECT_EQ(refusal("a\xff=c"), "data: expected a NAME of visible text (UTF-8), got \"a\ufffd\"");
+  EXPECT_EQ(read(parse_named_path("\u4e16 1=c", "data")), "\u4e16 1 at c (given)");
+}
+
 TEST(NamedPaths, TellApartWhatEndsAlike) {
   const auto names = [](const std::vector<std::string>& texts) {
     std::string all;
