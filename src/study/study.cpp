@@ -49,7 +49,10 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<StudyModel>& mod
   const nlohmann::ordered_json asked = {{"tokens", study.tokens}, {"max_minutes", study.max_minutes}};
   if (fs::exists(file)) {
     const nlohmann::json plan = read_json_file(file);
-    if (!plan.contains("asked") || !plan.contains("tokens") || !plan["tokens"].is_number_unsigned())
+    const auto in_range = [](const nlohmann::json& tokens) {
+      return tokens.is_number_unsigned() && tokens > 0 && tokens.get<uint64_t>() <= uint64_t{INT64_MAX};
+    };
+    if (!plan.contains("asked") || !plan.contains("tokens") || !in_range(plan["tokens"]))
       fail(ErrorCode::kData, "{}: expected a plan as written by `troupe study`, got another file (remove it)",
            file.string());
     if (plan["asked"] == nlohmann::json(asked)) return plan["tokens"].get<int64_t>();
@@ -68,7 +71,7 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<StudyModel>& mod
   const auto affordable = static_cast<int64_t>(kProbeMargin * 60.0 * study.max_minutes / seconds_per_token);
   int64_t tokens = study.tokens;
   if (affordable < tokens) {
-    tokens = std::max(kFewestSteps, affordable / step_tokens) * step_tokens;
+    tokens = std::min(tokens, std::max(kFewestSteps, affordable / step_tokens) * step_tokens);
     events.message(fmt::format(
         "This machine would need {:.0f} minutes for {} tokens per model; training on {} instead, to stay "
         "within {:.0f} minutes.",

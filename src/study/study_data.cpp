@@ -52,11 +52,24 @@ StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const f
   const nlohmann::ordered_json made_from = {{"corpus_manifest", to_hex(xxh3_of_file(corpus / "manifest.json"))},
                                             {"vocab_size", vocab_size}};
   const fs::path stamp = folder / "made-from.json";
-  const bool complete = fs::exists(stamp) && read_json_file(stamp) == nlohmann::json(made_from);
+  const nlohmann::ordered_json unfinished = {{"unfinished", true}};
+  const bool stamped = fs::exists(stamp), complete = stamped && read_json_file(stamp) == nlohmann::json(made_from);
+  // Models trained on it, or files of others: neither is removed.
+  if (!complete && stamped && read_json_file(stamp) != nlohmann::json(unfinished))
+    fail(ErrorCode::kUsage,
+         "{}: expected data made from the corpus {} with {} tokens, got data made from another corpus or vocabulary "
+         "(choose another --out, or remove it)",
+         folder.string(), corpus.string(), vocab_size);
+  if (!stamped && fs::exists(folder) && !fs::is_empty(folder))
+    fail(ErrorCode::kUsage,
+         "{}: expected the data of this study, got a folder without its made-from.json (choose another --out, or "
+         "remove it)",
+         folder.string());
 
   StudyData data{.tokenizer = folder / "tokenizer" / "tokenizer.json", .train = {}, .evaluation = {}};
   if (!complete) {
-    fs::remove_all(folder);  // of another corpus or vocabulary, or unfinished
+    fs::remove_all(folder);  // unfinished
+    write_json_file(stamp, unfinished);
     message(fmt::format("tokenizer: learning {} tokens", vocab_size));
     train_tokenizer(parts, vocab_size, data.tokenizer);
   }

@@ -67,6 +67,22 @@ expect "study again" 0 '"data":"a","held_out":true,' "$program" study study.toml
 [ "$evaluation" = "$(stat -c %i o/dense/evaluation.json)" ] || fail "study again: evaluated again"
 [ "$(grep -c '"real":' out)" = 2 ] || fail "study: a comparison for each domain"
 [ "$(grep -cF '<tr><th>a</th><td class=' o/report.html)" = 2 ] || fail "study: the page shows a, and a held out"
+cp corpus/manifest.json manifest
+echo >>corpus/manifest.json
+data=$(find o/data -type f -exec cksum {} + | sort)
+expect "study: another corpus" 2 "o/data: expected data made from the corpus corpus with 300 tokens, got" \
+  "$program" study study.toml --out o
+[ "$(find o/data -type f -exec cksum {} + | sort)" = "$data" ] || fail "study: another corpus: data were removed"
+mv manifest corpus/manifest.json
+mkdir -p mine/data && echo precious >mine/data/notes
+expect "study: a data folder of another's" 2 "mine/data: expected the data of this study, got" \
+  "$program" study study.toml --out mine
+[ -e mine/data/notes ] || fail "study: the files of others were removed"
+mkdir -p begun/data/tokenizer && echo '{"unfinished": true}' >begun/data/made-from.json
+expect "study: data that were begun" 0 "begun/report.html" "$program" study study.toml --out begun --set study.tokens=512
+echo '{"asked": {"tokens": 4000, "max_minutes": 1.0}, "tokens": 18446744073709551615}' >o/plan.json
+expect "study: a plan of too many tokens" 3 "o/plan.json: expected a plan" \
+  "$program" study study.toml --out o --set study.max_minutes=1
 echo '{"tokens": -1}' >o/plan.json
 expect "study: a damaged plan" 3 "o/plan.json: expected a plan" \
   "$program" study study.toml --out o --set study.max_minutes=1
