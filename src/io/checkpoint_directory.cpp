@@ -106,7 +106,10 @@ Checkpoint CheckpointWriter::commit() {
 std::string problem_of(const Checkpoint& checkpoint, Thoroughness thoroughness) {
   try {
     const fs::path path = checkpoint.folder / kManifest;
-    const Manifest manifest = parse_manifest(read_file(path), path.string());
+    const MappedFile manifest_file(path);
+    const std::string_view text(reinterpret_cast<const char*>(manifest_file.bytes().data()),
+                                manifest_file.bytes().size());
+    const Manifest manifest = parse_manifest(text, path.string());
     if (manifest.step != checkpoint.step)
       return fmt::format("{}: step: expected {}, got {}", path.string(), checkpoint.step, manifest.step);
     for (const auto& [name, expected] : manifest.files) {

@@ -5,12 +5,14 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/threads.h"
 #include "data/loader/loader.h"
 #include "data/shards/tokenizer_identity.h"
+#include "io/atomic_file.h"
 #include "io/checksum.h"
 #include "io/named_path.h"
 #include "io/provenance.h"
@@ -195,19 +197,33 @@ class Run {
       fail(ErrorCode::kData, "{}: expected the checkpoints of this run, got none, although {} ({})",
            checkpoints().string(), trace, kHint);
     };
-    if (fs::exists(options_.run / "model")) refuse("its model is there");
+    const auto is_there = [](const fs::path& path) {
+      return fs::symlink_status(path).type() != fs::file_type::not_found;
+    };
+    if (is_there(options_.run / "model")) refuse("its model is there");
+    if (const auto remains = first_of(checkpoints())) refuse(remains->string() + " is there");
     if (const int64_t step = history_.last_checkpoint())
       refuse(fmt::format("{} says that there was one of step {}", history_.path().string(), step));
-    const fs::path metrics = options_.run / "metrics.jsonl";
-    if (!fs::exists(history_.path()) && fs::exists(metrics) && fs::file_size(metrics) > 0)
-      refuse(metrics.string() + " says that it ran");
+    if (history_.has_started()) return;  // and was killed before its first checkpoint
+    for (const char* file : {"metrics.jsonl", "config.toml"})
+      if (is_there(options_.run / file))
+        refuse((options_.run / file).string() + " is there, without a " + history_.path().filename().string() +
+               " that tells of a start");
+  }
+
+  // What is in a folder besides unfinished checkpoints.
+  static std::optional<fs::path> first_of(const fs::path& folder) {
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(folder, none))
+      if (!is_temporary_name(entry.path())) return entry.path();
+    return std::nullopt;
   }
 
   void start() {
     if (options_.resume) say("{}: no checkpoint yet: starting from the beginning", options_.run.string());
     initialize(model_.params(), static_cast<uint64_t>(config_.train.seed));
-    write_file_atomically(options_.run / "config.toml", to_toml(fields_of(config_)));
     history_.append("start", 0, by());
+    write_file_atomically(options_.run / "config.toml", to_toml(fields_of(config_)));
   }
 
   void resume(const FoundCheckpoints& found, const std::string& where) {
@@ -223,6 +239,10 @@ class Run {
     if (!found.broken.empty())
       say("warning: going on from step {}, not from step {}: what came after it is computed again", saved.step,
           found.broken.front().checkpoint.step);
+    if (const int64_t last = history_.last_checkpoint(); found.broken.empty() && last > saved.step)
+      say("warning: {} says that there was a checkpoint of step {}, which is gone: going on from step {}; what came "
+          "after it is computed again",
+          history_.path().string(), last, saved.step);
     // What config.toml says is what the next updates are made with; without any it stays as it is.
     const bool complete = saved.step == steps_;
     for (const std::string& line : changes)

@@ -49,6 +49,12 @@ void RunHistory::for_each(
   }
 }
 
+bool RunHistory::has_started() const {
+  bool started = false;
+  for_each([&](const std::string& event, int64_t, const nlohmann::json&) { started |= event == "start"; });
+  return started;
+}
+
 int64_t RunHistory::last_checkpoint() const {
   int64_t last = 0;
   for_each([&](const std::string& event, int64_t step, const nlohmann::json&) {

@@ -19,6 +19,8 @@ class RunHistory {
   const std::filesystem::path& path() const { return path_; }
   // "troupe.history/1": event, step, date, and what `more` adds. Throws kEnvironment if it cannot be written.
   void append(std::string_view event, int64_t step, const nlohmann::ordered_json& more) const;
+  // Whether it tells of a start.
+  bool has_started() const;
   // Step of the last checkpoint that it knows of; 0 if there was none or there is no history.
   int64_t last_checkpoint() const;
   // One line for people per start and resume: "from step 400: troupe 0.1.0 (...), avx2, fp32, ...". Empty without a

@@ -112,6 +112,31 @@ cp -r whole gone
 rm -r gone/checkpoints
 expect "a run without its checkpoints" 3 "gone/checkpoints: expected the checkpoints of this run, got none" \
   "$program" train run.toml --run gone
+expect_refused() {  # NAME FOLDER MESSAGE: exit code 3, and nothing in the folder changed
+  local before=$(find "$2" ! -type d -exec ls -l {} + ; find "$2" -type f -exec cksum {} + | sort)
+  expect "$1" 3 "$3" "$program" train run.toml --run "$2" --resume
+  [ "$(find "$2" ! -type d -exec ls -l {} + ; find "$2" -type f -exec cksum {} + | sort)" = "$before" ] ||
+    fail "$1: the folder was written to"
+}
+rm -r gone/model
+: >gone/history.jsonl
+expect_refused "a history that is empty" gone "gone/metrics.jsonl is there, without a history.jsonl"
+rm gone/history.jsonl gone/metrics.jsonl
+expect_refused "a file of another's" gone "gone/config.toml is there, without a history.jsonl"
+rm gone/config.toml
+ln -s nowhere gone/model
+expect_refused "a model on a disk that is away" gone "its model is there"
+rm gone/model
+mkdir -p gone/checkpoints/step-00000020.damaged
+expect_refused "checkpoints that were set aside" gone "step-00000020.damaged is there"
+cp -r whole fifo
+rm fifo/checkpoints/*/manifest.json
+for folder in fifo/checkpoints/*; do mkfifo "$folder/manifest.json"; done
+expect "checkpoints that are pipes" 3 "expected a regular file" timeout 20 "$program" train run.toml --run fifo --resume
+cp -r whole older
+rm -r older/checkpoints/step-00000030
+expect "the newest checkpoint is gone" 0 "checkpoint of step 30, which is gone: going on from step 20" \
+  "$program" train run.toml --run older --resume
 expect "a shorter run" 2 "train.steps: expected at least the 30 updates" \
   "$program" train run.toml --run whole --resume --set train.steps=20
 grep -q '^steps = 30' whole/config.toml || fail "config.toml says what was not computed"
