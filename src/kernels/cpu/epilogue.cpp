@@ -57,10 +57,13 @@ void forward_rows(const EpilogueBlock& block, const float* bias, const ForwardEp
     const auto* const residual = at(e.residual, row, block.col);
     auto* const out_operand = at(e.out_operand, row, block.col);
     auto* const out_real = at(e.out_real, row, block.col);
+    // Fetched without asking again whether there is one: a second branch would let the compiler make one operation, with
+    // other bits, of the product with the factor and the sum with the residual.
+    const float* const fetched = residual ? residual : z_i;
     for_dropped_vectors(
         e.dropout, element_of(e.dropout, row, block.col, block.width),
         block.cols, [&](int64_t j, int64_t count, Vec factor) __attribute__((always_inline)) {
-          if (residual) fetch_ahead(residual + j, e.residual.stride);
+          fetch_ahead(fetched + j, e.residual.stride);
           Vec y = load_n(z_i + j, count);
           if (bias) y += load_n(bias + j, count);
           if (pre_activation) store_n(pre_activation + j, y, count);
