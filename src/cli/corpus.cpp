@@ -1,14 +1,19 @@
-// troupe corpus list | build NAME | stats PATH...
+// troupe corpus list | build NAME | build --domain NAME=PATH... | stats PATH...
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/text_options.h"
+#include "cli/validators.h"
 #include "data/corpus/build.h"
+#include "data/corpus/manifest.h"
+#include "data/corpus/own_text.h"
+#include "io/named_path.h"
 #include "io/unfinished.h"
 
 namespace troupe::cli {
@@ -45,18 +50,7 @@ void list(bool json) {
   print_table(rows);
 }
 
-void build(const std::string& name, corpus::BuildOptions options, bool json) {
-  const RemoveOnInterrupt remove_on_interrupt;
-  const corpus::Corpus corpus = corpus::find_corpus(name);
-  if (options.out.empty()) options.out = std::filesystem::path("corpus") / name;
-  const auto start = std::chrono::steady_clock::now();
-  const corpus::BuildResult result = corpus::build_corpus(corpus, options);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (result.already_complete)
-    log::info("corpus: {} is complete, nothing to do (--force builds it again)", options.out.string());
-  else
-    log::info("corpus: {} is complete after {:.1f} s; {} has packages, checksums and removals", options.out.string(),
-              seconds, result.manifest.string());
+void print_parts(const std::string& name, const corpus::BuildResult& result, bool json) {
   std::vector<std::vector<std::string>> rows = {{"domain", "split", "documents", "bytes", "file"}};
   for (const corpus::CorpusPart& part : result.parts) {
     rows.push_back({part.domain, std::string(corpus::name(part.split)), grouped(part.documents), grouped(part.bytes),
@@ -71,6 +65,39 @@ void build(const std::string& name, corpus::BuildOptions options, bool json) {
                   {"file", part.file.string()}});
   }
   if (!json) print_table(rows);
+}
+
+void build(const std::string& name, corpus::BuildOptions options, bool json) {
+  const RemoveOnInterrupt remove_on_interrupt;
+  const corpus::Corpus corpus = corpus::find_corpus(name);
+  if (options.out.empty()) options.out = std::filesystem::path("corpus") / name;
+  const auto start = std::chrono::steady_clock::now();
+  const corpus::BuildResult result = corpus::build_corpus(corpus, options);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (result.already_complete)
+    log::info("corpus: {} is complete, nothing to do (--force builds it again)", options.out.string());
+  else
+    log::info("corpus: {} is complete after {:.1f} s; {} has packages, checksums and removals", options.out.string(),
+              seconds, result.manifest.string());
+  print_parts(name, result, json);
+}
+
+void build_own(const std::vector<std::string>& domains, const std::vector<std::string>& held_out,
+               corpus::OwnTextOptions options, bool json) {
+  const RemoveOnInterrupt remove_on_interrupt;
+  const auto add = [&](const std::vector<std::string>& texts, const char* flag, corpus::Split side) {
+    for (const std::string& text : texts) {
+      const NamedPath named = parse_named_path(text, flag);
+      if (!named.given) fail(ErrorCode::kUsage, "{}: expected NAME=PATH, got \"{}\"", flag, text);
+      options.domains.push_back({named.name, named.path, side});
+    }
+  };
+  add(domains, "--domain", corpus::Split::kTrain);
+  add(held_out, "--held-out", corpus::Split::kHeldOut);
+  if (options.out.empty()) fail(ErrorCode::kUsage, "--out: expected a folder for the corpus, got none");
+  const corpus::BuildResult result = corpus::build_own_text(options);
+  log::info("corpus: {} is complete; {} has what was left out and why", options.out.string(), result.manifest.string());
+  print_parts(corpus::kOwnText, result, json);
 }
 
 void stats(const std::vector<std::string>& inputs, const TextOptions& options, bool json) {
@@ -106,7 +133,7 @@ void stats(const std::vector<std::string>& inputs, const TextOptions& options, b
 }  // namespace
 
 void add_corpus(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("corpus", "build text corpora from Debian packages; look at your own text");
+  CLI::App* command = app.add_subcommand("corpus", "build text corpora from Debian packages or your own text");
   command->require_subcommand(1);
   static bool json = false;
   static std::string name;
@@ -122,14 +149,47 @@ void add_corpus(CLI::App& app) {
   add_json(list_command);
   list_command->callback([] { list(json); });
 
-  CLI::App* build_command = command->add_subcommand("build", "download, clean, deduplicate and split a corpus");
-  build_command->add_option("NAME", name, "which corpus; `troupe corpus list` has the names")->required();
-  build_command->add_option("--out", out, "folder of the result (default: corpus/NAME)");
-  build_command->add_option("--cache", cache, "folder where downloaded packages are kept");
-  build_command->add_option("--packages-dir", packages_dir, "folder with the .deb files; nothing is downloaded");
-  build_command->add_flag("--force", options.force, "build again even if the corpus is complete");
+  CLI::App* build_command = command->add_subcommand(
+      "build", "clean, deduplicate and split a corpus: of Debian packages (NAME) or of your own text (--domain)");
+  static std::vector<std::string> domains, held_out;
+  static corpus::OwnTextOptions own;
+  CLI::Option* name_option =
+      build_command->add_option("NAME", name, "a corpus of packages; `troupe corpus list` has the names");
+  build_command->add_option("--out", out, "folder of the result (default with NAME: corpus/NAME)");
+  CLI::Option* cache_option =
+      build_command->add_option("--cache", cache, "packages: folder where downloads are kept");
+  CLI::Option* packages_option = build_command->add_option("--packages-dir", packages_dir,
+                                                           "packages: folder with the .deb files; nothing is downloaded");
+  build_command->add_flag("--force", options.force, "build again even if the corpus is there");
   add_json(build_command);
+  CLI::Option* domain_option =
+      build_command
+          ->add_option("--domain", domains,
+                       "own text for training and validation: .txt, .jsonl (each also .zst or .gz), a folder, or - (repeat)")
+          ->type_name("NAME=PATH")
+          ->allow_extra_args(false);
+  domain_option->excludes(name_option)->excludes(cache_option)->excludes(packages_option);
+  build_command->add_option("--held-out", held_out, "own text that training must not see, a domain by itself (repeat)")
+      ->type_name("NAME=PATH")
+      ->allow_extra_args(false)
+      ->needs(domain_option);
+  build_command
+      ->add_option("--valid-share", own.rules.valid_share,
+                   "share of the documents of each --domain for validation, chosen by a hash of their text")
+      ->transform(positive_number(0.9))
+      ->needs(domain_option);
+  add_text_options(*build_command, own.text);
+  for (CLI::Option* option : build_command->get_options())
+    if (option->get_group() == "Text") option->needs(domain_option);
   build_command->callback([] {
+    if (!domains.empty()) {
+      own.out = out;
+      own.force = options.force;
+      build_own(domains, held_out, own, json);
+      return;
+    }
+    if (name.empty())
+      fail(ErrorCode::kUsage, "corpus build: expected NAME (`troupe corpus list`) or --domain NAME=PATH, got neither");
     options.out = out;
     options.cache = cache;
     options.packages_dir = packages_dir;

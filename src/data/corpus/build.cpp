@@ -10,11 +10,10 @@
 #include "data/corpus/archives.h"
 #include "data/corpus/manifest.h"
 #include "data/corpus/parsers/parser.h"
+#include "data/corpus/parts.h"
 #include "data/text/byte_source.h"
 #include "io/atomic_file.h"
-#include "io/checksum.h"
 #include "io/json_file.h"
-#include "io/json_text.h"
 
 namespace troupe::corpus {
 namespace {
@@ -112,31 +111,6 @@ std::vector<CorpusDocument> parse_all(const std::vector<Task>& tasks, std::map<s
   return documents;
 }
 
-std::vector<WrittenPart> write_parts(const std::vector<CorpusDocument>& documents, const fs::path& folder) {
-  std::map<std::pair<int, std::string>, std::vector<const CorpusDocument*>> groups;
-  for (const CorpusDocument& document : documents)
-    groups[{static_cast<int>(document.split), document.domain}].push_back(&document);
-  std::vector<WrittenPart> parts;
-  for (const auto& [key, members] : groups) {
-    WrittenPart written;
-    written.part.split = static_cast<Split>(key.first);
-    written.part.domain = key.second;
-    written.part.file = fs::path(name(written.part.split)) / (key.second + ".jsonl");
-    written.part.documents = static_cast<int64_t>(members.size());
-    fs::create_directories(folder / name(written.part.split));
-    FileWriter file(folder / written.part.file);
-    for (const CorpusDocument* document : members) {
-      written.part.bytes += static_cast<int64_t>(document->text.size());
-      file.write(json_text(nlohmann::ordered_json{{"text", document->text}, {"source", document->source}}) + "\n");
-    }
-    const FileSummary summary = file.close();
-    written.file_bytes = summary.bytes;
-    written.xxh3 = summary.xxh3;
-    parts.push_back(std::move(written));
-  }
-  return parts;
-}
-
 // Copies each package's licence; "" for one that ships none.
 std::vector<std::string> copy_copyrights(const std::vector<Archive>& archives, const fs::path& unpacked,
                                          const fs::path& folder) {
@@ -168,48 +142,7 @@ std::string why_not_complete(const Corpus& corpus, const BuildOptions& options) 
   }
 }
 
-void log_report(const std::map<std::string, DomainReport>& reports) {
-  for (const auto& [domain, r] : reports) {
-    std::string line = fmt::format("corpus: {}:", domain);
-    for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut}) {
-      const auto& kept = r.kept[static_cast<size_t>(split)];
-      if (kept.documents)
-        line += fmt::format(" {} {} documents {:.2f} MB;", name(split), kept.documents,
-                            static_cast<double>(kept.bytes) / 1e6);
-    }
-    line += fmt::format(" removed {} exact and {} near duplicates", r.exact_duplicates.documents,
-                        r.near_duplicates.documents);
-    if (r.overlapping.documents) line += fmt::format(", {} that overlap training", r.overlapping.documents);
-    if (r.passed_over.documents)
-      line += fmt::format("; passed over {} for validation, which overlap others", r.passed_over.documents);
-    for (const Split split : {Split::kValid, Split::kHeldOut}) {
-      const size_t s = static_cast<size_t>(split);
-      if (r.ngrams[s])
-        line += fmt::format("; {:.3f} % of {} 13-grams are in training",
-                            100.0 * static_cast<double>(r.shared_ngrams[s]) / static_cast<double>(r.ngrams[s]),
-                            name(split));
-    }
-    log::info("{}", line);
-  }
-}
-
 }  // namespace
-
-std::vector<CorpusPart> read_corpus(const fs::path& folder) {
-  std::vector<CorpusPart> parts;
-  for (WrittenPart& written : read_manifest(folder).parts) {
-    written.part.file = folder / written.part.file;
-    std::error_code error;
-    const uint64_t bytes = fs::file_size(written.part.file, error);
-    if (error)
-      fail(ErrorCode::kData, "{}: expected this file of the corpus: {}", written.part.file.string(), error.message());
-    if (bytes != written.file_bytes || xxh3_of_file(written.part.file) != written.xxh3)
-      fail(ErrorCode::kData, "{}: expected {} bytes with the checksum in {}, got another file ({} bytes)",
-           written.part.file.string(), written.file_bytes, kManifestName, bytes);
-    parts.push_back(std::move(written.part));
-  }
-  return parts;
-}
 
 BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
   BuildResult result;
@@ -218,6 +151,9 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
     if (!fs::exists(result.manifest))
       fail(ErrorCode::kUsage, "--out: expected a new folder or a corpus, got {} without a {}", options.out.string(),
            kManifestName);
+    if (holds_own_text(options.out) && !options.force)
+      fail(ErrorCode::kUsage, "--out: expected a new folder or a corpus of packages, got {} of your own text (--force "
+           "replaces it)", options.out.string());
     const std::string reason = why_not_complete(corpus, options);
     if (reason.empty() && !options.force) {
       result.already_complete = true;

@@ -30,6 +30,47 @@ Split split_named(const std::string& text) {
   fail(ErrorCode::kData, "{}: parts.split: expected train, valid or heldout, got {}", kManifestName, text);
 }
 
+// What the rules removed and kept of one domain.
+void add_report(Json& entry, const DomainReport& report) {
+  entry["removed"] = Json{{"exact_duplicates", counts(report.exact_duplicates)},
+                          {"near_duplicates", counts(report.near_duplicates)},
+                          {"overlap_with_training", counts(report.overlapping)}};
+  entry["validation_passed_over"] = counts(report.passed_over);
+  for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut}) {
+    const size_t s = static_cast<size_t>(split);
+    if (report.kept[s].documents == 0) continue;
+    Json& kept = entry[std::string(name(split))] = counts(report.kept[s]);
+    if (split == Split::kTrain) continue;
+    kept["ngrams"] = report.ngrams[s];
+    kept["ngrams_in_training"] = report.shared_ngrams[s];
+  }
+}
+
+void add_parts(Json& manifest, const std::vector<WrittenPart>& parts) {
+  for (const WrittenPart& written : parts)
+    manifest["parts"].push_back(Json{{"file", written.part.file.generic_string()},
+                                     {"split", name(written.part.split)},
+                                     {"domain", written.part.domain},
+                                     {"documents", written.part.documents},
+                                     {"text_bytes", written.part.bytes},
+                                     {"file_bytes", written.file_bytes},
+                                     {"xxh3", to_hex(written.xxh3)}});
+}
+
+// What reading passed over or changed, each kind with its first.
+Json skips_json(const TextStats& stats) {
+  Json skips = Json::object();
+  const auto add = [&](std::string_view what, const TextStats::Skip& skip) {
+    if (skip.count) skips[std::string(what)] = Json{{"count", skip.count}, {"first", skip.first}};
+  };
+  for (size_t i = 0; i < kSkipReasons; ++i) add(troupe::name(static_cast<SkipReason>(i)), stats.skipped[i]);
+  add("ignored_files", stats.ignored_files);
+  add("dangling_links", stats.dangling_links);
+  add("repeated_links", stats.repeated_links);
+  add("repeated_files", stats.repeated_files);
+  return skips;
+}
+
 }  // namespace
 
 std::string recipe_checksum(const Corpus& corpus, const RuleOptions& rules) {
@@ -62,28 +103,43 @@ Json make_manifest(const Corpus& corpus, const RuleOptions& rules, const std::ve
                            {"skipped_empty", p.empty},
                            {"skipped_not_utf8", p.not_utf8}};
     if (p.not_utf8) entry["parsed"]["first_not_utf8"] = p.first_not_utf8;
-    entry["removed"] = Json{{"exact_duplicates", counts(report.exact_duplicates)},
-                            {"near_duplicates", counts(report.near_duplicates)},
-                            {"overlap_with_training", counts(report.overlapping)}};
-    entry["validation_passed_over"] = counts(report.passed_over);
-    for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut}) {
-      const size_t s = static_cast<size_t>(split);
-      if (report.kept[s].documents == 0) continue;
-      Json& kept = entry[std::string(name(split))] = counts(report.kept[s]);
-      if (split == Split::kTrain) continue;
-      kept["ngrams"] = report.ngrams[s];
-      kept["ngrams_in_training"] = report.shared_ngrams[s];
-    }
+    add_report(entry, report);
     manifest["domains"][domain] = std::move(entry);
   }
-  for (const WrittenPart& written : parts)
-    manifest["parts"].push_back(Json{{"file", written.part.file.generic_string()},
-                                     {"split", name(written.part.split)},
-                                     {"domain", written.part.domain},
-                                     {"documents", written.part.documents},
-                                     {"text_bytes", written.part.bytes},
-                                     {"file_bytes", written.file_bytes},
-                                     {"xxh3", to_hex(written.xxh3)}});
+  add_parts(manifest, parts);
+  return manifest;
+}
+
+Json make_manifest(const OwnTextOptions& options, const std::map<std::string, TextStats>& read,
+                   const std::map<std::string, DomainReport>& reports, const std::vector<WrittenPart>& parts) {
+  const RuleOptions& rules = options.rules;
+  Json decides{{"rules", Json{{"valid_share", rules.valid_share},
+                              {"valid_by", "hash"},
+                              {"near_duplicate", rules.near_duplicate},
+                              {"overlap_words", rules.overlap_words},
+                              {"max_overlap", rules.max_overlap}}},
+               {"text", Json{{"field", options.text.field},
+                             {"split", options.text.split == troupe::Split::kFile ? "file" : "blank-line"},
+                             {"on_bad", options.text.on_bad == OnBad::kSkip ? "skip" : "stop"},
+                             {"max_document_bytes", options.text.max_document_bytes}}}};
+  for (const OwnDomain& domain : options.domains)
+    decides["inputs"].push_back(
+        Json{{"domain", domain.name}, {"side", name(domain.side)}, {"path", domain.path}});
+  Json manifest{{"format", kManifestFormat},
+                {"corpus", kOwnText},
+                {"recipe", to_hex(xxh3(fmt::format("{} {}", kRecipeVersion, json_text(decides))))}};
+  manifest.update(decides);
+  for (const auto& [domain, report] : reports) {
+    const TextStats& stats = read.at(domain);
+    Json entry;
+    entry["parsed"] = Json{{"files", stats.files},
+                           {"documents", report.parsed.documents},
+                           {"bytes", report.parsed.bytes},
+                           {"skipped", skips_json(stats)}};
+    add_report(entry, report);
+    manifest["domains"][domain] = std::move(entry);
+  }
+  add_parts(manifest, parts);
   return manifest;
 }
 

@@ -10,11 +10,14 @@
 
 #include "data/corpus/archives.h"
 #include "data/corpus/build.h"
+#include "data/corpus/own_text.h"
+#include "data/text/reader.h"
 
 namespace troupe::corpus {
 
 inline constexpr const char* kManifestName = "manifest.json";
 inline constexpr const char* kManifestFormat = "troupe.corpus/1";
+inline constexpr const char* kOwnText = "own-text";  // the name of every corpus of users' own text
 
 // Documents that never reached the rules.
 struct ParseCounts {
@@ -33,6 +36,11 @@ std::string recipe_checksum(const Corpus& corpus, const RuleOptions& rules);
 nlohmann::ordered_json make_manifest(const Corpus& corpus, const RuleOptions& rules,
                                      const std::vector<Archive>& archives, const std::vector<std::string>& copyrights,
                                      const std::map<std::string, ParseCounts>& parsed,
+                                     const std::map<std::string, DomainReport>& reports,
+                                     const std::vector<WrittenPart>& parts);
+
+// Of users' own text: what reading passed over stands in for packages and parsers.
+nlohmann::ordered_json make_manifest(const OwnTextOptions& options, const std::map<std::string, TextStats>& read,
                                      const std::map<std::string, DomainReport>& reports,
                                      const std::vector<WrittenPart>& parts);
 

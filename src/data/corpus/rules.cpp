@@ -157,6 +157,11 @@ void choose_validation(std::vector<CorpusDocument>& documents, const RuleOptions
   }
 }
 
+void split_by_hash(std::vector<CorpusDocument>& documents, const RuleOptions& options) {
+  for (CorpusDocument& document : documents)
+    if (is_training(document) && valid_position(document.text) < options.valid_share) document.split = Split::kValid;
+}
+
 // Drops held-out documents, and reports what overlap remains in these and in validation.
 void drop_overlapping(std::vector<CorpusDocument>& documents, const RuleOptions& options, Reports& reports) {
   std::vector<size_t> unseen;
@@ -187,11 +192,18 @@ std::map<std::string, DomainReport> apply_rules(std::vector<CorpusDocument>& doc
   for (const CorpusDocument& document : documents) count(reports[document.domain].parsed, document);
   drop_exact_duplicates(documents, reports);
   drop_near_duplicates(documents, options, reports);
-  choose_validation(documents, options, reports);
+  if (options.validation == Validation::kByHash)
+    split_by_hash(documents, options);
+  else
+    choose_validation(documents, options, reports);
   drop_overlapping(documents, options, reports);
   for (const CorpusDocument& document : documents)
     count(reports[document.domain].kept[static_cast<size_t>(document.split)], document);
   return reports;
+}
+
+double valid_position(std::string_view text) {
+  return static_cast<double>(XXH3_64bits(text.data(), text.size()) >> 11) * 0x1p-53;
 }
 
 std::string clean_text(std::string_view text) {

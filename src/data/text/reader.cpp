@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/utf8.h"
 #include "data/text/byte_source.h"
 #include "data/text/json_line.h"
@@ -360,7 +361,11 @@ void read_documents(ByteSource& bytes, const std::string& source, TextFormat for
   LineReader lines(bytes, options.max_document_bytes);
   Delivery delivery(source, options, sink, stats);
   ++stats.files;
+  const int64_t before = stats.documents;
   (format == TextFormat::kJsonl ? read_json_lines : read_plain_text)(lines, options, delivery);
+  const int64_t documents = stats.documents - before;
+  if (format == TextFormat::kText && options.split == Split::kBlankLine && documents >= kManyParagraphs)
+    stats.many_paragraphs.add(fmt::format("{}: {} documents, as each blank line ends one", source, documents));
   stats.crlf_files += lines.had_crlf();
   stats.byte_order_mark_files += lines.had_byte_order_mark();
 }
@@ -379,6 +384,9 @@ TextStats for_each_document(const std::vector<std::string>& inputs, const TextOp
     }
     read_documents(*bytes, input.path == "-" ? "stdin" : input.path, input.format, options, sink, stats);
   }
+  if (const TextStats::Skip& many = stats.many_paragraphs; many.count)
+    log::warning("{}{} (--split file makes a file one document)", many.first,
+                 many.count > 1 ? fmt::format("; likewise {} more files", many.count - 1) : "");
   return stats;
 }
 

@@ -57,6 +57,9 @@ enum class SkipReason {
 inline constexpr size_t kSkipReasons = 8;
 std::string_view name(SkipReason reason);  // "empty", "invalid_utf8", ...
 
+// A file of so many documents is more often a book or a dump whose documents are longer than a paragraph.
+inline constexpr int64_t kManyParagraphs = 10'000;
+
 struct TextStats {
   struct Skip {
     int64_t count = 0;
@@ -71,6 +74,7 @@ struct TextStats {
   Skip dangling_links;                // in folders: links to nothing
   Skip repeated_links;                // in folders: links to a folder or file that is read anyway
   Skip repeated_files;                // given more than once, and read as often
+  Skip many_paragraphs;               // plain text of kManyParagraphs or more documents at its blank lines
   Skip nul_documents;                 // documents with NUL bytes, which are kept
   int64_t crlf_files = 0;             // line ends read as LF
   int64_t byte_order_mark_files = 0;  // mark dropped
@@ -86,6 +90,7 @@ struct TextStats {
 using DocumentSink = std::function<void(Document&&)>;
 
 // Reads every input in order and calls `sink` for each document, on the calling thread.
+// Warns, in the log, of files that blank lines split into kManyParagraphs or more.
 // Throws Error(kUsage) for an input of unknown kind, kData for one that does not exist or, with OnBad::kStop, is
 // damaged.
 TextStats for_each_document(const std::vector<std::string>& inputs, const TextOptions& options,
