@@ -56,6 +56,8 @@ struct EnumNames<AuxCombine> {
       {{"sum", AuxCombine::kSum}, {"average", AuxCombine::kAverage}}};
 };
 
+inline constexpr int64_t kMaxTopK = 64;  // a bound on time: choosing costs E K^2 a token, and no array has this length
+
 struct MoeConfig {
   int64_t num_experts = 0;
   int64_t every = 2;
@@ -76,7 +78,7 @@ struct MoeConfig {
   void fields(V& v) {
     v("num_experts", num_experts, range(0, 65536), "E, experts per MoE layer; 0 makes the model dense");
     v("every", every, range(1, 4096), "layer i (from 0) is MoE if (i + 1) is a multiple of this");
-    v("top_k", top_k, range(1, 64), "K, experts per token");
+    v("top_k", top_k, range(1, kMaxTopK), "K, experts per token");
     v("expert_d_ff", expert_d_ff, range(0, 1 << 24), "FFN width of one expert; 0 means model.d_ff");
     v("capacity", capacity, any_value(), "dropless, or fairseq's places per expert (over-full choices are dropped)");
     v("capacity_factor", capacity_factor, range(0, 65536), "top-1 with fairseq capacity: factor on ceil(S/E)");

@@ -6,6 +6,7 @@
 #include "model/walk.h"
 #include "ops/attention.h"
 #include "ops/loss.h"
+#include "ops/route/policy.h"
 
 namespace troupe {
 namespace {
@@ -50,6 +51,12 @@ void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> 
   troupe::run(AttentionDecode<P>{
       .H = config.num_heads, .scale = 1.0 / std::sqrt(static_cast<double>(config.head_dim())), .sequences = decode});
   block.out_proj().forward(acts.ctx_TD, {}, {.out_real = out, .residual = x});
+}
+
+template <class P>
+IncrementalDecoder<P>::IncrementalDecoder(const Decoder<P>& decoder) : weights_(decoder.weights()) {
+  if (weights_.config.num_moe_layers() > 0)
+    require_causal(router_policy<real>(weights_.config.moe), "generation and shared prefixes");
 }
 
 template <class P>

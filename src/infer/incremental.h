@@ -1,6 +1,6 @@
 // The decoder on new positions only, with cached keys and values for the rest: what generation and scoring with shared
 // prefixes run. Same blocks and same results as a whole pass (up to the order of attention's sums); routing is
-// dropless, since capacity would make a token's output depend on what is decoded beside it.
+// dropless, since capacity would make a token's output depend on what is decoded beside it, and its policy causal.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,9 @@ class IncrementalDecoder {
   using real = typename P::real;
   using operand = typename P::operand;
 
-  // Has memory of its own: the decoder may train or score meanwhile.
-  explicit IncrementalDecoder(const Decoder<P>& decoder) : weights_(decoder.weights()) {}
+  // Has memory of its own: the decoder may train or score meanwhile. Throws kUsage for a routing policy in which a
+  // token's experts depend on later tokens.
+  explicit IncrementalDecoder(const Decoder<P>& decoder);
 
   // Final hidden states of all new tokens, sequence after sequence: [sum of lengths, D], valid until the next pass.
   // Throws kData for an id outside the vocabulary and kUsage past the last learned position.

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "model/walk.h"
 #include "ops/loss.h"
+#include "ops/route/losses.h"
 
 namespace troupe {
 namespace {
@@ -134,9 +135,9 @@ struct MicroBatch {
 
   // From the gradient of the final norm's output, in scratch.dnorm_TD.
   void backward(ParameterStore<real>& grads) const {
-    const std::vector<double> scale = aux_scale();
+    const std::vector<double> scale = router_loss_scale();
     Pass<P> back = pass();
-    back.aux_scale = scale;
+    back.loss_scale = scale;
     Workspace<P>& work = s.work;
     const Matrix<real> dx = work.dx_TD;
     std::fill_n(dx.data, dx.rows * dx.cols, real{0});
@@ -174,8 +175,8 @@ struct MicroBatch {
     return counts;
   }
 
-  // Balance losses are per token: weight * tokens * (sum or mean over layers), group by group.
-  double aux_layer_scale() const {
+  // Losses of the router are per token: weight * tokens * (sum or mean over layers), group by group.
+  double router_layer_scale() const {
     return config().moe.aux_combine == AuxCombine::kAverage && !s.stats.empty()
                ? 1.0 / static_cast<double>(s.stats.size())
                : 1.0;
@@ -186,19 +187,29 @@ struct MicroBatch {
     loss.nll = sum_in_order(nll);
     loss.tokens = std::count_if(s.targets_T.begin(), s.targets_T.end(), [](int32_t id) { return id >= 0; });
     const std::vector<double> tokens = s.stats.empty() ? std::vector<double>() : group_tokens();
+    const auto terms = router_losses<real>();
+    std::vector<double> router(terms.size(), 0.0);
     for (const RouterStats& stats : s.stats) {
-      for (size_t g = 0; g < tokens.size(); ++g) loss.aux += aux_layer_scale() * tokens[g] * stats.aux_by_group[g];
+      for (size_t i = 0; i < terms.size(); ++i)
+        for (size_t g = 0; g < tokens.size(); ++g)
+          router[i] += router_layer_scale() * tokens[g] * stats.losses[i].by_group[g];
       loss.choices += std::accumulate(stats.load_E.begin(), stats.load_E.end(), int64_t{0});
       loss.dropped += std::accumulate(stats.dropped_K.begin(), stats.dropped_K.end(), int64_t{0});
     }
-    loss.total = loss.nll + config().moe.aux_loss_weight * loss.aux;
+    loss.total = loss.nll;
+    for (size_t i = 0; i < terms.size(); ++i) {
+      loss.total += terms[i].weight(config().moe) * router[i];
+      if (terms[i].name == kBalanceLoss) loss.aux = router[i];
+    }
     return loss;
   }
 
-  std::vector<double> aux_scale() const {
-    if (s.stats.empty()) return {};
-    std::vector<double> scale = group_tokens();
-    for (double& value : scale) value *= config().moe.aux_loss_weight * aux_layer_scale();
+  std::vector<double> router_loss_scale() const {
+    std::vector<double> scale;
+    if (s.stats.empty()) return scale;
+    const std::vector<double> tokens = group_tokens();
+    for (const RouterLoss<real>& loss : router_losses<real>())
+      for (const double count : tokens) scale.push_back(count * (loss.weight(config().moe) * router_layer_scale()));
     return scale;
   }
 };

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "model/batch.h"
-#include "nn/moe/router_stats.h"
+#include "ops/route/router_stats.h"
 #include "nn/parameters.h"
 #include "nn/run_mode.h"
 #include "tensor/arena.h"

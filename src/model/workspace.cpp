@@ -19,7 +19,7 @@ ScratchSpec scratch_spec(const ModelConfig& config) {
   ScratchSpec spec{.d_model = config.d_model};
   if (config.num_moe_layers() < config.num_layers) spec.d_ff = config.d_ff;
   if (config.num_moe_layers() > 0) {
-    spec.num_experts = config.moe.num_experts, spec.top_k = config.moe.top_k;
+    spec.routing = config.moe;
     spec.expert_d_ff = config.expert_d_ff();
   }
   return spec;

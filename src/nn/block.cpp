@@ -1,6 +1,7 @@
 #include "nn/block.h"
 
 #include "ops/layer_norm.h"
+#include "ops/route/policy.h"
 
 namespace troupe {
 
@@ -37,7 +38,7 @@ void NormLayer<P>::backward(Matrix<const real> x_TD, const Activations& acts, Ma
 
 template <class P>
 void Scratch<P>::plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool backward) {
-  const int64_t D = spec.d_model, E = spec.num_experts, R = T * spec.top_k;
+  const int64_t D = spec.d_model, E = spec.routing.num_experts;
   const bool sparse = E > 0;
   if (sparse) logits_TE = arena.matrix<real>("scratch.logits", T, E);
   if (!backward) return;
@@ -47,10 +48,11 @@ void Scratch<P>::plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool bac
   dqkv_T3D = arena.matrix<operand>("scratch.dqkv", T, 3 * D);
   if (spec.d_ff > 0) dhidden_TF = arena.matrix<operand>("scratch.dhidden", T, spec.d_ff);
   if (!sparse) return;
+  const int64_t R = router_policy<real>(spec.routing).max_rows(spec.routing, T);
   dye_RD = arena.matrix<operand>("scratch.dye", R, D);
   dhidden_RF = arena.matrix<operand>("scratch.dhidden_experts", R, spec.expert_d_ff);
   dxe_RD = arena.matrix<real>("scratch.dxe", R, D);
-  dweight_TK = arena.span<real>("scratch.dweight", R);
+  dweight_R = arena.span<real>("scratch.dweight", R);
 }
 
 #define TROUPE_INSTANTIATE(P)   \

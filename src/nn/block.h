@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "nn/linear.h"
-#include "nn/moe/router_stats.h"
 #include "nn/parameters.h"
 #include "nn/run_mode.h"
+#include "ops/route/router_stats.h"
 #include "tensor/arena.h"
 
 namespace troupe {
@@ -56,8 +56,9 @@ struct NormLayer {
 // The sizes that scratch memory serves.
 struct ScratchSpec {
   int64_t d_model = 0;
-  int64_t d_ff = 0;                                     // 0: no dense FFN
-  int64_t num_experts = 0, top_k = 0, expert_d_ff = 0;  // 0 experts: no MoE layer
+  int64_t d_ff = 0;  // 0: no dense FFN
+  int64_t expert_d_ff = 0;
+  MoeConfig routing;  // 0 experts: no MoE layer
 };
 
 // Memory that only lives inside one block's backward pass (and the router's forward): shared by all layers.
@@ -73,7 +74,7 @@ struct Scratch {
   Matrix<operand> dye_RD, dhidden_RF;  // experts
   Matrix<real> dxe_RD;
   Matrix<real> logits_TE;  // router: logits, then their gradient
-  std::span<real> dweight_TK;
+  std::span<real> dweight_R;
 
   void plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool backward);
 };
@@ -85,7 +86,7 @@ struct Pass {
   RunMode mode;
   Scratch<P>& scratch;
   std::vector<RouterStats>* reports = nullptr;  // MoE blocks append theirs in forward(); nullptr: nobody asks
-  std::span<const double> aux_scale = {};       // derivative of the loss by the balance loss of each routing group
+  std::span<const double> loss_scale = {};      // derivative of the loss by those of the router: [losses, groups]
 };
 
 }  // namespace troupe

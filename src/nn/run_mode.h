@@ -5,14 +5,9 @@
 
 #include "base/rng.h"
 #include "ops/dropout.h"
+#include "ops/route/capacity.h"
 
 namespace troupe {
-
-// Places per expert in this pass.
-struct CapacityRule {
-  enum Kind { kConfigured, kDropless, kTraining, kFraction } kind = kConfigured;
-  double fraction = 0.0;  // kFraction: ceil(fraction * S)
-};
 
 struct RunMode {
   bool training = false;    // dropout and random second choices on; activations are kept for a backward pass

@@ -15,7 +15,7 @@ template <class P>
 void rows(const GatherRows<P>& task, Context&) {
   parallel_chunks(task.xe_RD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
-      std::copy_n(task.x_TD.row(task.source_of_R[r] / task.K), task.x_TD.cols, task.xe_RD.row(r));
+      std::copy_n(task.x_TD.row(task.rows.token_of_R[r]), task.x_TD.cols, task.xe_RD.row(r));
   });
 }
 
@@ -23,9 +23,7 @@ template <class P>
 void rows(const GatherRowsBackward<P>& task, Context&) {
   parallel_chunks(task.dx_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
-      for (int64_t k = 0; k < task.K; ++k) {
-        const int32_t row = task.row_of_TK[t * task.K + k];
-        if (row < 0) continue;
+      for (const int32_t row : task.rows.rows_of(t)) {
         const auto* const source = task.dxe_RD.row(row);
         auto* const target = task.dx_TD.row(t);
         for (int64_t d = 0; d < task.dx_TD.cols; ++d) target[d] += source[d];
@@ -41,13 +39,13 @@ void rows(const CombineRows<P>& task, Context&) {
     for (int64_t t = begin; t < end; ++t) {
       real* const out = task.out_TD.row(t);
       if (out != task.residual_TD.row(t)) std::copy_n(task.residual_TD.row(t), D, out);
-      for (int64_t k = 0; k < task.K; ++k) {
-        const int64_t i = t * task.K + k;
-        if (task.row_of_TK[i] < 0) continue;
-        const real* const y = task.ye_RD.row(task.row_of_TK[i]);
-        const real weight = task.weight_TK[i];
+      for (const int32_t row : task.rows.rows_of(t)) {
+        const real* const y = task.ye_RD.row(row);
+        const real weight = task.rows.weight_R[row];
         if (task.dropout.active()) {
-          for (int64_t d = 0; d < D; ++d) out[d] += weight * (y[d] * static_cast<real>(task.dropout.scale(i, d, D)));
+          const int64_t element = task.rows.element_of(row);
+          for (int64_t d = 0; d < D; ++d)
+            out[d] += weight * (y[d] * static_cast<real>(task.dropout.scale(element, d, D)));
         } else {
           for (int64_t d = 0; d < D; ++d) out[d] += weight * y[d];
         }
@@ -63,24 +61,22 @@ void rows(const CombineRowsBackward<P>& task, Context&) {
   const int64_t D = task.dout_TD.cols;
   parallel_chunks(task.dout_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
-      for (int64_t k = 0; k < task.K; ++k) {
-        const int64_t i = t * task.K + k;
-        task.dweight_TK[i] = 0;
-        if (task.row_of_TK[i] < 0) continue;
+      for (const int32_t row : task.rows.rows_of(t)) {
         const real* const dout = task.dout_TD.row(t);
-        const real* const y = task.ye_RD.row(task.row_of_TK[i]);
-        operand* const dy = task.dye_RD.row(task.row_of_TK[i]);
-        const real weight = task.weight_TK[i];
+        const real* const y = task.ye_RD.row(row);
+        operand* const dy = task.dye_RD.row(row);
+        const real weight = task.rows.weight_R[row];
+        const int64_t element = task.rows.element_of(row);
         real partial[16] = {};  // fixed lanes: the sum does not depend on how the loop is vectorised
         for (int64_t d = 0; d < D; ++d) {
           const real scaled =
-              task.dropout.active() ? dout[d] * static_cast<real>(task.dropout.scale(i, d, D)) : dout[d];
+              task.dropout.active() ? dout[d] * static_cast<real>(task.dropout.scale(element, d, D)) : dout[d];
           dy[d] = static_cast<operand>(weight * scaled);
           partial[d % 16] += scaled * y[d];
         }
         real dot = 0;
         for (const real value : partial) dot += value;
-        task.dweight_TK[i] = dot;
+        task.dweight_R[row] = dot;
       }
   });
 }

@@ -2,7 +2,7 @@
 //   B sequences          S positions in a sequence      T tokens (B * S, row-major: token = row * S + column)
 //   D model width        F feed-forward width           V vocabulary rows
 //   H heads              C head width (D / H)
-//   E experts            K experts per token            R routed rows (at most T * K), sorted by expert
+//   E experts            K experts per token            R routed rows, sorted by expert           G routing groups
 //   N, M, K in matrix products: outputs, rows, inputs
 // Dimensions are int64_t; data is row-major and 64-byte aligned at its start.
 #pragma once

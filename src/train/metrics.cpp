@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
+#include "ops/route/losses.h"
 
 namespace troupe {
 namespace {
@@ -27,7 +28,7 @@ ordered_json router_line(const RouterStats& stats) {
   return {{"layer", stats.layer},
           {"load", load},
           {"entropy", stats.entropy()},
-          {"aux_loss", stats.aux},
+          {"aux_loss", stats.loss(kBalanceLoss)},
           {"overflow1", num_choices > 0 ? stats.drop_rate(0) : 0.0},
           {"overflow2", num_choices > 1 ? stats.drop_rate(1) : 0.0},
           {"unused_experts", stats.unused_experts()},
@@ -37,8 +38,8 @@ ordered_json router_line(const RouterStats& stats) {
 
 ordered_json state_of(const RouterStats& stats) {
   return {{"layer", stats.layer},          {"tokens", stats.tokens},           {"load", stats.load_E},
-          {"dropped", stats.dropped_K},    {"entropy_sum", stats.entropy_sum}, {"aux", stats.aux},
-          {"aux_tokens", stats.aux_tokens}};
+          {"dropped", stats.dropped_K},    {"entropy_sum", stats.entropy_sum}, {"aux", stats.loss(kBalanceLoss)},
+          {"aux_tokens", stats.loss_tokens}};
 }
 
 }  // namespace
@@ -73,8 +74,8 @@ MetricsInterval MetricsInterval::from_json(const nlohmann::json& object) {
     stats.load_E = layer.at("load").get<std::vector<int64_t>>();
     stats.dropped_K = layer.at("dropped").get<std::vector<int64_t>>();
     stats.entropy_sum = number_or_nan(layer.at("entropy_sum"));
-    stats.aux = number_or_nan(layer.at("aux"));
-    stats.aux_tokens = layer.at("aux_tokens");
+    stats.losses.push_back({.name = kBalanceLoss, .mean = number_or_nan(layer.at("aux"))});
+    stats.loss_tokens = layer.at("aux_tokens");
   }
   return interval;
 }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "model/language_model.h"
-#include "nn/moe/router_stats.h"
+#include "ops/route/router_stats.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 

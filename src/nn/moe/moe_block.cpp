@@ -1,16 +1,16 @@
 #include "nn/moe/moe_block.h"
 
 #include "ops/moe_rows.h"
+#include "ops/route/policy.h"
 
 namespace troupe {
 
 template <class P>
 void MoeBlock<P>::Activations::plan(Arena& arena, const MoeSpec& spec, int64_t T) {
-  const int64_t D = spec.mlp.d_model, R = T * spec.routing.top_k;
+  const int64_t D = spec.mlp.d_model, R = router_policy<real>(spec.routing).max_rows(spec.routing, T);
   norm.plan(arena, T, D);
   router_in_TD = arena.matrix<real>("moe.router_in", T, D);
-  routing.plan(arena, T, spec.routing);
-  plan_rows.plan(arena, T, spec.routing.top_k);
+  routing.plan(arena, spec.routing, T);
   xe_RD = arena.matrix<operand>("moe.xe", R, D);
   mlp.plan(arena, spec.mlp, R);
   ye_RD = arena.matrix<real>("moe.ye", R, D);
@@ -28,13 +28,18 @@ int64_t routing_group_tokens(const MoeConfig& config, const SequenceShape& shape
 }
 
 template <class P>
-RoutingGroups MoeBlock<P>::groups(const SequenceShape& shape) const {
-  return {routing_group_tokens(spec_.routing, shape), shape.token_valid};
+RouteTask MoeBlock<P>::route_task(const Pass<P>& pass) const {
+  return {.config = spec_.routing,
+          .groups = {routing_group_tokens(spec_.routing, pass.shape), pass.shape.token_valid},
+          .capacity = pass.mode.capacity,
+          .training = pass.mode.training,
+          .key = pass.mode.site_key(spec_.layer, RunMode::kSecondChoice),
+          .first_token = pass.mode.first_token};
 }
 
 template <class P>
-Dropout MoeBlock<P>::out_dropout(const RunMode& mode) const {
-  return mode.dropout(spec_.dropout, spec_.layer, RunMode::kFfnOut, mode.first_token * spec_.routing.top_k);
+Dropout MoeBlock<P>::out_dropout(const RunMode& mode, const Routed<real>& rows) const {
+  return mode.dropout(spec_.dropout, spec_.layer, RunMode::kFfnOut, mode.first_token * rows.num_choices);
 }
 
 template <class P>
@@ -42,19 +47,18 @@ void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Activati
   const Matrix<real> logits_TE = pass.scratch.logits_TE;
   norm_.forward(x_TD, acts.norm, acts.router_in_TD);
   router_.forward(acts.router_in_TD, {}, {.out_real = logits_TE});
-  RouterStats stats = route<real>(spec_.routing, logits_TE, groups(pass.shape), pass.mode, spec_.layer, acts.routing);
-  build(acts.routing, acts.plan_rows);
+  RouterStats stats = route<real>(route_task(pass), logits_TE, acts.routing);
+  stats.layer = spec_.layer;
 
-  const int64_t R = acts.plan_rows.num_rows(), K = spec_.routing.top_k;
+  const Routed<real>& rows = acts.routing.rows;
+  const int64_t R = rows.num_rows();
   const Matrix<operand> xe = acts.xe_RD.rows_from(0, R);
-  run(GatherRows<P>{.x_TD = acts.norm.y_TD, .source_of_R = acts.plan_rows.source_of_R, .K = K, .xe_RD = xe});
-  mlp_.forward(xe, acts.plan_rows.offsets, pass.mode.training, acts.mlp, {.out_real = acts.ye_RD.rows_from(0, R)});
+  run(GatherRows<P>{.x_TD = acts.norm.y_TD, .rows = rows, .xe_RD = xe});
+  mlp_.forward(xe, rows.offsets, pass.mode.training, acts.mlp, {.out_real = acts.ye_RD.rows_from(0, R)});
   run(CombineRows<P>{.residual_TD = x_TD,
                      .ye_RD = acts.ye_RD,
-                     .row_of_TK = acts.plan_rows.row_of_TK,
-                     .weight_TK = acts.routing.weight_TK,
-                     .K = K,
-                     .dropout = out_dropout(pass.mode),
+                     .rows = rows,
+                     .dropout = out_dropout(pass.mode, rows),
                      .out_TD = out_TD});
   if (pass.reports) pass.reports->push_back(std::move(stats));
 }
@@ -63,23 +67,22 @@ template <class P>
 void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
                            ParameterStore<real>& grads) const {
   Scratch<P>& scratch = pass.scratch;
-  const int64_t R = acts.plan_rows.num_rows(), K = spec_.routing.top_k;
+  const Routed<real>& rows = acts.routing.rows;
+  const int64_t R = rows.num_rows();
   const Matrix<operand> dye = scratch.dye_RD.rows_from(0, R);
   const Matrix<real> dxe = scratch.dxe_RD.rows_from(0, R), dlogits_TE = scratch.logits_TE;
   run(CombineRowsBackward<P>{.dout_TD = dx_TD,
                              .ye_RD = acts.ye_RD,
-                             .row_of_TK = acts.plan_rows.row_of_TK,
-                             .weight_TK = acts.routing.weight_TK,
-                             .K = K,
-                             .dropout = out_dropout(pass.mode),
+                             .rows = rows,
+                             .dropout = out_dropout(pass.mode, rows),
                              .dye_RD = dye,
-                             .dweight_TK = scratch.dweight_TK});
-  mlp_.backward(dye, acts.xe_RD.rows_from(0, R), acts.plan_rows.offsets, acts.mlp, scratch.dhidden_RF.rows_from(0, R),
-                dxe, grads);
-  route_backward<real>(spec_.routing, acts.routing, groups(pass.shape), scratch.dweight_TK, pass.aux_scale, dlogits_TE);
+                             .dweight_R = scratch.dweight_R});
+  mlp_.backward(dye, acts.xe_RD.rows_from(0, R), rows.offsets, acts.mlp, scratch.dhidden_RF.rows_from(0, R), dxe,
+                grads);
+  route_backward<real>(route_task(pass), acts.routing, scratch.dweight_R, pass.loss_scale, dlogits_TE);
   router_.backward_weight(dlogits_TE, acts.router_in_TD, {}, grads);
   router_.backward_input(dlogits_TE, {}, {.out_real = scratch.dnorm_TD});
-  run(GatherRowsBackward<P>{.dxe_RD = dxe, .row_of_TK = acts.plan_rows.row_of_TK, .K = K, .dx_TD = scratch.dnorm_TD});
+  run(GatherRowsBackward<P>{.dxe_RD = dxe, .rows = rows, .dx_TD = scratch.dnorm_TD});
   norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
 }
 

@@ -1,5 +1,5 @@
-// x + sum over a token's kept choices of weight * dropout(expert(LN(x))): router, plan, gather, the experts as one Mlp,
-// combine. Cost O(T K D); every count of tokens per expert, zero included, is ordinary.
+// x + sum over a token's rows of weight * dropout(expert(LN(x))): router, route, gather, the experts as one Mlp,
+// combine. Cost O(R D); every count of rows per expert and per token, zero included, is ordinary.
 // The router reads LN(x) and multiplies in real precision (fairseq multiplies in the model's dtype).
 #pragma once
 
@@ -8,8 +8,7 @@
 
 #include "nn/block.h"
 #include "nn/mlp.h"
-#include "nn/moe/dispatch_plan.h"
-#include "nn/moe/router.h"
+#include "ops/route/route.h"
 
 namespace troupe {
 
@@ -36,8 +35,7 @@ class MoeBlock {
     typename NormLayer<P>::Activations norm;
     Matrix<real> router_in_TD;  // LN(x) in real
     Routing<real> routing;
-    DispatchPlan plan_rows;
-    Matrix<operand> xe_RD;  // of the following the first plan_rows.num_rows() rows count
+    Matrix<operand> xe_RD;  // of the following the first routing.rows.num_rows() rows count
     typename Mlp<P>::Activations mlp;
     Matrix<real> ye_RD;
 
@@ -51,8 +49,8 @@ class MoeBlock {
                 ParameterStore<real>& grads) const;
 
  private:
-  RoutingGroups groups(const SequenceShape& shape) const;
-  Dropout out_dropout(const RunMode& mode) const;
+  RouteTask route_task(const Pass<P>& pass) const;
+  Dropout out_dropout(const RunMode& mode, const Routed<real>& rows) const;
 
   MoeSpec spec_;
   NormLayer<P> norm_;

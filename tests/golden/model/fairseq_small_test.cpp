@@ -6,6 +6,7 @@
 
 #include "golden.h"
 #include "model/workspace.h"
+#include "ops/route/losses.h"
 
 namespace troupe {
 namespace {
@@ -63,10 +64,13 @@ void expect_routing(const SafetensorsFile& file, const std::string& prefix, cons
     const auto weight = test::values_of<float>(file, prefix + "weight" + number);
     for (int64_t t = 0; t < routing.T; ++t) {
       const int64_t i = t * routing.K + k;
-      ASSERT_EQ(routing.expert_TK[i], expert[t]) << prefix << " token " << t << " choice " << k;
-      ASSERT_EQ(routing.place_TK[i], place[t]) << prefix << " token " << t << " choice " << k;
-      ASSERT_EQ(routing.kept_TK[i], kept[t]) << prefix << " token " << t << " choice " << k;
-      ASSERT_NEAR(routing.weight_TK[i], weight[t], 1e-6) << prefix << " token " << t << " choice " << k;
+      float own_weight = 0.0f;
+      for (const int32_t row : routing.rows.rows_of(t))
+        if (routing.rows.choice_of_R[row] == k) own_weight = routing.rows.weight_R[row];
+      ASSERT_EQ(routing.choices.expert_TK[i], expert[t]) << prefix << " token " << t << " choice " << k;
+      ASSERT_EQ(routing.choices.place_TK[i], place[t]) << prefix << " token " << t << " choice " << k;
+      ASSERT_EQ(routing.choices.kept_TK[i], kept[t]) << prefix << " token " << t << " choice " << k;
+      ASSERT_NEAR(own_weight, weight[t], 1e-6) << prefix << " token " << t << " choice " << k;
     }
   }
 }
@@ -82,7 +86,7 @@ void expect_sums(const SafetensorsFile& file, const std::string& prefix, const L
   const std::vector<double> aux = test::values_of<double>(file, prefix + "aux");
   ASSERT_EQ(stats.size(), aux.size());
   for (size_t n = 0; n < aux.size(); ++n) {
-    EXPECT_NEAR(stats[n].aux, aux[n], 1e-6) << n;
+    EXPECT_NEAR(stats[n].loss(kBalanceLoss), aux[n], 1e-6) << n;
     const auto overflow = test::values_of<double>(file, fmt::format("{}moe{}.overflow_percent", prefix, n));
     for (size_t k = 0; k < overflow.size(); ++k)
       EXPECT_NEAR(100.0 * stats[n].drop_rate(static_cast<int64_t>(k)), overflow[k], 1e-4) << n << ", " << k;

@@ -10,6 +10,7 @@
 
 #include "golden.h"
 #include "io/json_file.h"
+#include "ops/route/losses.h"
 #include "train/trainer.h"
 
 namespace troupe {
@@ -73,7 +74,7 @@ TEST_P(Updates, EqualFairseqs) {
     const size_t layers = stats.routers.size();
     ASSERT_EQ(aux.size(), lr.size() * layers);
     for (size_t layer = 0; layer < layers; ++layer) {
-      EXPECT_NEAR(stats.routers[layer].aux, aux[i * layers + layer], 3e-6);
+      EXPECT_NEAR(stats.routers[layer].loss(kBalanceLoss), aux[i * layers + layer], 3e-6);
       EXPECT_EQ(stats.routers[layer].dropped_K[0], dropped[2 * (i * layers + layer)]);
       EXPECT_EQ(stats.routers[layer].dropped_K[1], dropped[2 * (i * layers + layer) + 1]);
     }

@@ -20,42 +20,39 @@ class MoeRowsGradient : public testing::TestWithParam<Case> {};
 
 TEST_P(MoeRowsGradient, GatherMatchesCentralDifferences) {
   const auto [T, D, K, dropout] = GetParam();
-  const test::MoeRowsMap map(T, K);
+  test::MoeRowsMap<double> map(T, K);
   auto x = test::normal_values(T * D, 1);
   const auto dxe = test::normal_values(map.R() * D, 2);
   std::vector<double> xe(dxe.size()), dx(x.size(), 0.0);
   const auto loss = [&] {
-    run(GatherRows<F64>{{x.data(), T, D}, map.source_of_R, K, {xe.data(), map.R(), D}});
+    run(GatherRows<F64>{{x.data(), T, D}, map.rows, {xe.data(), map.R(), D}});
     return test::dot(dxe, xe);
   };
-  run(GatherRowsBackward<F64>{{dxe.data(), map.R(), D}, map.row_of_TK, K, {dx.data(), T, D}});
+  run(GatherRowsBackward<F64>{{dxe.data(), map.R(), D}, map.rows, {dx.data(), T, D}});
   test::expect_gradient(loss, x, dx);
 }
 
 TEST_P(MoeRowsGradient, CombineMatchesCentralDifferences) {
   const auto [T, D, K, probability] = GetParam();
-  const test::MoeRowsMap map(T, K);
+  test::MoeRowsMap<double> map(T, K);
   const Dropout dropout{.probability = probability, .key = 8, .first_row = 5};
   auto residual = test::normal_values(T * D, 1), ye = test::normal_values(map.R() * D, 2);
-  auto weight = test::normal_values(T * K, 3);
+  map.rows.weight_R = map.weight = test::normal_values(map.R(), 3);
   const auto dout = test::normal_values(T * D, 4);
-  std::vector<double> out(dout.size()), dye(ye.size()), dweight(weight.size(), 7.0);
+  std::vector<double> out(dout.size()), dye(ye.size()), dweight(map.weight.size(), 7.0);
   const auto loss = [&] {
-    run(CombineRows<F64>{
-        {residual.data(), T, D}, {ye.data(), map.R(), D}, map.row_of_TK, weight, K, dropout, {out.data(), T, D}});
+    run(CombineRows<F64>{{residual.data(), T, D}, {ye.data(), map.R(), D}, map.rows, dropout, {out.data(), T, D}});
     return test::dot(dout, out);
   };
   run(CombineRowsBackward<F64>{{dout.data(), T, D},
                                {ye.data(), map.R(), D},
-                               map.row_of_TK,
-                               weight,
-                               K,
+                               map.rows,
                                dropout,
                                {dye.data(), map.R(), D},
                                dweight});
   test::expect_gradient(loss, residual, dout);  // passes through unchanged
   test::expect_gradient(loss, ye, dye);
-  test::expect_gradient(loss, weight, dweight);
+  test::expect_gradient(loss, map.weight, dweight);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, MoeRowsGradient,

@@ -26,35 +26,34 @@ struct MoeRows {
   using operand = typename P::operand;
 
   MoeRows(int64_t T, int64_t D, int64_t K, Layout layout)
-      : K(K),
-        map(T, K),
+      : map(T, K),
         x(T, D, layout),
         xe(map.R(), D, layout),
         dxe(map.R(), D, layout),
         dx(T, D, layout),
         residual(T, D, layout),
         ye(map.R(), D, layout),
-        weight(1, T * K),
+        weight(1, map.R()),
         out(T, D, layout),
         dout(T, D, layout),
         dye(map.R(), D, layout),
-        dweight(1, T * K) {
+        dweight(1, map.R()) {
     x.fill_normal(1), dxe.fill_normal(2), residual.fill_normal(3), ye.fill_normal(4), weight.fill_normal(5);
     dout.fill_normal(6);
+    map.rows.weight_R = flat(weight);
   }
   static std::span<float> flat(Guarded<float>& m) { return {m.view().data, static_cast<size_t>(m.cols())}; }
   void run(std::string_view row, const Dropout& dropout) {
     xe.fill(9), dx.fill(0.5), out.fill(9), dye.fill(9), dweight.fill(9);
-    test::run_as(row, GatherRows<P>{std::as_const(x).view(), map.source_of_R, K, xe.view()});
-    test::run_as(row, GatherRowsBackward<P>{std::as_const(dxe).view(), map.row_of_TK, K, dx.view()});
-    test::run_as(row, CombineRows<P>{std::as_const(residual).view(), std::as_const(ye).view(), map.row_of_TK,
-                                     flat(weight), K, dropout, out.view()});
-    test::run_as(row, CombineRowsBackward<P>{std::as_const(dout).view(), std::as_const(ye).view(), map.row_of_TK,
-                                             flat(weight), K, dropout, dye.view(), flat(dweight)});
+    test::run_as(row, GatherRows<P>{std::as_const(x).view(), map.rows, xe.view()});
+    test::run_as(row, GatherRowsBackward<P>{std::as_const(dxe).view(), map.rows, dx.view()});
+    test::run_as(row, CombineRows<P>{std::as_const(residual).view(), std::as_const(ye).view(), map.rows,
+                                     dropout, out.view()});
+    test::run_as(row, CombineRowsBackward<P>{std::as_const(dout).view(), std::as_const(ye).view(), map.rows,
+                                             dropout, dye.view(), flat(dweight)});
   }
 
-  int64_t K;
-  test::MoeRowsMap map;
+  test::MoeRowsMap<float> map;
   Guarded<operand> x, xe;
   Guarded<float> dxe, dx, residual, ye, weight, out, dout;
   Guarded<operand> dye;
@@ -85,22 +84,20 @@ TYPED_TEST(MoeRowsParity, EveryImplementationMatchesTheReference) {
       MoeRows<P> fast(c.T, c.D, c.K, c.layout);
       const int64_t R = fast.map.R();
       const auto x = widened(fast.x), dxe = widened(fast.dxe), residual = widened(fast.residual), ye = widened(fast.ye);
-      const auto weight = widened(fast.weight), dout = widened(fast.dout);
-      std::vector<double> xe(R * c.D), dx(c.T * c.D, 0.5), out(c.T * c.D), dye(R * c.D), dweight(c.T * c.K);
-      run(GatherRows<F64>{{x.data(), c.T, c.D}, fast.map.source_of_R, c.K, {xe.data(), R, c.D}});
-      run(GatherRowsBackward<F64>{{dxe.data(), R, c.D}, fast.map.row_of_TK, c.K, {dx.data(), c.T, c.D}});
+      const auto dout = widened(fast.dout);
+      test::MoeRowsMap<double> map(c.T, c.K);
+      map.rows.weight_R = map.weight = widened(fast.weight);
+      std::vector<double> xe(R * c.D), dx(c.T * c.D, 0.5), out(c.T * c.D), dye(R * c.D), dweight(R);
+      run(GatherRows<F64>{{x.data(), c.T, c.D}, map.rows, {xe.data(), R, c.D}});
+      run(GatherRowsBackward<F64>{{dxe.data(), R, c.D}, map.rows, {dx.data(), c.T, c.D}});
       run(CombineRows<F64>{{residual.data(), c.T, c.D},
                            {ye.data(), R, c.D},
-                           fast.map.row_of_TK,
-                           weight,
-                           c.K,
+                           map.rows,
                            dropout,
                            {out.data(), c.T, c.D}});
       run(CombineRowsBackward<F64>{{dout.data(), c.T, c.D},
                                    {ye.data(), R, c.D},
-                                   fast.map.row_of_TK,
-                                   weight,
-                                   c.K,
+                                   map.rows,
                                    dropout,
                                    {dye.data(), R, c.D},
                                    dweight});
@@ -142,9 +139,7 @@ TYPED_TEST(MoeRowsParity, TheResultMayBeTheResidual) {
     rows.run(row, {});
     test::run_as(row, CombineRows<P>{std::as_const(rows.residual).view(),
                                      std::as_const(rows.ye).view(),
-                                     rows.map.row_of_TK,
-                                     rows.flat(rows.weight),
-                                     2,
+                                     rows.map.rows,
                                      {},
                                      rows.residual.view()});
     EXPECT_TRUE(test::equal_bits(rows.out, rows.residual)) << row;
@@ -158,7 +153,7 @@ TYPED_TEST(MoeRowsParity, NanReachesTheTokensOfItsRowAlone) {
     rows.ye(4, 3) = std::nanf("");
     rows.run(row, {});
     for (int64_t t = 0; t < 9; ++t)
-      EXPECT_EQ(std::isnan(rows.out(t, 3)), t == rows.map.source_of_R[4] / 2) << row << " token " << t;
+      EXPECT_EQ(std::isnan(rows.out(t, 3)), t == rows.map.rows.token_of_R[4]) << row << " token " << t;
   }
 }
 

@@ -1,4 +1,4 @@
-#include "nn/moe/router_stats.h"
+#include "ops/route/router_stats.h"
 
 #include <algorithm>
 #include <functional>
@@ -22,17 +22,27 @@ double share_of_fifth(std::vector<int64_t> load, bool busiest) {
 }  // namespace
 
 RouterStats& RouterStats::operator+=(const RouterStats& other) {
-  if (load_E.empty()) return *this = other;
+  if (load_E.empty()) {
+    *this = other;
+    for (Loss& loss : losses) loss.by_group.clear();
+    return *this;
+  }
   std::transform(load_E.begin(), load_E.end(), other.load_E.begin(), load_E.begin(), std::plus<>());
   std::transform(dropped_K.begin(), dropped_K.end(), other.dropped_K.begin(), dropped_K.begin(), std::plus<>());
-  const double weight = static_cast<double>(aux_tokens), other_weight = static_cast<double>(other.aux_tokens);
-  if (weight + other_weight > 0) aux = (aux * weight + other.aux * other_weight) / (weight + other_weight);
-  aux_tokens += other.aux_tokens;
+  const auto weight = static_cast<double>(loss_tokens), other_weight = static_cast<double>(other.loss_tokens);
+  if (weight + other_weight > 0)
+    for (size_t i = 0; i < losses.size(); ++i)
+      losses[i].mean = (losses[i].mean * weight + other.losses[i].mean * other_weight) / (weight + other_weight);
+  loss_tokens += other.loss_tokens;
   tokens += other.tokens;
   entropy_sum += other.entropy_sum;
   return *this;
 }
 
+double RouterStats::loss(std::string_view name) const {
+  const auto found = std::find_if(losses.begin(), losses.end(), [&](const Loss& loss) { return loss.name == name; });
+  return found == losses.end() ? 0.0 : found->mean;
+}
 double RouterStats::drop_rate(int64_t choice) const {
   return tokens ? static_cast<double>(dropped_K[static_cast<size_t>(choice)]) / static_cast<double>(tokens) : 0.0;
 }

@@ -1,0 +1,44 @@
+// What every routing policy produces, and all that gather, combine and an MoE block see: rows sorted by expert, and
+// which of them belong to a token. A token owns 0, 1 or more rows; no two on one expert.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "tensor/arena.h"
+
+namespace troupe {
+
+template <class real>
+struct Routed {
+  // By row. Within an expert, rows stand in the order of their tokens.
+  std::vector<int64_t> offsets;    // [E + 1] rows [offsets[e], offsets[e + 1]) are expert e's
+  std::span<int32_t> token_of_R;   // of this and the next three the first num_rows() entries count
+  std::span<int32_t> choice_of_R;  // which of its token's num_choices choices a row is: what is dropped leaves no trace
+  std::span<real> weight_R;        // of the row's output in its token's sum
+
+  // By token: rows of token t are rows_by_token[begin_T[t]], ..., up to begin_T[t + 1], in the order of its choices.
+  std::span<int32_t> rows_by_token;
+  std::span<int32_t> begin_T;  // [T + 1]
+
+  int64_t num_choices = 0;  // of every token, before dropping
+
+  int64_t num_rows() const { return offsets.empty() ? 0 : offsets.back(); }
+  std::span<const int32_t> rows_of(int64_t token) const {
+    return rows_by_token.subspan(static_cast<size_t>(begin_T[token]),
+                                 static_cast<size_t>(begin_T[token + 1] - begin_T[token]));
+  }
+  // Names a row in random numbers, whatever else was dropped.
+  int64_t element_of(int32_t row) const { return token_of_R[row] * num_choices + choice_of_R[row]; }
+
+  // Memory for at most max_rows rows; throws kUsage if their numbers do not fit.
+  void plan(Arena& arena, int64_t num_tokens, int64_t max_rows, int64_t choices);
+};
+
+// From choices (expert_TK of T tokens, kept_TK says which stay) to everything but the weights. Cost O(T K + E).
+template <class real>
+void sort_by_expert(int64_t num_experts, std::span<const int32_t> expert_TK, std::span<const uint8_t> kept_TK,
+                    Routed<real>& rows);
+
+}  // namespace troupe

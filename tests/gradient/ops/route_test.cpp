@@ -1,0 +1,106 @@
+// The gradient of routing's weights and losses by the router's logits. Choices and places have none, so logits stand
+// where a small move changes no choice, or (ties) only the rank of one that is chosen anyway.
+#include "ops/route/route.h"
+
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <array>
+#include <vector>
+
+#include "gradient.h"
+#include "route_case.h"
+
+namespace troupe {
+namespace {
+
+// L = sum over rows of c_te weight + sum over groups of scale_g * balance_g.
+void expect_route_gradient(test::RouteCase<double>& c, double balance_scale = 1.0) {
+  const int64_t T = c.tokens(), E = c.config.num_experts;
+  const std::vector<double> coefficient_TE = test::normal_values(T * E, 21);
+  std::vector<double> scale_G(c.num_groups());
+  for (size_t g = 0; g < scale_G.size(); ++g) scale_G[g] = balance_scale * (1.0 + static_cast<double>(g));
+  const auto coefficients = [&] {
+    std::vector<double> of_R(c.routing.rows.num_rows());
+    for (int64_t e = 0; e < E; ++e)
+      for (int64_t r = c.routing.rows.offsets[e]; r < c.routing.rows.offsets[e + 1]; ++r)
+        of_R[r] = coefficient_TE[c.routing.rows.token_of_R[r] * E + e];
+    return of_R;
+  };
+  const auto loss = [&] {
+    c.run();
+    const std::vector<double> of_R = coefficients();
+    double sum = 0.0;
+    for (size_t r = 0; r < of_R.size(); ++r) sum += of_R[r] * c.routing.rows.weight_R[r];
+    return sum + test::dot(scale_G, c.stats.losses.at(0).by_group);
+  };
+  loss();
+  std::vector<double> dlogits(T * E, 9.0);
+  route_backward<double>(c.task(), c.routing, coefficients(), scale_G, {dlogits.data(), T, E});
+  test::expect_gradient(loss, c.logits, dlogits, {.step = 1e-6, .rtol = 2e-6});
+}
+
+test::RouteCase<double> spread(int64_t T, int64_t E, int64_t K, Normalize normalize = Normalize::kAfterDropping) {
+  test::RouteCase<double> c;
+  c.config.num_experts = E, c.config.top_k = K, c.config.normalize = normalize;
+  c.logits = test::normal_values(T * E, 31, 2.0);
+  return c;
+}
+
+constexpr Normalize kNormalizations[] = {Normalize::kAfterDropping, Normalize::kBeforeDropping, Normalize::kNever};
+
+TEST(RouteGradient, Dropless) {
+  for (const Normalize normalize : kNormalizations)
+    for (const auto& [T, E, K] : {std::array<int64_t, 3>{1, 1, 1}, {1, 4, 2}, {9, 5, 1}, {12, 6, 3}, {5, 64, 8}, {2, 512, 8}}) {
+      SCOPED_TRACE(fmt::format("T {} E {} K {} {}", T, E, K, name_of_enum(normalize)));
+      auto c = spread(T, E, K, normalize);
+      expect_route_gradient(c);
+    }
+}
+
+TEST(RouteGradient, DroppedChoicesAndGroups) {
+  for (const Normalize normalize : kNormalizations) {
+    auto c = spread(17, 4, 2, normalize);
+    c.config.capacity = Capacity::kFairseq, c.group = 5;
+    c.capacity = {CapacityRule::kFraction, 0.3};
+    expect_route_gradient(c);
+    int64_t dropped = 0;
+    for (const int64_t count : c.stats.dropped_K) dropped += count;
+    EXPECT_GT(dropped, 5);
+  }
+}
+
+TEST(RouteGradient, OneExpertTakesAllTokens) {
+  auto c = spread(8, 6, 1, Normalize::kNever);
+  for (int64_t t = 0; t < 8; ++t) c.logits[t * 6 + 4] += 12.0;
+  expect_route_gradient(c);
+  EXPECT_EQ(c.stats.unused_experts(), 5);
+}
+
+TEST(RouteGradient, TiesOfChosenExperts) {
+  test::RouteCase<double> c;
+  c.config.num_experts = 4, c.config.top_k = 2;
+  c.logits = {1, 1, 0, -1, 0, 3, 3, 0.5};
+  expect_route_gradient(c, 0.0);  // who is first may change, which the balance loss would see
+}
+
+TEST(RouteGradient, MaskedTokens) {
+  auto c = spread(9, 4, 2);
+  c.config.pad_mask = true, c.valid = {1, 1, 0, 1, 0, 0, 1, 1, 0};
+  expect_route_gradient(c);  // a pad's probabilities are still in the mean of the balance loss
+  EXPECT_EQ(c.routing.rows.num_rows(), 10);
+}
+
+// The first choice of token 1 is dropped and the probability of its second is below epsilon: the divisor is a constant.
+TEST(RouteGradient, ClampedDivisor) {
+  test::RouteCase<double> c;
+  c.config.num_experts = 3, c.config.top_k = 2;
+  c.logits = {9, -9, 5, 40, -0.5, -9};
+  c.capacity = {CapacityRule::kFraction, 0.5};
+  expect_route_gradient(c);
+  EXPECT_EQ(c.routing.rows.num_rows(), 3);
+  EXPECT_LT(c.routing.rows.weight_R[c.routing.rows.rows_of(1)[0]], 1.0);
+}
+
+}  // namespace
+}  // namespace troupe
