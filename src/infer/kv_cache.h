@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/elementwise.h"
 #include "tensor/buffer.h"
 #include "tensor/matrix.h"
 #include "troupe/config.h"
@@ -32,13 +33,14 @@ class KvCache {
     for (auto* side : {&keys_, &values_})
       for (Buffer<operand>& buffer : *side) {
         Buffer<operand> larger(capacity_ * width_);
-        std::copy_n(buffer.data(), length_ * width_, larger.data());
+        run(Copy<operand>{{buffer.data(), length_, width_}, {larger.data(), length_, width_}});
         buffer = std::move(larger);
       }
   }
   void append(int64_t layer, int64_t index, const operand* key, const operand* value) {
-    std::copy_n(key, width_, keys_[layer].data() + (length_ + index) * width_);
-    std::copy_n(value, width_, values_[layer].data() + (length_ + index) * width_);
+    const int64_t at = (length_ + index) * width_;
+    run(Copy<operand>{{key, 1, width_}, {keys_[layer].data() + at, 1, width_}});
+    run(Copy<operand>{{value, 1, width_}, {values_[layer].data() + at, 1, width_}});
   }
   void advance(int64_t count) { length_ += count; }
   void truncate(int64_t length) { length_ = std::min(length_, length); }

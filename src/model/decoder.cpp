@@ -5,20 +5,11 @@
 
 #include "base/error.h"
 #include "model/walk.h"
+#include "ops/elementwise.h"
 #include "ops/loss.h"
 #include "ops/route/losses.h"
 
 namespace troupe {
-namespace {
-
-template <class real>
-double sum_in_order(std::span<const real> values) {
-  double sum = 0.0;
-  for (const real value : values) sum += static_cast<double>(value);
-  return sum;
-}
-
-}  // namespace
 
 template <class P>
 struct Decoder<P>::State {
@@ -140,7 +131,7 @@ struct MicroBatch {
     back.loss_scale = scale;
     Workspace<P>& work = s.work;
     const Matrix<real> dx = work.dx_TD;
-    std::fill_n(dx.data, dx.rows * dx.cols, real{0});
+    run(Fill<real>{.x = dx});
     s.weights.final_norm.backward(work.stream.back(), work.final_norm, work.scratch.dnorm_TD, dx, grads);
     for (int64_t l = config().num_layers - 1; l >= 0; --l) {
       // Again up to what the backward pass reads; the layer's output, the next one's input, is only rewritten.
@@ -184,7 +175,7 @@ struct MicroBatch {
 
   LossSum sums(std::span<const real> nll) const {
     LossSum loss;
-    loss.nll = sum_in_order(nll);
+    run(Sum<real>{nll, &loss.nll});
     loss.tokens = std::count_if(s.targets_T.begin(), s.targets_T.end(), [](int32_t id) { return id >= 0; });
     const std::vector<double> tokens = s.stats.empty() ? std::vector<double>() : group_tokens();
     const auto terms = router_losses<real>();

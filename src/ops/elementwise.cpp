@@ -1,5 +1,7 @@
 #include "ops/elementwise.h"
 
+#include <algorithm>
+
 #include "base/threads.h"
 #include "kernels/ref/elementwise.h"
 #include "kernels/table.h"
@@ -17,6 +19,22 @@ void vectorized(const DropoutBackward<P>& task, Context&) {
   });
 }
 
+constexpr int64_t kRowChunk = 64;
+
+template <class T>
+void rows(const Fill<T>& task, Context&) {
+  parallel_chunks(task.x.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::fill_n(task.x.row(i), task.x.cols, task.value);
+  });
+}
+
+template <class T>
+void rows(const Copy<T>& task, Context&) {
+  parallel_chunks(task.dst.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::copy_n(task.src.row(i), task.dst.cols, task.dst.row(i));
+  });
+}
+
 constexpr auto kVectorized = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
 
 }  // namespace
@@ -28,6 +46,33 @@ Implementations<DropoutBackward<P>> DropoutBackward<P>::implementations() {
   return rows;
 }
 
+template <class T>
+Implementations<Fill<T>> Fill<T>::implementations() {
+  static const std::vector<Implementation<Fill>> list = {{isa_name(Isa::kGeneric), rows},
+                                                         {"ref", [](const Fill& task, Context&) { ref::fill(task); }}};
+  return list;
+}
+
+template <class T>
+Implementations<Copy<T>> Copy<T>::implementations() {
+  static const std::vector<Implementation<Copy>> list = {{isa_name(Isa::kGeneric), rows},
+                                                         {"ref", [](const Copy& task, Context&) { ref::copy(task); }}};
+  return list;
+}
+
+template <class Real>
+Implementations<Sum<Real>> Sum<Real>::implementations() {
+  static const std::vector<Implementation<Sum>> list = {{"ref", [](const Sum& task, Context&) { ref::sum(task); }}};
+  return list;
+}
+
+template struct Fill<double>;
+template struct Fill<float>;
+template struct Copy<double>;
+template struct Copy<float>;
+template struct Copy<bf16>;
+template struct Sum<double>;
+template struct Sum<float>;
 template struct DropoutBackward<F64>;
 template struct DropoutBackward<F32>;
 template struct DropoutBackward<Bf16>;

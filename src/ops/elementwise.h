@@ -1,6 +1,8 @@
 // Small passes between the larger ops.
 #pragma once
 
+#include <span>
+
 #include "ops/dropout.h"
 #include "ops/op.h"
 #include "tensor/matrix.h"
@@ -19,6 +21,39 @@ struct DropoutBackward {
   Matrix<operand> dy;  // overwritten
 
   static Implementations<DropoutBackward> implementations();
+};
+
+// x = value.
+template <class T>
+struct Fill {
+  static constexpr std::string_view kName = "fill";
+
+  T value{};
+  Matrix<T> x;  // overwritten
+
+  static Implementations<Fill> implementations();
+};
+
+// dst = src, of the same shape and apart from each other.
+template <class T>
+struct Copy {
+  static constexpr std::string_view kName = "copy";
+
+  Matrix<const T> src;
+  Matrix<T> dst;  // overwritten
+
+  static Implementations<Copy> implementations();
+};
+
+// Sum in double, in order: the few values of a loss.
+template <class Real>
+struct Sum {
+  static constexpr std::string_view kName = "sum";
+
+  std::span<const Real> values;
+  double* sum = nullptr;  // overwritten
+
+  static Implementations<Sum> implementations();
 };
 
 }  // namespace troupe

@@ -47,6 +47,8 @@ template <>
 constexpr std::string_view kNumbers<F32> = "float32";
 template <>
 constexpr std::string_view kNumbers<Bf16> = "bf16";
+template <>
+constexpr std::string_view kNumbers<bf16> = "bf16";
 
 // "layer_norm_forward (bf16)"
 template <template <class> class Op, class T>
