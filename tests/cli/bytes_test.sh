@@ -55,8 +55,9 @@ expect "generate" 0 '"text":' \
   "$program" generate --model "$bad-run" --prompt "$bad" --max-tokens 8 --json
 expect "generate as text" 0 "" "$program" generate --model "$bad-run" --prompt "$bad" --max-tokens 8
 expect "eval ppl" 0 "\"data\":\"$shown\"" "$program" eval ppl --model "$bad-run" --data "$bad.txt" --json
-expect "eval ppl of shards" 0 "\"data\":\"$shown\"" \
+expect "a NAME that is given" 2 "--data: expected a NAME of visible text (UTF-8), got \"$shown\"" \
   "$program" eval ppl --model "$bad-run" --data "$bad=$bad-data/x" --json
+expect "eval ppl of shards" 0 '"data":"x"' "$program" eval ppl --model "$bad-run" --data "$bad-data/x" --json
 grep "^{" out >"$bad.jsonl"
 expect "eval report" 0 "" "$program" eval report "$bad.jsonl" --out "$bad-eval.html"
 expect "convert" 0 '"format_to":"troupe"' "$program" convert "$bad-run" "$bad-model" --json

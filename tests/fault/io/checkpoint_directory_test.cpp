@@ -122,7 +122,7 @@ TEST(CheckpointDirectory, WhatCannotBeReadIsNamedAndMayBeSetAside) {
   EXPECT_EQ(found.newest->step, 2);
   ASSERT_EQ(found.broken.size(), 2u);
   EXPECT_THAT(found.broken[0].problem, HasSubstr("step-00000004/manifest.json: expected a readable file"));
-  EXPECT_THAT(found.broken[1].problem, HasSubstr("step-00000003/manifest.json: expected a readable file"));
+  EXPECT_THAT(found.broken[1].problem, HasSubstr("step-00000003/manifest.json: expected a regular file, got a folder"));
   EXPECT_EQ(set_aside(found.broken[0].checkpoint), root / "step-00000004.damaged");
   save(root.path(), 4);
   EXPECT_EQ(set_aside({root / "step-00000004", 4}), root / "step-00000004.damaged-2");
