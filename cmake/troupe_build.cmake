@@ -38,11 +38,12 @@ function(troupe_unity target files)
   endif()
 endfunction()
 
-# troupe_layer(NAME [UNITY files] [DEPENDS layer...] [PUBLIC_LIBRARIES target...] [LIBRARIES target...]): src/NAME as
-# static library troupe::NAME. Libraries that a header of the layer includes are public, others private.
+# troupe_layer(NAME [UNITY files] [COLD] [DEPENDS layer...] [PUBLIC_LIBRARIES target...] [LIBRARIES target...]): src/NAME
+# as static library troupe::NAME. Libraries that a header of the layer includes are public, others private. COLD: no loop
+# of the layer is worth the compile time of -O3 (a release is built with -O1 then, which takes a third less).
 # Every *.cpp below the folder belongs to it, except kernels/cpu, whose files are compiled per instruction set.
 function(troupe_layer name)
-  cmake_parse_arguments(arg "" "UNITY" "DEPENDS;PUBLIC_LIBRARIES;LIBRARIES;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(arg "COLD" "UNITY" "DEPENDS;PUBLIC_LIBRARIES;LIBRARIES;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   foreach(pattern ${arg_EXCLUDE})
     list(FILTER sources EXCLUDE REGEX ${pattern})
@@ -55,6 +56,9 @@ function(troupe_layer name)
   set_target_properties(troupe_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
   if(arg_UNITY)
     troupe_unity(troupe_${name} ${arg_UNITY})
+  endif()
+  if(arg_COLD)
+    target_compile_options(troupe_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   endif()
   target_link_libraries(troupe_${name} PUBLIC troupe_options ${arg_PUBLIC_LIBRARIES} PRIVATE ${arg_LIBRARIES})
   foreach(layer ${arg_DEPENDS})
