@@ -15,6 +15,7 @@ import sys
 # How an include starts -> the target that must be linked.
 LIBRARIES = {
     'CLI/': 'CLI11::CLI11',
+    'boost/': 'Boost::headers',
     'fmt/': 'fmt::fmt',
     'libxml/': 'LibXml2::LibXml2',
     'minizip/': 'PkgConfig::minizip',

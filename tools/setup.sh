@@ -21,7 +21,7 @@ install_packages() {
 
 build_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libpcre2-dev nlohmann-json3-dev libsimdjson-dev
   libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev libzstd-dev libxxhash-dev zlib1g-dev libxml2-dev
-  libssl-dev libminizip-dev)
+  libssl-dev libminizip-dev libboost-dev)
 run_packages=(gnuplot-nox apt dpkg)
 test_packages=(libgtest-dev libgmock-dev zstd python3)
 

@@ -8,6 +8,7 @@
 namespace troupe {
 
 inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();  // not known, or not defined
+inline constexpr double kNormal95 = 1.959963984540054;  // standard errors in half a 95 % interval if s is exact
 
 struct Estimate {
   double value = 0.0;

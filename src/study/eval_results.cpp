@@ -87,10 +87,9 @@ size_t index_of(const EvaluatedModel& model, const std::string& where, std::vect
 }
 
 EvalFigure figure_of(const Line& line) {
-  constexpr double kNormal = 1.959963984540054;  // half of a 95 % interval in standard errors
   const std::string schema = line.text("schema");
   EvalFigure figure{.data_checksum = line.text("data_checksum")};
-  figure.half_interval = kNormal * line.number("stderr");
+  figure.half_interval = kNormal95 * line.number("stderr");
   if (schema == "troupe.eval.tasks/1") {
     figure.set = line.text("task"), figure.group = line.text_or_null("group");
     figure.convention = line.text("convention"), figure.metric = line.text("metric");

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 
 #include "eval/tasks/python_text.h"
@@ -125,7 +124,7 @@ double item_value(const PromptSpec& spec, Convention convention, Metric metric, 
 }
 
 Estimate metric_value(Metric metric, std::span<const Item* const> items, std::span<const double> values) {
-  if (metric == Metric::kMacroF1) return {macro_f1(items, values), std::numeric_limits<double>::quiet_NaN()};
+  if (metric == Metric::kMacroF1) return {macro_f1(items, values), kNan};
   const Estimate mean = mean_of(values);
   if (metric != Metric::kPerplexity) return mean;
   const double perplexity = std::exp(-mean.value);

@@ -183,7 +183,7 @@ TaskFigure summary(const Figure& figure, const PromptSpec& spec, const TaskData&
   result.draw_error = over_draws.standard_error;
   result.interval_half = values.size() > 1
                              ? student_t(0.95, static_cast<int64_t>(values.size()) - 1) * over_draws.standard_error
-                             : 1.959963984540054 * result.item_error;
+                             : kNormal95 * result.item_error;
   return result;
 }
 

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numbers>
 
 #include "bigram_model.h"
 #include "data/tokenizer/bpe_trainer.h"
@@ -305,11 +306,12 @@ TEST(Metrics, MacroF1IsTheMeanOverPositions) {
 }
 
 TEST(Statistics, StudentsT) {
-  EXPECT_NEAR(student_t(0.95, 1), 12.7062047362, 1e-8);
-  EXPECT_NEAR(student_t(0.95, 2), 4.30265272991, 1e-9);
-  EXPECT_NEAR(student_t(0.95, 24), 2.06389856163, 1e-9);
-  EXPECT_NEAR(student_t(0.99, 9), 3.24983554159, 1e-9);
-  EXPECT_NEAR(student_t(0.95, 100000), 1.95999, 1e-4);
+  // In closed form: tan(0.475 pi), and p / sqrt((1 - p^2) / 2) of p = 0.95.
+  EXPECT_NEAR(student_t(0.95, 1), std::tan(0.475 * std::numbers::pi), 1e-12);
+  EXPECT_NEAR(student_t(0.95, 2), 0.95 / std::sqrt(0.5 * (1.0 - 0.95 * 0.95)), 1e-13);
+  EXPECT_NEAR(student_t(0.95, 24), 2.06389856163, 1e-11);
+  EXPECT_NEAR(student_t(0.99, 9), 3.24983554159, 1e-11);
+  EXPECT_NEAR(student_t(0.95, 1'000'000'000'000), kNormal95, 1e-11);
 }
 
 TEST(Statistics, DrawsAreDifferentExamples) {
