@@ -54,7 +54,8 @@ void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> 
 }
 
 template <class P>
-IncrementalDecoder<P>::IncrementalDecoder(const Decoder<P>& decoder) : weights_(decoder.weights()) {
+IncrementalDecoder<P>::IncrementalDecoder(const Decoder<P>& decoder)
+    : weights_(decoder.weights()), work_(weights_.params->memory()) {
   if (weights_.config.num_moe_layers() > 0)
     require_causal(router_policy<real>(weights_.config.moe), "generation and shared prefixes");
 }

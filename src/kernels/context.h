@@ -14,11 +14,13 @@ namespace troupe {
 
 class Context {
  public:
+  explicit Context(Memory& memory = active_memory()) : memory_(&memory) {}
+
   // Memory of the context, given back at the end of the scope. Undefined contents; 64-byte aligned.
   class Lease {
    public:
     Lease(Context& context, int64_t bytes) : context_(context) {
-      if (context_.leases_ == context_.blocks_.size()) context_.blocks_.emplace_back();
+      if (context_.leases_ == context_.blocks_.size()) context_.blocks_.emplace_back(*context_.memory_);
       Buffer<std::byte>& block = context_.blocks_[context_.leases_++];
       block.reserve(bytes);
       data_ = block.data();
@@ -60,6 +62,7 @@ class Context {
   }
 
  private:
+  Memory* memory_;
   std::vector<Buffer<std::byte>> blocks_;  // one for each depth of leases: an op may call another one
   size_t leases_ = 0;
 };

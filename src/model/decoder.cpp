@@ -67,7 +67,7 @@ void Decoder<P>::State::read_batch(const Batch& batch) {
 
 template <class P>
 Decoder<P>::Decoder(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options)
-    : state_(new State{.weights = {config, params}, .options = options}) {}
+    : state_(new State{.weights = {config, params}, .options = options, .work = Workspace<P>(params.memory())}) {}
 
 template <class P>
 Decoder<P>::~Decoder() = default;

@@ -17,8 +17,8 @@ Precision parse_precision(const std::string& text, const std::string& where) {
 
 std::string to_string(Precision precision) { return precision == Precision::kBf16 ? "bf16" : "fp32"; }
 
-LanguageModel::LanguageModel(const ModelConfig& config, Precision precision, DecoderOptions options)
-    : config_(config), precision_(precision), table_(make_parameter_table(config)), params_(table_) {
+LanguageModel::LanguageModel(const ModelConfig& config, Precision precision, DecoderOptions options, Memory& memory)
+    : config_(config), precision_(precision), table_(make_parameter_table(config)), params_(table_, {}, memory) {
   if (precision == Precision::kBf16)
     decoder_ = std::make_unique<Decoder<Bf16>>(config_, params_, options);
   else

@@ -21,8 +21,9 @@ std::string to_string(Precision precision);  // "fp32" or "bf16"
 
 class LanguageModel {
  public:
-  // A model of zeros, to be filled through params().
-  LanguageModel(const ModelConfig& config, Precision precision, DecoderOptions options = {});
+  // A model of zeros, to be filled through params(). What passes and training keep lies in the same memory.
+  LanguageModel(const ModelConfig& config, Precision precision, DecoderOptions options = {},
+                Memory& memory = active_memory());
 
   const ModelConfig& config() const { return config_; }
   const ParameterTable& table() const { return table_; }

@@ -77,7 +77,7 @@ Matrix<const typename P::real> Workspace<P>::positions(const DecoderWeights<P>& 
     num_sinusoids_ = std::max(rows, usual);
     Buffer<float> table(num_sinusoids_ * D);
     sinusoidal_positions({table.data(), num_sinusoids_, D});
-    sinusoids_ = Buffer<real>(table.size());
+    sinusoids_ = Buffer<real>(table.size(), sinusoids_.memory());
     std::copy(table.begin(), table.end(), sinusoids_.begin());
   }
   return {sinusoids_.data(), num_sinusoids_, D};

@@ -32,6 +32,8 @@ class Workspace {
  public:
   using real = typename P::real;
 
+  explicit Workspace(Memory& memory = host_memory()) : arena_(memory), sinusoids_(memory) {}
+
   // Bytes that plan() takes for T = B * S tokens.
   static int64_t bytes(const ModelConfig& config, int64_t T, Keep keep);
 

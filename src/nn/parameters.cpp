@@ -91,7 +91,8 @@ Parameter ParameterTable::find(std::string_view name) const {
 }
 
 template <class real>
-ParameterStore<real>::ParameterStore(const ParameterTable& table, const Selection& selected) : table_(&table) {
+ParameterStore<real>::ParameterStore(const ParameterTable& table, const Selection& selected, Memory& memory)
+    : table_(&table) {
   bounds_.reserve(static_cast<size_t>(table.num_entries()));
   int64_t end = 0;
   for (const ParameterFamily& family : table.families()) {
@@ -103,7 +104,7 @@ ParameterStore<real>::ParameterStore(const ParameterTable& table, const Selectio
       bounds_.emplace_back(begin, end);
     }
   }
-  values_ = Buffer<real>(align(end));
+  values_ = Buffer<real>(align(end), memory);
 }
 
 template <class real>

@@ -94,10 +94,11 @@ template <class real>
 class ParameterStore {
  public:
   // Zeros. The table must outlive the store.
-  explicit ParameterStore(const ParameterTable& table, const Selection& selected = {});
+  explicit ParameterStore(const ParameterTable& table, const Selection& selected = {}, Memory& memory = host_memory());
 
   const ParameterTable& table() const { return *table_; }
   std::vector<Parameter> entries() const;  // those held
+  Memory& memory() const { return values_.memory(); }
 
   // Zeros between tensors included. A span for writing is one change of the store: take it anew for the next.
   std::span<real> all() { return ++version_, values_.span(); }

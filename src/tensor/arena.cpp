@@ -11,7 +11,8 @@ void Arena::restart() {
 }
 
 void Arena::commit() {
-  if (planned_ > memory_.bytes()) memory_ = RawBuffer(), memory_ = RawBuffer(planned_);
+  Memory& memory = memory_.memory();
+  if (planned_ > memory_.bytes()) memory_ = RawBuffer(memory), memory_ = RawBuffer(planned_, memory);
   committed_ = true;
 }
 

@@ -20,6 +20,8 @@ class Arena {
     int64_t bytes;
   };
 
+  explicit Arena(Memory& memory = host_memory()) : memory_(memory) {}
+
   template <class T>
   std::span<T> span(const std::string& name, int64_t count) {
     const int64_t bytes = checked_product({count, static_cast<int64_t>(sizeof(T))}, name);

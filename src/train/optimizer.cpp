@@ -32,8 +32,9 @@ std::vector<Stretch> stretches(const ParameterStore<float>& params, const Parame
 
 }  // namespace
 
-AdamOptimizer::AdamOptimizer(const ParameterTable& table, const AdamConfig& config, const Selection& trained)
-    : config_(config), m_(table, trained), v_(table, trained) {}
+AdamOptimizer::AdamOptimizer(const ParameterTable& table, const AdamConfig& config, const Selection& trained,
+                             Memory& memory)
+    : config_(config), m_(table, trained, memory), v_(table, trained, memory) {}
 
 void AdamOptimizer::update(ParameterStore<float>& params, const ParameterStore<float>& grads, double lr,
                            double grad_scale) {

@@ -35,7 +35,8 @@ struct AdamConfig {
 class AdamOptimizer {
  public:
   // Moments of the parameters that are `trained`; those of `table` that are not stay as they are.
-  AdamOptimizer(const ParameterTable& table, const AdamConfig& config, const Selection& trained = {});
+  AdamOptimizer(const ParameterTable& table, const AdamConfig& config, const Selection& trained = {},
+                Memory& memory = host_memory());
 
   // One update of every trained parameter with gradient grad_scale * grads; `grads` holds those that are trained. An
   // expert without tokens moves too (momentum, decay), as in fairseq.

@@ -34,8 +34,8 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
       schedule_(schedule),
       options_(options),
       batch_at_(std::move(batch_at)),
-      grads_(model.table(), trained(options)),
-      optimizer_(model.table(), options.adam, trained(options)) {}
+      grads_(model.table(), trained(options), model.params().memory()),
+      optimizer_(model.table(), options.adam, trained(options), model.params().memory()) {}
 
 // One process computes the whole batch. Several would each take a share of the micro-batches, and sum `loss` and
 // `grads_` where the comment stands; what follows is then the same on all.

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "counting_memory.h"
 #include "train/trainer.h"
 
 namespace {
@@ -34,22 +35,30 @@ void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 namespace troupe {
 namespace {
 
-class StepMemory : public testing::TestWithParam<int64_t> {};
+class StepMemory : public testing::TestWithParam<int64_t> {
+ protected:
+  static ModelConfig config() {
+    ModelConfig config{.num_layers = 2, .d_model = 128, .num_heads = 2, .d_ff = 512, .vocab_size = 1000, .context = 64};
+    config.moe.num_experts = GetParam();
+    return config;
+  }
+  static Trainer trainer_of(LanguageModel& model) {
+    initialize(model.params(), 1);
+    return Trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100), {.micro_batches = 2},
+                   [](int64_t step, int64_t micro) {
+                     Batch batch{.B = 4, .S = 64, .src = {}, .tgt = {}, .first_sequence = micro * 4};
+                     for (int64_t i = 0; i < batch.tokens(); ++i) {
+                       batch.src.push_back(static_cast<int32_t>((i * 7 + step) % 1000));
+                       batch.tgt.push_back(static_cast<int32_t>((i * 11 + step) % 1000));
+                     }
+                     return batch;
+                   });
+  }
+};
 
 TEST_P(StepMemory, StepsAfterTheFirstTakeNone) {
-  ModelConfig config{.num_layers = 2, .d_model = 128, .num_heads = 2, .d_ff = 512, .vocab_size = 1000, .context = 64};
-  config.moe.num_experts = GetParam();
-  LanguageModel model(config, Precision::kFp32);
-  initialize(model.params(), 1);
-  Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100), {.micro_batches = 2},
-                  [](int64_t step, int64_t micro) {
-                    Batch batch{.B = 4, .S = 64, .src = {}, .tgt = {}, .first_sequence = micro * 4};
-                    for (int64_t i = 0; i < batch.tokens(); ++i) {
-                      batch.src.push_back(static_cast<int32_t>((i * 7 + step) % 1000));
-                      batch.tgt.push_back(static_cast<int32_t>((i * 11 + step) % 1000));
-                    }
-                    return batch;
-                  });
+  LanguageModel model(config(), Precision::kFp32);
+  Trainer trainer = trainer_of(model);
   const int64_t mappings_before = mappings;
   trainer.step();
   EXPECT_GT(mappings, mappings_before);  // the count counts
@@ -58,6 +67,19 @@ TEST_P(StepMemory, StepsAfterTheFirstTakeNone) {
   trainer.step(), trainer.step();
   EXPECT_EQ(mappings, mappings_warm);
   EXPECT_EQ(large_allocations, large_warm);
+}
+
+TEST_P(StepMemory, IsThatOfTheModel) {
+  test::CountingMemory memory;
+  {
+    LanguageModel model(config(), Precision::kFp32, {}, memory);
+    Trainer trainer = trainer_of(model);
+    const auto weights = static_cast<int64_t>(std::as_const(model).params().all().size_bytes());
+    EXPECT_EQ(memory.held_bytes, 4 * weights);  // and gradients and two moments
+    trainer.step();
+    EXPECT_GE(memory.held_bytes, 4 * weights + model.arena().bytes());
+  }
+  EXPECT_EQ(memory.held_bytes, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, StepMemory, testing::Values(0, 4),
