@@ -3,8 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/median.h"
 #include "base/rng.h"
 #include "cli/bench.h"
@@ -12,8 +12,6 @@
 
 namespace troupe::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kSequences = 32, kContext = 256, kVocab = 8192;
 
@@ -50,7 +48,7 @@ template <class Work>
 double seconds_of(const Work& work) {
   const Clock::time_point start = Clock::now();
   work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return seconds_since(start);
 }
 
 void run_model(const BenchFlags& flags, const char* name, int64_t experts, int64_t longest) {
@@ -72,7 +70,7 @@ void run_model(const BenchFlags& flags, const char* name, int64_t experts, int64
   std::vector<double> ratios, times;
   const Clock::time_point begin = Clock::now();
   double before = forward();
-  while (ratios.size() < 3 || std::chrono::duration<double>(Clock::now() - begin).count() < flags.seconds) {
+  while (ratios.size() < 3 || seconds_since(begin) < flags.seconds) {
     times.push_back(score());
     const double after = forward();
     ratios.push_back(0.5 * (before + after) / times.back());

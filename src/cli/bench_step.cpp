@@ -3,8 +3,8 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/median.h"
@@ -75,8 +75,6 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
                result, peak, {{"tokens_per_s", result.rate / flops_per_token}, {"peak_memory_gib", peak_memory_gib()}});
 }
 
-using Clock = std::chrono::steady_clock;
-
 // Forward and backward of one micro-batch, without an optimizer.
 class PassTimer {
  public:
@@ -89,7 +87,7 @@ class PassTimer {
     mode.training = true;
     const Clock::time_point start = Clock::now();
     model_.forward_backward(batch_, mode, grads_);
-    return std::chrono::duration<double>(Clock::now() - start).count();
+    return seconds_since(start);
   }
   double flops_per_token() const { return train_flops_per_token(model_.config(), row_.context, {.router = false}); }
 
@@ -110,7 +108,7 @@ void compare_with_dense(const BenchFlags& flags, const StepModel& dense_row, int
   std::vector<double> ratios;
   const Clock::time_point begin = Clock::now();
   double before = dense.seconds();
-  while (ratios.size() < 3 || std::chrono::duration<double>(Clock::now() - begin).count() < flags.seconds) {
+  while (ratios.size() < 3 || seconds_since(begin) < flags.seconds) {
     const double time = moe.seconds(), after = dense.seconds();
     ratios.push_back(time / (0.5 * (before + after)));
     before = after;

@@ -1,9 +1,9 @@
 // troupe corpus list | build NAME | build --domain NAME=PATH... | stats PATH...
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
@@ -71,9 +71,9 @@ void build(const std::string& name, corpus::BuildOptions options, bool json) {
   const RemoveOnInterrupt remove_on_interrupt;
   const corpus::Corpus corpus = corpus::find_corpus(name);
   if (options.out.empty()) options.out = std::filesystem::path("corpus") / name;
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   const corpus::BuildResult result = corpus::build_corpus(corpus, options);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   if (result.already_complete)
     log::info("corpus: {} is complete, nothing to do (--force builds it again)", options.out.string());
   else

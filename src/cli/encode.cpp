@@ -1,9 +1,9 @@
 // troupe encode: text to token shards.
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -26,8 +26,8 @@ struct EncodeArguments {
 void run(const EncodeArguments& arguments) {
   const RemoveOnInterrupt remove_on_interrupt;
   const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer);
-  const auto start = std::chrono::steady_clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  const auto start = Clock::now();
+  const auto seconds = [&] { return seconds_since(start); };
   Progress progress("encode");
   const EncodeStats stats =
       encode_text(arguments.inputs, tokenizer, arguments.out, arguments.options, [&](const EncodeStats& so_far) {

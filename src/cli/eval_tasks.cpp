@@ -1,10 +1,10 @@
 // troupe eval tasks: accuracy on published tasks, under the paper's convention and the common harness's.
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
@@ -277,7 +277,7 @@ void run(TasksFlags& flags) {
     fail(ErrorCode::kEnvironment, "{}: cannot open for writing", flags.details);
   Results results(flags, loaded);
   RequestStats total;
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   for (Job& job : jobs) {
     const TaskFile& task = *job.task;
     const Convention convention = job.options.convention;
@@ -308,7 +308,7 @@ void run(TasksFlags& flags) {
   }
   if (details_file) std::fclose(details_file);
   results.finish();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   log::info("{} requests ({} from the journal) of {} tokens, {} after sharing, in {} ({} tokens/s)",
             short_number(static_cast<double>(total.requests)), total.from_journal,
             short_number(static_cast<double>(total.tokens)), short_number(static_cast<double>(total.run_tokens)),

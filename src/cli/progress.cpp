@@ -11,10 +11,7 @@
 namespace troupe::cli {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr double kBarSeconds = 0.1;    // the bar is drawn at most this often
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+constexpr double kBarSeconds = 0.1;  // the bar is drawn at most this often
 
 size_t terminal_columns() {
   winsize size{};

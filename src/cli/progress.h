@@ -1,11 +1,11 @@
 // Progress of a long command on stderr: a bar if stderr is a terminal, else one line per interval.
 #pragma once
 
-#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/time_left.h"
 
 namespace troupe::cli {
@@ -31,7 +31,7 @@ class Progress {
   double total_, line_seconds_;
   bool terminal_, drawn_ = false;
   TimeLeft time_left_;
-  std::chrono::steady_clock::time_point start_, last_;
+  Clock::time_point start_, last_;
 };
 
 // "1.23M", "45.6k", "7": three digits with a suffix for thousands.

@@ -2,11 +2,11 @@
 #include "data/tokenizer/tokenizer.h"
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/threads.h"
@@ -89,7 +89,7 @@ struct TrainFlags {
 
 void run_train(const TrainFlags& flags) {
   const RemoveOnInterrupt remove_on_interrupt;
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   BpeTrainer trainer(flags.options);
   Progress reading("count words");
   const TextStats text_stats = for_each_document(flags.inputs, flags.text, [&](Document&& document) {
@@ -109,7 +109,7 @@ void run_train(const TrainFlags& flags) {
   tokenizer.save(file.string());
 
   const BpeTrainer::Stats& stats = trainer.stats();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_since(start);
   if (tokenizer.vocab_size() < flags.options.vocab_size)
     log::warning("the text has too few repeated pairs: {} tokens instead of {} (more text, or --min-count 1)",
                  tokenizer.vocab_size(), flags.options.vocab_size);

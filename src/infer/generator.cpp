@@ -1,17 +1,13 @@
 #include "infer/generator.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "infer/incremental.h"
 
 namespace troupe {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // The ids that may come; empty: all.
 std::vector<int32_t> allowed_ids(const GenerateOptions& options, const ModelConfig& config) {

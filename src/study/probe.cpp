@@ -1,8 +1,8 @@
 #include "study/probe.h"
 
-#include <chrono>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/median.h"
 #include "base/rng.h"
 #include "train/trainer.h"
@@ -10,7 +10,6 @@
 namespace troupe {
 
 double probe_training(const RunConfig& config, double seconds) {
-  using Clock = std::chrono::steady_clock;
   LanguageModel model(config.model, parse_precision(config.train.precision), {.recompute = config.train.recompute});
   initialize(model.params(), static_cast<uint64_t>(config.train.seed));
   const int64_t rows = config.train.micro_sequences > 0 ? config.train.micro_sequences : config.train.batch_sequences;
@@ -33,9 +32,8 @@ double probe_training(const RunConfig& config, double seconds) {
   do {
     const Clock::time_point start = Clock::now();
     const StepStats stats = trainer.step();
-    rates.push_back(static_cast<double>(stats.loss.tokens) /
-                    std::chrono::duration<double>(Clock::now() - start).count());
-  } while (std::chrono::duration<double>(Clock::now() - begin).count() < seconds);
+    rates.push_back(static_cast<double>(stats.loss.tokens) / seconds_since(start));
+  } while (seconds_since(begin) < seconds);
   return median(rates);
 }
 

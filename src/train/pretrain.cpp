@@ -1,12 +1,12 @@
 #include "train/pretrain.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/threads.h"
@@ -30,9 +30,6 @@ namespace troupe {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::shared_ptr<const TokenDataset> open_dataset(const std::string& folder, const DataConfig& config) {
   auto dataset = std::make_shared<const TokenDataset>(folder);
