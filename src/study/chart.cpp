@@ -1,24 +1,14 @@
 #include "study/chart.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <filesystem>
 
-#include "io/atomic_file.h"
-
-extern char** environ;
+#include "base/process.h"
 
 namespace troupe {
-namespace fs = std::filesystem;
 namespace {
 
 // Middle tones that read on white and on near-black.
@@ -26,22 +16,6 @@ const std::array<std::string, 8> kPalette = {"#3b82c4", "#d9822b", "#3f9c5a", "#
                                              "#c8504f", "#2a9d9d", "#a08030", "#7f7f7f"};
 // gnuplot writes this colour where the page's text colour is wanted.
 constexpr const char* kText = "#010203";
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "troupe-charts-XXXXXX").string();
-    if (::mkdtemp(name.data())) path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 bool drawable(double x, double y) { return std::isfinite(x) && std::isfinite(y); }
 
@@ -73,16 +47,14 @@ std::string log_range(const Chart& chart) {
   return fmt::format("set logscale x\nset xtics ({})\nset xrange [{}:{}]\n", tics, low, high);
 }
 
-std::string script_of(const std::vector<Chart>& charts, const fs::path& folder) {
+std::string script_of(const std::vector<Chart>& charts) {
   constexpr size_t kMostPointsWithDots = 40;
   std::string script;
-  for (size_t c = 0; c < charts.size(); ++c) {
-    const Chart& chart = charts[c];
+  for (const Chart& chart : charts) {
     script += fmt::format(
         "reset\nset terminal svg size {1} noenhanced font 'sans-serif,12'\nset border 3 lc rgb '{0}'\n"
         "set tics nomirror textcolor rgb '{0}'\nset grid ytics\nset key off\nset xrange [0:*]\nset autoscale xfixmax\n",
         kText, chart.small ? "400,230" : "560,280");
-    script += fmt::format("set output '{}/{}.svg'\n", folder.string(), c);
     script += fmt::format("set xlabel '{}' textcolor rgb '{}'\n", chart.x_label, kText);
     script += fmt::format("set ylabel '{}' textcolor rgb '{}'\n", chart.y_label, kText);
     script += fmt::format("set yrange {}\n", chart.clip_start  ? clipped_range(chart)
@@ -111,29 +83,7 @@ std::string script_of(const std::vector<Chart>& charts, const fs::path& folder) 
     }
     script += any ? "plot " + plots + "\n" : "set xrange [0:1]\nset yrange [0:1]\nplot NaN\n";
   }
-  return script + "unset output\n";
-}
-
-// Runs `program script`; "" or why it failed.
-std::string run(const std::string& program, const fs::path& script, const fs::path& messages) {
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, messages.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  std::string name = program, argument = script.string();
-  char* arguments[] = {name.data(), argument.data(), nullptr};
-  pid_t child = 0;
-  const int error = ::posix_spawnp(&child, name.c_str(), &actions, nullptr, arguments, environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (error != 0)
-    return error == ENOENT ? fmt::format("{} is not installed (Debian: gnuplot-nox)", program) : std::strerror(error);
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  std::string text = read_file(messages);
-  text.erase(text.find_last_not_of(" \n") + 1);
-  return fmt::format("{} failed: {}", program, text);
+  return script;
 }
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
@@ -164,15 +114,19 @@ std::string for_page(std::string svg) {
 const std::string& palette(size_t color) { return kPalette[color % kPalette.size()]; }
 
 DrawnCharts draw_charts(const std::vector<Chart>& charts, const std::string& gnuplot) {
-  const TemporaryFolder folder;
-  if (folder.path().empty()) return {.svg = {}, .reason = "no temporary folder could be made"};
-  const fs::path script = folder.path() / "charts.gp";
-  write_file_atomically(script, script_of(charts, folder.path()));
-  if (const std::string reason = run(gnuplot, script, folder.path() / "messages"); !reason.empty())
-    return {.svg = {}, .reason = reason};
+  const ProcessResult result = run_program({gnuplot, "-d", "-"}, {}, script_of(charts));
+  if (result.status == 127) return {.svg = {}, .reason = gnuplot + " is not installed (Debian: gnuplot-nox)"};
+  if (result.status != 0)
+    return {.svg = {}, .reason = fmt::format("{} failed: {}", gnuplot,
+                                             result.errors.substr(0, result.errors.find_last_not_of(" \n") + 1))};
   DrawnCharts drawn{.svg = std::vector<std::string>(), .reason = {}};
-  for (size_t c = 0; c < charts.size(); ++c)
-    drawn.svg->push_back(for_page(read_file(folder.path() / fmt::format("{}.svg", c))));
+  constexpr std::string_view kEnd = "</svg>";
+  size_t begin = 0;
+  for (size_t end; (end = result.output.find(kEnd, begin)) != std::string::npos; begin = end + kEnd.size())
+    drawn.svg->push_back(for_page(result.output.substr(begin, end + kEnd.size() - begin)));
+  if (drawn.svg->size() != charts.size())
+    return {.svg = {}, .reason = fmt::format("{} failed: it drew {} of {} charts", gnuplot, drawn.svg->size(),
+                                             charts.size())};
   return drawn;
 }
 

@@ -8,9 +8,9 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/threads.h"
 #include "data/corpus/parsers/lines.h"
-#include "data/corpus/process.h"
 #include "io/checksum.h"
 #include "io/writer_lock.h"
 

@@ -7,10 +7,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/process.h"
 #include "base/rng.h"
 #include "data/corpus/build.h"
 #include "data/corpus/manifest.h"
-#include "data/corpus/process.h"
 #include "data/text/reader.h"
 #include "error_of.h"
 #include "io/json_file.h"
@@ -180,14 +180,6 @@ TEST(CorpusSources, MatchPathsByPatternsInOrder) {
   EXPECT_FALSE(path_matches("a/*.txt !*/x/*", "a/x/c.txt"));
   EXPECT_TRUE(path_matches("a/*.txt !*/x/* a/x/keep.txt", "a/x/keep.txt"));
   EXPECT_FALSE(path_matches("", "a"));
-}
-
-TEST(RunProgram, ReportsOutputErrorsAndStatus) {
-  const ProcessResult result = run_program({"sh", "-c", "echo out; echo err >&2; exit 3"}, "/");
-  EXPECT_EQ(result.status, 3);
-  EXPECT_EQ(result.output, "out\n");
-  EXPECT_EQ(result.errors, "err\n");
-  EXPECT_EQ(run_program({"no-such-program-here"}, "/").status, 127);
 }
 
 }  // namespace
