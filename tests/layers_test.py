@@ -15,6 +15,8 @@ import sys
 # How an include starts -> the target that must be linked.
 LIBRARIES = {
     'CLI/': 'CLI11::CLI11',
+    'archive.h': 'LibArchive::LibArchive',
+    'archive_entry.h': 'LibArchive::LibArchive',
     'boost/': 'Boost::headers',
     'fmt/': 'fmt::fmt',
     'libxml/': 'LibXml2::LibXml2',

@@ -21,8 +21,8 @@ install_packages() {
 
 build_packages=(g++ cmake ninja-build pkg-config libdnnl-dev libpcre2-dev nlohmann-json3-dev libsimdjson-dev
   libtomlplusplus-dev libcli11-dev libfmt-dev libspdlog-dev libzstd-dev libxxhash-dev zlib1g-dev libxml2-dev
-  libssl-dev libminizip-dev libboost-dev)
-run_packages=(gnuplot-nox apt dpkg)
+  libssl-dev libminizip-dev libboost-dev libarchive-dev)
+run_packages=(gnuplot-nox apt)
 test_packages=(libgtest-dev libgmock-dev zstd python3)
 
 # build PRESET TARGET...: configures and builds below build/PRESET, one job per core.

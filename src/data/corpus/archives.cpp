@@ -19,13 +19,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr size_t kMaxControlBytes = 1 << 20;
 constexpr const char* kOffline = "--packages-dir uses archives that you already have";
 
-// The lines of a program's messages that say what went wrong ("E: ...", "dpkg-deb: error: ..."), else all of them.
+// The lines of a program's messages that say what went wrong ("E: ..."), else all of them.
 std::string complaint(const ProcessResult& result) {
   std::string errors;
   for_each_line(result.errors, [&](std::string_view line) {
-    if (line.starts_with("E: ") || line.find("error") != std::string_view::npos)
+    if (line.starts_with("E: "))
       (errors += errors.empty() ? "" : "; ") += line;
   });
   return errors.empty() ? std::string(trim(result.errors)) : errors;
@@ -90,16 +91,34 @@ bool is_present(const Announced& announced, const fs::path& cache) {
          (announced.sha256.empty() || sha256_of_file(file) == announced.sha256);
 }
 
+// A Debian archive is an `ar` of two tar archives, `control` and `data`.
+void for_each_file_of(const fs::path& file, std::string_view part, const MemberVisitor& visit) {
+  try {
+    bool found = false;
+    for_each_member(*open_file(file.string()), [&](const std::string& path, ByteSource& bytes) {
+      if (!path.starts_with(fmt::format("{}.tar", part))) return;
+      found = true;
+      for_each_member(bytes, visit);
+    });
+    if (!found) fail(ErrorCode::kData, "expected {}.tar in it, got none", part);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kData) throw;
+    fail(ErrorCode::kData, "{}: expected a Debian archive: {}", file.string(), error.what());
+  }
+}
+
 Archive inspect(const fs::path& file) {
-  const ProcessResult result = run_program({"dpkg-deb", "-f", file.string(), "Package", "Version"}, ".");
-  if (result.status == 127)
-    fail(ErrorCode::kEnvironment, "dpkg-deb: expected this program, got none in PATH (package dpkg)");
-  if (result.status != 0) fail(ErrorCode::kData, "{}: expected a Debian archive: {}", file.string(), complaint(result));
   Archive archive;
-  for_each_line(result.output, [&](std::string_view line) {
-    if (line.starts_with("Package: ")) archive.package = line.substr(9);
-    if (line.starts_with("Version: ")) archive.version = line.substr(9);
+  for_each_file_of(file, "control", [&](const std::string& path, ByteSource& bytes) {
+    if (path != "control") return;
+    for_each_line(read_all(bytes, kMaxControlBytes), [&](std::string_view line) {
+      if (line.starts_with("Package:")) archive.package = trim(line.substr(8));
+      if (line.starts_with("Version:")) archive.version = trim(line.substr(8));
+    });
   });
+  if (archive.package.empty() || archive.version.empty())
+    fail(ErrorCode::kData, "{}: control: expected Package and Version, got \"{}\" and \"{}\"", file.string(),
+         archive.package, archive.version);
   archive.file = file;
   archive.bytes = fs::file_size(file);
   archive.sha256 = sha256_of_file(file);
@@ -189,12 +208,6 @@ std::vector<Archive> collect_archives(const std::vector<std::string>& packages, 
   return archives;
 }
 
-void unpack(const Archive& archive, const fs::path& folder) {
-  const ProcessResult result =
-      run_program({"dpkg-deb", "-x", fs::absolute(archive.file).string(), folder.string()}, ".");
-  if (result.status != 0)
-    fail(ErrorCode::kData, "{}: expected a Debian archive that unpacks, got: {}", archive.file.string(),
-         complaint(result));
-}
+void for_each_file(const Archive& archive, const MemberVisitor& visit) { for_each_file_of(archive.file, "data", visit); }
 
 }  // namespace troupe::corpus

@@ -1,9 +1,11 @@
-// Debian packages as files: found or downloaded, checked, unpacked. Needs apt-get and dpkg-deb; installs nothing.
+// Debian packages as files: found or downloaded, checked, read. Downloads need apt-get; nothing is installed.
 #pragma once
 
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "data/text/archive.h"
 
 namespace troupe::corpus {
 
@@ -24,7 +26,7 @@ std::vector<Archive> download_archives(const std::vector<std::string>& packages,
 // two.
 std::vector<Archive> collect_archives(const std::vector<std::string>& packages, const std::filesystem::path& folder);
 
-// Extracts into `folder`, which must exist. Throws Error(kData) naming the archive.
-void unpack(const Archive& archive, const std::filesystem::path& folder);
+// Visits the files that the package installs. Throws Error(kData) naming the archive and the file in it.
+void for_each_file(const Archive& archive, const MemberVisitor& visit);
 
 }  // namespace troupe::corpus

@@ -1,8 +1,9 @@
 #include "data/corpus/build.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -22,11 +23,18 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxFileBytes = 1u << 30;
 
+// What the rows of one package want of it.
+struct Package {
+  const Archive* archive;
+  std::map<std::string, std::string> files;  // bytes by path, .gz files compressed and with their ending
+  std::string copyright;                     // "" if there is none
+};
+
 // One file that one row of the list wants parsed.
 struct Task {
   const Source* source;
-  fs::path root;     // of the unpacked package
-  std::string path;  // below it, with .gz if it has one
+  const Package* package;
+  const std::pair<const std::string, std::string>* file;
 };
 
 struct Parsed {
@@ -39,30 +47,46 @@ std::string without_gz(const std::string& path) {
 }
 
 // .gz and dictd's .dz are gzip.
-std::string read_package_file(const fs::path& file) {
-  auto bytes = open_file(file.string());
-  if (file.extension() == ".gz" || file.extension() == ".dz") bytes = gzip_source(std::move(bytes));
-  return read_all(*bytes, kMaxFileBytes);
+std::string plain(const std::string& path, std::string bytes) {
+  if (!path.ends_with(".gz") && !path.ends_with(".dz")) return bytes;
+  return read_all(*gzip_source(memory_source(bytes)), kMaxFileBytes);
 }
 
-std::vector<Task> list_tasks(const Corpus& corpus, const std::vector<Archive>& archives, const fs::path& unpacked) {
+Package read_package(const Archive& archive, const Corpus& corpus) {
+  Package package{&archive, {}, {}};
+  const std::string copyright = fmt::format("usr/share/doc/{}/copyright", archive.package);
+  for_each_file(archive, [&](const std::string& path, ByteSource& bytes) {
+    if (path == copyright) package.copyright = read_all(bytes, kMaxFileBytes);
+    if (std::any_of(corpus.sources.begin(), corpus.sources.end(), [&](const Source& source) {
+          return source.package == archive.pattern && path_matches(source.paths, without_gz(path));
+        }))
+      package.files[path] = path == copyright ? package.copyright : read_all(bytes, kMaxFileBytes);
+  });
+  return package;
+}
+
+// A file that no row names, for parsers that need two: the archive is read again.
+std::string read_other_file(const Archive& archive, const std::string& wanted) {
+  std::optional<std::string> found;
+  for_each_file(archive, [&](const std::string& path, ByteSource& bytes) {
+    if (path == wanted) found = read_all(bytes, kMaxFileBytes);
+  });
+  if (!found) fail(ErrorCode::kData, "expected {} beside it, got none", wanted);
+  return plain(wanted, std::move(*found));
+}
+
+std::vector<Task> list_tasks(const Corpus& corpus, const std::vector<Package>& packages) {
   std::vector<Task> tasks;
   for (const Source& source : corpus.sources) {
-    const auto archive =
-        std::find_if(archives.begin(), archives.end(), [&](const Archive& a) { return a.pattern == source.package; });
-    if (archive == archives.end()) fail(ErrorCode::kInternal, "corpus: no archive for {}", source.package);
-    const fs::path root = unpacked / archive->package;
-    std::vector<std::string> paths;
-    for (const auto& entry : fs::recursive_directory_iterator(root)) {
-      if (entry.is_symlink() || !entry.is_regular_file()) continue;
-      std::string path = fs::relative(entry.path(), root).generic_string();
-      if (path_matches(source.paths, without_gz(path))) paths.push_back(std::move(path));
-    }
-    if (paths.empty())
+    const auto package = std::find_if(packages.begin(), packages.end(),
+                                      [&](const Package& p) { return p.archive->pattern == source.package; });
+    if (package == packages.end()) fail(ErrorCode::kInternal, "corpus: no archive for {}", source.package);
+    const size_t before = tasks.size();
+    for (const auto& file : package->files)
+      if (path_matches(source.paths, without_gz(file.first))) tasks.push_back({&source, &*package, &file});
+    if (tasks.size() == before)
       fail(ErrorCode::kData, "{}: expected files that match {}, got none (has the package changed its layout?)",
-           archive->file.filename().string(), source.paths);
-    std::sort(paths.begin(), paths.end());
-    for (std::string& path : paths) tasks.push_back({&source, root, std::move(path)});
+           package->archive->file.filename().string(), source.paths);
   }
   return tasks;
 }
@@ -70,7 +94,9 @@ std::vector<Task> list_tasks(const Corpus& corpus, const std::vector<Archive>& a
 Parsed parse(const Task& task) {
   Parsed parsed;
   parsed.counts.files = 1;
-  const std::string where = task.root.filename().string() + "/" + without_gz(task.path);
+  const auto& [path, bytes] = *task.file;
+  const Archive& archive = *task.package->archive;
+  const std::string where = archive.package + "/" + without_gz(path);
   const auto emit = [&](const std::string& text) {
     if (text.find_first_not_of(" \t\r\n\f\v") == std::string::npos) {
       ++parsed.counts.empty;
@@ -84,8 +110,8 @@ Parsed parse(const Task& task) {
     parsed.documents.push_back({std::move(clean), where, std::string(task.source->domain), task.source->side});
   };
   try {
-    PackageFile file{without_gz(task.path), read_package_file(task.root / task.path),
-                     [&](const std::string& path) { return read_package_file(task.root / path); }};
+    const PackageFile file{without_gz(path), plain(path, bytes),
+                           [&](const std::string& other) { return read_other_file(archive, other); }};
     find_parser(task.source->parser)(file, emit);
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("{}: {}", where, error.what()));
@@ -111,20 +137,18 @@ std::vector<CorpusDocument> parse_all(const std::vector<Task>& tasks, std::map<s
   return documents;
 }
 
-// Copies each package's licence; "" for one that ships none.
-std::vector<std::string> copy_copyrights(const std::vector<Archive>& archives, const fs::path& unpacked,
-                                         const fs::path& folder) {
+// Writes each package's licence; "" for one that ships none.
+std::vector<std::string> write_copyrights(const std::vector<Package>& packages, const fs::path& folder) {
   std::vector<std::string> paths;
   fs::create_directories(folder / "copyright");
-  for (const Archive& archive : archives) {
-    const fs::path from = unpacked / archive.package / "usr/share/doc" / archive.package / "copyright";
-    if (!fs::exists(from)) {
-      log::warning("corpus: {} has no copyright file", archive.package);
+  for (const Package& package : packages) {
+    if (package.copyright.empty()) {
+      log::warning("corpus: {} has no copyright file", package.archive->package);
       paths.emplace_back();
       continue;
     }
-    paths.push_back("copyright/" + archive.package);
-    fs::copy_file(from, folder / paths.back());
+    paths.push_back("copyright/" + package.archive->package);
+    write_file_atomically(folder / paths.back(), package.copyright);
   }
   return paths;
 }
@@ -164,17 +188,15 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
   }
 
   AtomicDirectory out(options.out);  // from here on no other build of this folder
-  const std::vector<std::string> packages = corpus.packages();
-  const std::vector<Archive> archives = options.packages_dir.empty() ? download_archives(packages, options.cache)
-                                                                     : collect_archives(packages, options.packages_dir);
-  const AtomicDirectory unpacked(options.out.string() + ".unpacked");  // never committed: removed at the end
-  log::info("corpus: unpacking {} packages", archives.size());
+  const std::vector<std::string> names = corpus.packages();
+  const std::vector<Archive> archives = options.packages_dir.empty() ? download_archives(names, options.cache)
+                                                                     : collect_archives(names, options.packages_dir);
+  log::info("corpus: reading {} packages", archives.size());
+  std::vector<Package> packages(archives.size());
   parallel_for(static_cast<int64_t>(archives.size()), [&](int64_t i) {
-    const Archive& archive = archives[static_cast<size_t>(i)];
-    fs::create_directories(unpacked.path() / archive.package);
-    unpack(archive, unpacked.path() / archive.package);
+    packages[static_cast<size_t>(i)] = read_package(archives[static_cast<size_t>(i)], corpus);
   });
-  const std::vector<Task> tasks = list_tasks(corpus, archives, unpacked.path());
+  const std::vector<Task> tasks = list_tasks(corpus, packages);
   log::info("corpus: reading {} files", tasks.size());
   std::map<std::string, ParseCounts> parsed;
   std::vector<CorpusDocument> documents = parse_all(tasks, parsed);
@@ -187,7 +209,7 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
   log_report(reports);
 
   const std::vector<WrittenPart> parts = write_parts(documents, out.path());
-  const std::vector<std::string> copyrights = copy_copyrights(archives, unpacked.path(), out.path());
+  const std::vector<std::string> copyrights = write_copyrights(packages, out.path());
   write_json_file(out.path() / kManifestName,
                   make_manifest(corpus, options.rules, archives, copyrights, parsed, reports, parts));
   out.commit(AtomicDirectory::Existing::kReplace);

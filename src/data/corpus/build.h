@@ -1,4 +1,4 @@
-// Building a corpus: archives -> unpacked packages -> documents -> rules -> a folder of JSON lines with a manifest.
+// Building a corpus: archives -> files of packages -> documents -> rules -> a folder of JSON lines with a manifest.
 //   OUT/train/DOMAIN.jsonl, OUT/valid/DOMAIN.jsonl, OUT/heldout/DOMAIN.jsonl   {"text": ..., "source": PACKAGE/PATH}
 //   OUT/copyright/PACKAGE                                                      licences, as the packages state them
 //   OUT/manifest.json                                                          docs/corpus.md lists its fields

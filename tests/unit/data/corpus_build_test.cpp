@@ -136,7 +136,10 @@ TEST_F(CorpusBuild, NamesTheDamagedArchiveAndFile) {
               HasSubstr("fun/usr/share/games/fortunes/wise: line "));
   write("debs/fun_2.0-1_all.deb", "no archive");
   EXPECT_THAT(error_of([&] { build_corpus(corpus_, options_); }),
-              HasSubstr("fun_2.0-1_all.deb: expected a Debian archive"));
+              HasSubstr("fun_2.0-1_all.deb: expected a Debian archive: "));
+  write("debs/fun_2.0-1_all.deb", "!<arch>\n");
+  EXPECT_THAT(error_of([&] { build_corpus(corpus_, options_); }),
+              HasSubstr("fun_2.0-1_all.deb: expected a Debian archive: expected control.tar in it, got none"));
 }
 
 TEST(CorpusManifest, GivesEveryDomainAFolderOfItsOwn) {
