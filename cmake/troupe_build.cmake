@@ -13,10 +13,9 @@ if(TROUPE_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${TROUPE_CCACHE})
 endif()
 
-find_package(OpenMP REQUIRED COMPONENTS CXX)
-find_package(PkgConfig REQUIRED)
-find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)
+include(libraries)
+troupe_check_compiler()
+troupe_find_libraries()
 
 # Warnings, optimisation and sanitizers travel in this one target.
 add_library(troupe_options INTERFACE)

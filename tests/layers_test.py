@@ -15,21 +15,21 @@ import sys
 # How an include starts -> the target that must be linked.
 LIBRARIES = {
     'CLI/': 'CLI11::CLI11',
-    'archive.h': 'LibArchive::LibArchive',
-    'archive_entry.h': 'LibArchive::LibArchive',
+    'archive.h': 'PkgConfig::libarchive',
+    'archive_entry.h': 'PkgConfig::libarchive',
     'boost/': 'Boost::headers',
     'fmt/': 'fmt::fmt',
-    'libxml/': 'LibXml2::LibXml2',
+    'libxml/': 'PkgConfig::libxml2',
     'minizip/': 'PkgConfig::minizip',
     'nlohmann/': 'nlohmann_json::nlohmann_json',
-    'openssl/': 'OpenSSL::Crypto',
-    'pcre2.h': 'PkgConfig::PCRE2',
+    'openssl/': 'PkgConfig::OpenSSL',
+    'pcre2.h': 'PkgConfig::pcre2',
     'simdjson.h': 'simdjson::simdjson',
     'spdlog/': 'spdlog::spdlog',
     'toml++/': 'PkgConfig::tomlplusplus',
-    'xxhash.h': 'PkgConfig::XXHASH',
-    'zlib.h': 'ZLIB::ZLIB',
-    'zstd.h': 'PkgConfig::ZSTD',
+    'xxhash.h': 'PkgConfig::xxhash',
+    'zlib.h': 'PkgConfig::zlib',
+    'zstd.h': 'PkgConfig::zstd',
 }
 INCLUDE = re.compile(r'\s*#\s*include\s+([<"])([^>"]+)[>"]')
 
