@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # From a fresh Debian 12 machine to a trained Mixture-of-Experts model, its dense twin, and a report that compares them.
-# Installs Debian packages (root or sudo), builds, downloads the quickstart corpus (nine Debian packages, 24.5 MB),
-# and runs the study configs/quickstart.toml. Safe to interrupt and to run again: what is finished is reused.
-# Extra arguments go to `troupe study`, e.g. ./quickstart.sh --set study.max_minutes=30
+# Installs Debian packages (without root or sudo, or with --without-root, they are unpacked below build/packages instead),
+# builds, downloads the quickstart corpus (nine Debian packages, 24.5 MB), and runs the study configs/quickstart.toml.
+# Safe to interrupt and to run again: what is finished is reused.
+# Other arguments go to `troupe study`, e.g. ./quickstart.sh --set study.max_minutes=30
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . tools/setup.sh
 echo "[1/4] Debian packages"
-install_packages "${build_packages[@]}" "${run_packages[@]}"
+install_packages build optional
 echo "[2/4] Build"
 build release troupe
 troupe=build/release/src/cli/troupe
 echo "[3/4] Corpus"
 "$troupe" corpus build quickstart --out corpus/quickstart
 echo "[4/4] Study: dense and sparse on the same tokens"
-exec "$troupe" study configs/quickstart.toml --out runs/quickstart "$@"
+exec "$troupe" study configs/quickstart.toml --out runs/quickstart "${arguments[@]}"

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# tools/setup.sh with programs that only say what they were asked, and cmake/libraries.cmake with libraries that are not.
+#   setup_test.sh SOURCE_FOLDER CMAKE
+set -euo pipefail
+source=$1 cmake=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+failures=0
+# expect STATUS PATTERN... -- COMMAND...: COMMAND ends with STATUS and its output has every PATTERN (extended expressions).
+expect() {
+  local status=$1 got=0 pattern patterns=()
+  shift
+  while [ "$1" != -- ]; do patterns+=("$1"); shift; done
+  shift
+  "$@" >"$work/output" 2>&1 || got=$?
+  [ "$got" -eq "$status" ] || { echo "expected status $status, got $got: $*"; cat "$work/output"; failures=$((failures + 1)); return; }
+  for pattern in "${patterns[@]}"; do
+    grep -Eq -- "$pattern" "$work/output" || { echo "expected '$pattern' of: $*"; cat "$work/output"; failures=$((failures + 1)); }
+  done
+}
+program() { printf '#!/bin/bash\n%s\n' "$2" >"$work/bin/$1"; chmod +x "$work/bin/$1"; }
+
+# A checkout and a PATH of the shell's own tools, one that has neither apt-get nor cmake.
+mkdir -p "$work/bin" "$work/checkout/cmake"
+cp "$source/cmake/libraries.txt" "$work/checkout/cmake"
+for tool in awk bash basename cat chmod dirname env find grep head id ln mkdir mktemp nproc paste readlink rm sed sort tail; do
+  ln -s "$(command -v $tool)" "$work/bin/$tool"
+done
+setup() { (cd "$work/checkout" && PATH=$work/bin bash -euo pipefail -c ". '$source/tools/setup.sh'"' "${@:2}"; eval "$1"' - "$@" </dev/null); }
+
+expect 0 'No apt-get here' -- setup 'install_packages build optional'
+expect 4 'error: cmake: expected this program' -- setup 'build release troupe'
+program ninja ''
+program cmake 'echo "cmake version 3.22.1"'
+expect 4 'error: cmake: expected 3.25 or newer, got 3.22' -- setup 'build release troupe'
+program cmake '[ "$1" = --version ] && { echo "cmake version 3.31.0"; exit; }; echo "CMake Error: fmt"; exit 1'
+expect 4 'CMake Error: fmt' 'error: the build could not be configured' -- setup 'build release troupe'
+expect 0 '^-x -y$' -- setup 'echo "${arguments[@]}"' -x --without-root -y
+
+# Debian: fmt and gnuplot are missing.
+program dpkg-query 'case $3 in libfmt-dev | gnuplot-nox) echo "deinstall ok config-files" ;; *) echo "install ok installed" ;; esac'
+program apt-cache 'exit 0'
+program apt-get 'echo "apt-get $*"'
+rm "$work/bin/id"
+program id 'echo 0'
+expect 0 'Installing 2 Debian packages: libfmt-dev gnuplot-nox' -- setup 'install_packages build optional'
+expect 0 'Installing 1 Debian packages: libfmt-dev *$' -- setup 'install_packages build'
+program apt-cache 'exit 100'
+expect 0 'Optional and not to be had: gnuplot-nox: charts on pages' 'Installing 1 Debian' -- setup 'install_packages build optional'
+program apt-get 'case "$*" in *install*) echo "E: no such package" >&2; exit 100 ;; esac'
+expect 4 'E: no such package' 'error: apt-get could not install: libfmt-dev' -- setup 'install_packages build optional'
+
+# The same by somebody who may not install.
+program id 'echo 1000'
+expect 0 'Optional and not installed \(neither root nor sudo\): gnuplot-nox' 'Not installed \(neither root nor sudo\): libfmt-dev' \
+  'An administrator would run: apt-get install --no-install-recommends libfmt-dev gnuplot-nox' \
+  'going on with what is there' -- setup 'install_packages build optional'
+program sudo 'exit 1' # asks for a password, which nobody can type here
+expect 0 'neither root nor sudo' -- setup 'install_packages build'
+program id 'echo 0'
+expect 0 'Not installed \(--without-root\): libfmt-dev' -- setup 'install_packages build' --without-root
+
+# What CMake says of libraries.
+mkdir "$work/project"
+cp "$source/cmake/libraries.cmake" "$work/project"
+cat >"$work/project/libraries.txt" <<'END'
+build     zlib      99    pkg:zlib             a-dev           b-devel   c   compression
+build     nothing   1.5   pkg:no-such-module   d-dev,e-dev     f-devel   g   a library that is not there
+build     absent    2     cmake:NoSuchPackage  h-dev           i-devel   j   another
+optional  rare      9     pkg:no-such-module   k-dev           l-devel   m   nobody minds
+END
+cat >"$work/project/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(check LANGUAGES NONE)
+include(libraries.cmake)
+if(OLD)
+  set(CMAKE_CXX_COMPILER_ID GNU)
+  set(CMAKE_CXX_COMPILER_VERSION 11.4.0)
+  set(CMAKE_CXX_COMPILER /usr/bin/c++)
+  troupe_check_compiler()
+endif()
+troupe_find_libraries()
+END
+expect 1 'zlib: expected 99 or newer, got 1\.' 'nothing: expected 1.5 or newer, got none \(Debian, Ubuntu: d-dev,e-dev; Fedora: f-devel; Arch: g\)' \
+  'absent: expected 2 or newer, got none' -- "$cmake" -S "$work/project" -B "$work/build"
+if grep -q rare "$work/output"; then echo "an optional library is no error"; failures=$((failures + 1)); fi
+expect 1 '/usr/bin/c\+\+: expected GCC 12, Clang 14 or newer, got GNU 11.4.0' -- "$cmake" -DOLD=1 -S "$work/project" -B "$work/build"
+[ $failures -eq 0 ] && echo "setup: as expected"
