@@ -8,6 +8,7 @@
 #include "base/isa.h"
 #include "base/machine.h"
 #include "base/placement.h"
+#include "base/process.h"
 #include "base/threads.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -43,12 +44,21 @@ const char* environment(const char* name) {
   return value && *value ? value : nullptr;
 }
 
+// What `program --version` says first, or what is lacking without it.
+std::string find_tool(const char* program, const char* without) {
+  const ProcessResult result = run_program({program, "--version"});
+  if (result.status == 127) return fmt::format("not in PATH: {}", without);
+  return result.output.substr(0, result.output.find('\n'));
+}
+
 std::vector<Backend> find_backends(Isa isa) {
   std::vector<Backend> backends;
   backends.push_back({"own kernels", fmt::format("{}", isa_name(isa))});
   const char* refusal = onednn::unavailable_reason();
   backends.push_back({"oneDNN", refusal ? std::string(refusal) : onednn::version()});
   backends.push_back({"OpenMP", fmt::format("{}", _OPENMP)});
+  backends.push_back({"gnuplot", find_tool("gnuplot", "pages have no charts (Debian: gnuplot-nox)")});
+  backends.push_back({"apt-get", find_tool("apt-get", "`corpus build quickstart` needs --packages-dir")});
   return backends;
 }
 
