@@ -23,11 +23,12 @@ packages() {
     "$root/cmake/libraries.txt"
 }
 
-# Those of the named packages that are not installed.
-not_installed() {
+# Those of the named packages that are neither installed nor unpacked.
+not_there() {
   local package
   for package in "$@"; do
-    dpkg-query -W -f='${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
+    grep -qsx "$package" "$root/build/packages/unpacked" ||
+      dpkg-query -W -f='${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
   done
 }
 
@@ -45,11 +46,12 @@ install_packages() {
     return 0
   fi
   local needed optional
-  mapfile -t needed < <(not_installed $(packages debian "${@/optional/}"))
-  mapfile -t optional < <(not_installed $(packages debian optional))
+  mapfile -t needed < <(not_there $(packages debian "${@/optional/}"))
+  mapfile -t optional < <(not_there $(packages debian optional))
   [[ " $* " = *" optional "* ]] || optional=()
-  [ $((${#needed[@]} + ${#optional[@]})) -gt 0 ] || return 0
-  if can_be_root; then
+  if [ $((${#needed[@]} + ${#optional[@]})) -eq 0 ]; then
+    :
+  elif can_be_root; then
     install_as_root
   else
     local why="neither root nor sudo"
@@ -63,6 +65,7 @@ install_packages() {
       unpack_packages "${needed[@]}"
     fi
   fi
+  if [ -e "$root/build/packages/unpacked" ]; then use_unpacked; fi
 }
 
 # What the named optional packages are for.
@@ -76,7 +79,7 @@ uses() {
 
 # Installs `needed` and as much of `optional` as there is.
 install_as_root() {
-  local as_root=(env) package available=()
+  local as_root=(env) package available=() log
   [ "$(id -u)" -eq 0 ] || as_root=(sudo env)
   "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get update -qq || fail "apt-get update failed (is the network reachable?)"
   for package in "${optional[@]}"; do
@@ -87,16 +90,21 @@ install_as_root() {
     fi
   done
   echo "Installing $((${#needed[@]} + ${#available[@]})) Debian packages: ${needed[*]} ${available[*]}"
+  log=$(mktemp)
   "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    "${needed[@]}" "${available[@]}" >/dev/null ||
+    "${needed[@]}" "${available[@]}" >"$log" 2>&1 || {
+    cat "$log" >&2
+    rm -f "$log"
     fail "apt-get could not install: ${needed[*]} ${available[*]} (apt's messages are above; docs/install.md)"
+  }
+  rm -f "$log"
 }
 
-# Unpacks the named packages and what they depend on below build/packages, with package lists of its own, and makes
-# compiler, CMake and pkg-config look there. Nothing outside of build/ is written.
+# Unpacks the named packages and what they depend on below build/packages, with package lists of its own. Nothing outside
+# of build/ is written.
 unpack_packages() {
-  local folder=$root/build/packages archive link target
-  local tree=$folder/tree multiarch
+  local folder=$root/build/packages archive link target candidate
+  local tree=$folder/tree
   mkdir -p "$folder/lists/partial" "$folder/archives/partial" "$tree"
   cat >"$folder/apt.conf" <<END
 Dir::State::Lists "$folder/lists";
@@ -105,30 +113,35 @@ Dir::Log "$folder";
 Debug::NoLocking "true";
 APT::Sandbox::User "$(id -un)";
 END
-  export APT_CONFIG=$folder/apt.conf # `troupe corpus build` asks apt too
-  if [ "$(cat "$folder/unpacked" 2>/dev/null)" != "$*" ]; then
-    echo "Unpacking them and what they depend on into $tree"
-    apt-get update -qq && apt-get install --download-only -y -qq --no-install-recommends "$@" >"$folder/apt.log" 2>&1 || {
-      cat "$folder/apt.log" >&2 2>/dev/null || true
-      echo "apt-get could not download them: going on with what is there" >&2
-      return 0
-    }
-    for archive in "$folder"/archives/*.deb; do
-      dpkg-deb -x "$archive" "$tree" || fail "$archive: dpkg-deb could not unpack it"
-    done
-    # Links to libraries that are installed, and absolute ones.
-    find "$tree" -xtype l | while read -r link; do
-      target=$(basename "$(readlink "$link")")
-      for candidate in "$tree"/usr/lib/*/"$target" "$tree"/lib/*/"$target" /usr/lib/*/"$target" /lib/*/"$target"; do
-        if [ -e "$candidate" ]; then ln -sf "$candidate" "$link"; break; fi
-      done
-    done
-    find "$tree" -name '*.pc' -exec sed -i "s|=/usr|=$tree/usr|" {} +
-    find "$tree" -name libc.so -exec sed -i "s|/usr/lib/[^ ]*/libc_nonshared.a|libc_nonshared.a|" {} +
-    rm -rf "$folder/archives"
-    echo "$*" >"$folder/unpacked"
+  echo "Unpacking them and what they depend on into $tree"
+  if ! { APT_CONFIG=$folder/apt.conf apt-get update -qq && APT_CONFIG=$folder/apt.conf apt-get install --download-only \
+    -y -qq --no-install-recommends "$@"; } >"$folder/apt.log" 2>&1; then
+    cat "$folder/apt.log" >&2
+    echo "apt-get could not download them: going on with what is there" >&2
+    return 0
   fi
+  for archive in "$folder"/archives/*.deb; do
+    dpkg-deb -x "$archive" "$tree" || fail "$archive: dpkg-deb could not unpack it"
+  done
+  # Absolute links, and links to libraries that are installed.
+  find "$tree" -xtype l | while read -r link; do
+    target=$(basename "$(readlink "$link")")
+    for candidate in "$tree"/usr/lib/*/"$target" "$tree"/lib/*/"$target" /usr/lib/*/"$target" /lib/*/"$target"; do
+      if [ -e "$candidate" ]; then ln -sf "$candidate" "$link"; break; fi
+    done
+  done
+  find "$tree" -name '*.pc' -exec sed -i "s|=/usr|=$tree/usr|" {} +
+  find "$tree" -name libc.so -exec sed -i "s|/usr/lib/[^ ]*/libc_nonshared.a|libc_nonshared.a|" {} +
+  rm -rf "$folder/archives"
+  printf '%s\n' "$@" >>"$folder/unpacked"
+}
+
+# Makes compiler, CMake, pkg-config, apt-get (which `troupe corpus build` asks) and the programs look below build/packages.
+use_unpacked() {
+  local folder=$root/build/packages
+  local tree=$folder/tree multiarch
   multiarch=$(cd "$tree/usr/lib" && printf '%s\n' *-linux-gnu* | head -1)
+  export APT_CONFIG=$folder/apt.conf
   export PATH=$tree/usr/bin:$PATH
   export LD_LIBRARY_PATH=$tree/usr/lib/$multiarch:$tree/lib/$multiarch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   export PKG_CONFIG_PATH=$tree/usr/lib/$multiarch/pkgconfig:$tree/usr/share/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
@@ -160,7 +173,11 @@ build() {
   [ "$(printf '3.25\n%s\n' "$version" | sort -V | head -1)" = 3.25 ] ||
     fail "cmake: expected 3.25 or newer, got $version (pip install cmake has new ones; docs/install.md)"
   log=$(mktemp)
-  cmake --preset "$preset" -Wno-dev "${cmake_flags[@]}" >"$log" 2>&1 || { cat "$log" >&2; rm -f "$log"; fail "the build could not be configured (CMake's message is above)"; }
+  cmake --preset "$preset" -Wno-dev "${cmake_flags[@]}" >"$log" 2>&1 || {
+    cat "$log" >&2
+    rm -f "$log"
+    fail "the build could not be configured (CMake's message is above)"
+  }
   rm -f "$log"
   cmake --build --preset "$preset" --parallel "$(nproc)" --target "$@" || fail "the build failed (messages are above)"
 }

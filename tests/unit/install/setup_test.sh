@@ -61,6 +61,27 @@ expect 0 'neither root nor sudo' -- setup 'install_packages build'
 program id 'echo 0'
 expect 0 'Not installed \(--without-root\): libfmt-dev' -- setup 'install_packages build' --without-root
 
+# A package that can be downloaded, once: its .pc files and links lead into the tree, and the build looks there.
+if command -v dpkg-deb >/dev/null; then
+  ln -s "$(command -v dpkg-deb)" "$work/bin/"
+  ln -s "$(command -v tar)" "$(command -v touch)" "$(command -v cp)" "$work/bin/"
+  mkdir -p "$work/package/DEBIAN" "$work/package/usr/lib/x86_64-linux-gnu/pkgconfig" "$work/package/lib/x86_64-linux-gnu"
+  printf 'Package: libfmt-dev\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b.c>\nDescription: text\n' >"$work/package/DEBIAN/control"
+  printf 'prefix=/usr\nlibdir=${prefix}/lib\n' >"$work/package/usr/lib/x86_64-linux-gnu/pkgconfig/fmt.pc"
+  ln -s /lib/x86_64-linux-gnu/libnone.so.9.1 "$work/package/usr/lib/x86_64-linux-gnu/libnone.so"
+  echo library >"$work/package/lib/x86_64-linux-gnu/libnone.so.9.1"
+  dpkg-deb -b "$work/package" "$work/libfmt-dev.deb" >/dev/null
+  program apt-get 'echo "$*" >>'"$work"'/asked
+    case "$*" in *install*) cp '"$work"'/libfmt-dev.deb "$(sed -n "s/^Dir::Cache \"\(.*\)\";/\1/p" "$APT_CONFIG")/archives" ;; esac'
+  tree=$work/checkout/build/packages/tree
+  expect 0 "Unpacking them .* into $tree" "^prefix=$tree/usr" '^library' "PATH=$tree/usr/bin:" "-idirafter $tree/usr/include" \
+    -- setup 'install_packages build; cat build/packages/tree/usr/lib/*/pkgconfig/fmt.pc build/packages/tree/usr/lib/*/libnone.so
+      echo "PATH=$PATH ${cmake_flags[*]}"' --without-root
+  rm "$work/asked"
+  expect 0 "PATH=$tree/usr/bin:" -- setup 'install_packages build; echo "PATH=$PATH"' --without-root
+  if [ -e "$work/asked" ]; then echo "what is unpacked is not downloaded again"; failures=$((failures + 1)); fi
+fi
+
 # What CMake says of libraries.
 mkdir "$work/project"
 cp "$source/cmake/libraries.cmake" "$work/project"
