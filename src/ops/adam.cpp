@@ -69,28 +69,28 @@ void vectorized(const FindNonFinite<float>& task, Context&) {
   *task.first = first == size ? -1 : first.load();
 }
 
-constexpr auto kVectorized = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
+constexpr auto kAdamAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
 
 }  // namespace
 
 template <class Real>
 Implementations<AdamUpdate<Real>> AdamUpdate<Real>::implementations() {
   static const auto rows =
-      rows_at<AdamUpdate>(VectorLevels<Real>(), kVectorized, [](const auto& task) { ref::adam_update(task); });
+      rows_at<AdamUpdate>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::adam_update(task); });
   return rows;
 }
 
 template <class Real>
 Implementations<SumOfSquares<Real>> SumOfSquares<Real>::implementations() {
   static const auto rows =
-      rows_at<SumOfSquares>(VectorLevels<Real>(), kVectorized, [](const auto& task) { ref::sum_of_squares(task); });
+      rows_at<SumOfSquares>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::sum_of_squares(task); });
   return rows;
 }
 
 template <class Real>
 Implementations<FindNonFinite<Real>> FindNonFinite<Real>::implementations() {
   static const auto rows =
-      rows_at<FindNonFinite>(VectorLevels<Real>(), kVectorized, [](const auto& task) { ref::find_non_finite(task); });
+      rows_at<FindNonFinite>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::find_non_finite(task); });
   return rows;
 }
 

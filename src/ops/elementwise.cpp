@@ -35,14 +35,14 @@ void rows(const Copy<T>& task, Context&) {
   });
 }
 
-constexpr auto kVectorized = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
+constexpr auto kDropoutAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
 
 }  // namespace
 
 template <class P>
 Implementations<DropoutBackward<P>> DropoutBackward<P>::implementations() {
   static const auto rows =
-      rows_at<DropoutBackward>(VectorLevels<P>(), kVectorized, [](const auto& task) { ref::dropout_backward(task); });
+      rows_at<DropoutBackward>(VectorLevels<P>(), kDropoutAt, [](const auto& task) { ref::dropout_backward(task); });
   return rows;
 }
 

@@ -39,7 +39,7 @@ void vectorized(const EmbeddingBackward<P>& task, Context&) {
     scatter_add<level>(task.positions_T, task.pad_position, 1.0, task.dropout, task.dx_TD, task.dpositions_PD);
 }
 
-constexpr auto kVectorized = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
+constexpr auto kEmbeddingAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
 
 // torch.exp on float32 tensors, bit for bit where the result is a normal number: the scheme of SLEEF's expf_u10
 // (Shibata and Petrogalli 2020): x = q ln 2 + s with ln 2 in two parts, a polynomial of degree 7 in s, every step one
@@ -60,13 +60,13 @@ float torch_exp(float x) {
 template <class P>
 Implementations<EmbeddingForward<P>> EmbeddingForward<P>::implementations() {
   static const auto rows =
-      rows_at<EmbeddingForward>(VectorLevels<P>(), kVectorized, [](const auto& task) { ref::embedding_forward(task); });
+      rows_at<EmbeddingForward>(VectorLevels<P>(), kEmbeddingAt, [](const auto& task) { ref::embedding_forward(task); });
   return rows;
 }
 
 template <class P>
 Implementations<EmbeddingBackward<P>> EmbeddingBackward<P>::implementations() {
-  static const auto rows = rows_at<EmbeddingBackward>(VectorLevels<P>(), kVectorized,
+  static const auto rows = rows_at<EmbeddingBackward>(VectorLevels<P>(), kEmbeddingAt,
                                                       [](const auto& task) { ref::embedding_backward(task); });
   return rows;
 }

@@ -56,20 +56,20 @@ void vectorized(const LayerNormBackward<P>& task, Context& context) {
   add_parts(parts + D, num_parts, 2 * D, task.dbeta_D);
 }
 
-constexpr auto kVectorized = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
+constexpr auto kLayerNormAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
 
 }  // namespace
 
 template <class P>
 Implementations<LayerNormForward<P>> LayerNormForward<P>::implementations() {
-  static const auto rows = rows_at<LayerNormForward>(VectorLevels<P>(), kVectorized,
+  static const auto rows = rows_at<LayerNormForward>(VectorLevels<P>(), kLayerNormAt,
                                                      [](const auto& task) { ref::layer_norm_forward(task); });
   return rows;
 }
 
 template <class P>
 Implementations<LayerNormBackward<P>> LayerNormBackward<P>::implementations() {
-  static const auto rows = rows_at<LayerNormBackward>(VectorLevels<P>(), kVectorized,
+  static const auto rows = rows_at<LayerNormBackward>(VectorLevels<P>(), kLayerNormAt,
                                                       [](const auto& task) { ref::layer_norm_backward(task); });
   return rows;
 }

@@ -8,12 +8,12 @@
 namespace troupe {
 namespace {
 
-constexpr int64_t kRowChunk = 64;
+constexpr int64_t kRoutedRowChunk = 64;
 
 // The same code for every processor: its cost is reading and writing rows.
 template <class P>
 void rows(const GatherRows<P>& task, Context&) {
-  parallel_chunks(task.xe_RD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+  parallel_chunks(task.xe_RD.rows, kRoutedRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       std::copy_n(task.x_TD.row(task.rows.token_of_R[r]), task.x_TD.cols, task.xe_RD.row(r));
   });
@@ -21,7 +21,7 @@ void rows(const GatherRows<P>& task, Context&) {
 
 template <class P>
 void rows(const GatherRowsBackward<P>& task, Context&) {
-  parallel_chunks(task.dx_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+  parallel_chunks(task.dx_TD.rows, kRoutedRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       for (const int32_t row : task.rows.rows_of(t)) {
         const auto* const source = task.dxe_RD.row(row);
@@ -35,7 +35,7 @@ template <class P>
 void rows(const CombineRows<P>& task, Context&) {
   using real = typename P::real;
   const int64_t D = task.out_TD.cols;
-  parallel_chunks(task.out_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+  parallel_chunks(task.out_TD.rows, kRoutedRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       real* const out = task.out_TD.row(t);
       if (out != task.residual_TD.row(t)) std::copy_n(task.residual_TD.row(t), D, out);
@@ -59,7 +59,7 @@ void rows(const CombineRowsBackward<P>& task, Context&) {
   using real = typename P::real;
   using operand = typename P::operand;
   const int64_t D = task.dout_TD.cols;
-  parallel_chunks(task.dout_TD.rows, kRowChunk, [&](int64_t begin, int64_t end) {
+  parallel_chunks(task.dout_TD.rows, kRoutedRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       for (const int32_t row : task.rows.rows_of(t)) {
         const real* const dout = task.dout_TD.row(t);
