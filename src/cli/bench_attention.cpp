@@ -29,7 +29,8 @@ void measure(const BenchFlags& flags, const AttentionFlags& own, PeakMeter& mete
   const auto dctx = random_buffer<operand>(T * D, 2, 1.7);
   Buffer<operand> ctx(T * D), dqkv(T * 3 * D);
   Buffer<float> lse(B * H * S);
-  AttentionShape shape{.B = B, .S = S, .H = H, .C = C, .scale = 1.0 / std::sqrt(C), .key_valid = {}, .dropout = {}};
+  AttentionShape shape{
+      .B = B, .S = S, .heads = {.H = H, .G = H, .C = C, .scale = 1.0 / std::sqrt(C)}, .key_valid = {}, .dropout = {}};
   shape.dropout = {.probability = static_cast<float>(own.dropout), .key = 1};
 
   constexpr bool kIsBf16 = std::is_same_v<P, Bf16>;
@@ -38,10 +39,12 @@ void measure(const BenchFlags& flags, const AttentionFlags& own, PeakMeter& mete
       fmt::format("{} x {} x 12 x 64{} {}", B, S,
                   own.dropout > 0 ? fmt::format(" dropout {}", own.dropout) : std::string(), kIsBf16 ? "bf16" : "fp32");
   const double square = static_cast<double>(B) * static_cast<double>(S) * static_cast<double>(S) * D;
-  const auto forward = [&] { run(AttentionForward<P>{shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse.span()}); };
+  const auto third = [&](auto* data, int64_t n) { return Matrix(data + n * D, T, D, 3 * D); };
+  const Matrix<const operand> q = third(qkv.data(), 0), k = third(qkv.data(), 1), v = third(qkv.data(), 2);
+  const auto forward = [&] { run(AttentionForward<P>{shape, q, k, v, {ctx.data(), T, D}, lse.span()}); };
   const auto backward = [&] {
-    run(AttentionBackward<P>{
-        shape, {qkv.data(), T, 3 * D}, {ctx.data(), T, D}, lse.span(), {dctx.data(), T, D}, {dqkv.data(), T, 3 * D}});
+    run(AttentionBackward<P>{shape, q, k, v, {ctx.data(), T, D}, lse.span(), {dctx.data(), T, D},
+                             third(dqkv.data(), 0), third(dqkv.data(), 1), third(dqkv.data(), 2)});
   };
   forward();
   print_result(flags, "attention-forward", text, measure_against(meter, peak, 4 * square, flags.seconds, forward),

@@ -1,6 +1,6 @@
 #include "infer/incremental.h"
 
-#include <cmath>
+#include <array>
 
 #include "base/error.h"
 #include "model/walk.h"
@@ -21,35 +21,23 @@ int64_t past_length(const NewTokens<P>& sequence) {
 template <class P>
 void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> sequences, Matrix<const real> x,
                                    typename AttentionBlock<P>::Activations& acts, Matrix<real> out) const {
-  const ModelConfig& config = weights_.config;
   const AttentionBlock<P>& block = weights_.layers[static_cast<size_t>(layer)].attention;
-  const int64_t D = config.d_model;
-  block.norm().forward(x, acts.norm);
-  block.qkv_proj().forward(acts.norm.y_TD, {}, {.out_operand = acts.qkv_T3D});
+  const auto [q_THC, k_TGC, v_TGC] = block.project(x, acts);
 
+  std::vector<std::array<KvSegment<operand>, 2>> pasts(sequences.size());
   std::vector<DecodeSequence<P>> decode;
   int64_t row = 0;
   for (const NewTokens<P>& sequence : sequences) {
     const auto count = static_cast<int64_t>(sequence.tokens.size());
-    for (int64_t i = 0; i < count; ++i) {
-      const operand* const qkv = acts.qkv_T3D.row(row + i);
-      sequence.cache->append(layer, i, qkv + D, qkv + 2 * D);
-    }
+    for (int64_t i = 0; i < count; ++i) sequence.cache->append(layer, i, k_TGC.row(row + i), v_TGC.row(row + i));
     const int64_t own = sequence.cache->length() + count, shared = sequence.prefix ? sequence.prefix->length() : 0;
-    DecodeSequence<P> request;
-    request.q_ND = Matrix<const operand>(acts.qkv_T3D.row(row), count, D, acts.qkv_T3D.stride);
-    if (sequence.prefix) {
-      request.shared_k_LD = sequence.prefix->keys(layer, shared);
-      request.shared_v_LD = sequence.prefix->values(layer, shared);
-    }
-    request.k_LD = sequence.cache->keys(layer, own);
-    request.v_LD = sequence.cache->values(layer, own);
-    request.ctx_ND = acts.ctx_TD.rows_from(row, count);
-    decode.push_back(request);
+    std::array<KvSegment<operand>, 2>& past = pasts[decode.size()];
+    if (sequence.prefix) past[0] = {sequence.prefix->keys(layer, shared), sequence.prefix->values(layer, shared)};
+    past[1] = {sequence.cache->keys(layer, own), sequence.cache->values(layer, own)};
+    decode.push_back({q_THC.rows_from(row, count), past, acts.ctx_TD.rows_from(row, count)});
     row += count;
   }
-  troupe::run(AttentionDecode<P>{
-      .H = config.num_heads, .scale = 1.0 / std::sqrt(static_cast<double>(config.head_dim())), .sequences = decode});
+  troupe::run(AttentionDecode<P>{.heads = block.heads(), .sequences = decode});
   block.out_proj().forward(acts.ctx_TD, {}, {.out_real = out, .residual = x});
 }
 

@@ -16,17 +16,18 @@ namespace troupe {
 // P is F32 or Bf16. Meaning: ops/attention.h.
 template <class P>
 void blocked_attention_forward(const AttentionBlocks& blocks, const AttentionShape& shape,
-                               Matrix<const typename P::operand> qkv_T3D, Matrix<typename P::operand> ctx_TD,
+                               const QueryKeyValue<const typename P::operand>& in, Matrix<typename P::operand> ctx_THC,
                                std::span<float> lse_BHS, Context& context);
 
 template <class P>
 void blocked_attention_backward(const AttentionBlocks& blocks, const AttentionShape& shape,
-                                Matrix<const typename P::operand> qkv_T3D, Matrix<const typename P::operand> ctx_TD,
-                                std::span<const float> lse_BHS, Matrix<const typename P::operand> dctx_TD,
-                                Matrix<typename P::operand> dqkv_T3D, Context& context);
+                                const QueryKeyValue<const typename P::operand>& in,
+                                Matrix<const typename P::operand> ctx_THC, std::span<const float> lse_BHS,
+                                Matrix<const typename P::operand> dctx_THC,
+                                const QueryKeyValue<typename P::operand>& gradient, Context& context);
 
 template <class P>
-void blocked_attention_decode(const AttentionBlocks& blocks, int64_t H, double scale,
+void blocked_attention_decode(const AttentionBlocks& blocks, const AttentionHeads& heads,
                               std::span<const DecodeSequence<P>> sequences, Context& context);
 
 }  // namespace troupe

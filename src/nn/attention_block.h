@@ -1,4 +1,8 @@
 // x + dropout(out_proj(attention(qkv_proj(LN(x))))) (fairseq modules/transformer_layer.py:467-517).
+//
+// One product makes queries, keys and values side by side; project() hands them on as three views. What acts on them
+// before they meet (rotary positions, norms of q and k) would stand at its end, and its gradient at the mark in
+// backward(): decoding with a cache goes through project(), too, and stores keys as attention reads them.
 #pragma once
 
 #include "nn/block.h"
@@ -11,7 +15,7 @@ struct AttentionSpec {
   int64_t d_model = 0, num_heads = 0;
   double dropout = 0.0, weight_dropout = 0.0;  // of the output, of the attention weights
 
-  int64_t head_dim() const { return d_model / num_heads; }
+  AttentionHeads heads() const;  // each query head has keys and values of its own
 };
 
 struct AttentionSlots {
@@ -39,11 +43,13 @@ class AttentionBlock {
                 ParameterStore<real>& grads) const;
 
   // The parts of forward(), for decoding with a cache (infer/).
-  const NormLayer<P>& norm() const { return norm_; }
-  const Linear<P>& qkv_proj() const { return qkv_proj_; }
+  AttentionHeads heads() const { return spec_.heads(); }
+  QueryKeyValue<const operand> project(Matrix<const real> x_TD, Activations& acts) const;
   const Linear<P>& out_proj() const { return out_proj_; }
 
  private:
+  template <class T>
+  QueryKeyValue<T> split(Matrix<T> qkv_T3D) const;
   AttentionShape attention_shape(const Pass<P>& pass) const;
   Dropout out_dropout(const RunMode& mode) const;
 

@@ -9,18 +9,20 @@ namespace {
 
 template <Isa level, class P>
 void blocked(const AttentionForward<P>& task, Context& context) {
-  blocked_attention_forward<P>(kernels(level).attention, task.shape, task.qkv_T3D, task.ctx_TD, task.lse_BHS, context);
+  blocked_attention_forward<P>(kernels(level).attention, task.shape, {task.q_THC, task.k_TGC, task.v_TGC}, task.ctx_THC,
+                               task.lse_BHS, context);
 }
 
 template <Isa level, class P>
 void blocked(const AttentionBackward<P>& task, Context& context) {
-  blocked_attention_backward<P>(kernels(level).attention, task.shape, task.qkv_T3D, task.ctx_TD, task.lse_BHS,
-                                task.dctx_TD, task.dqkv_T3D, context);
+  blocked_attention_backward<P>(kernels(level).attention, task.shape, {task.q_THC, task.k_TGC, task.v_TGC},
+                                task.ctx_THC, task.lse_BHS, task.dctx_THC, {task.dq_THC, task.dk_TGC, task.dv_TGC},
+                                context);
 }
 
 template <Isa level, class P>
 void blocked(const AttentionDecode<P>& task, Context& context) {
-  blocked_attention_decode<P>(kernels(level).attention, task.H, task.scale, task.sequences, context);
+  blocked_attention_decode<P>(kernels(level).attention, task.heads, task.sequences, context);
 }
 
 constexpr auto kBlocked = []<Isa level>(const auto& task, Context& context) { blocked<level>(task, context); };

@@ -2,6 +2,7 @@
 // parity tests of the list of implementations and of kernels that no list on this machine holds.
 #pragma once
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -24,15 +25,29 @@ struct AttentionSizes {
   float dropout;
   bool padded;
   Layout layout;
+  int64_t G = 0;  // heads of keys and values; 0: H
+  int64_t window = 0;
+
+  AttentionHeads heads() const {
+    return {.H = H, .G = G > 0 ? G : H, .C = C, .scale = 1.0 / std::sqrt(C), .window = window};
+  }
 };
 
-// Blocks are 64 x 64; widths around multiples of 16 and 32.
+// Blocks are 64 x 64; widths around multiples of 16 and 32. Windows end inside of, at and after blocks.
 inline const AttentionSizes kAttentionSizes[] = {
     {1, 1, 1, 1, 0, false, {}},           {2, 3, 2, 5, 0, false, {3, 1}},   {1, 63, 1, 64, 0, false, {}},
     {2, 64, 2, 64, 0, false, {}},         {1, 65, 3, 64, 0, false, {5, 3}}, {1, 129, 2, 10, 0, false, {}},
     {1, 200, 1, 80, 0, true, {1, 0}},     {2, 33, 1, 128, 0.1f, true, {}},  {1, 132, 2, 64, 0.1f, false, {}},
     {1, 130, 1, 16, 0.5f, false, {0, 7}}, {0, 5, 2, 4, 0, false, {}},       {2, 0, 2, 4, 0, false, {}},
+    {2, 70, 4, 16, 0, false, {3, 1}, 2},  {1, 130, 6, 20, 0.1f, true, {}, 2},   {2, 65, 3, 64, 0, false, {}, 1},
+    {2, 0, 2, 4, 0, false, {}, 1},        {1, 70, 1, 16, 0, false, {}, 1, 1},   {1, 200, 2, 64, 0, false, {1, 0}, 2, 5},
+    {1, 300, 1, 32, 0, false, {}, 1, 64}, {1, 300, 1, 32, 0, true, {}, 1, 65},  {2, 200, 4, 16, 0.2f, true, {}, 2, 100},
+    {1, 150, 2, 10, 0, false, {}, 1, 149}, {1, 150, 2, 10, 0, false, {}, 1, 1000},
 };
+
+inline std::string describe(const AttentionSizes& c) {
+  return fmt::format("B {} S {} H {} G {} C {} window {}", c.B, c.S, c.H, c.heads().G, c.C, c.window);
+}
 
 template <class P>
 class AttentionCase {
@@ -41,17 +56,17 @@ class AttentionCase {
     using real = double;
     using operand = double;
     AttentionShape shape;
-    Matrix<const double> qkv_T3D;
-    Matrix<double> ctx_TD;
+    Matrix<const double> q_THC, k_TGC, v_TGC;
+    Matrix<double> ctx_THC;
     std::span<double> lse_BHS;
   };
   struct Backward {
     using operand = double;
     AttentionShape shape;
-    Matrix<const double> qkv_T3D, ctx_TD;
+    Matrix<const double> q_THC, k_TGC, v_TGC, ctx_THC;
     std::span<const double> lse_BHS;
-    Matrix<const double> dctx_TD;
-    Matrix<double> dqkv_T3D;
+    Matrix<const double> dctx_THC;
+    Matrix<double> dq_THC, dk_TGC, dv_TGC;
   };
 
  public:
@@ -60,14 +75,17 @@ class AttentionCase {
   explicit AttentionCase(const AttentionSizes& c)
       : T(c.B * c.S),
         D(c.H * c.C),
-        qkv(T, 3 * D, c.layout),
+        W(c.heads().G * c.C),
+        q(T, D, c.layout),
+        k(T, W, c.layout),
+        v(T, W, {c.layout.padding + 2, c.layout.offset}),
         ctx(T, D, c.layout),
         dctx(T, D, c.layout),
-        dqkv(T, 3 * D, c.layout),
+        dqkv(T, D + 2 * W, c.layout),
         lse(1, c.B * c.H * c.S) {
-    qkv.fill_normal(1, 1.5);
+    q.fill_normal(1, 1.5), k.fill_normal(3, 1.5), v.fill_normal(4, 1.5);
     dctx.fill_normal(2);
-    shape = {.B = c.B, .S = c.S, .H = c.H, .C = c.C, .scale = 1.0 / std::sqrt(c.C), .key_valid = {}, .dropout = {}};
+    shape = {.B = c.B, .S = c.S, .heads = c.heads(), .key_valid = {}, .dropout = {}};
     shape.dropout = {.probability = c.dropout, .key = 99, .first_row = int64_t{3} << 31};
     if (c.padded) {
       key_valid.resize(static_cast<size_t>(T));
@@ -75,27 +93,47 @@ class AttentionCase {
       shape.key_valid = key_valid;
     }
   }
+  // The columns of a row that holds q, k and v.
+  template <class Number>
+  QueryKeyValue<Number> split(const Matrix<Number>& m) const {
+    const auto part = [&](int64_t first, int64_t count) {
+      return Matrix<Number>(m.data + first, m.rows, count, m.stride);
+    };
+    return {part(0, D), part(D, W), part(D + W, W)};
+  }
   std::span<float> lse_span() { return {lse.view().data, static_cast<size_t>(lse.cols())}; }
 
   // forward and backward are called as the ops are.
   template <class Forward, class Backward>
   void run(const Forward& forward, const Backward& backward) {
     ctx.fill(77), dqkv.fill(77), lse.fill(77);
-    forward(shape, std::as_const(qkv).view(), ctx.view(), lse_span());
-    backward(shape, std::as_const(qkv).view(), std::as_const(ctx).view(), lse_span(), std::as_const(dctx).view(),
-             dqkv.view());
+    const QueryKeyValue<const operand> in{std::as_const(q).view(), std::as_const(k).view(), std::as_const(v).view()};
+    forward(shape, in, ctx.view(), lse_span());
+    backward(shape, in, std::as_const(ctx).view(), lse_span(), std::as_const(dctx).view(),
+             split(dqkv.view()));
   }
 
   // After run(): context, gradients and log-sums against the reference in double on the same operands. The backward
   // reference takes the context at hand, whose rounding would otherwise hide its errors.
   void expect_matches_reference(const std::string& what) {
     constexpr bool kRounded = std::is_same_v<P, Bf16>;
-    const auto wide_qkv = widened(qkv), wide_dctx = widened(dctx), wide_ctx = widened(ctx);
-    std::vector<double> want_ctx(T * D), want_lse(lse.cols()), want_dqkv(T * 3 * D);
-    const Matrix<const double> in_double(wide_qkv.data(), T, 3 * D);
-    ref::attention_forward(Forward{shape, in_double, {want_ctx.data(), T, D}, want_lse});
-    ref::attention_backward(Backward{
-        shape, in_double, {wide_ctx.data(), T, D}, want_lse, {wide_dctx.data(), T, D}, {want_dqkv.data(), T, 3 * D}});
+    const auto wide_q = widened(q), wide_k = widened(k), wide_v = widened(v), wide_dctx = widened(dctx),
+               wide_ctx = widened(ctx);
+    std::vector<double> want_ctx(T * D), want_lse(lse.cols()), want_dqkv(T * (D + 2 * W));
+    const Matrix<const double> q_double(wide_q.data(), T, D), k_double(wide_k.data(), T, W),
+        v_double(wide_v.data(), T, W);
+    ref::attention_forward(Forward{shape, q_double, k_double, v_double, {want_ctx.data(), T, D}, want_lse});
+    const auto gradient = split(Matrix<double>(want_dqkv.data(), T, D + 2 * W));
+    ref::attention_backward(Backward{shape,
+                                     q_double,
+                                     k_double,
+                                     v_double,
+                                     {wide_ctx.data(), T, D},
+                                     want_lse,
+                                     {wide_dctx.data(), T, D},
+                                     gradient.q_THC,
+                                     gradient.k_TGC,
+                                     gradient.v_TGC});
     // Unit roundoff of an operand (2^-9) for probabilities, context and results; or of float32 (2^-24) in logits of
     // up to 20 before scaling, whose error of about 20 sqrt(C) 2^-24 is the relative error of probabilities.
     const double tolerance = kRounded ? 3 * 0x1p-8 : 64 * 0x1p-24;
@@ -113,8 +151,8 @@ class AttentionCase {
     lse.expect_guards_intact(what + " lse");
   }
 
-  int64_t T, D;
-  Guarded<operand> qkv, ctx, dctx, dqkv;
+  int64_t T, D, W;  // W = G C
+  Guarded<operand> q, k, v, ctx, dctx, dqkv;  // dqkv: a row holds the gradients of q, k and v
   Guarded<float> lse;
   AttentionShape shape;
   std::vector<uint8_t> key_valid;

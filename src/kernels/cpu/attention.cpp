@@ -89,6 +89,14 @@ void mask_future(float* logits_KQ, int64_t num_keys, int64_t key_offset) {
   }
 }
 
+// Hides keys that have left their query's window.
+void mask_past(float* logits_KQ, int64_t num_keys, int64_t key_offset, int64_t window) {
+  for (int64_t j = 0; j < num_keys; ++j) {
+    const int64_t first = key_offset + j + window;  // query that does not see the key any more
+    for (int64_t i = first < 0 ? 0 : first; i < kQueryBlock; ++i) logits_KQ[j * kQueryBlock + i] = kMasked;
+  }
+}
+
 void mask_invalid(float* logits_KQ, int64_t num_keys, const uint8_t* key_valid) {
   for (int64_t j = 0; j < num_keys; ++j)
     if (!key_valid[j])
@@ -191,22 +199,45 @@ struct ForwardArrays {
 
 int64_t forward_workspace(int64_t num_keys, int64_t C) { return ForwardArrays<float>(nullptr, num_keys, C).bytes; }
 
+// Which side of a segment.
 template <class T>
-const T* row_of(const HeadRows<T>& shared, const HeadRows<T>& own, int64_t j) {
-  return j < shared.count ? shared.data + j * shared.stride : own.data + (j - shared.count) * own.stride;
+using Side = Matrix<const T> KvSegment<T>::*;
+
+// Calls rows(j, count, first, stride): keys or values j .. j + count - 1 of [begin, end), which lie together.
+template <class T, class Rows>
+TROUPE_INLINE void for_segments(const AttentionForwardTask<T>& t, Side<T> side, int64_t begin, int64_t end,
+                                const Rows& rows) {
+  int64_t first = 0;  // of the segment
+  for (const KvSegment<T>* segment = t.past; begin < end; first += segment->k_LGC.rows, ++segment) {
+    const Matrix<const T>& m = segment->*side;
+    const int64_t count = min_of(end, first + m.rows) - begin;
+    if (count <= 0) continue;
+    rows(begin, count, m.data + (begin - first) * m.stride + t.kv_column, m.stride);
+    begin += count;
+  }
 }
 
-// A block of keys or values as rows that lie together; scratch takes those of a block in both pieces.
+// A block of keys or values as rows that lie together; scratch takes one that lies in several segments.
 template <class T>
-Source<T> gather_block(const HeadRows<T>& shared, const HeadRows<T>& own, int64_t begin, int64_t count, int64_t C,
-                       T* scratch) {
-  if (begin + count <= shared.count) return {shared.data + begin * shared.stride, shared.stride, count, C};
-  if (begin >= shared.count) return {own.data + (begin - shared.count) * own.stride, own.stride, count, C};
-  for (int64_t r = 0; r < count; ++r) {
-    const T* row = row_of(shared, own, begin + r);
-    for (int64_t c = 0; c < C; ++c) scratch[r * C + c] = row[c];
-  }
-  return {scratch, C, count, C};
+Source<T> gather_block(const AttentionForwardTask<T>& t, Side<T> side, int64_t begin, int64_t count, T* scratch) {
+  Source<T> block{scratch, t.C, count, t.C};
+  for_segments(t, side, begin, begin + count, [&](int64_t j, int64_t n, const T* first, int64_t stride) {
+    if (n == count) {
+      block.data = first, block.stride = stride;
+      return;
+    }
+    for (int64_t r = 0; r < n; ++r)
+      for (int64_t c = 0; c < t.C; ++c) scratch[(j - begin + r) * t.C + c] = first[r * stride + c];
+  });
+  return block;
+}
+
+// The first key that the query at a position sees, and the block it is in.
+TROUPE_INLINE int64_t first_key(int64_t position, int64_t window) {
+  return position < window ? 0 : position - window + 1;
+}
+TROUPE_INLINE int64_t first_key_block(int64_t position, int64_t window) {
+  return first_key(position, window) / kKeyBlock * kKeyBlock;
 }
 
 // ctx_i = sums_i / sum_i, lse_i = scale largest_i + log sum_i; a query that saw no key: 0 and -inf.
@@ -229,15 +260,13 @@ void forward(const AttentionForwardTask<T>& t) {
   using E = Compute<T>;
   const BlockProductScope scope;
   const int64_t width = round_up(t.C, kBlockStep);
-  const int64_t num_keys = min_of(t.shared_k.count + t.k.count, t.first_position + t.query_end);
+  const int64_t num_keys = t.first_position + t.query_end;
   const ForwardArrays<E> a(t.workspace, num_keys, t.C);
-  for (int64_t j = 0; j < num_keys; j += kKeyBlock) {
+  for (int64_t j = first_key_block(t.first_position + t.query_begin, t.window); j < num_keys; j += kKeyBlock) {
     const int64_t count = min_of(kKeyBlock, num_keys - j);
     T* scratch = reinterpret_cast<T*>(a.gathered);
-    const Source<T> k = gather_block(t.shared_k, t.k, j, count, t.C, scratch);
-    pack_rows<E>(k, kKeyBlock, width, a.k + j * width);
-    const Source<T> v = gather_block(t.shared_v, t.v, j, count, t.C, scratch);
-    pack_transposed<E>(v, kKeyBlock, width, a.v + j * width);
+    pack_rows<E>(gather_block(t, &KvSegment<T>::k_LGC, j, count, scratch), kKeyBlock, width, a.k + j * width);
+    pack_transposed<E>(gather_block(t, &KvSegment<T>::v_LGC, j, count, scratch), kKeyBlock, width, a.v + j * width);
   }
   const SoftmaxState state{a.largest, a.sum};
   for (int64_t i = t.query_begin; i < t.query_end; i += kQueryBlock) {
@@ -245,10 +274,11 @@ void forward(const AttentionForwardTask<T>& t) {
     pack_pairs_of_columns<E>(Source<T>{t.q.data + i * t.q.stride, t.q.stride, count, t.C}, kQueryBlock, width, a.q);
     for (int64_t g = 0; g < kQueryBlock; ++g) a.largest[g] = kLowest, a.sum[g] = 0.0f;
     for (int64_t x = 0; x < width * kQueryBlock; ++x) a.sums[x] = 0.0f;
-    for (int64_t j = 0; j < position + count; j += kKeyBlock) {
+    for (int64_t j = first_key_block(position, t.window); j < position + count; j += kKeyBlock) {
       block_product<E>(kKeyBlock, kQueryBlock, width, a.k + j * width, width, a.q, kQueryBlock, a.logits, kQueryBlock,
                        false);
       if (j + kKeyBlock > position) mask_future(a.logits, kKeyBlock, j - position);
+      if (position + count > j + t.window) mask_past(a.logits, kKeyBlock, j - position, t.window);
       if (t.key_valid) mask_invalid(a.logits, min_of(kKeyBlock, num_keys - j), t.key_valid + j);
       const bool dropout = t.dropout.probability > 0.0f;
       if (dropout) dropout_block(t.dropout, t.dropout_row + i, t.dropout_width, j, kKeyBlock, a.factors);
@@ -266,18 +296,19 @@ template <class T>
 void forward_few(const AttentionForwardTask<T>& t) {
   for (int64_t i = t.query_begin; i < t.query_end; ++i) {
     const T* q = t.q.data + i * t.q.stride;
-    const int64_t visible = t.first_position + i + 1;
-    float* p = static_cast<float*>(t.workspace);
+    const int64_t end = t.first_position + i + 1, begin = first_key(end - 1, t.window);
+    float* p = static_cast<float*>(t.workspace);  // of keys begin, ...
     Vec largest = broadcast(kLowest);
-    for (int64_t j = 0; j < visible; ++j) {
-      const T* k = row_of(t.shared_k, t.k, j);
-      Vec sum = Vec{};
-      for_vectors(t.C, [&](int64_t c, int64_t n) { sum += load_n(q + c, n) * load_n(k + c, n); });
-      p[j] = sum_lanes(sum) * t.scale;
-      largest = max(largest, broadcast(p[j]));
-    }
+    for_segments(t, &KvSegment<T>::k_LGC, begin, end, [&](int64_t j, int64_t count, const T* k, int64_t stride) {
+      for (int64_t r = j - begin; r < j - begin + count; ++r, k += stride) {
+        Vec sum = Vec{};
+        for_vectors(t.C, [&](int64_t c, int64_t n) { sum += load_n(q + c, n) * load_n(k + c, n); });
+        p[r] = sum_lanes(sum) * t.scale;
+        largest = max(largest, broadcast(p[r]));
+      }
+    });
     Vec total = Vec{};
-    for_vectors(visible, [&](int64_t j, int64_t n) {
+    for_vectors(end - begin, [&](int64_t j, int64_t n) {
       const Vec lane = lane_numbers();
       Vec value = exp_nonpositive(load_n(p + j, n) - largest);
       value = lane < broadcast(static_cast<float>(n)) ? value : Vec{};
@@ -289,14 +320,15 @@ void forward_few(const AttentionForwardTask<T>& t) {
     constexpr int64_t kVectors = 4;
     for (int64_t c = 0; c < t.C; c += kVectors * kWidth) {
       Vec sum[kVectors] = {};
-      for (int64_t j = 0; j < visible; ++j) {
-        const T* v = row_of(t.shared_v, t.v, j) + c;
-        const Vec weight = broadcast(p[j]);
-        for (int64_t x = 0; x < kVectors; ++x) {
-          const int64_t left = t.C - c - x * kWidth;
-          if (left > 0) sum[x] += weight * load_n(v + x * kWidth, min_of(left, kWidth));
+      for_segments(t, &KvSegment<T>::v_LGC, begin, end, [&](int64_t j, int64_t count, const T* v, int64_t stride) {
+        for (int64_t r = j - begin; r < j - begin + count; ++r, v += stride) {
+          const Vec weight = broadcast(p[r]);
+          for (int64_t x = 0; x < kVectors; ++x) {
+            const int64_t left = t.C - c - x * kWidth;
+            if (left > 0) sum[x] += weight * load_n(v + c + x * kWidth, min_of(left, kWidth));
+          }
         }
-      }
+      });
       for (int64_t x = 0; x < kVectors; ++x) {
         const int64_t left = t.C - c - x * kWidth;
         if (left > 0) store_n(ctx + c + x * kWidth, sum[x] * inverse, min_of(left, kWidth));
@@ -399,6 +431,13 @@ void pack_backward(const AttentionBackwardTask<T>& t, const BackwardArrays<Compu
 }
 
 template <class T>
+void write_rows(const float* rows, int64_t width, float factor, int64_t count, int64_t C, T* out, int64_t stride) {
+  for (int64_t r = 0; r < count; ++r)
+    for_vectors(
+        C, [&](int64_t c, int64_t n) { store_n(out + r * stride + c, load(rows + r * width + c) * factor, n); });
+}
+
+template <class T>
 void backward(const AttentionBackwardTask<T>& t) {
   using E = Compute<T>;
   const BlockProductScope scope;
@@ -409,14 +448,16 @@ void backward(const AttentionBackwardTask<T>& t) {
   for (int64_t x = 0; x < rows * width; ++x) a.dq[x] = 0.0f;
   for (int64_t j = 0; j < S; j += kKeyBlock) {
     for (int64_t x = 0; x < kKeyBlock * width; ++x) a.dk[x] = a.dv[x] = 0.0f;
-    for (int64_t i = j; i < S; i += kQueryBlock) {
+    const int64_t count = min_of(kKeyBlock, S - j);
+    for (int64_t i = j; i < min_of(S, j + kKeyBlock - 1 + t.window); i += kQueryBlock) {
       const int64_t at = i * width;
       block_product<E>(kKeyBlock, kQueryBlock, width, a.k + j * width, width, a.qc + at, kQueryBlock, a.logits,
                        kQueryBlock, false);
       block_product<E>(kKeyBlock, kQueryBlock, width, a.v + j * width, width, a.dc + at, kQueryBlock, a.dp, kQueryBlock,
                        false);
       if (i == j) mask_future(a.logits, kKeyBlock, 0);
-      if (t.key_valid) mask_invalid(a.logits, min_of(kKeyBlock, S - j), t.key_valid + j);
+      if (min_of(S, i + kQueryBlock) > j + t.window) mask_past(a.logits, kKeyBlock, j - i, t.window);
+      if (t.key_valid) mask_invalid(a.logits, count, t.key_valid + j);
       if (dropout) dropout_block(t.dropout, t.dropout_row + i, t.dropout_width, j, kKeyBlock, a.factors);
       softmax_backward_block<E>(a, a.lse2 + i, a.delta + i, t.scale, dropout);
       block_product<E>(kKeyBlock, width, kQueryBlock, a.p, kQueryBlock, a.dr + at, width, a.dv, width, true);
@@ -424,17 +465,19 @@ void backward(const AttentionBackwardTask<T>& t) {
       block_product<E>(width, kQueryBlock, kKeyBlock, a.kt + j * width, kKeyBlock, a.ds_units, kQueryBlock, a.dq + at,
                        kQueryBlock, true);
     }
-    for (int64_t r = 0; r < min_of(kKeyBlock, S - j); ++r)
-      for_vectors(t.C, [&](int64_t c, int64_t n) {
-        store_n(t.dk + (j + r) * t.dqkv_stride + c, load(a.dk + r * width + c) * t.scale, n);
-        store_n(t.dv + (j + r) * t.dqkv_stride + c, load(a.dv + r * width + c), n);
-      });
+    if (t.dk_part) {
+      write_rows(a.dk, width, t.scale, count, t.C, t.dk_part + j * t.C, t.C);
+      write_rows(a.dv, width, 1.0f, count, t.C, t.dv_part + j * t.C, t.C);
+    } else {
+      write_rows(a.dk, width, t.scale, count, t.C, t.dk + j * t.dk_stride, t.dk_stride);
+      write_rows(a.dv, width, 1.0f, count, t.C, t.dv + j * t.dv_stride, t.dv_stride);
+    }
   }
   alignas(64) float scale[kQueryBlock];
   for (float& factor : scale) factor = t.scale;
   for (int64_t i = 0; i < S; i += kQueryBlock)
-    write_transposed(a.dq + i * width, kQueryBlock, scale, min_of(kQueryBlock, S - i), t.C, t.dq + i * t.dqkv_stride,
-                     t.dqkv_stride);
+    write_transposed(a.dq + i * width, kQueryBlock, scale, min_of(kQueryBlock, S - i), t.C, t.dq + i * t.dq_stride,
+                     t.dq_stride);
 }
 
 }  // namespace

@@ -4,24 +4,29 @@
 #include <cstdint>
 
 #include "kernels/dropout.h"
+#include "kernels/kv_segment.h"
 #include "tensor/bf16.h"
 
 namespace troupe {
 
 constexpr int64_t kQueryBlock = 64, kKeyBlock = 64;
 
-// Rows of keys or values, `count` of them, `stride` elements apart, pointing at the head's first column.
+// `count` rows, `stride` elements apart, pointing at the head's first column.
 template <class T>
 struct HeadRows {
   const T* data = nullptr;
   int64_t count = 0, stride = 0;
 };
 
-// Queries [query_begin, query_end) of the head; query i sees keys 0 .. first_position + i.
+// Queries [query_begin, query_end) of the head; query i has position first_position + i and sees the last `window` keys
+// up to its own. Bits do not depend on how the keys are cut into segments.
 template <class T>
 struct AttentionForwardTask {
-  HeadRows<T> q, shared_k, shared_v, k, v;  // keys: shared ones first
+  HeadRows<T> q;
+  const KvSegment<T>* past;  // as many as hold the keys up to the last query's
+  int64_t kv_column;         // the head's first column in them
   int64_t C, first_position, query_begin, query_end;
+  int64_t window;            // 1 to the number of keys, which hides none
   float scale;               // > 0
   const uint8_t* key_valid;  // of every key, or nullptr
   Dropout dropout;
@@ -35,14 +40,15 @@ struct AttentionForwardTask {
 template <class T>
 struct AttentionBackwardTask {
   HeadRows<T> q, k, v, ctx, dctx;
-  int64_t C;
+  int64_t C, window;  // 1 to the number of keys
   float scale;
   const uint8_t* key_valid;
   const float* lse;
   Dropout dropout;
   int64_t dropout_row, dropout_width;
   T *dq, *dk, *dv;
-  int64_t dqkv_stride;
+  int64_t dq_stride, dk_stride, dv_stride;
+  float *dk_part, *dv_part;  // [keys, C]: written in place of dk and dv where other heads share the keys; or nullptr
   void* workspace;  // backward_workspace bytes, 64-byte aligned
 };
 

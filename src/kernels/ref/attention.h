@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "tensor/matrix.h"
+
 namespace troupe::ref {
 
 // sum_c a_c b_c
@@ -17,19 +19,19 @@ double dot_product(const A* a, const B* b, int64_t count) {
   return sum;
 }
 
-// Query n of `queries` positions that are the last of all keys: softmax over the keys it may see, into p; returns
-// log sum_j exp(logit_j), or -inf without any key.
+// The softmax of a query over the keys [first, end) that it may see, into p; returns log sum_j exp(logit_j), or -inf
+// without any valid key.
 template <class Logit>
-double causal_softmax(int64_t visible, std::vector<double>& p, const Logit& logit) {
+double causal_softmax(int64_t first, int64_t end, std::vector<double>& p, const Logit& logit) {
   double largest = -std::numeric_limits<double>::infinity();
-  for (int64_t j = 0; j < visible; ++j) largest = std::max(largest, p[j] = logit(j));
+  for (int64_t j = first; j < end; ++j) largest = std::max(largest, p[j] = logit(j));
   if (largest == -std::numeric_limits<double>::infinity()) {
-    std::fill(p.begin(), p.begin() + visible, 0.0);
+    std::fill(p.begin() + first, p.begin() + end, 0.0);
     return largest;
   }
   double sum = 0.0;
-  for (int64_t j = 0; j < visible; ++j) sum += p[j] = std::exp(p[j] - largest);
-  for (int64_t j = 0; j < visible; ++j) p[j] /= sum;
+  for (int64_t j = first; j < end; ++j) sum += p[j] = std::exp(p[j] - largest);
+  for (int64_t j = first; j < end; ++j) p[j] /= sum;
   return largest + std::log(sum);
 }
 
@@ -37,81 +39,100 @@ template <class Task>
 void attention_forward(const Task& task) {
   using operand = typename Task::operand;
   const auto& s = task.shape;
-  const auto& qkv_T3D = task.qkv_T3D;
-  const int64_t D = s.H * s.C;
-  std::vector<double> p(static_cast<size_t>(s.S)), sum(static_cast<size_t>(s.C));
+  const int64_t H = s.heads.H, C = s.heads.C;
+  std::vector<double> p(static_cast<size_t>(s.S)), sum(static_cast<size_t>(C));
   for (int64_t b = 0; b < s.B; ++b)
-    for (int64_t h = 0; h < s.H; ++h)
+    for (int64_t h = 0; h < H; ++h)
       for (int64_t i = 0; i < s.S; ++i) {
-        const auto head = [&](int64_t j, int64_t third) { return qkv_T3D.row(b * s.S + j) + third * D + h * s.C; };
-        const int64_t row = (b * s.H + h) * s.S + i;
-        task.lse_BHS[row] = static_cast<typename Task::real>(causal_softmax(i + 1, p, [&](int64_t j) {
-          return s.valid(b, j) ? s.scale * dot_product(head(i, 0), head(j, 1), s.C)
+        const int64_t row = (b * H + h) * s.S + i, first = s.heads.first_key(i), kv = s.heads.kv_head(h) * C;
+        const operand* q = task.q_THC.row(b * s.S + i) + h * C;
+        task.lse_BHS[row] = static_cast<typename Task::real>(causal_softmax(first, i + 1, p, [&](int64_t j) {
+          return s.valid(b, j) ? s.heads.scale * dot_product(q, task.k_TGC.row(b * s.S + j) + kv, s.heads.C)
                                : -std::numeric_limits<double>::infinity();
         }));
         std::fill(sum.begin(), sum.end(), 0.0);
-        for (int64_t j = 0; j <= i; ++j) {
+        for (int64_t j = first; j <= i; ++j) {
           const double weight = p[j] * s.dropout.scale(row, j, s.S);
-          for (int64_t c = 0; c < s.C; ++c) sum[c] += weight * static_cast<double>(head(j, 2)[c]);
+          for (int64_t c = 0; c < C; ++c) sum[c] += weight * static_cast<double>(task.v_TGC(b * s.S + j, kv + c));
         }
-        for (int64_t c = 0; c < s.C; ++c) task.ctx_TD(b * s.S + i, h * s.C + c) = static_cast<operand>(sum[c]);
+        for (int64_t c = 0; c < C; ++c) task.ctx_THC(b * s.S + i, h * C + c) = static_cast<operand>(sum[c]);
       }
+}
+
+// Writes the gradients of one head, [S, C], to its columns.
+template <class T>
+void store_head(const std::vector<double>& gradient, int64_t first_row, int64_t first_column, int64_t C,
+                const Matrix<T>& out) {
+  for (size_t x = 0; x < gradient.size(); ++x) {
+    const auto i = static_cast<int64_t>(x);
+    out(first_row + i / C, first_column + i % C) = static_cast<T>(gradient[x]);
+  }
 }
 
 template <class Task>
 void attention_backward(const Task& task) {
   using operand = typename Task::operand;
   const auto& s = task.shape;
-  const auto& qkv_T3D = task.qkv_T3D;
-  const int64_t D = s.H * s.C;
-  std::vector<double> gradient(static_cast<size_t>(3 * s.S * s.C));  // dq, dk, dv of one head
+  const int64_t H = s.heads.H, G = s.heads.G, C = s.heads.C;
+  const double scale = s.heads.scale;
+  std::vector<double> dq(static_cast<size_t>(s.S * C)), dk(dq.size()), dv(dq.size());  // of one head
   for (int64_t b = 0; b < s.B; ++b)
-    for (int64_t h = 0; h < s.H; ++h) {
-      const auto head = [&](int64_t j, int64_t third) { return qkv_T3D.row(b * s.S + j) + third * D + h * s.C; };
-      double* dq = gradient.data();
-      double* dk = dq + s.S * s.C;
-      double* dv = dk + s.S * s.C;
-      std::fill(gradient.begin(), gradient.end(), 0.0);
-      for (int64_t i = 0; i < s.S; ++i) {
-        const int64_t row = (b * s.H + h) * s.S + i;
-        const operand* dctx = task.dctx_TD.row(b * s.S + i) + h * s.C;
-        const double delta = dot_product(dctx, task.ctx_TD.row(b * s.S + i) + h * s.C, s.C);
-        for (int64_t j = 0; j <= i; ++j) {
-          if (!s.valid(b, j)) continue;
-          const double p = std::exp(s.scale * dot_product(head(i, 0), head(j, 1), s.C) - task.lse_BHS[row]);
-          const double mask = s.dropout.scale(row, j, s.S);
-          const double dlogit = p * (mask * dot_product(dctx, head(j, 2), s.C) - delta);
-          for (int64_t c = 0; c < s.C; ++c) {
-            dv[j * s.C + c] += mask * p * static_cast<double>(dctx[c]);
-            dq[i * s.C + c] += s.scale * dlogit * static_cast<double>(head(j, 1)[c]);
-            dk[j * s.C + c] += s.scale * dlogit * static_cast<double>(head(i, 0)[c]);
+    for (int64_t g = 0; g < G; ++g) {
+      std::fill(dk.begin(), dk.end(), 0.0);
+      std::fill(dv.begin(), dv.end(), 0.0);
+      for (int64_t h = 0; h < H; ++h) {
+        if (s.heads.kv_head(h) != g) continue;
+        std::fill(dq.begin(), dq.end(), 0.0);
+        for (int64_t i = 0; i < s.S; ++i) {
+          const int64_t row = (b * H + h) * s.S + i;
+          const operand* q = task.q_THC.row(b * s.S + i) + h * C;
+          const operand* dctx = task.dctx_THC.row(b * s.S + i) + h * C;
+          const double delta = dot_product(dctx, task.ctx_THC.row(b * s.S + i) + h * C, C);
+          for (int64_t j = s.heads.first_key(i); j <= i; ++j) {
+            if (!s.valid(b, j)) continue;
+            const operand* k = task.k_TGC.row(b * s.S + j) + g * C;
+            const double p = std::exp(scale * dot_product(q, k, C) - task.lse_BHS[row]);
+            const double mask = s.dropout.scale(row, j, s.S);
+            const double dlogit = p * (mask * dot_product(dctx, task.v_TGC.row(b * s.S + j) + g * C, C) - delta);
+            for (int64_t c = 0; c < C; ++c) {
+              dv[j * C + c] += mask * p * static_cast<double>(dctx[c]);
+              dq[i * C + c] += scale * dlogit * static_cast<double>(k[c]);
+              dk[j * C + c] += scale * dlogit * static_cast<double>(q[c]);
+            }
           }
         }
+        store_head(dq, b * s.S, h * C, C, task.dq_THC);
       }
-      for (int64_t third = 0; third < 3; ++third)
-        for (int64_t i = 0; i < s.S; ++i)
-          for (int64_t c = 0; c < s.C; ++c)
-            task.dqkv_T3D(b * s.S + i, third * D + h * s.C + c) =
-                static_cast<operand>(gradient[(third * s.S + i) * s.C + c]);
+      store_head(dk, b * s.S, g * C, C, task.dk_TGC);
+      store_head(dv, b * s.S, g * C, C, task.dv_TGC);
     }
 }
 
 template <class Task>
 void attention_decode(const Task& task) {
-  const int64_t H = task.H;
+  using operand = typename Task::operand;
+  const auto& heads = task.heads;
+  const int64_t C = heads.C;
   for (const auto& sequence : task.sequences) {
-    const int64_t N = sequence.q_ND.rows, C = sequence.q_ND.cols / H;
-    std::vector<double> p(static_cast<size_t>(sequence.num_keys()));
+    std::vector<const operand*> keys, values;  // row by row
+    for (const auto& segment : sequence.past)
+      for (int64_t j = 0; j < segment.k_LGC.rows; ++j) {
+        keys.push_back(segment.k_LGC.row(j));
+        values.push_back(segment.v_LGC.row(j));
+      }
+    const auto num_keys = static_cast<int64_t>(keys.size());
+    const int64_t N = sequence.q_NHC.rows;
+    std::vector<double> p(keys.size());
     for (int64_t n = 0; n < N; ++n)
-      for (int64_t h = 0; h < H; ++h) {
-        const int64_t visible = sequence.num_keys() - N + n + 1;
-        causal_softmax(visible, p, [&](int64_t j) {
-          return task.scale * dot_product(sequence.q_ND.row(n) + h * C, sequence.key(j) + h * C, C);
+      for (int64_t h = 0; h < heads.H; ++h) {
+        const int64_t position = num_keys - N + n, first = heads.first_key(position), kv = heads.kv_head(h) * C;
+        causal_softmax(first, position + 1, p, [&](int64_t j) {
+          return heads.scale * dot_product(sequence.q_NHC.row(n) + h * C, keys[j] + kv, C);
         });
-        for (int64_t c = h * C; c < (h + 1) * C; ++c) {
+        for (int64_t c = 0; c < C; ++c) {
           double sum = 0.0;
-          for (int64_t j = 0; j < visible; ++j) sum += p[j] * static_cast<double>(sequence.value(j)[c]);
-          sequence.ctx_ND(n, c) = static_cast<typename Task::operand>(sum);
+          for (int64_t j = first; j <= position; ++j) sum += p[j] * static_cast<double>(values[j][kv + c]);
+          sequence.ctx_NHC(n, h * C + c) = static_cast<operand>(sum);
         }
       }
   }

@@ -22,7 +22,7 @@ TEST(EmulatedTilesAttention, MatchesTheReference) {
     test::AttentionCase<Bf16> problem(sizes);
     problem.run([&](auto... args) { blocked_attention_forward<Bf16>(blocks, args..., context); },
                 [&](auto... args) { blocked_attention_backward<Bf16>(blocks, args..., context); });
-    problem.expect_matches_reference("S " + std::to_string(sizes.S) + " C " + std::to_string(sizes.C));
+    problem.expect_matches_reference(test::describe(sizes));
   }
 }
 
