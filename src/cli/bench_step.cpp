@@ -8,11 +8,11 @@
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/median.h"
-#include "base/rng.h"
 #include "cli/bench.h"
 #include "cli/progress.h"
 #include "cli/validators.h"
 #include "model/flops.h"
+#include "train/random_batch.h"
 #include "train/trainer.h"
 
 namespace troupe::cli {
@@ -40,13 +40,7 @@ ModelConfig config_of(const StepModel& row) {
 double peak_memory_gib() { return static_cast<double>(peak_memory_bytes()) / (1 << 30); }
 
 Batch random_batch(const StepModel& row, int64_t step, int64_t micro) {
-  Batch batch{.B = row.micro, .S = row.context, .src = {}, .tgt = {}, .first_sequence = micro * row.micro};
-  Rng rng(static_cast<uint64_t>(step), static_cast<uint64_t>(micro));
-  for (int64_t i = 0; i < batch.tokens(); ++i) {
-    batch.src.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(row.vocab))));
-    batch.tgt.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(row.vocab))));
-  }
-  return batch;
+  return troupe::random_batch(row.micro, row.context, row.vocab, step, micro);
 }
 
 void run_model(const BenchFlags& flags, const StepModel& row, Precision precision) {

@@ -63,16 +63,18 @@ std::vector<EvalText> read_eval_text(const std::string& name, const std::vector<
   return texts;
 }
 
-EvalText read_eval_shards(const std::string& name, const TokenDataset& dataset, int32_t end_of_text) {
+EvalText read_eval_shards(const std::string& name, const TokenDataset& dataset, int64_t end_of_text,
+                          int64_t max_tokens) {
   if (dataset.vocabulary().end_of_text != end_of_text)
     fail(ErrorCode::kData, "{}: end_of_text: expected the model's eos_id {}, got {}", dataset.path().string(), end_of_text,
          dataset.vocabulary().end_of_text);
+  const TokenDataset::Prefix prefix = dataset.prefix(max_tokens);
   EvalText text{.name = name};
-  text.ids.resize(static_cast<size_t>(dataset.tokens()));
-  dataset.read(0, dataset.tokens(), text.ids.data());
+  text.ids.resize(static_cast<size_t>(prefix.tokens));
+  dataset.read(0, prefix.tokens, text.ids.data());
   for (const TokenShard& shard : dataset.shards()) {
     const int64_t first = text.begin.back();
-    for (int64_t document = 0; document < shard.documents(); ++document) {
+    for (int64_t document = 0; document < shard.documents() && text.documents() < prefix.documents; ++document) {
       text.begin.push_back(first + shard.document_end(document));
       text.document_bytes.push_back(shard.document_text_bytes(document));
     }

@@ -41,9 +41,11 @@ struct EvalTextOptions {
 std::vector<EvalText> read_eval_text(const std::string& name, const std::vector<std::string>& paths,
                                      const Tokenizer& tokenizer, const EvalTextOptions& options, TextStats& stats);
 
-// From token shards (troupe encode). Throws kData if their end-of-text is another id. Whether their tokenizer is the
-// model's is for the caller to ask (data/shards/tokenizer_identity.h).
-EvalText read_eval_shards(const std::string& name, const TokenDataset& dataset, int32_t end_of_text);
+// From token shards (troupe encode): the first max_tokens tokens, cut at a document (0: all). Throws kData if their
+// end-of-text is another id. Whether their tokenizer is the model's is for the caller to ask
+// (data/shards/tokenizer_identity.h).
+EvalText read_eval_shards(const std::string& name, const TokenDataset& dataset, int64_t end_of_text,
+                          int64_t max_tokens = 0);
 
 // From fairseq's binary ids (PREFIX.bin, PREFIX.idx): a line that is a lone end-of-text closes a document.
 EvalText read_eval_fairseq(const std::string& name, const std::filesystem::path& prefix, int32_t end_of_text);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint_directory.h"
+#include "io/checksum.h"
 #include "io/json_config.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
@@ -16,14 +17,19 @@ namespace troupe {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char *kConfig = "config.json", *kWeights = "model.safetensors",
+constexpr const char *kConfig = "config.json", *kWeights = "model.safetensors", *kTokenizer = "tokenizer.json",
                      *kIndex = "model.safetensors.index.json", *kFormat = "troupe.model/1";
 
-std::vector<fs::path> weight_files(const fs::path& folder, std::unordered_map<std::string, std::string>& weight_map) {
-  if (fs::exists(folder / kWeights)) return {folder / kWeights};
-  const fs::path path = folder / kIndex;
+std::string whole_name(const std::string& stem) { return stem + ".safetensors"; }
+std::string index_name(const std::string& stem) { return stem + ".safetensors.index.json"; }
+
+// The files that hold the tensors; of several, weight_map says which holds which.
+std::vector<fs::path> tensor_files(const fs::path& folder, const std::string& stem,
+                                   std::unordered_map<std::string, std::string>& weight_map) {
+  if (fs::exists(folder / whole_name(stem))) return {folder / whole_name(stem)};
+  const fs::path path = folder / index_name(stem);
   if (!fs::exists(path))
-    fail(ErrorCode::kData, "{}: expected {} or {}, got neither", folder.string(), kWeights, kIndex);
+    fail(ErrorCode::kData, "{}: expected {} or {}, got neither", folder.string(), whole_name(stem), index_name(stem));
   const nlohmann::json index = read_json_file(path);
   const auto map = index.is_object() ? index.find("weight_map") : index.end();
   if (!index.is_object() || map == index.end() || !map->is_object())
@@ -104,10 +110,11 @@ ModelConfig read_model_config(const fs::path& folder) {
   return config;
 }
 
-ModelTensors::ModelTensors(const fs::path& folder) {
+ModelTensors::ModelTensors(const fs::path& folder, const std::string& stem) {
   std::unordered_map<std::string, std::string> weight_map;
-  const std::vector<fs::path> paths = weight_files(folder, weight_map);
-  where_ = (folder / (weight_map.empty() ? kWeights : kIndex)).string();
+  const std::vector<fs::path> paths = tensor_files(folder, stem, weight_map);
+  const std::string index = index_name(stem);
+  where_ = (folder / (weight_map.empty() ? whole_name(stem) : index)).string();
   files_.reserve(paths.size());
   for (const fs::path& path : paths) {
     const SafetensorsFile& file = files_.emplace_back(path);
@@ -116,7 +123,7 @@ ModelTensors::ModelTensors(const fs::path& folder) {
         const auto planned = weight_map.find(tensor.name);
         if (planned == weight_map.end() || planned->second != path.filename())
           fail(ErrorCode::kData, "{}: {}: expected a tensor that {} places here, got one that it does not",
-               file.where(), tensor.name, kIndex);
+               file.where(), tensor.name, index);
       }
       index_.emplace(tensor.name, &tensor);
       tensors_.push_back(&tensor);
@@ -130,6 +137,14 @@ ModelTensors::ModelTensors(const fs::path& folder) {
 const TensorView* ModelTensors::find(const std::string& name) const {
   const auto found = index_.find(name);
   return found == index_.end() ? nullptr : found->second;
+}
+
+void ModelTensors::read_f32(const std::string& name, const Shape& shape, std::span<float> out) const {
+  const TensorView* tensor = find(name);
+  if (!tensor || tensor->shape != shape)
+    fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where_, name, to_string(shape),
+         tensor ? describe(tensor->dtype, tensor->shape) : "no such tensor");
+  convert_to_f32(*tensor, out, where_);
 }
 
 void ModelTensors::check_against(const ParameterTable& table) const {
@@ -165,6 +180,26 @@ void load_parameters(const fs::path& folder, ParameterStore<float>& params) {
            "{}: {}: expected finite weights, got {} at index {} (training diverged, or the file is damaged)",
            tensors.where(), parameter.name, values[static_cast<size_t>(at)], at);
   }
+}
+
+bool has_weights(const fs::path& folder) { return fs::exists(folder / kWeights) || fs::exists(folder / kIndex); }
+
+std::vector<fs::path> model_files(const fs::path& folder) {
+  std::unordered_map<std::string, std::string> weight_map;
+  std::vector<fs::path> files = tensor_files(folder, "model", weight_map);
+  if (!weight_map.empty()) files.push_back(folder / kIndex);
+  for (const char* name : {kConfig, kTokenizer})
+    if (fs::exists(folder / name)) files.push_back(folder / name);
+  return files;
+}
+
+std::string weights_checksum(const fs::path& folder) {
+  std::unordered_map<std::string, std::string> weight_map;
+  const std::vector<fs::path> files = tensor_files(folder, "model", weight_map);
+  if (weight_map.empty()) return to_hex(xxh3_of_file(files.front()));
+  std::string all;
+  for (const fs::path& file : files) all += file.filename().string() + " " + to_hex(xxh3_of_file(file)) + "\n";
+  return to_hex(xxh3(all));
 }
 
 fs::path find_model(const fs::path& folder) {

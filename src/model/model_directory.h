@@ -23,16 +23,19 @@ namespace troupe {
 std::string config_json(const ModelConfig& config);
 ModelConfig read_model_config(const std::filesystem::path& folder);
 
-// The tensors of a folder's file or shards, mapped.
+// The tensors of a folder's file or shards, mapped: STEM.safetensors, or any number of files that
+// STEM.safetensors.index.json names. A tensor is found by its name; who wrote how many files plays no part.
 class ModelTensors {
  public:
   // Throws kData naming the file: neither a file nor an index, a shard missing or broken, a tensor twice or in another
   // shard than the index says.
-  explicit ModelTensors(const std::filesystem::path& folder);
+  explicit ModelTensors(const std::filesystem::path& folder, const std::string& stem = "model");
 
   const std::vector<const TensorView*>& tensors() const { return tensors_; }  // in the order of the files
   const TensorView* find(const std::string& name) const;                      // nullptr if absent
   const std::string& where() const { return where_; }
+  // Values as float32; throws kData if absent or of another shape.
+  void read_f32(const std::string& name, const Shape& shape, std::span<float> out) const;
   // Throws kData unless the tensors are exactly those of the table, naming the first that is missing, not expected or
   // of another shape, and how many there are.
   void check_against(const ParameterTable& table) const;
@@ -56,6 +59,13 @@ std::unique_ptr<LanguageModel> load_model(const std::filesystem::path& folder, P
 // `folder` itself if it has a config.json, else its newest complete checkpoint (also below folder/checkpoints), else an
 // error (kData) that says what was expected.
 std::filesystem::path find_model(const std::filesystem::path& folder);
+
+// Whether there are weights in it, in one file or shards.
+bool has_weights(const std::filesystem::path& folder);
+// What a folder's model consists of: configuration, weights and tokenizer, as many files as there are.
+std::vector<std::filesystem::path> model_files(const std::filesystem::path& folder);
+// Which weights are they? XXH3-64 of model.safetensors; of shards, of their names and checksums. 16 hexadecimal digits.
+std::string weights_checksum(const std::filesystem::path& folder);
 
 // The parameters of a store as float32 tensors to write, in the table's order.
 std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params);

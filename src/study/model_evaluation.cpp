@@ -1,6 +1,5 @@
 #include "study/model_evaluation.h"
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -21,7 +20,7 @@ using Json = nlohmann::ordered_json;
 
 // Everything the results depend on; a cache made from anything else is not used.
 Json made_from(const fs::path& model_folder, const StudyConfig& config, const StudyData& data) {
-  Json sources = {{"model", to_hex(xxh3_of_file(model_folder / "model.safetensors"))},
+  Json sources = {{"model", weights_checksum(model_folder)},
                   {"valid_tokens", config.valid_tokens},
                   {"prompts", config.prompts},
                   {"sample_tokens", config.sample_tokens},
@@ -84,25 +83,13 @@ void add_load(std::vector<std::vector<int64_t>>& load_LE, std::span<const Router
   }
 }
 
-// The first documents with at most `max_tokens` tokens; 0: all.
-EvalText prefix_of(EvalText text, int64_t max_tokens) {
-  if (max_tokens <= 0) return text;
-  const auto end = std::upper_bound(text.begin.begin() + 1, text.begin.end(), max_tokens);
-  const auto documents = std::max<int64_t>(1, end - text.begin.begin() - 1);
-  if (documents >= text.documents()) return text;
-  text.begin.resize(static_cast<size_t>(documents) + 1);
-  text.ids.resize(static_cast<size_t>(text.begin.back()));
-  if (!text.document_bytes.empty()) text.document_bytes.resize(static_cast<size_t>(documents));
-  return text;
-}
-
 DomainResult score_domain(LanguageModel& model, const StudyDomain& domain, const fs::path& tokenizer,
                           const StudyConfig& config, const EvaluationProgress& progress) {
   const TokenDataset dataset(domain.dataset);
   if (!is_tokenizer(tokenizer, dataset.vocabulary().tokenizer))
     fail(ErrorCode::kData, "{}: expected shards written with {}, got some of another tokenizer ({})",
          domain.dataset.string(), tokenizer.string(), to_hex(dataset.vocabulary().tokenizer));
-  const EvalText text = prefix_of(read_eval_shards(domain.name, dataset, model.config().eos_id), config.valid_tokens);
+  const EvalText text = read_eval_shards(domain.name, dataset, model.config().eos_id, config.valid_tokens);
   DomainResult result{.domain = domain.name, .held_out = domain.held_out};
   PerplexityResult scores = evaluate_perplexity(model, text, {}, [&](int64_t done, int64_t total) {
     add_load(result.load_LE, model.router_stats());

@@ -10,7 +10,7 @@
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
 #include "train/run_config.h"
-#include "train/run_history.h"
+#include "train/run_folder.h"
 
 namespace troupe {
 
@@ -32,19 +32,20 @@ void tell_apart(std::vector<ValidPoint>& points, size_t sets) {
 }  // namespace
 
 ReportRun read_run(const std::filesystem::path& folder, const std::string& name) {
+  const RunFiles files{folder};
   ReportRun run{.name = name};
   RunConfig config;
-  const std::filesystem::path config_path = folder / "config.toml";
+  const std::filesystem::path config_path = files.config();
   run.config = read_file(config_path);
   FieldList fields = fields_of(config);
   read_config_text(run.config, config_path.string(), folder, fields);
   run.params = make_parameter_table(config.model).num_parameters();
   run.active_params = num_active_parameters(config.model);
   run.flops_per_token = train_flops_per_token(config.model, config.model.context);
-  run.metrics = read_metrics(folder / "metrics.jsonl");
+  run.metrics = read_metrics(files.metrics());
   tell_apart(run.metrics.valid, config.data.valid.size());
   if (run.metrics.train.empty())
-    fail(ErrorCode::kData, "{}: expected at least one line of training, got none", (folder / "metrics.jsonl").string());
+    fail(ErrorCode::kData, "{}: expected at least one line of training, got none", files.metrics().string());
   run.tokens = run.metrics.train.back().tokens;
   run.seconds = run.metrics.train.back().time_s;
   run.computed_by = RunHistory(folder).computed_by();

@@ -14,9 +14,11 @@
 #include "io/toml_config.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
+#include "model/model_directory.h"
 #include "study/metrics_history.h"
 #include "study/probe.h"
 #include "train/pretrain.h"
+#include "train/run_folder.h"
 
 namespace troupe {
 namespace {
@@ -85,14 +87,14 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<StudyModel>& mod
 }
 
 bool is_complete(const StudyModel& model) {
-  const fs::path written = model.run / "config.toml";
+  const fs::path written = RunFiles{model.run}.config();
   if (!fs::exists(written)) return false;
   if (read_file(written) != to_toml(fields_of(model.config)))
     fail(ErrorCode::kUsage,
          "{}: expected a run with the settings of this study, got one with others (choose another "
          "--out, or remove it)",
          model.run.string());
-  return fs::exists(model.run / "model" / "model.safetensors");
+  return has_weights(RunFiles{model.run}.model());
 }
 
 void train_model(const StudyModel& model, const std::function<double()>& measure_peak, const StudyEvents& events) {
@@ -114,7 +116,7 @@ void train_model(const StudyModel& model, const std::function<double()>& measure
 
 // Totals from the last line that training wrote.
 void read_totals(StudyModel& model) {
-  const fs::path file = model.run / "metrics.jsonl";
+  const fs::path file = RunFiles{model.run}.metrics();
   const MetricsHistory history = read_metrics(file);
   if (!history.train.empty()) {
     model.tokens = static_cast<int64_t>(history.train.back().tokens);
@@ -178,7 +180,7 @@ StudyResult run_study(const StudyConfig& config, const fs::path& config_folder, 
   for (StudyModel& model : result.models) train_model(model, measure_peak, events);
   for (StudyModel& model : result.models) {
     read_totals(model);
-    model.evaluation = evaluate_model(model.run / "model", model.run / "evaluation.json", config, data,
+    model.evaluation = evaluate_model(RunFiles{model.run}.model(), model.run / "evaluation.json", config, data,
                                       [&](const std::string& domain, double share) {
                                         if (events.interrupted && events.interrupted())
                                           fail(ErrorCode::kInterrupted,

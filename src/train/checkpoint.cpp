@@ -16,8 +16,7 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 constexpr const char* kFormat = "troupe.train_state/1";
-constexpr const char* kStateFile = "train_state.json";
-constexpr const char* kMoments = "optimizer.safetensors";
+constexpr const char* kMoments = "optimizer";  // .safetensors, or parts with an index
 
 void append(std::vector<TensorToWrite>& list, const std::string& prefix, const ParameterStore<float>& moments) {
   for (TensorToWrite& tensor : tensors_of(moments)) {
@@ -26,12 +25,12 @@ void append(std::vector<TensorToWrite>& list, const std::string& prefix, const P
   }
 }
 
-void read(const SafetensorsFile& file, const std::string& prefix, ParameterStore<float>& store) {
+void read(const ModelTensors& tensors, const std::string& prefix, ParameterStore<float>& store) {
   for (const Parameter& parameter : store.entries()) {
     const std::span<float> values = store.at(parameter.slot);
-    file.read_f32(prefix + parameter.name, parameter.shape, values);
+    tensors.read_f32(prefix + parameter.name, parameter.shape, values);
     if (const int64_t at = find_non_finite<float>(values); at >= 0)
-      fail(ErrorCode::kData, "{}: {}{}: expected finite moments, got {} at index {}", file.where(), prefix,
+      fail(ErrorCode::kData, "{}: {}{}: expected finite moments, got {} at index {}", tensors.where(), prefix,
            parameter.name, values[static_cast<size_t>(at)], at);
   }
 }
@@ -84,13 +83,13 @@ Checkpoint save_checkpoint(const fs::path& root, const TrainState& state, Traine
   writer.add_tensors("model.safetensors", tensors_of(model.params()));
   if (fs::exists(tokenizer_json))
     writer.add_file("tokenizer.json", [&](FileWriter& file) { file.write(read_file(tokenizer_json)); });
-  writer.add_tensors(kMoments, moments);
-  writer.add_json(kStateFile, to_json(state));
+  writer.add_tensors(std::string(kMoments) + ".safetensors", moments);
+  writer.add_json(kTrainStateFile, to_json(state));
   return writer.commit();
 }
 
 TrainState load_train_state(const Checkpoint& checkpoint) {
-  const fs::path path = checkpoint.folder / kStateFile;
+  const fs::path path = checkpoint.folder / kTrainStateFile;
   const nlohmann::json object = read_json_file(path);
   try {
     return state_from_json(object, path.string());
@@ -100,7 +99,7 @@ TrainState load_train_state(const Checkpoint& checkpoint) {
 }
 
 std::optional<int64_t> trained_tokens(const fs::path& model_folder) {
-  const fs::path path = model_folder / kStateFile;
+  const fs::path path = model_folder / kTrainStateFile;
   if (!fs::exists(path)) return std::nullopt;
   const nlohmann::json object = read_json_file(path);
   const auto tokens = object.is_object() ? object.find("tokens") : object.end();
@@ -112,7 +111,7 @@ std::optional<int64_t> trained_tokens(const fs::path& model_folder) {
 
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer) {
   load_parameters(checkpoint.folder, trainer.model().params());
-  const SafetensorsFile moments(checkpoint.folder / kMoments);
+  const ModelTensors moments(checkpoint.folder, kMoments);
   read(moments, "m.", trainer.optimizer().first_moment());
   read(moments, "v.", trainer.optimizer().second_moment());
   trainer.optimizer().set_updates(state.step);

@@ -15,6 +15,8 @@
 
 namespace troupe {
 
+inline constexpr const char* kTrainStateFile = "train_state.json";
+
 // The data that a run reads, by content: resuming on other data would repeat or skip.
 struct DatasetIdentity {
   std::string name, checksum;

@@ -1,11 +1,5 @@
-// A training run from a configuration file to a model: the folder of the run, data, validation, metrics, checkpoints
-// and resume around Trainer::step().
-//
-//   RUN/config.toml            every setting, resolved
-//   RUN/metrics.jsonl          one line per log interval and validation set
-//   RUN/history.jsonl          when it was started, resumed, saved and ended, by which program on which machine
-//   RUN/checkpoints/step-N/    newest train.keep_last (docs/formats/checkpoint.md)
-//   RUN/model/                 the trained model, once the run is complete
+// A training run from a configuration file to a model: the recipe around Trainer::step(). What it reads is opened by
+// train/run_data.h, what it writes goes to a train/run_folder.h.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "data/shards/dataset.h"
 #include "eval/eval_text.h"
 #include "model/language_model.h"
 
@@ -15,8 +14,7 @@ namespace troupe {
 
 class Validation {
  public:
-  // Adds the first max_tokens tokens of a dataset, cut at a document (0: all of it).
-  void add(const std::string& name, const TokenDataset& dataset, int64_t max_tokens);
+  void add(EvalText set) { sets_.push_back(std::move(set)); }
 
   // One line a set: {"schema":"troupe.valid/1", "step", "tokens" (scored), "data", "nll", "ppl", "bits_per_byte",
   // "drop_rate"}. Blocks of the model's context, dropless; nll in nats per token. `between` is called between batches

@@ -1,7 +1,9 @@
-# Sourced by the tests of this folder: PROGRAM as $program, a temporary folder to work in, and what to expect of a command.
+# Sourced by the tests of this folder: PROGRAM as $program, this folder as $tests, a temporary folder to work in, and what
+# to expect of a command.
 # A test ends with `finish`.
 set -u
 program=$(realpath "$1")
+tests=$(realpath "$(dirname "$0")")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1

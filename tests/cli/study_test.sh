@@ -67,6 +67,23 @@ expect "study again" 0 '"data":"a","held_out":true,' "$program" study study.toml
 [ "$evaluation" = "$(stat -c %i o/dense/evaluation.json)" ] || fail "study again: evaluated again"
 [ "$(grep -c '"real":' out)" = 2 ] || fail "study: a comparison for each domain"
 [ "$(grep -cF '<tr><th>a</th><td class=' o/report.html)" = 2 ] || fail "study: the page shows a, and a held out"
+
+# A model in several files is a model: not trained again, evaluated as it is, and another one if its files change.
+cp -r o whole
+python3 "$tests/split_model.py" o/dense/model
+expect "study: a model in two files" 0 "o/report.html" "$program" study study.toml --out o
+[ ! -e o/dense/model/model.safetensors ] || fail "study: a model in two files was trained again"
+results() { sed 's/"model": "[0-9a-f]*"//' "$1"; }
+[ "$(results whole/dense/evaluation.json)" = "$(results o/dense/evaluation.json)" ] || fail "study: two files, other results"
+evaluation=$(stat -c %i o/dense/evaluation.json)
+expect "study: two files again" 0 "o/report.html" "$program" study study.toml --out o
+[ "$evaluation" = "$(stat -c %i o/dense/evaluation.json)" ] || fail "study: two files were evaluated again"
+second=o/dense/model/model-00002-of-00002.safetensors
+printf '\001' | dd of=$second bs=1 conv=notrunc status=none seek=$(($(stat -c %s $second) - 4))
+expect "study: another second file" 0 "o/report.html" "$program" study study.toml --out o
+[ "$evaluation" != "$(stat -c %i o/dense/evaluation.json)" ] || fail "study: the old results of another model"
+rm -r o
+mv whole o
 cp corpus/manifest.json manifest
 echo >>corpus/manifest.json
 data=$(find o/data -type f -exec cksum {} + | sort)

@@ -17,6 +17,8 @@
 #include "io/checkpoint_directory.h"
 #include "io/checksum.h"
 #include "io/json_file.h"
+#include "io/safetensors.h"
+#include "model/model_directory.h"
 #include "temporary_folder.h"
 #include "training.h"
 
@@ -92,6 +94,38 @@ TEST_P(Resume, EqualsARunThatWasNotStopped) {
     expect_same_checkpoint(whole.checkpoint, second.checkpoint);
     EXPECT_EQ(metrics(parts), metrics(folder / "whole"));
   }
+}
+
+// A tensor is found by its name, in whatever file: as several writers would leave a checkpoint.
+TEST_P(Resume, FromACheckpointOfSeveralFiles) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), std::get<0>(GetParam()));
+  const PretrainResult whole = run(config, folder / "whole");
+  const PretrainResult first = run(config, folder / "parts", {.stop_after = 7});
+  fs::rename(first.checkpoint, folder / "of-one");
+  CheckpointWriter writer(folder / "parts" / "checkpoints", 7);
+  for (const char* name : {"config.json", "train_state.json"})
+    writer.add_file(name, [&](FileWriter& file) { file.write(read_file(folder / "of-one" / name)); });
+  for (const std::string stem : {"model", "optimizer"}) {
+    const SafetensorsFile file(folder / "of-one" / (stem + ".safetensors"));
+    std::vector<TensorToWrite> parts[3];
+    nlohmann::ordered_json weight_map;
+    for (size_t i = 0; i < file.tensors().size(); ++i) {
+      const TensorView& tensor = file.tensors()[i];
+      parts[i % 3].push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes.data()});
+      weight_map[tensor.name] = fmt::format("{}-{}.safetensors", stem, i % 3);
+    }
+    for (int i = 0; i < 3; ++i) writer.add_tensors(fmt::format("{}-{}.safetensors", stem, i), parts[i]);
+    writer.add_json(stem + ".safetensors.index.json", {{"weight_map", weight_map}});
+  }
+  const Checkpoint of_three = writer.commit();
+  const PretrainResult nothing_left = run([&] { auto c = config; c.train.steps = 7; return c; }(), folder / "parts",
+                                          {.resume = true});  // exports what is there
+  EXPECT_EQ(weights_checksum(nothing_left.model), weights_checksum(of_three.folder));
+  EXPECT_TRUE(fs::exists(nothing_left.model / "model-2.safetensors"));
+  const PretrainResult second = run(config, folder / "parts", {.resume = true});
+  expect_same_checkpoint(whole.checkpoint, second.checkpoint);
+  EXPECT_FALSE(fs::exists(second.model / "model-2.safetensors"));  // replaced as a whole
 }
 
 // What follows a checkpoint is computed again after a crash, and lines written meanwhile are dropped.

@@ -1,0 +1,147 @@
+#include "train/run_folder.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/machine.h"
+#include "io/atomic_file.h"
+#include "io/provenance.h"
+#include "io/toml_config.h"
+#include "model/model_directory.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What is in a folder besides unfinished checkpoints.
+std::optional<fs::path> first_of(const fs::path& folder) {
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(folder, none))
+    if (!is_temporary_name(entry.path())) return entry.path();
+  return std::nullopt;
+}
+
+// Without a checkpoint that can be read: this is either a new run, or one that must not be written over.
+void refuse_to_start_over(const RunFiles& files, const FoundCheckpoints& found) {
+  constexpr const char* kHint = "nothing was changed; restore it, or name another folder";
+  const std::string run = files.folder.string();
+  const RunHistory history(files.folder);
+  if (!found.broken.empty())
+    fail(ErrorCode::kData, "{}: expected a complete checkpoint of this run, got {} that {} not: {} ({})", run,
+         found.broken.size(), found.broken.size() == 1 ? "is" : "are", found.broken.front().problem, kHint);
+  const auto refuse = [&](const std::string& trace) {
+    fail(ErrorCode::kData, "{}: expected the checkpoints of this run, got none, although {} ({})",
+         files.checkpoints().string(), trace, kHint);
+  };
+  const auto is_there = [](const fs::path& path) {
+    return fs::symlink_status(path).type() != fs::file_type::not_found;
+  };
+  if (is_there(files.model())) refuse("its model is there");
+  if (const auto remains = first_of(files.checkpoints())) refuse(remains->string() + " is there");
+  if (const int64_t step = history.last_checkpoint())
+    refuse(fmt::format("{} says that there was one of step {}", history.path().string(), step));
+  if (history.has_started()) return;  // and was killed before its first checkpoint
+  for (const fs::path& file : {files.metrics(), files.config()})
+    if (is_there(file))
+      refuse(file.string() + " is there, without a " + history.path().filename().string() + " that tells of a start");
+}
+
+}  // namespace
+
+FoundCheckpoints find_start(const RunFiles& files, bool resume) {
+  FoundCheckpoints found = find_checkpoints(files.checkpoints());
+  if (!found.newest) refuse_to_start_over(files, found);
+  if (found.newest && !resume)
+    fail(ErrorCode::kUsage, "{}: expected a new run, got one at step {} (--resume goes on with it)",
+         files.folder.string(), found.newest->step);
+  return found;
+}
+
+RunFolder::RunFolder(const fs::path& folder, const std::string& precision, Say say)
+    : files_{folder},
+      precision_(precision),
+      say_(std::move(say)),
+      lock_(folder, WriterLock::Place::kInside),
+      history_(folder) {}
+
+TrainState RunFolder::begin(const Start& start, Trainer& trainer, const std::function<void()>& initialize) {
+  const FoundCheckpoints found = find_start(files_, start.resume);
+  TrainState state;
+  if (found.newest) {
+    state = resume(found, start, trainer);
+  } else {
+    if (start.resume) say("{}: no checkpoint yet: starting from the beginning", files_.folder.string());
+    initialize();
+    state.config = start.config;
+    state.data = start.data;
+    history_.append("start", 0, by());
+    write_file_atomically(files_.config(), to_toml(fields_of(state.config)));
+  }
+  remove_leftovers(files_.checkpoints());
+  return state;
+}
+
+TrainState RunFolder::resume(const FoundCheckpoints& found, const Start& start, Trainer& trainer) {
+  TrainState state = load_train_state(*found.newest);
+  const std::vector<std::string> changes = check_resume(state, start.config, start.data, start.where);
+  if (start.steps < state.step)
+    fail(ErrorCode::kUsage, "{}: train.steps: expected at least the {} updates that {} has done, got {}", start.where,
+         state.step, files_.folder.string(), start.steps);
+  load_trainer(*found.newest, state, trainer);
+  set_aside_broken(found);
+  // What config.toml says is what the next updates are made with; without any it stays as it is.
+  const bool complete = state.step == start.steps;
+  for (const std::string& line : changes)
+    say("resume: {}{}", line, complete ? " (changes nothing: all updates are done)" : "");
+  if (!complete) state.config = start.config;
+  newest_ = *found.newest;
+  say("resume: {} steps done, from {}", state.step, newest_.folder.string());
+  write_file_atomically(files_.config(), to_toml(fields_of(state.config)));
+  nlohmann::ordered_json more = by();
+  if (!complete && !changes.empty()) more["changes"] = changes;
+  history_.append("resume", state.step, more);
+  return state;
+}
+
+void RunFolder::set_aside_broken(const FoundCheckpoints& found) const {
+  const int64_t step = found.newest->step;
+  for (const BrokenCheckpoint& broken : found.broken)
+    say("warning: {}: this checkpoint is not complete, and is set aside as {}", broken.problem,
+        set_aside(broken.checkpoint).filename().string());
+  if (!found.broken.empty())
+    say("warning: going on from step {}, not from step {}: what came after it is computed again", step,
+        found.broken.front().checkpoint.step);
+  if (const int64_t last = history_.last_checkpoint(); found.broken.empty() && last > step)
+    say("warning: {} says that there was a checkpoint of step {}, which is gone: going on from step {}; what came "
+        "after it is computed again",
+        history_.path().string(), last, step);
+}
+
+nlohmann::ordered_json RunFolder::by() const { return {{"provenance", to_json(provenance(precision_))}}; }
+
+void RunFolder::record(std::string_view event, const TrainState& state, nlohmann::ordered_json more) const {
+  more.update({{"time_s", state.totals.seconds}, {"peak_memory_bytes", peak_memory_bytes()}});
+  history_.append(event, state.step, more);
+}
+
+void RunFolder::record(std::string_view event, const TrainState& state) const {
+  record(event, state, nlohmann::ordered_json::object());
+}
+
+void RunFolder::save(const TrainState& state, Trainer& trainer, const fs::path& tokenizer_json) {
+  newest_ = save_checkpoint(files_.checkpoints(), state, trainer, tokenizer_json);
+  record("checkpoint", state);
+  prune_checkpoints(files_.checkpoints(), state.config.train.keep_last);
+}
+
+void RunFolder::export_model(const fs::path& destination) const {
+  AtomicDirectory folder(destination);
+  std::vector<fs::path> files = model_files(newest_.folder);
+  files.push_back(newest_.folder / kTrainStateFile);
+  for (const fs::path& file : files)
+    if (fs::exists(file)) fs::copy_file(file, folder.path() / file.filename());
+  folder.commit(AtomicDirectory::Existing::kReplace);
+}
+
+}  // namespace troupe

@@ -1,0 +1,90 @@
+// The folder of a run: what is where, who may write to it, and what must never be written over. Knows no training step.
+//
+//   RUN/config.toml            every setting, resolved
+//   RUN/metrics.jsonl          one line per log interval and validation set
+//   RUN/history.jsonl          when it was started, resumed, saved and ended, by which program on which machine
+//   RUN/checkpoints/step-N/    newest train.keep_last (docs/formats/checkpoint.md)
+//   RUN/model/                 the trained model, once the run is complete
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <fmt/core.h>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/checkpoint_directory.h"
+#include "io/writer_lock.h"
+#include "train/checkpoint.h"
+#include "train/run_history.h"
+
+namespace troupe {
+
+// Its names, for those who only read.
+struct RunFiles {
+  std::filesystem::path folder;
+
+  std::filesystem::path config() const { return folder / "config.toml"; }
+  std::filesystem::path metrics() const { return folder / "metrics.jsonl"; }
+  std::filesystem::path checkpoints() const { return folder / "checkpoints"; }
+  std::filesystem::path model() const { return folder / "model"; }
+};
+
+// What there is to go on from: nothing in a new run. Throws kUsage for a run with checkpoints, unless `resume`; kData for
+// the remains of a run of which no checkpoint can be read, which must not be written over. Changes nothing.
+FoundCheckpoints find_start(const RunFiles& files, bool resume);
+
+class RunFolder {
+ public:
+  using Say = std::function<void(const std::string& line)>;  // for people; may be empty
+
+  // One writer at a time: throws kEnvironment naming the other.
+  RunFolder(const std::filesystem::path& folder, const std::string& precision, Say say);
+
+  const RunFiles& files() const { return files_; }
+  // The newest checkpoint; step -1 if there is none yet.
+  const Checkpoint& newest() const { return newest_; }
+
+  struct Start {
+    RunConfig config;                   // with which the run shall go on
+    std::string where;                  // of the configuration, for messages
+    std::vector<DatasetIdentity> data;  // that it reads
+    int64_t steps = 0;                  // updates of the whole run
+    bool resume = false;                // from the newest complete checkpoint, if there is one
+  };
+  // Puts the trainer where the newest checkpoint left it; or at the beginning, where `initialize` fills its parameters.
+  // Throws as find_start(), and kUsage if going on would not continue the same run.
+  TrainState begin(const Start& start, Trainer& trainer, const std::function<void()>& initialize);
+
+  // A line of history.jsonl.
+  void record(std::string_view event, const TrainState& state, nlohmann::ordered_json more) const;
+  void record(std::string_view event, const TrainState& state) const;
+
+  // Writes a checkpoint, then removes all but the newest train.keep_last.
+  void save(const TrainState& state, Trainer& trainer, const std::filesystem::path& tokenizer_json);
+  // Makes `destination` the model of the newest checkpoint.
+  void export_model(const std::filesystem::path& destination) const;
+
+  template <class... Args>
+  void say(fmt::format_string<Args...> format, Args&&... args) const {
+    if (say_) say_(fmt::format(format, std::forward<Args>(args)...));
+  }
+
+ private:
+  TrainState resume(const FoundCheckpoints& found, const Start& start, Trainer& trainer);
+  void set_aside_broken(const FoundCheckpoints& found) const;
+  nlohmann::ordered_json by() const;
+
+  RunFiles files_;
+  std::string precision_;
+  Say say_;
+  WriterLock lock_;
+  RunHistory history_;
+  Checkpoint newest_{.folder = {}, .step = -1};
+};
+
+}  // namespace troupe
