@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/utf8.h"
+
 namespace troupe::log {
 namespace {
 
@@ -20,7 +22,8 @@ spdlog::logger& logger() {
 
 }  // namespace
 
-void write(Level level, std::string_view text) {
+void write(Level level, std::string_view raw) {
+  const std::string text = visible_text(raw);
   switch (level) {
     case Level::kInfo:
       logger().info(text);

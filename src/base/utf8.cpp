@@ -1,5 +1,6 @@
 #include "base/utf8.h"
 
+#include <fmt/core.h>
 #include <simdjson.h>
 
 namespace troupe {
@@ -40,6 +41,21 @@ std::optional<size_t> find_invalid_utf8(std::string_view text) {
     i += length;
   }
   return std::nullopt;
+}
+
+std::string visible_text(std::string_view text) {
+  std::string shown;
+  while (!text.empty()) {
+    const auto byte = static_cast<unsigned char>(text[0]);
+    const size_t length = utf8_sequence_bytes(text);
+    const bool control = (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f;
+    if (length == 0 || control)
+      shown += fmt::format("\\x{:02x}", byte);
+    else
+      shown += text.substr(0, length);
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return shown;
 }
 
 }  // namespace troupe

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace troupe {
@@ -17,5 +18,9 @@ namespace troupe {
 // Bytes of `text` without the sequence at its end that more bytes may complete: what can be shown before they come.
 // Bytes that no byte after them makes valid count as whole.
 [[nodiscard]] size_t utf8_whole_bytes(std::string_view text);
+
+// The text as a terminal can show it: bytes that are not UTF-8, and control characters other than the ends of lines and
+// tabs, as "\xff". For paths and what else comes from outside, in messages and tables.
+[[nodiscard]] std::string visible_text(std::string_view text);
 
 }  // namespace troupe

@@ -28,7 +28,7 @@ void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags
   command.add_flag("--json", flags->json, "One JSON object a line");
   command.callback([flags, run] {
     if (!flags->json)
-      fmt::print("{} threads, {}; ratio: median over repetitions between bursts of the peak\n", num_threads(),
+      print("{} threads, {}; ratio: median over repetitions between bursts of the peak\n", num_threads(),
                  isa_name(active_isa()));
     run();
   });
@@ -51,9 +51,9 @@ void print_line(const BenchFlags& flags, const BenchLine& line) {
     add_provenance(object);
     print_json(object);
   } else {
-    fmt::print("{:26} {:34} {:9.1f} {:8}  {:5.3f} of {}\n", line.name, line.shape, line.value, line.unit, line.ratio,
+    print("{:26} {:34} {:9.1f} {:8}  {:5.3f} of {}\n", line.name, line.shape, line.value, line.unit, line.ratio,
                line.peak_name);
-    for (const auto& [name, value] : line.more) fmt::print("{:26} {:34} {:9.4g}\n", "", name, value);
+    for (const auto& [name, value] : line.more) print("{:26} {:34} {:9.4g}\n", "", name, value);
   }
   flush_output();
 }

@@ -7,7 +7,9 @@
 
 #include "cli/bench.h"
 #include "cli/bench_buffers.h"
+#include "cli/choice.h"
 #include "cli/validators.h"
+#include "model/precision_choice.h"
 #include "ops/attention.h"
 
 namespace troupe::cli {
@@ -17,7 +19,7 @@ struct AttentionFlags {
   std::vector<int64_t> lengths = {1024, 2048};
   int64_t tokens = 4096;
   double dropout = 0.0;
-  std::string precision = "bf16";
+  Precision precision = Precision::kBf16;
 };
 
 template <class P>
@@ -69,11 +71,11 @@ void add_bench_attention(CLI::App& bench) {
   command->add_option("--length", own->lengths, "Positions of a sequence")->transform(positive_count(1 << 24));
   command->add_option("--tokens", own->tokens, "Tokens per call, whole sequences")->transform(positive_count(1 << 24));
   command->add_option("--dropout", own->dropout, "On attention weights")->transform(number(0.0, 0.999));
-  command->add_option("--precision", own->precision, "Operands")->check(CLI::IsMember({"bf16", "fp32"}));
+  add_choice(*command, "--precision", own->precision, "Operands");
   add_bench_flags(*command, flags, [flags, own] {
     PeakMeter meter;
     for (const int64_t S : own->lengths)
-      own->precision == "bf16" ? measure<Bf16>(*flags, *own, meter, S) : measure<F32>(*flags, *own, meter, S);
+      own->precision == Precision::kBf16 ? measure<Bf16>(*flags, *own, meter, S) : measure<F32>(*flags, *own, meter, S);
   });
 }
 

@@ -5,7 +5,9 @@
 
 #include "cli/bench.h"
 #include "cli/bench_buffers.h"
+#include "cli/choice.h"
 #include "cli/validators.h"
+#include "model/precision_choice.h"
 #include "ops/linear.h"
 #include "tensor/buffer.h"
 
@@ -15,7 +17,7 @@ namespace {
 struct GemmFlags {
   std::vector<int64_t> rows = {2048, 8192, 16384};
   int64_t width = 768;
-  std::string precision = "bf16";
+  Precision precision = Precision::kBf16;
 };
 
 template <class P>
@@ -69,12 +71,12 @@ void add_bench_gemm(CLI::App& bench) {
   const auto own = std::make_shared<GemmFlags>();
   command->add_option("--rows", own->rows, "Tokens per product")->transform(positive_count(1 << 24));
   command->add_option("--width", own->width, "Model width")->transform(positive_count(1 << 24));
-  command->add_option("--precision", own->precision, "Operands")->check(CLI::IsMember({"bf16", "fp32"}));
+  add_choice(*command, "--precision", own->precision, "Operands");
   add_bench_flags(*command, flags, [flags, own] {
     PeakMeter meter;
     for (const int64_t rows : own->rows)
       for (const auto& [in, out] : {std::pair{1, 3}, {1, 1}, {1, 4}, {4, 1}})
-        own->precision == "bf16" ? measure<Bf16>(*flags, meter, rows, in * own->width, out * own->width)
+        own->precision == Precision::kBf16 ? measure<Bf16>(*flags, meter, rows, in * own->width, out * own->width)
                                  : measure<F32>(*flags, meter, rows, in * own->width, out * own->width);
   });
 }

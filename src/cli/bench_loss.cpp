@@ -5,7 +5,9 @@
 
 #include "cli/bench.h"
 #include "cli/bench_buffers.h"
+#include "cli/choice.h"
 #include "cli/validators.h"
+#include "model/precision_choice.h"
 #include "ops/loss.h"
 
 namespace troupe::cli {
@@ -13,7 +15,7 @@ namespace {
 
 struct LossFlags {
   int64_t tokens = 4096, vocab = 50257, width = 768;
-  std::string precision = "bf16";
+  Precision precision = Precision::kBf16;
 };
 
 template <class P>
@@ -58,9 +60,9 @@ void add_bench_loss(CLI::App& bench) {
   command->add_option("--tokens", own->tokens, "Tokens per call")->transform(positive_count(1 << 24));
   command->add_option("--vocab", own->vocab, "Vocabulary rows")->transform(positive_count(1 << 24));
   command->add_option("--width", own->width, "Model width")->transform(positive_count(1 << 24));
-  command->add_option("--precision", own->precision, "Operands")->check(CLI::IsMember({"bf16", "fp32"}));
+  add_choice(*command, "--precision", own->precision, "Operands");
   add_bench_flags(*command, flags, [flags, own] {
-    own->precision == "bf16" ? measure<Bf16>(*flags, *own) : measure<F32>(*flags, *own);
+    own->precision == Precision::kBf16 ? measure<Bf16>(*flags, *own) : measure<F32>(*flags, *own);
   });
 }
 

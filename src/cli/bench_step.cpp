@@ -9,6 +9,7 @@
 #include "base/machine.h"
 #include "base/median.h"
 #include "cli/bench.h"
+#include "cli/choice.h"
 #include "cli/progress.h"
 #include "cli/validators.h"
 #include "model/flops.h"
@@ -127,19 +128,19 @@ void add_bench_step(CLI::App& bench) {
   auto* const command = bench.add_subcommand("step", "Whole training steps: model FLOPs against the matrix peak");
   const auto flags = std::make_shared<BenchFlags>();
   const auto names = std::make_shared<std::vector<std::string>>();
-  const auto precision = std::make_shared<std::string>("auto");
+  const auto precision = std::make_shared<PrecisionChoice>(PrecisionChoice::kAuto);
   std::vector<std::string> known;
   for (const StepModel& row : kModels) known.emplace_back(row.name);
-  command->add_option("models", *names, "Names; none: the two small ones (the large take minutes and up to 21 GiB)")
-      ->check(CLI::IsMember(known))
-      ->type_name("MODEL");
-  command->add_option("--precision", *precision, "auto, fp32 or bf16");
+  limit_to(command->add_option("models", *names,
+                               "Names; none: the two small ones (the large take minutes and up to 21 GiB)"),
+           known);
+  add_choice(*command, "--precision", *precision, "auto: bf16 if the processor multiplies it");
   add_bench_flags(*command, flags, [flags, names, precision] {
     const std::vector<std::string> chosen =
         names->empty() ? std::vector<std::string>{"dense-6x256", "moe16-6x256"} : *names;
     for (const std::string& name : chosen)
       for (const StepModel& row : kModels)
-        if (name == row.name) run_model(*flags, row, parse_precision(*precision));
+        if (name == row.name) run_model(*flags, row, precision_of(*precision));
   });
 }
 
@@ -149,15 +150,15 @@ void add_bench_moe(CLI::App& bench) {
   const auto flags = std::make_shared<BenchFlags>();
   const auto experts = std::make_shared<std::vector<int64_t>>(std::vector<int64_t>{8, 32});
   const auto dense = std::make_shared<std::string>("dense-12x768");
-  const auto precision = std::make_shared<std::string>("auto");
+  const auto precision = std::make_shared<PrecisionChoice>(PrecisionChoice::kAuto);
   command->add_option("--experts", *experts, "Experts of every second layer")->transform(whole_number(2, 4096));
-  command->add_option("--dense", *dense, "The dense model (the large one takes minutes and up to 17 GiB)")
-      ->check(CLI::IsMember({"dense-12x768", "dense-6x256"}));
-  command->add_option("--precision", *precision, "auto, fp32 or bf16");
+  limit_to(command->add_option("--dense", *dense, "The dense model (the large one takes minutes and up to 17 GiB)"),
+           {"dense-12x768", "dense-6x256"});
+  add_choice(*command, "--precision", *precision, "auto: bf16 if the processor multiplies it");
   add_bench_flags(*command, flags, [flags, experts, dense, precision] {
     for (const int64_t count : *experts)
       for (const StepModel& row : kModels)
-        if (*dense == row.name) compare_with_dense(*flags, row, count, parse_precision(*precision));
+        if (*dense == row.name) compare_with_dense(*flags, row, count, precision_of(*precision));
   });
 }
 

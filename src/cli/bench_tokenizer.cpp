@@ -71,10 +71,10 @@ void run(const TokenizerBenchFlags& flags) {
       add_provenance(line);
       print_json(line);
     } else {
-      fmt::print("{:26} {:34} {:9.1f} MB/s\n", name, shape, bytes_per_s / 1e6);
+      print("{:26} {:34} {:9.1f} MB/s\n", name, shape, bytes_per_s / 1e6);
     }
   };
-  if (!flags.json) fmt::print("1 thread, its processor time; encoding with a warm cache of words\n");
+  if (!flags.json) print("1 thread, its processor time; encoding with a warm cache of words\n");
   row("tokenizer-encode", tokenizer.vocab_size(), speed.encode_bytes_per_s);
   row("tokenizer-decode", tokenizer.vocab_size(), speed.decode_bytes_per_s);
   if (flags.train_vocab_size > 0) row("tokenizer-train", flags.train_vocab_size, speed.train_bytes_per_s);

@@ -41,11 +41,11 @@ void show(const ConfigFlags& flags) {
   RunFile run;
   FieldList fields = fields_of(run);
   read_config(flags.config, flags.overrides, fields);
-  check_rules(run, flags.config);
+  check(run, flags.config);  // as train does
   if (flags.json)
     print_json(to_json(fields));
   else
-    fmt::print("{}", to_toml(fields, Origins::kShow));
+    print("{}", to_toml(fields, Origins::kShow));
 }
 
 void reference(const ConfigFlags& flags) {
@@ -54,7 +54,7 @@ void reference(const ConfigFlags& flags) {
   const std::string text =
       kPreamble + to_markdown(fields_of(defaults)) + kStudyPreamble + to_markdown(fields_of(study));
   if (flags.check.empty()) {
-    fmt::print("{}", text);
+    print("{}", text);
   } else if (read_file(flags.check) != text) {
     fail(ErrorCode::kNo, "{}: expected the output of `troupe config reference`, got another text (write it anew)",
          flags.check);
@@ -68,7 +68,7 @@ void add_config(CLI::App& app) {
   command->require_subcommand(1);
   const auto flags = std::make_shared<ConfigFlags>();
 
-  auto* const show_command = command->add_subcommand("show", "Every value, and the file and line that it comes from");
+  auto* const show_command = command->add_subcommand("show", "Every value, and the file and line that it comes from; refuses what `train` refuses");
   show_command->add_option("config", flags->config, "A run's configuration file")->required()->type_name("CONFIG.toml");
   show_command->add_option("--set", flags->overrides, "Change one key; may be repeated")
       ->type_name("key=value")

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "data/fairseq/renumber.h"
@@ -140,7 +141,7 @@ void run(const ConvertFlags& flags) {
                 {"tensors", converted.tensors},
                 {"params", converted.params}});
   else
-    fmt::print("{}: {} to {}: {} tensors, {} parameters\n", flags.destination, converted.format_from, flags.to,
+    print("{}: {} to {}: {} tensors, {} parameters\n", flags.destination, converted.format_from, flags.to,
                grouped(converted.tensors), grouped(converted.params));
 }
 
@@ -158,13 +159,13 @@ void add_convert(CLI::App& app) {
   command->add_option("destination", flags->destination, "A new or empty folder; appears whole or not at all")
       ->required()
       ->type_name("DST");
-  command->add_option("--to", flags->to, "Format to write; hf and gguf are refused for now")
-      ->check(CLI::IsMember({"troupe", "hf", "gguf"}));
-  command
-      ->add_option("--gelu", flags->gelu,
-                   "auto: as the checkpoint says. tanh: for models trained with Megatron's fused bias and GELU, which "
-                   "fairseq uses where it is installed without a trace in the checkpoint")
-      ->check(CLI::IsMember({"auto", "erf", "tanh"}));
+  limit_to(command->add_option("--to", flags->to, "Format to write; hf and gguf are refused for now"),
+           {"troupe", "hf", "gguf"});
+  limit_to(command->add_option(
+               "--gelu", flags->gelu,
+               "auto: as the checkpoint says. tanh: for models trained with Megatron's fused bias and GELU, which "
+               "fairseq uses where it is installed without a trace in the checkpoint"),
+           {"auto", "erf", "tanh"});
   command
       ->add_option("--tokenizer", flags->tokenizer,
                    "Folder with tokenizer.json, or with dict.txt, encoder.json and vocab.bpe; SRC's own if not given")

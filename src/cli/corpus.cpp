@@ -45,8 +45,8 @@ void list(bool json) {
     }
   }
   if (json) return;
-  for (const corpus::Corpus& corpus : corpus::corpora()) fmt::print("{}: {}\n", corpus.name, corpus.summary);
-  fmt::print("\n");
+  for (const corpus::Corpus& corpus : corpus::corpora()) print("{}: {}\n", corpus.name, corpus.summary);
+  print("\n");
   print_table(rows);
 }
 
@@ -106,7 +106,7 @@ void stats(const std::vector<std::string>& inputs, const TextOptions& options, b
     longest = std::max(longest, static_cast<int64_t>(document.text.size()));
   });
   if (!json) {
-    fmt::print("{}\n  longest document: {} bytes\n", stats.report(), longest);
+    print("{}\n  longest document: {} bytes\n", stats.report(), longest);
     return;
   }
   Json line{{"schema", "troupe.corpus.stats/1"},

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -52,7 +53,7 @@ void print_paper_table(const CostFlags& flags) {
   }
   if (!flags.json) {
     print_table(rows);
-    fmt::print(
+    print(
         "\nTraining on 300e9 tokens of context 2,048; V = 50,000, activations recomputed, router left out.\n"
         "A nominal size is the name of a size class, not a count; only its ZFLOPs are compared.\n");
   }
@@ -108,7 +109,7 @@ Question read_question(const CostFlags& flags) {
     const RunFile run = load_run_file(flags.config, flags.overrides);
     question.model = run.model;
     question.micro_batch = micro_batch(run.train);
-    question.precision = parse_precision(run.train.precision, flags.config + ": train.precision");
+    question.precision = precision_of(run.train.precision);
     question.tokens = flags.tokens > 0 ? flags.tokens
                                        : static_cast<double>(num_steps(run)) *
                                              static_cast<double>(run.train.batch_sequences * run.model.context);
@@ -118,7 +119,7 @@ Question read_question(const CostFlags& flags) {
     question.rule_name = "troupe";
   }
   if (flags.micro_batch > 0) question.micro_batch = flags.micro_batch;
-  if (!flags.precision.empty()) question.precision = parse_precision(flags.precision);
+  if (!flags.precision.empty()) question.precision = enum_of_name<Precision>(flags.precision).value();
   if (!flags.rule.empty()) question.rule_name = flags.rule;
   question.seq_len = flags.seq_len > 0 ? flags.seq_len : question.model.context;
   question.rule = question.rule_name == "paper" ? paper_rule() : FlopsRule{};
@@ -160,13 +161,13 @@ void print_cost(const CostFlags& flags) {
                                   ? "dense"
                                   : fmt::format("{} experts, top-{}, in {} of the layers", model.moe.num_experts,
                                                 model.moe.top_k, model.num_moe_layers());
-  fmt::print("{}: {} layers, width {}, {}; {} embedding rows\n\n", question.name, model.num_layers, model.d_model,
+  print("{}: {} layers, width {}, {}; {} embedding rows\n\n", question.name, model.num_layers, model.d_model,
              experts, grouped(model.vocab_size));
-  fmt::print("parameters         {:>20}\n", grouped(cost.params_total));
-  fmt::print("  active per token {:>20}\n", grouped(cost.params_active));
-  fmt::print("  in experts       {:>20}\n", grouped(cost.params_experts));
-  fmt::print("training           {:>20} for {} tokens\n", flops_text(cost.train_flops), tokens_text(question.tokens));
-  fmt::print("  per token        {:>20}: {}, V = {}, context {}\n\n", flops_text(cost.flops_per_token),
+  print("parameters         {:>20}\n", grouped(cost.params_total));
+  print("  active per token {:>20}\n", grouped(cost.params_active));
+  print("  in experts       {:>20}\n", grouped(cost.params_experts));
+  print("training           {:>20} for {} tokens\n", flops_text(cost.train_flops), tokens_text(question.tokens));
+  print("  per token        {:>20}: {}, V = {}, context {}\n\n", flops_text(cost.flops_per_token),
              question.rule_name == "paper" ? "the paper's rule (layers recomputed, router left out)"
                                            : "nothing recomputed, router counted",
              grouped(vocab), grouped(question.seq_len));
@@ -204,7 +205,7 @@ void print_cost(const CostFlags& flags) {
   rows.push_back({"  with recomputation", size_text(memory.activations_recompute), ""});
   rows.push_back({"total", size_text(memory.total(false)), ""});
   rows.push_back({"  with recomputation", size_text(memory.total(true)), ""});
-  fmt::print("\n");
+  print("\n");
   print_table(rows);
 }
 
@@ -238,11 +239,11 @@ void add_cost(CLI::App& app) {
       ->transform(positive_count(1 << 24))
       ->type_name("N")
       ->default_str("");
-  command
-      ->add_option("--rule", flags->rule,
-                   "What FLOPs count. paper: layers recomputed, router left out (presets). troupe: nothing recomputed, "
-                   "router counted (configurations)")
-      ->check(CLI::IsMember({"paper", "troupe"}))
+  limit_to(command->add_option(
+               "--rule", flags->rule,
+               "What FLOPs count. paper: layers recomputed, router left out (presets). troupe: nothing recomputed, "
+               "router counted (configurations)"),
+           {"paper", "troupe"})
       ->default_str("");
   command
       ->add_option("--micro-batch", flags->micro_batch,
@@ -250,10 +251,10 @@ void add_cost(CLI::App& app) {
       ->transform(positive_count(1 << 24))
       ->type_name("N")
       ->default_str("");
-  command
-      ->add_option("--precision", flags->precision,
-                   "Of matrix products, for the memory of packed weights; the configuration's (presets: bf16)")
-      ->check(CLI::IsMember({"fp32", "bf16"}))
+  limit_to(command->add_option(
+               "--precision", flags->precision,
+               "Of matrix products, for the memory of packed weights; the configuration's (presets: bf16)"),
+           names_of_enum<Precision>())
       ->default_str("");
   command->add_flag("--json", flags->json, "One JSON object (--table: one a row) on stdout");
   command->callback([flags] {

@@ -158,7 +158,7 @@ Json to_json(const Findings& f) {
 
 void print_text(const Findings& f) {
   const Machine& machine = f.machine;
-  const auto line = [](const char* name, const std::string& text) { fmt::print("{:<14}{}\n", name, text); };
+  const auto line = [](const char* name, const std::string& text) { print("{:<14}{}\n", name, text); };
   const auto gib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); };
   line("troupe", TROUPE_VERSION);
   line("processor", machine.cpu.empty() ? "unknown" : machine.cpu);
@@ -178,9 +178,9 @@ void print_text(const Findings& f) {
        fmt::format("{:.1f} GB/s (triad), {:.1f} GB/s (read)", f.peaks.triad_bytes / 1e9, f.peaks.read_bytes / 1e9));
   line("MPI", "not built");
   for (const Backend& backend : f.backends) line(backend.name.c_str(), backend.state);
-  fmt::print("\n");
-  if (f.warnings.empty()) fmt::print("Nothing to change.\n");
-  for (const std::string& warning : f.warnings) fmt::print("! {}\n", warning);
+  print("\n");
+  if (f.warnings.empty()) print("Nothing to change.\n");
+  for (const std::string& warning : f.warnings) print("! {}\n", warning);
 }
 
 }  // namespace

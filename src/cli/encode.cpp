@@ -45,7 +45,7 @@ void run(const EncodeArguments& arguments) {
                                          {"time_s", seconds()},          {"bytes_per_s", bytes_per_s}};
     print_json(line);
   } else {
-    fmt::print("{}: {} documents, {} tokens, {} bytes ({:.2f} bytes per token), {}B/s\n", arguments.out,
+    print("{}: {} documents, {} tokens, {} bytes ({:.2f} bytes per token), {}B/s\n", arguments.out,
                stats.documents, stats.tokens, stats.text_bytes,
                static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens), short_number(bytes_per_s));
   }

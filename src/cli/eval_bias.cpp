@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/eval.h"
 #include "cli/eval_model.h"
@@ -94,9 +95,9 @@ void add_eval_bias(CLI::App& eval) {
   command->add_option("--data-dir", flags->data_dir, "folder with stereoset/ and crows_pairs/")
       ->envname("TROUPE_TASK_DATA")
       ->required();
-  command->add_option("--sets", flags->sets, "stereoset, crows_pairs (default: those that are there)")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"stereoset", "crows_pairs"}));
+  limit_to(command->add_option("--sets", flags->sets, "separated by commas (default: those that are there)"),
+           {"stereoset", "crows_pairs"})
+      ->delimiter(',');
   command->add_flag("--json", flags->json, "one JSON object per figure");
   command->callback([flags] { run(*flags); });
 }

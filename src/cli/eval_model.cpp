@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/choice.h"
 #include "cli/validators.h"
 #include "eval/capacity.h"
 #include "io/provenance.h"
@@ -17,7 +18,7 @@ namespace troupe::cli {
 void add_eval_flags(CLI::App& command, EvalFlags& flags) {
   command.add_option("--model", flags.model, "model directory, or a run's folder");
   add_tokenizer_flags(command, flags.tokenizer);
-  command.add_option("--precision", flags.precision, "auto, fp32 or bf16");
+  add_choice(command, "--precision", flags.precision, "auto: bf16 if the processor multiplies it");
   command.add_option("--capacity", flags.capacity,
                      "places per expert: dropless, train, configured or a fraction of a batch's tokens; anything but "
                      "dropless makes scores depend on the batch");
@@ -66,7 +67,7 @@ EvalModel load_eval_model(const EvalFlags& flags) {
   loaded.requests.context = flags.context;
   loaded.requests.batch_tokens = flags.batch_tokens;
   const std::filesystem::path folder = find_model(flags.model);
-  loaded.model = load_model(folder, parse_precision(flags.precision));
+  loaded.model = load_model(folder, precision_of(flags.precision));
   const ModelConfig& config = loaded.model->config();
   loaded.facts = model_facts(flags.model, config, flags.train_tokens);
   ModelTokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, config);

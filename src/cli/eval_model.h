@@ -17,7 +17,8 @@ namespace troupe::cli {
 
 struct EvalFlags {
   TokenizerFlags tokenizer;
-  std::string model, precision = "auto", capacity = "dropless", journal;
+  std::string model, capacity = "dropless", journal;
+  PrecisionChoice precision = PrecisionChoice::kAuto;
   int64_t context = 0, batch_tokens = 4096;
   double train_tokens = 0.0;
 };

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/eval.h"
 #include "cli/eval_model.h"
@@ -27,7 +28,9 @@ namespace fs = std::filesystem;
 
 struct PerplexityFlags {
   TokenizerFlags tokenizer;
-  std::string model, precision = "auto", capacity, mode = "blocks", newline = "keep";
+  std::string model, capacity;
+  PrecisionChoice precision = PrecisionChoice::kAuto;
+  Newline newline = Newline::kKeep;
   std::vector<std::string> data;
   TextOptions text;
   PerplexityOptions options;
@@ -117,7 +120,7 @@ class Reader {
   std::vector<ReadText> read_text(const DataSet& set, int32_t eos) {
     if (!tokenizer_) tokenizer_.emplace(load_model_tokenizer(flags_.tokenizer, model_, config_));
     EvalTextOptions options{.text = flags_.text, .end_of_text = eos};
-    options.newline = flags_.newline == "eos" ? Newline::kEndOfText : Newline::kKeep;
+    options.newline = flags_.newline;
     TextStats stats;
     std::vector<EvalText> texts = read_eval_text(set.name, set.paths, tokenizer_->tokenizer, options, stats);
     log::info("{}: {}", set.name, stats.report());
@@ -142,13 +145,13 @@ nlohmann::ordered_json number_or_null(double value) {
 }
 
 void run(PerplexityFlags& flags) {
-  flags.options.mode = parse_window_mode(flags.mode);
   if (flags.options.stride > 0 && flags.options.mode == WindowMode::kBlocks)
-    fail(ErrorCode::kUsage, "--stride: expected --mode sliding or documents, got {}", flags.mode);
+    fail(ErrorCode::kUsage, "--stride: expected --mode sliding or documents, got {}",
+         name_of_enum(flags.options.mode));
   flags.options.capacity = parse_capacity(!flags.capacity.empty() ? flags.capacity
                                           : flags.options.fairseq ? "configured"
                                                                   : "dropless");
-  const Precision precision = parse_precision(flags.precision);
+  const Precision precision = precision_of(flags.precision);
   const std::vector<DataSet> sets = parse_data(flags.data);
   const fs::path folder = find_model(flags.model);
   // Everything is read and checked before the first token is scored.
@@ -162,7 +165,7 @@ void run(PerplexityFlags& flags) {
     }
   const std::unique_ptr<LanguageModel> model = load_model(folder, precision);
   const nlohmann::ordered_json facts = model_facts(flags.model, model->config(), flags.train_tokens);
-  const std::string mode = flags.options.fairseq ? "fairseq" : flags.mode;
+  const std::string mode = flags.options.fairseq ? "fairseq" : std::string(name_of_enum(flags.options.mode));
 
   std::vector<std::vector<std::string>> table = {
       {"data", "documents", "tokens", "nll", "std. error", "ppl", "bits/byte", "dropped"}};
@@ -222,8 +225,8 @@ void add_eval_ppl(CLI::App& eval) {
           "shards, or fairseq's PREFIX of .bin and .idx; the same NAME given again adds files")
       ->required();
   add_tokenizer_flags(*command, flags->tokenizer);
-  command->add_option("--mode", flags->mode,
-                      "blocks of the whole text, sliding windows over it, or documents one by one");
+  add_choice(*command, "--mode", flags->options.mode,
+             "blocks of the whole text, sliding windows over it, or documents one by one");
   command->add_option("--context", flags->options.context, "tokens of a sequence (default: the model's context)")
       ->transform(positive_count());
   command
@@ -245,14 +248,12 @@ void add_eval_ppl(CLI::App& eval) {
                    "with --fairseq: unscored tokens in front of each block, taken out of the context")
       ->transform(count())
       ->needs("--fairseq");
-  command
-      ->add_option("--newline", flags->newline,
-                   "what the end of a line becomes: keep it, or eos (end-of-text, as in the study's corpora)")
-      ->check(CLI::IsMember({"keep", "eos"}));
+  add_choice(*command, "--newline", flags->newline,
+             "what the end of a line becomes: keep it, or eos (end-of-text, as in the study's corpora)");
   command->add_option("--by-field", flags->text.meta_field,
                       "JSON lines: one result per value of this field, e.g. meta.pile_set_name");
   add_text_options(*command, flags->text);
-  command->add_option("--precision", flags->precision, "auto, fp32 or bf16");
+  add_choice(*command, "--precision", flags->precision, "auto: bf16 if the processor multiplies it");
   add_train_tokens_flag(*command, flags->train_tokens);
   command->add_flag("--json", flags->json, "one JSON object per data set");
   command->callback([flags] { run(*flags); });

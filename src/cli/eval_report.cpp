@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/eval.h"
+#include "cli/output.h"
 #include "io/atomic_file.h"
 #include "io/named_path.h"
 #include "study/eval_page.h"
@@ -27,7 +28,7 @@ void run(const EvalReportFlags& flags) {
   if (results.figures.empty())
     fail(ErrorCode::kData, "{}: expected results of troupe eval --json, got none", flags.files.front());
   write_file_atomically(flags.out, to_html(results, flags.title));
-  fmt::print("{}\n", flags.out);
+  print("{}\n", flags.out);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/eval.h"
 #include "cli/eval_model.h"
@@ -72,11 +73,11 @@ void print_list(const TasksFlags& flags, const std::vector<TaskFile>& tasks) {
     const auto mark = [&](const std::string& split) {
       return flags.data_dir.empty() ? std::string() : "  [" + state(split) + "]";
     };
-    fmt::print("{}: {} ({})\n", task.name, task.about, conventions);
-    fmt::print("  items     {}/{}{}\n", task.folder, files_wanted(task, task.evaluate), mark(task.evaluate));
+    print("{}: {} ({})\n", task.name, task.about, conventions);
+    print("  items     {}/{}{}\n", task.folder, files_wanted(task, task.evaluate), mark(task.evaluate));
     if (!task.shots.empty())
-      fmt::print("  examples  {}/{}{}\n", task.folder, files_wanted(task, task.shots), mark(task.shots));
-    fmt::print("  published {}\n", task.published);
+      print("  examples  {}/{}{}\n", task.folder, files_wanted(task, task.shots), mark(task.shots));
+    print("  published {}\n", task.published);
   }
   std::fflush(stdout);
   if (flags.data_dir.empty()) log::info("With --data-dir DIR the list says which files are there.");
@@ -97,7 +98,7 @@ class Results {
         Json line = {
             {"schema", "troupe.eval.tasks/1"},
             {"task", report.task},
-            {"convention", std::string(to_string(report.convention))},
+            {"convention", std::string(name_of_enum(report.convention))},
             {"metric", figure.metric},
             {"value", number(figure.value)},
             {"stderr", number(figure.item_error)},
@@ -128,7 +129,7 @@ class Results {
       const double scale = perplexity ? 1.0 : 100.0;
       const auto show = [&](double value) { return std::isfinite(value) ? fmt::format("{:.2f}", scale * value) : "-"; };
       rows_.push_back({figure.group.empty() ? report.task : "  " + figure.group,
-                       std::string(to_string(report.convention)), figure.metric, show(figure.value),
+                       std::string(name_of_enum(report.convention)), figure.metric, show(figure.value),
                        show(draws ? figure.draw_error : figure.item_error),
                        show(figure.value - figure.interval_half) + " to " + show(figure.value + figure.interval_half),
                        show(figure.chance), items_text(figure), fmt::format("{:.3g}", report.mean_shots),
@@ -195,7 +196,7 @@ void write_details(const std::string& path, const std::string& task, Convention 
                    const std::vector<ItemDetail>& details, std::FILE* file) {
   for (const ItemDetail& detail : details) {
     const Json line = {{"task", task},
-                       {"convention", std::string(to_string(convention))},
+                       {"convention", std::string(name_of_enum(convention))},
                        {"where", detail.where},
                        {"examples", detail.examples},
                        {"context", detail.context},
@@ -282,7 +283,7 @@ void run(TasksFlags& flags) {
     const TaskFile& task = *job.task;
     const Convention convention = job.options.convention;
     job.options.requests = loaded.requests;
-    Progress progress(fmt::format("{} ({})", task.name, to_string(convention)), 1.0);
+    Progress progress(fmt::format("{} ({})", task.name, name_of_enum(convention)), 1.0);
     std::vector<ItemDetail> details;
     TaskReport report;
     try {
@@ -300,7 +301,7 @@ void run(TasksFlags& flags) {
       log::info("{}: {} items left out by --limit", task.name, left_out);
     if (report.requests.truncated > 0)
       log::warning("{} ({}): {} of {} sequences were longer than the context and lost tokens on their left", task.name,
-                   to_string(convention), report.requests.truncated, report.requests.requests);
+                   name_of_enum(convention), report.requests.truncated, report.requests.requests);
     total.tokens += report.requests.tokens, total.run_tokens += report.requests.run_tokens;
     total.requests += report.requests.requests, total.from_journal += report.requests.from_journal;
     results.add(report);
@@ -327,8 +328,8 @@ void add_eval_tasks(CLI::App& eval) {
   command->add_option("--data-dir", flags->data_dir, "folder with one folder per task")->envname("TROUPE_TASK_DATA");
   command->add_option("--task-dir", flags->task_dirs,
                       "folder of further task files (*.toml); they replace built-in ones");
-  command->add_option("--convention", flags->convention, "paper, harness or both")
-      ->check(CLI::IsMember({"paper", "harness", "both"}));
+  limit_to(command->add_option("--convention", flags->convention, "rules of prompts and scores"),
+           {"paper", "harness", "both"});
   command->add_option("--shots", flags->options.shots, "examples in front of each item; fewer where they do not fit")
       ->transform(count());
   command->add_option("--draws", flags->options.draws, "samples of examples")->transform(positive_count());

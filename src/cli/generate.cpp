@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/model_tokenizer.h"
 #include "cli/output.h"
@@ -26,7 +27,8 @@ namespace {
 
 struct GenerateFlags {
   TokenizerFlags tokenizer;
-  std::string model, prompt, prompts, precision = "auto";
+  std::string model, prompt, prompts;
+  PrecisionChoice precision = PrecisionChoice::kAuto;
   std::vector<std::string> stops;
   GenerateOptions options;
   int64_t samples = 1;
@@ -68,7 +70,7 @@ std::vector<Prompt> prompts_of(const GenerateFlags& flags, const Tokenizer& toke
 void run(const GenerateFlags& flags) {
   TextStream(flags.stops);  // refuses what no stop text can be before anything is read
   const std::filesystem::path folder = find_model(flags.model);
-  const std::unique_ptr<LanguageModel> model = load_model(folder, parse_precision(flags.precision));
+  const std::unique_ptr<LanguageModel> model = load_model(folder, precision_of(flags.precision));
   const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config()).tokenizer;
   if (model->config().moe.capacity != Capacity::kDropless)
     log::info("The model was trained with an expert capacity; generation routes every token (dropless).");
@@ -108,7 +110,7 @@ void run(const GenerateFlags& flags) {
                                        {"seed", options.sampling.seed},
                                        {"text", text},
                                        {"tokens", count},
-                                       {"finish_reason", to_string(generation.finish)},
+                                       {"finish_reason", name_of_enum(generation.finish)},
                                        {"ended", generation.finish == FinishReason::kEndOfText},
                                        {"prefill_tokens_per_s", prefill_rate},
                                        {"decode_tokens_per_s", decode_rate}};
@@ -164,7 +166,7 @@ void add_generate(CLI::App& app) {
       ->transform(probability());
   command->add_option("--seed", sampling.seed, "Same seed, same text")->transform(seed());
   command->add_flag("!--ignore-eos", flags->options.stop_at_eos, "Go on after end-of-text");
-  command->add_option("--precision", flags->precision, "auto, fp32 or bf16");
+  add_choice(*command, "--precision", flags->precision, "auto: bf16 if the processor multiplies it");
   command->add_flag("--json", flags->json, "One JSON object a line: text, tokens, finish_reason, rates");
   command->callback([flags] { run(*flags); });
 }

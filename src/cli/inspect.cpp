@@ -160,31 +160,31 @@ TensorStats stats_of_entry(const Entry& entry, Buffer<float>& room) {
 }
 
 void print_config(const ModelConfig& config) {
-  fmt::print("{} layers, width {}, {} heads, FFN {}, vocabulary {}, context {}, {} positions, {} gelu\n",
+  print("{} layers, width {}, {} heads, FFN {}, vocabulary {}, context {}, {} positions, {} gelu\n",
              config.num_layers, config.d_model, config.num_heads, config.d_ff, grouped(config.vocab_size),
              config.context, name_of_enum(config.positions), name_of_enum(config.gelu));
   if (config.moe.num_experts > 0)
-    fmt::print("{} MoE layers of {} experts (FFN {}), top-{}, {} capacity\n", config.num_moe_layers(),
+    print("{} MoE layers of {} experts (FFN {}), top-{}, {} capacity\n", config.num_moe_layers(),
                config.moe.num_experts, config.expert_d_ff(), config.moe.top_k, name_of_enum(config.moe.capacity));
 }
 
 void print_text(const Subject& subject, const InspectFlags& flags, int64_t params) {
-  fmt::print("{}: {}\n", subject.path.string(), subject.kind);
+  print("{}: {}\n", subject.path.string(), subject.kind);
   if (subject.config) {
     print_config(*subject.config);
-    fmt::print("{} parameters, {} active per token\n", grouped(make_parameter_table(*subject.config).num_parameters()),
+    print("{} parameters, {} active per token\n", grouped(make_parameter_table(*subject.config).num_parameters()),
                grouped(num_active_parameters(*subject.config)));
   } else if (!subject.entries.empty()) {
-    fmt::print("{} tensors, {} elements\n", grouped(static_cast<long long>(subject.entries.size())), grouped(params));
+    print("{} tensors, {} elements\n", grouped(static_cast<long long>(subject.entries.size())), grouped(params));
   }
   for (const auto& [key, value] : subject.facts.items()) {
     if (!value.is_structured())
-      fmt::print("{}: {}\n", key, value.is_string() ? value.get<std::string>() : json_text(value));
+      print("{}: {}\n", key, value.is_string() ? value.get<std::string>() : json_text(value));
     if (value.is_object())
       for (const auto& [name, inner] : value.items())
-        fmt::print("{}: {}: {}\n", key, name, inner.is_string() ? inner.get<std::string>() : json_text(inner));
+        print("{}: {}: {}\n", key, name, inner.is_string() ? inner.get<std::string>() : json_text(inner));
     if (value.is_array())
-      for (const auto& inner : value) fmt::print("{}: {}\n", key, inner.get<std::string>());
+      for (const auto& inner : value) print("{}: {}\n", key, inner.get<std::string>());
   }
   if (subject.entries.empty()) return;
 
@@ -212,7 +212,7 @@ void print_text(const Subject& subject, const InspectFlags& flags, int64_t param
     if (place.second > 1) {
       rows[place.first][3] += fmt::format(" x {}", place.second);
     }
-  fmt::print("\n");
+  print("\n");
   std::fflush(stdout);
   print_table(rows);
 }

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "base/placement.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/commit.h"
 #include "cli/help_format.h"
@@ -95,7 +96,7 @@ void run(CLI::App& app, int argc, char** argv) {
 
 int report(const std::string& message, troupe::ErrorCode code) {
   std::fflush(stdout);
-  std::fprintf(stderr, "error: %s\n", message.c_str());
+  std::fprintf(stderr, "error: %s\n", troupe::visible_text(message).c_str());
   return static_cast<int>(code);
 }
 

@@ -1,13 +1,12 @@
 #include "cli/output.h"
 
-#include <fmt/format.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "io/json_text.h"
 
 namespace troupe::cli {
@@ -32,6 +31,12 @@ void print_bytes(std::string_view bytes) {
   if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || std::fflush(stdout) != 0) fail_output();
 }
 
+void print_text(std::string_view text) {
+  const std::string shown = visible_text(text);
+  errno = 0;
+  if (std::fwrite(shown.data(), 1, shown.size(), stdout) != shown.size()) fail_output();
+}
+
 void flush_output() {
   errno = 0;
   if (std::fflush(stdout) != 0 || std::ferror(stdout)) fail_output();
@@ -46,14 +51,14 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
   for (const auto& row : rows)
     for (size_t i = 0; i < row.size(); ++i) {
       if (i == widths.size()) widths.push_back(0);
-      widths[i] = std::max(widths[i], columns(row[i]));
+      widths[i] = std::max(widths[i], columns(visible_text(row[i])));
     }
   std::string out;
   for (const auto& row : rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      const std::string padding(widths[i] - columns(row[i]), ' ');
-      line += (i ? "  " : "") + (i ? padding + row[i] : row[i] + padding);
+      const std::string cell = visible_text(row[i]), padding(widths[i] - columns(cell), ' ');
+      line += (i ? "  " : "") + (i ? padding + cell : cell + padding);
     }
     out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     if (&row == &rows.front()) {
@@ -62,7 +67,7 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
       out += std::string(total, '-') + "\n";
     }
   }
-  print_bytes(out);
+  print_text(out);
 }
 
 std::string grouped(long long value) {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/output.h"
 #include "io/named_path.h"
 
 namespace troupe::cli {
@@ -27,7 +28,7 @@ void run(const ReportFlags& flags) {
   const std::filesystem::path out =
       flags.out.empty() ? std::filesystem::path(runs.front().path) / "report.html" : std::filesystem::path(flags.out);
   write_report(out, report);
-  fmt::print("{}\n", out.string());
+  print("{}\n", out.string());
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -16,13 +17,14 @@ namespace troupe::cli {
 namespace {
 
 struct ScoreFlags {
-  std::string model, tokens, out, precision = "auto", capacity = "dropless";
+  std::string model, tokens, out, capacity = "dropless";
+  PrecisionChoice precision = PrecisionChoice::kAuto;
   bool greedy = false;
 };
 
 void run(const ScoreFlags& flags) {
   const CapacityRule capacity = parse_capacity(flags.capacity);
-  const Precision precision = parse_precision(flags.precision);
+  const Precision precision = precision_of(flags.precision);
   const std::filesystem::path folder = find_model(flags.model);
   ModelConfig config = read_model_config(folder);
   config.moe.group_sequences = 0;  // the whole file is one routing group
@@ -59,7 +61,7 @@ void add_score(CLI::App& app) {
       ->required();
   command->add_option("--out", flags->out, "safetensors file to write: logprobs, float32 [B, S], natural log")
       ->required();
-  command->add_option("--precision", flags->precision, "auto, fp32 or bf16");
+  add_choice(*command, "--precision", flags->precision, "auto: bf16 if the processor multiplies it");
   command->add_option(
       "--capacity", flags->capacity,
       "places per expert: dropless, train, configured or a fraction of the tokens; [B, S] is one group");

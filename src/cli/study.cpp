@@ -94,13 +94,13 @@ void run(const StudyFlags& flags) {
     return;
   }
   print_table(study_table(result));
-  fmt::print("\n");
+  print("\n");
   print_table(comparison_table(result));
-  fmt::print("\n{}\n", comparison_note(result));
+  print("\n{}\n", comparison_note(result));
   for (const StudyModel& model : result.models)
     for (const TextSample& sample : model.evaluation.samples)
-      fmt::print("\n{}: \"{}\" ...{}\n", model.name, sample.prompt, sample.text);
-  fmt::print("\n{}\n", (out / "report.html").string());
+      print("\n{}: \"{}\" ...{}\n", model.name, sample.prompt, sample.text);
+  print("\n{}\n", (out / "report.html").string());
 }
 
 }  // namespace

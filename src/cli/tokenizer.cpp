@@ -125,7 +125,7 @@ void run_train(const TrainFlags& flags) {
                 {"threads", num_threads()},
                 {"time_s", seconds}});
   } else {
-    fmt::print("{}: {} tokens, from {} documents, {} bytes, {} words ({} distinct), in {:.1f} s on {} threads\n",
+    print("{}: {} tokens, from {} documents, {} bytes, {} words ({} distinct), in {:.1f} s on {} threads\n",
                file.string(), tokenizer.vocab_size(), stats.texts, stats.bytes, stats.words, stats.distinct_words,
                seconds, num_threads());
   }

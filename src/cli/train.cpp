@@ -52,7 +52,7 @@ void run(const TrainArguments& arguments) {
                                       : std::filesystem::path(arguments.run);
   options.resume = arguments.resume;
   PeakMeter meter;
-  const Peak peak = parse_precision(config.train.precision) == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
+  const Peak peak = precision_of(config.train.precision) == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
   options.measure_peak = [&] { return meter.best_burst(peak, 5); };
   log::info("{} kernels; {}", isa_name(active_isa()),
             describe_placement(read_machine(), num_threads(), [](const char* name) { return std::getenv(name); }));
@@ -95,7 +95,7 @@ void run(const TrainArguments& arguments) {
   if (result.interrupted)
     fail(ErrorCode::kInterrupted, "interrupted after step {}: {} is written; --resume goes on with it", result.step,
          result.checkpoint.string());
-  if (!arguments.json) fmt::print("{}\n", result.model.string());
+  if (!arguments.json) print("{}\n", result.model.string());
 }
 
 }  // namespace

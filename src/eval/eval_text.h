@@ -30,6 +30,11 @@ enum class Newline {
   kEndOfText,  // end-of-text, as in the study's corpora: each line stripped and encoded on its own; a lone end-of-text
                // (an empty line) separates documents
 };
+template <>
+struct EnumNames<Newline> {
+  static constexpr std::array<std::pair<std::string_view, Newline>, 2> values = {
+      {{"keep", Newline::kKeep}, {"eos", Newline::kEndOfText}}};
+};
 
 struct EvalTextOptions {
   TextOptions text;  // meta_field splits the documents into one EvalText per value, "NAME/VALUE"

@@ -36,24 +36,6 @@ std::vector<int64_t> numpy_permutation(int64_t n, uint32_t seed) {
 
 }  // namespace
 
-WindowMode parse_window_mode(std::string_view text) {
-  for (const WindowMode mode : {WindowMode::kBlocks, WindowMode::kSliding, WindowMode::kDocuments})
-    if (text == to_string(mode)) return mode;
-  fail(ErrorCode::kUsage, "--mode: expected blocks, sliding or documents, got {}", text);
-}
-
-std::string_view to_string(WindowMode mode) {
-  switch (mode) {
-    case WindowMode::kBlocks:
-      return "blocks";
-    case WindowMode::kSliding:
-      return "sliding";
-    case WindowMode::kDocuments:
-      break;
-  }
-  return "documents";
-}
-
 std::vector<Window> cut_windows(const EvalText& text, WindowMode mode, int64_t context, int64_t stride) {
   if (context < 1) fail(ErrorCode::kUsage, "--context: expected at least 1 token, got {}", context);
   if (stride < 1 || stride > context)

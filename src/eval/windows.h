@@ -3,11 +3,11 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "eval/eval_text.h"
+#include "troupe/fields.h"
 
 namespace troupe {
 
@@ -25,8 +25,11 @@ enum class WindowMode {
   kSliding,    // windows of `context` that move by `stride`; each token is scored once, after context - stride others
   kDocuments,  // each document on its own, longer ones sliding by `stride`
 };
-WindowMode parse_window_mode(std::string_view text);  // throws kUsage
-std::string_view to_string(WindowMode mode);
+template <>
+struct EnumNames<WindowMode> {
+  static constexpr std::array<std::pair<std::string_view, WindowMode>, 3> values = {
+      {{"blocks", WindowMode::kBlocks}, {"sliding", WindowMode::kSliding}, {"documents", WindowMode::kDocuments}}};
+};
 
 // Every token of the stream is in the scored part of exactly one window, in order. 1 <= stride <= context; windows
 // overlap if stride < context.

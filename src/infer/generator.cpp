@@ -109,10 +109,6 @@ class GeneratorOf final : public Generator::Impl {
 
 }  // namespace
 
-std::string_view to_string(FinishReason reason) {
-  return reason == FinishReason::kStop ? "stop" : reason == FinishReason::kLength ? "length" : "end_of_text";
-}
-
 Generator::Generator(LanguageModel& model, std::span<const int32_t> prompt)
     : impl_(model.visit([&]<class P>(Decoder<P>& decoder) -> std::unique_ptr<Impl> {
         return std::make_unique<GeneratorOf<P>>(decoder, prompt);

@@ -27,7 +27,11 @@ enum class FinishReason {
   kLength,    // max_tokens, or the last learned position
   kEndOfText  // the model produced end-of-text
 };
-std::string_view to_string(FinishReason reason);  // "stop", "length", "end_of_text"
+template <>
+struct EnumNames<FinishReason> {
+  static constexpr std::array<std::pair<std::string_view, FinishReason>, 3> values = {
+      {{"stop", FinishReason::kStop}, {"length", FinishReason::kLength}, {"end_of_text", FinishReason::kEndOfText}}};
+};
 
 struct Generation {
   std::vector<int32_t> tokens;                        // without the prompt; the end-of-text token is not included

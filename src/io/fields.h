@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -81,8 +82,10 @@ class FieldList {
   bool is_table(std::string_view path) const;           // whether fields lie below this path
   std::vector<std::string> tables() const;              // "" (top level) first, then in the order of the struct
   std::string nearest_to(std::string_view path) const;  // the most similar path, for hints
+  void keep(std::shared_ptr<const void> config) { kept_ = std::move(config); }
 
  private:
+  std::shared_ptr<const void> kept_;
   std::vector<Field> fields_;
   std::string prefix_;
 };
@@ -95,10 +98,13 @@ FieldList fields_of(Config& config) {
   return list;
 }
 
-// The same for reading only: the visitor takes addresses and changes nothing.
+// The same for reading only: the list keeps a copy.
 template <class Config>
 const FieldList fields_of(const Config& config) {
-  return fields_of(const_cast<Config&>(config));
+  const auto copy = std::make_shared<Config>(config);
+  FieldList list = fields_of(*copy);
+  list.keep(copy);
+  return list;
 }
 
 // "moe.num_experts" is the key "num_experts" of the table "moe".

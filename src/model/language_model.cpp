@@ -8,14 +8,12 @@ namespace troupe {
 
 Precision default_precision() { return active_isa() >= Isa::kAvx512Bf16 ? Precision::kBf16 : Precision::kFp32; }
 
-Precision parse_precision(const std::string& text, const std::string& where) {
-  if (text == "auto") return default_precision();
-  if (text == "fp32") return Precision::kFp32;
-  if (text == "bf16") return Precision::kBf16;
-  fail(ErrorCode::kUsage, "{}: expected auto, fp32 or bf16, got {}", where, text);
+Precision precision_of(PrecisionChoice choice) {
+  if (choice == PrecisionChoice::kAuto) return default_precision();
+  return choice == PrecisionChoice::kBf16 ? Precision::kBf16 : Precision::kFp32;
 }
 
-std::string to_string(Precision precision) { return precision == Precision::kBf16 ? "bf16" : "fp32"; }
+std::string to_string(Precision precision) { return std::string(name_of_enum(precision)); }
 
 LanguageModel::LanguageModel(const ModelConfig& config, Precision precision, DecoderOptions options, Memory& memory)
     : config_(config), precision_(precision), table_(make_parameter_table(config)), params_(table_, {}, memory) {

@@ -8,15 +8,14 @@
 #include <variant>
 
 #include "model/decoder.h"
+#include "model/precision_choice.h"
 #include "nn/parameters.h"
-#include "tensor/precision.h"
 
 namespace troupe {
 
-// bf16 where the CPU multiplies bf16, float32 elsewhere; "auto" in --precision.
+// bf16 where the CPU multiplies bf16, float32 elsewhere.
 Precision default_precision();
-// "auto", "fp32" or "bf16"; throws kUsage otherwise.
-Precision parse_precision(const std::string& text, const std::string& where = "--precision");
+Precision precision_of(PrecisionChoice choice);
 std::string to_string(Precision precision);  // "fp32" or "bf16"
 
 class LanguageModel {

@@ -8,8 +8,8 @@
 namespace troupe {
 namespace {
 
-constexpr std::string_view kStudy = "Artetxe et al. 2021, table 1";
-constexpr std::string_view kGpt3 = "Brown et al. 2020, table 2.1";
+constexpr PresetFamily kStudy = {"Artetxe et al. 2021, table 1", Positions::kSinusoidal};
+constexpr PresetFamily kGpt3 = {"Brown et al. 2020, table 2.1", Positions::kLearned};
 
 // GPT-3 1.3B is printed with 24 heads of 128, which do not make 2,048; 16 do.
 // clang-format off
@@ -59,7 +59,7 @@ ModelConfig make_config(const Preset& preset) {
   config.d_ff = 4 * preset.d_model;
   config.vocab_size = 51200;
   config.context = 2048;
-  config.positions = preset.source == kGpt3 ? Positions::kLearned : Positions::kSinusoidal;
+  config.positions = preset.family.positions;
   config.dropout = preset.dropout;
   config.attention_dropout = preset.dropout;
   config.pad_id = 1;

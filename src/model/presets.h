@@ -11,6 +11,11 @@
 
 namespace troupe {
 
+struct PresetFamily {
+  std::string_view source;
+  Positions positions;
+};
+
 struct Preset {
   std::string_view name;
   int64_t num_layers, d_model, num_heads, num_experts;
@@ -21,7 +26,7 @@ struct Preset {
   std::string_view published_params;  // as printed, "14.6B"
   bool nominal_params;                // a size class rather than a count: 124M printed as 0.125B
   std::string_view published_zflops;  // training on 300e9 tokens, as printed
-  std::string_view source;
+  PresetFamily family;
 };
 
 std::span<const Preset> presets();

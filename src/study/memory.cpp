@@ -37,7 +37,7 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
 
 MemoryEstimate estimate_memory(const RunConfig& config) {
   return estimate_memory(config.model, micro_batch(config.train), config.model.context,
-                         parse_precision(config.train.precision, "train.precision"));
+                         precision_of(config.train.precision));
 }
 
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where) {

@@ -10,7 +10,7 @@
 namespace troupe {
 
 double probe_training(const RunConfig& config, double seconds) {
-  LanguageModel model(config.model, parse_precision(config.train.precision), {.recompute = config.train.recompute});
+  LanguageModel model(config.model, precision_of(config.train.precision), {.recompute = config.train.recompute});
   initialize(model.params(), static_cast<uint64_t>(config.train.seed));
   const int64_t rows = micro_batch(config.train);
   Trainer trainer(

@@ -34,10 +34,10 @@ class Run {
   Run(const RunConfig& config, const std::string& where, const PretrainOptions& options)
       : config_(config),
         options_(options),
-        folder_(options.run, to_string(parse_precision(config.train.precision)), options.message),
+        folder_(options.run, to_string(precision_of(config.train.precision)), options.message),
         steps_(num_steps(config)),
         loader_(open_training_data(config, where)),
-        model_(config.model, parse_precision(config.train.precision), {.recompute = config.train.recompute}),
+        model_(config.model, precision_of(config.train.precision), {.recompute = config.train.recompute}),
         trainer_(model_, Schedule(config.train.schedule, steps_), trainer_options(config.train),
                  [this, rows = micro_batch(config.train)](int64_t step, int64_t micro) {
                    return loader_.batch(step, micro * rows, rows);

@@ -4,7 +4,6 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "model/language_model.h"
 
 namespace troupe {
 
@@ -57,7 +56,6 @@ void check_rules(const RunConfig& config, const std::string& where) {
     fail(ErrorCode::kUsage,
          "{}: model.moe.group_sequences: expected a divisor of the {} sequences of a micro-batch, got {}", where, micro,
          group);
-  parse_precision(train.precision, where + ": train.precision");
   tokens_per_step(config, where);
   const int64_t steps = num_steps(config);
   checked_product({steps, train.batch_sequences, config.model.context},

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "model/precision_choice.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include "troupe/config.h"
@@ -19,7 +20,7 @@ struct TrainConfig {
   int64_t tokens = 0;
   int64_t batch_sequences = 32;
   int64_t micro_sequences = 0;
-  std::string precision = "auto";
+  PrecisionChoice precision = PrecisionChoice::kAuto;
   bool recompute = false;
   double clip_norm = 0.0;
   ScheduleConfig schedule;
@@ -38,8 +39,7 @@ struct TrainConfig {
     v("batch_sequences", batch_sequences, range(1, 1 << 24), "sequences per update");
     v("micro_sequences", micro_sequences, range(0, 1 << 24),
       "sequences in memory at a time, gradients are accumulated over them; 0 means all");
-    v("precision", precision, any_value(),
-      "fp32, bf16 (inputs of matrix products only), or auto: bf16 if the CPU has it");
+    v("precision", precision, any_value(), "bf16: inputs of matrix products only; auto: bf16 if the CPU has it");
     v("recompute", recompute, any_value(), "keep only layer inputs and compute the rest again in the backward pass");
     v("clip_norm", clip_norm, range(0, 1e9), "largest L2 norm of the whole gradient; 0 measures without clipping");
     v("schedule", schedule);

@@ -28,7 +28,7 @@ gpt2=$2/gpt2-bpe
 "$program" encode --tokenizer "$gpt2" --out data text.txt >/dev/null 2>&1
 cp text.txt "$bad.txt"
 expect "corpus stats" 0 '"documents":60' "$program" corpus stats "$bad.txt" --json
-expect "encode: shards are named after the folder" 2 $'b\xff: expected a folder whose name is UTF-8' \
+expect "encode: shards are named after the folder" 2 'b\xff: expected a folder whose name is UTF-8' \
   "$program" encode --tokenizer "$gpt2" --out "$bad" "$bad.txt"
 [ ! -e "$bad" ] || fail "encode: left a folder"
 expect "encode" 0 "\"out\":\"$shown-data/x\"" \
@@ -40,7 +40,7 @@ expect "tokenizer decode" 0 $'{"text":"\xef\xbf\xbd","bytes":"ad"}' \
   sh -c "printf '%s' 256 | '$program' tokenizer decode --tokenizer $bad-tok"
 
 # A configuration is written beside the run and read back: not before all else is computed is this refused.
-expect "train: data" 2 $'data.train: expected a list of strings, got "b\xff" (not UTF-8' \
+expect "train: data" 2 'data.train: expected a list of strings, got "b\xff" (not UTF-8' \
   "$program" train run.toml --run r --set "data.train=$bad"
 expect "train: validation" 2 "data.valid: expected a list of strings" \
   "$program" train run.toml --run r --set "data.valid=[\"x=$bad\"]"
@@ -62,6 +62,11 @@ grep "^{" out >"$bad.jsonl"
 expect "eval report" 0 "" "$program" eval report "$bad.jsonl" --out "$bad-eval.html"
 expect "convert" 0 '"format_to":"troupe"' "$program" convert "$bad-run" "$bad-model" --json
 expect "config show" 0 "" "$program" config show "$bad.toml" --json
+expect "config show: origins" 0 'num_layers = 1  # b\xff.toml:2' "$program" config show "$bad.toml"
+expect "report: its page" 0 'b\xff.html' "$program" report "$bad-run" --out "$bad.html"
+expect "encode: its folder" 0 'b\xff-data/y: 60 documents' "$program" encode --tokenizer "$gpt2" --out "$bad-data/y" "$bad.txt"
+expect "an error" 3 'error: b\xff-none' "$program" inspect "$bad-none"
+expect "no control characters" 3 'error: a\x1b[31m' "$program" inspect $'a\e[31m'
 expect "cost" 0 '"preset":' "$program" cost --config "$bad.toml" --json
 
 finish

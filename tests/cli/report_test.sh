@@ -60,6 +60,13 @@ expect "cost: sizes that cannot be" 2 "expected at most 1e+16 parameters" \
   "$program" cost --config moe.toml --set model.num_layers=4096 --set model.d_model=1048576 --set model.num_heads=1
 expect "config show: rules" 2 "train.micro_sequences: expected a divisor of train.batch_sequences" \
   "$program" config show moe.toml --set train.batch_sequences=4 --set train.micro_sequences=3
+for wrong in train.steps=0 'data.train=[]' model.num_heads=3 train.precision=fp8; do
+  for command in "config show" "train"; do
+    expect "$command: $wrong" 2 ": expected" "$program" $command moe.toml --set "$wrong"
+  done
+done
+expect "a choice" 2 "--precision: expected one of auto, fp32, bf16, got fp8 (did you mean fp32?)" \
+  "$program" score --model none --tokens none --out none --precision fp8
 expect "train: no memory for it" 4 "(train.micro_sequences and train.recompute need less; --ignore-memory starts anyway)" \
   "$program" train moe.toml --set data.train=nowhere --set model.vocab_size=16777216 --set model.d_model=1048576 \
   --set model.num_heads=1

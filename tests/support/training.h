@@ -45,7 +45,7 @@ inline RunConfig small_run(const std::filesystem::path& folder, Kind kind) {
     config.model.moe.capacity = Capacity::kFairseq;
     config.model.moe.second_choice = SecondChoice::kSampling;
   }
-  config.train = {.steps = 12, .batch_sequences = 8, .micro_sequences = 4, .precision = "fp32", .clip_norm = 1.0};
+  config.train = {.steps = 12, .batch_sequences = 8, .micro_sequences = 4, .precision = PrecisionChoice::kFp32, .clip_norm = 1.0};
   config.train.schedule = {.lr = 3e-3, .warmup_steps = 3};
   config.train.log_every = 2;
   config.train.valid_every = 4;

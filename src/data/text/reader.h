@@ -20,6 +20,8 @@
 #include <string_view>
 #include <vector>
 
+#include "troupe/fields.h"
+
 namespace troupe {
 
 class ByteSource;
@@ -32,8 +34,25 @@ struct Document {
 };
 
 enum class TextFormat { kText, kJsonl };
+template <>
+struct EnumNames<TextFormat> {
+  static constexpr std::array<std::pair<std::string_view, TextFormat>, 2> values = {
+      {{"text", TextFormat::kText}, {"jsonl", TextFormat::kJsonl}}};
+};
+
 enum class Split { kBlankLine, kFile };
+template <>
+struct EnumNames<Split> {
+  static constexpr std::array<std::pair<std::string_view, Split>, 2> values = {
+      {{"blank-line", Split::kBlankLine}, {"file", Split::kFile}}};
+};
+
 enum class OnBad { kStop, kSkip };
+template <>
+struct EnumNames<OnBad> {
+  static constexpr std::array<std::pair<std::string_view, OnBad>, 2> values = {
+      {{"stop", OnBad::kStop}, {"skip", OnBad::kSkip}}};
+};
 
 struct TextOptions {
   std::string field = "text";       // key of the text in JSON lines; "a.b" reaches into objects

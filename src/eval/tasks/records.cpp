@@ -170,17 +170,6 @@ std::vector<Record> expanded(std::vector<Record> records, const std::string& pat
 
 }  // namespace
 
-RecordFormat parse_record_format(std::string_view name, const std::string& where) {
-  constexpr std::pair<std::string_view, RecordFormat> kFormats[] = {{"jsonl", RecordFormat::kJsonl},
-                                                                    {"json", RecordFormat::kJson},
-                                                                    {"csv", RecordFormat::kCsv},
-                                                                    {"tsv", RecordFormat::kTsv},
-                                                                    {"copa_xml", RecordFormat::kCopaXml}};
-  for (const auto& [known, format] : kFormats)
-    if (name == known) return format;
-  fail(ErrorCode::kUsage, "{}: format: expected jsonl, json, csv, tsv or copa_xml, got {}", where, name);
-}
-
 std::vector<Record> parse_records(std::string_view text, const std::string& where, const RecordOptions& options) {
   text = checked_text(text, where);
   std::vector<Record> records;

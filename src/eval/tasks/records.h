@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "troupe/fields.h"
+
 namespace troupe {
 
 enum class RecordFormat {
@@ -19,7 +21,15 @@ enum class RecordFormat {
   kCopaXml,  // <copa-corpus><item id asks-for most-plausible-alternative><p/><a1/><a2/></item>: records like
              // SuperGLUE's
 };
-RecordFormat parse_record_format(std::string_view name, const std::string& where);  // throws kUsage
+template <>
+struct EnumNames<RecordFormat> {
+  static constexpr std::array<std::pair<std::string_view, RecordFormat>, 5> values = {
+      {{"jsonl", RecordFormat::kJsonl},
+       {"json", RecordFormat::kJson},
+       {"csv", RecordFormat::kCsv},
+       {"tsv", RecordFormat::kTsv},
+       {"copa_xml", RecordFormat::kCopaXml}}};
+};
 
 struct Record {
   std::shared_ptr<nlohmann::json> value;  // an object; the fields of a table are texts

@@ -112,14 +112,14 @@ std::string common_name(Metric metric) {
     case Metric::kSquadEm:
       return "em";
     default:
-      return std::string(to_string(metric));
+      return std::string(name_of_enum(metric));
   }
 }
 
 // Its own name where another metric of the task has the common one: acc and greedy, macro_f1 and squad_f1.
 std::string figure_name(Metric metric, std::span<const Metric> metrics) {
   const auto same = [&](Metric other) { return other != metric && common_name(other) == common_name(metric); };
-  return std::any_of(metrics.begin(), metrics.end(), same) ? std::string(to_string(metric)) : common_name(metric);
+  return std::any_of(metrics.begin(), metrics.end(), same) ? std::string(name_of_enum(metric)) : common_name(metric);
 }
 
 struct Figure {
@@ -224,7 +224,7 @@ TaskData load_task_data(const TaskFile& task, const TaskOptions& options) {
   const std::optional<PromptSpec>& prompts = task.prompts(options.convention);
   if (!prompts)
     fail(ErrorCode::kUsage, "{}: expected prompts of the {} convention, got a task file without them", task.name,
-         to_string(options.convention));
+         name_of_enum(options.convention));
   if (options.shots > 0 && task.shots.empty())
     fail(ErrorCode::kUsage, "{}: expected --shots 0 (the task has no examples to put in front), got {}", task.name,
          options.shots);
@@ -269,7 +269,7 @@ TaskReport run_task(LanguageModel& model, const Tokenizer& tokenizer, const Task
   const std::vector<Item>& items = data.items;
   TaskReport report{.task = task.name, .split = task.evaluate, .data_checksum = data.checksum};
   report.convention = options.convention;
-  report.score = options.convention == Convention::kPaper ? to_string(spec.score) : "logprob";
+  report.score = options.convention == Convention::kPaper ? name_of_enum(spec.score) : "logprob";
   report.shots = options.shots;
   report.draws = static_cast<int64_t>(data.draws.size());
   report.skipped = data.skipped;

@@ -1,8 +1,10 @@
 #include "eval/tasks/task_file.h"
 
-#include <algorithm>
-#include <array>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+
+#include "base/enum_names.h"
 #include "eval/tasks/builtin_tasks.h"
 #include "eval/tasks/toml_reader.h"
 #include "io/atomic_file.h"
@@ -12,23 +14,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kScores = {PaperScore::kSum, PaperScore::kMean, PaperScore::kSuffix, PaperScore::kUnconditional,
-                                PaperScore::kAverageOption};
-constexpr std::array kMetrics = {Metric::kAcc,        Metric::kAccNorm, Metric::kAccBytes, Metric::kGreedy,
-                                 Metric::kPerplexity, Metric::kMacroF1, Metric::kSquadF1,  Metric::kSquadEm};
-
-template <class List>
-std::string names_of(const List& list) {
-  std::string names;
-  for (const auto value : list) names += (names.empty() ? "" : ", ") + std::string(to_string(value));
-  return names;
-}
-
-template <class List>
-auto parse_name(const List& list, const std::string& name, TomlReader& reader, std::string_view key) {
-  for (const auto value : list)
-    if (name == to_string(value)) return value;
-  reader.fail_at(reader.find(key), key, "one of " + names_of(list), name);
+template <class Enum>
+Enum parse_name(const std::string& name, TomlReader& reader, std::string_view key) {
+  if (const auto value = enum_of_name<Enum>(name)) return *value;
+  reader.fail_at(reader.find(key), key, fmt::format("one of {}", fmt::join(names_of_enum<Enum>(), ", ")), name);
 }
 
 std::vector<Template> templates(TomlReader& reader, std::string_view key) {
@@ -56,7 +45,7 @@ PromptSpec parse_prompts(TomlReader reader, Convention convention) {
   spec.labels = templates(reader, "labels");
   spec.answers = templates(reader, "answers");
   if (convention == Convention::kPaper) {
-    if (const auto score = reader.optional_text("score")) spec.score = parse_name(kScores, *score, reader, "score");
+    if (const auto score = reader.optional_text("score")) spec.score = parse_name<PaperScore>(*score, reader, "score");
     spec.calibration = templates(reader, "calibration");
     const bool calibrated = spec.score == PaperScore::kUnconditional || spec.score == PaperScore::kAverageOption;
     if (spec.calibration.size() != (calibrated ? 1 : 0))
@@ -67,7 +56,7 @@ PromptSpec parse_prompts(TomlReader reader, Convention convention) {
   if (reader.find("metrics")) {
     spec.metrics.clear();
     for (const std::string& name : reader.texts("metrics")) {
-      const Metric metric = parse_name(kMetrics, name, reader, "metrics");
+      const Metric metric = parse_name<Metric>(name, reader, "metrics");
       if (has_metric(spec, metric)) reader.fail_at(reader.find("metrics"), "metrics", "each once", name + " twice");
       spec.metrics.push_back(metric);
     }
@@ -85,7 +74,7 @@ PromptSpec parse_prompts(TomlReader reader, Convention convention) {
 
 TaskSource parse_source(TomlReader reader) {
   TaskSource source;
-  source.options.format = parse_record_format(reader.text("format"), reader.place("format"));
+  source.options.format = parse_name<RecordFormat>(reader.text("format"), reader, "format");
   source.options.each = reader.optional_text("each").value_or("");
   source.options.expand = reader.texts("expand");
   source.id = optional_template(reader, "id");
@@ -112,19 +101,6 @@ TaskSource parse_source(TomlReader reader) {
 }
 
 }  // namespace
-
-std::string_view to_string(Convention convention) { return convention == Convention::kPaper ? "paper" : "harness"; }
-
-std::string_view to_string(PaperScore score) {
-  constexpr std::array<std::string_view, 5> kNames = {"sum", "mean", "suffix", "unconditional", "average_option"};
-  return kNames[static_cast<size_t>(score)];
-}
-
-std::string_view to_string(Metric metric) {
-  constexpr std::array<std::string_view, 8> kNames = {"acc",        "acc_norm", "acc_bytes", "greedy",
-                                                      "perplexity", "macro_f1", "squad_f1",  "squad_em"};
-  return kNames[static_cast<size_t>(metric)];
-}
 
 TaskFile parse_task_file(std::string_view text, const std::string& where) {
   toml::table table;

@@ -10,6 +10,7 @@
 
 #include "eval/tasks/records.h"
 #include "eval/tasks/template.h"
+#include "troupe/fields.h"
 
 namespace troupe {
 
@@ -18,7 +19,11 @@ enum class Convention {
   kPaper,    // Artetxe et al. 2021: end-of-text in front and for every line end, scores as in their table of tasks
   kHarness,  // EleutherAI's lm-evaluation-harness: raw line ends, acc, acc_norm
 };
-std::string_view to_string(Convention convention);
+template <>
+struct EnumNames<Convention> {
+  static constexpr std::array<std::pair<std::string_view, Convention>, 2> values = {
+      {{"paper", Convention::kPaper}, {"harness", Convention::kHarness}}};
+};
 
 // How the paper compares candidates.
 enum class PaperScore {
@@ -28,7 +33,15 @@ enum class PaperScore {
   kUnconditional,  // log P(candidate | context) - log P(candidate | calibration)
   kAverageOption,  // log P(candidate | context) - mean over the item's options o of log P(candidate | context with o)
 };
-std::string_view to_string(PaperScore score);
+template <>
+struct EnumNames<PaperScore> {
+  static constexpr std::array<std::pair<std::string_view, PaperScore>, 5> values = {
+      {{"sum", PaperScore::kSum},
+       {"mean", PaperScore::kMean},
+       {"suffix", PaperScore::kSuffix},
+       {"unconditional", PaperScore::kUnconditional},
+       {"average_option", PaperScore::kAverageOption}}};
+};
 
 enum class Metric {
   kAcc,         // the candidate of the largest log P (harness), or of the largest score (paper), is a right one
@@ -40,7 +53,18 @@ enum class Metric {
   kSquadF1,     // words shared by the chosen candidate and the best right answer, SQuAD's normalisation
   kSquadEm,     // the chosen candidate equals a right answer under that normalisation
 };
-std::string_view to_string(Metric metric);
+template <>
+struct EnumNames<Metric> {
+  static constexpr std::array<std::pair<std::string_view, Metric>, 8> values = {
+      {{"acc", Metric::kAcc},
+       {"acc_norm", Metric::kAccNorm},
+       {"acc_bytes", Metric::kAccBytes},
+       {"greedy", Metric::kGreedy},
+       {"perplexity", Metric::kPerplexity},
+       {"macro_f1", Metric::kMacroF1},
+       {"squad_f1", Metric::kSquadF1},
+       {"squad_em", Metric::kSquadEm}}};
+};
 
 // Files of one format that hold a task's splits. A split is found in the first source whose file is there.
 struct TaskSource {

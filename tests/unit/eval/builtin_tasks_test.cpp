@@ -38,12 +38,12 @@ void expect_prompts(const Case& test) {
   for (const auto& [convention, expected] :
        {std::pair{Convention::kPaper, test.paper}, {Convention::kHarness, test.harness}}) {
     const auto& prompts = task.prompts(convention);
-    ASSERT_EQ(prompts.has_value(), !expected.contexts.empty()) << test.task << " " << to_string(convention);
+    ASSERT_EQ(prompts.has_value(), !expected.contexts.empty()) << test.task << " " << name_of_enum(convention);
     if (!prompts) continue;
     const Item item = make_item(task, *prompts, split.records[0]);
-    EXPECT_EQ(item.contexts, expected.contexts) << test.task << " " << to_string(convention);
-    EXPECT_EQ(item.choices, expected.choices) << test.task << " " << to_string(convention);
-    EXPECT_EQ(item.gold, expected.gold) << test.task << " " << to_string(convention);
+    EXPECT_EQ(item.contexts, expected.contexts) << test.task << " " << name_of_enum(convention);
+    EXPECT_EQ(item.choices, expected.choices) << test.task << " " << name_of_enum(convention);
+    EXPECT_EQ(item.gold, expected.gold) << test.task << " " << name_of_enum(convention);
   }
 }
 

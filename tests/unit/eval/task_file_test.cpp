@@ -53,7 +53,7 @@ TEST(TaskFile, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(error(changed("{right}", "{right|stirp}")),
             "mine.toml:17: paper.label: expected a filter, got stirp (did you mean strip?)");
   EXPECT_EQ(error(changed("\"jsonl\"", "\"jsonlines\"")),
-            "mine.toml:11: source.format: format: expected jsonl, json, csv, tsv or copa_xml, got jsonlines");
+            "mine.toml:11: source.format: expected one of jsonl, json, csv, tsv, copa_xml, got jsonlines");
   EXPECT_EQ(error(changed("evaluate = \"test\"", "evaluate = \"dev\"")),
             "mine.toml:1: evaluate and shots: expected splits that a source has files for, got dev");
   EXPECT_EQ(error(changed("[paper]", "[papers]")),

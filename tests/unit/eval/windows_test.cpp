@@ -69,8 +69,6 @@ TEST(Windows, RefusesSizesOutOfRange) {
             "--stride: expected 1 to 4 tokens (--context), got 5");
   EXPECT_EQ(test::error_of([&] { cut_fairseq_windows(3, 4, 4); }, ErrorCode::kUsage),
             "--context-window: expected 0 to 3 tokens (less than --context), got 4");
-  EXPECT_EQ(test::error_of([] { parse_window_mode("block"); }, ErrorCode::kUsage),
-            "--mode: expected blocks, sliding or documents, got block");
 }
 
 }  // namespace

@@ -108,18 +108,18 @@ TEST(MemoryEstimate, CountsStoresByHand) {
 TEST(MemoryEstimate, OfARunIsThatOfItsMicroBatchAndPrecision) {
   RunConfig run;
   run.train.batch_sequences = 8;
-  run.train.precision = "fp32";
+  run.train.precision = PrecisionChoice::kFp32;
   const int64_t whole = estimate_memory(run.model, 8, run.model.context, Precision::kFp32).total(false);
   EXPECT_EQ(estimate_memory(run).total(false), whole);
   run.train.micro_sequences = 2;
   EXPECT_LT(estimate_memory(run).total(false), whole);
-  run.train.precision = "bf16";
+  run.train.precision = PrecisionChoice::kBf16;
   EXPECT_GT(estimate_memory(run).packed.total, 0);
 }
 
 TEST(MemoryEstimate, ARunThatTakesMoreThanIsFreeIsRefused) {
   RunConfig run;
-  run.train.precision = "fp32";
+  run.train.precision = PrecisionChoice::kFp32;
   const MemoryEstimate memory = estimate_memory(run);
   Machine machine;
   require_memory(run, machine, "run.toml");  // the system does not say

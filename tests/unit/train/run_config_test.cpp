@@ -43,7 +43,7 @@ TEST(RunConfig, NumbersThatCannotBeAreRefused) {
               HasSubstr("train.steps x train.batch_sequences x model.context: expected a product below 2^63, got "
                         "1000000000000 x 16777216 x 16777216"));
   EXPECT_THAT(objection({"train.precision=fp8"}),
-              HasSubstr("run.toml: train.precision: expected auto, fp32 or bf16, got fp8"));
+              HasSubstr("train.precision: expected one of auto, fp32, bf16, got \"fp8\" (did you mean fp32?)"));
 }
 
 TEST(RunConfig, WeightsOfDataHaveSumsAndShares) {
