@@ -77,9 +77,15 @@ uses() {
   done | paste -sd ';' | sed 's/;/; /g'
 }
 
+# The first of apt's errors in a log.
+apt_errors() {
+  awk '/^E:/ && n++ < 5; END { exit n == 0 }' "$1" >&2 || cat "$1" >&2
+  echo "(all of apt's messages: $1)" >&2
+}
+
 # Installs `needed` and as much of `optional` as there is.
 install_as_root() {
-  local as_root=(env) package available=() log
+  local as_root=(env) package available=() log=$root/build/apt.log
   [ "$(id -u)" -eq 0 ] || as_root=(sudo env)
   "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get update -qq || fail "apt-get update failed (is the network reachable?)"
   for package in "${optional[@]}"; do
@@ -90,14 +96,12 @@ install_as_root() {
     fi
   done
   echo "Installing $((${#needed[@]} + ${#available[@]})) Debian packages: ${needed[*]} ${available[*]}"
-  log=$(mktemp)
+  mkdir -p "$root/build"
   "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
     "${needed[@]}" "${available[@]}" >"$log" 2>&1 || {
-    cat "$log" >&2
-    rm -f "$log"
-    fail "apt-get could not install: ${needed[*]} ${available[*]} (apt's messages are above; docs/install.md)"
+    apt_errors "$log"
+    fail "apt-get could not install: ${needed[*]} ${available[*]} (is the network reachable? docs/install.md)"
   }
-  rm -f "$log"
 }
 
 # Unpacks the named packages and what they depend on below build/packages, with package lists of its own. Nothing outside
@@ -116,7 +120,7 @@ END
   echo "Unpacking them and what they depend on into $tree"
   if ! { APT_CONFIG=$folder/apt.conf apt-get update -qq && APT_CONFIG=$folder/apt.conf apt-get install --download-only \
     -y -qq --no-install-recommends "$@"; } >"$folder/apt.log" 2>&1; then
-    cat "$folder/apt.log" >&2
+    apt_errors "$folder/apt.log"
     echo "apt-get could not download them: going on with what is there" >&2
     return 0
   fi
