@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/log_settings.h"
 #include "base/utf8.h"
 
 namespace troupe::log {
@@ -20,23 +21,29 @@ spdlog::logger& logger() {
   return *instance;
 }
 
+bool quiet = false, colored = false;
+
 }  // namespace
+
+void set_quiet(bool value) { quiet = value; }
+bool is_quiet() { return quiet; }
+void set_color(bool value) { colored = value; }
 
 void write(Level level, std::string_view raw) {
   const std::string text = visible_text(raw);
   switch (level) {
     case Level::kInfo:
-      logger().info(text);
+      // What a library said by a callback ("moe: warning: ...") comes here too.
+      if (!quiet || text.find("warning: ") != text.npos) logger().info(text);
       break;
     case Level::kWarning:
-      logger().warn("warning: {}", text);
+      logger().warn("{} {}", colored ? "\x1b[1m\x1b[33mwarning:\x1b[0m" : "warning:", text);
       break;
     case Level::kError:
       logger().error("error: {}", text);
       break;
   }
 }
-
 
 bool topic_enabled(std::string_view topic) {
   static const std::string topics = [] {

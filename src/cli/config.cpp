@@ -42,15 +42,33 @@ void show(const ConfigFlags& flags) {
   FieldList fields = fields_of(run);
   read_config(flags.config, flags.overrides, fields);
   check(run, flags.config);  // as train does
-  if (flags.json)
-    print_json(to_json(fields));
-  else
+  if (flags.json) {
+    nlohmann::ordered_json line = {{"schema", "troupe.config/1"}};
+    line.update(to_json(fields));
+    print_json(line);
+  } else {
     print("{}", to_toml(fields, Origins::kShow));
+  }
+}
+
+void print_keys(const FieldList& fields, const char* file) {
+  for (const Field& field : fields.fields())
+    print_json({{"schema", "troupe.config.key/1"},
+                {"file", file},
+                {"key", field.path},
+                {"default", value_text(field)},
+                {"values", expected_values(field)},
+                {"meaning", field.doc}});
 }
 
 void reference(const ConfigFlags& flags) {
   const RunFile defaults;
   const StudyFile study;
+  if (flags.json) {
+    print_keys(fields_of(defaults), "run");
+    print_keys(fields_of(study), "study");
+    return;
+  }
   const std::string text =
       kPreamble + to_markdown(fields_of(defaults)) + kStudyPreamble + to_markdown(fields_of(study));
   if (flags.check.empty()) {
@@ -82,6 +100,7 @@ void add_config(CLI::App& app) {
       command->add_subcommand("reference", "Every key with type, default, range and meaning, as Markdown");
   reference_command->add_option("--check", flags->check, "Compare with this file instead; exit code 1 if it is stale")
       ->type_name("FILE");
+  reference_command->add_flag("--json", flags->json, "One JSON object a key instead");
   reference_command->callback([flags] { reference(*flags); });
 }
 

@@ -155,10 +155,10 @@ void add_convert(CLI::App& app) {
                    "fairseq: model.pt, or the prefix of NAME-shared.pt and NAME-rank-R.pt, or their folder. Troupe: a "
                    "model directory, or a run, whose newest checkpoint is taken")
       ->required()
-      ->type_name("SRC");
+      ->type_name("PATH");
   command->add_option("destination", flags->destination, "A new or empty folder; appears whole or not at all")
       ->required()
-      ->type_name("DST");
+      ->type_name("DIR");
   limit_to(command->add_option("--to", flags->to, "Format to write; hf and gguf are refused for now"),
            {"troupe", "hf", "gguf"});
   limit_to(command->add_option(

@@ -154,12 +154,15 @@ void add_corpus(CLI::App& app) {
   static std::vector<std::string> domains, held_out;
   static corpus::OwnTextOptions own;
   CLI::Option* name_option =
-      build_command->add_option("NAME", name, "a corpus of packages; `troupe corpus list` has the names");
-  build_command->add_option("--out", out, "folder of the result (default with NAME: corpus/NAME)");
+      build_command->add_option("NAME", name, "a corpus of packages; `troupe corpus list` has the names")
+          ->type_name("CORPUS");
+  build_command->add_option("--out", out, "folder of the result (default with NAME: corpus/NAME)")->type_name("DIR");
   CLI::Option* cache_option =
-      build_command->add_option("--cache", cache, "packages: folder where downloads are kept");
+      build_command->add_option("--cache", cache, "packages: folder where downloads are kept")
+          ->type_name("DIR");
   CLI::Option* packages_option = build_command->add_option("--packages-dir", packages_dir,
-                                                           "packages: folder with the .deb files; nothing is downloaded");
+                                                           "packages: folder with the .deb files; nothing is downloaded")
+                                     ->type_name("DIR");
   build_command->add_flag("--force", options.force, "build again even if the corpus is there");
   add_json(build_command);
   CLI::Option* domain_option =
@@ -199,7 +202,8 @@ void add_corpus(CLI::App& app) {
   CLI::App* stats_command =
       command->add_subcommand("stats", "read text as training would and report documents, bytes and damage");
   stats_command->add_option("PATH", inputs, ".txt, .jsonl (each also .zst or .gz), folders, or - for standard input")
-      ->required();
+      ->required()
+      ->type_name("FILE|DIR|-");
   add_text_options(*stats_command, text);
   add_json(stats_command);
   stats_command->callback([] { stats(inputs, text, json); });

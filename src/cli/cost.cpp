@@ -38,7 +38,8 @@ void print_paper_table(const CostFlags& flags) {
     std::string verdict = row.equal() ? "equal" : "DIFFERS";
     if (row.equal() && preset.nominal_params && row.params != preset.published_params) verdict += " (nominal size)";
     if (flags.json) {
-      print_json({{"preset", preset.name},
+      print_json({{"schema", "troupe.cost.table/1"},
+                  {"preset", preset.name},
                   {"params_published", preset.published_params},
                   {"params_computed", row.params},
                   {"params_nominal", preset.nominal_params},
@@ -135,7 +136,8 @@ void print_cost(const CostFlags& flags) {
       estimate_memory(model, question.micro_batch, question.seq_len, question.precision);
   const int64_t vocab = question.rule.vocab_size > 0 ? question.rule.vocab_size : model.vocab_size;
   if (flags.json) {
-    print_json({{"preset", question.name},
+    print_json({{"schema", "troupe.cost/1"},
+                {"preset", question.name},
                 {"params_total", cost.params_total},
                 {"params_active", cost.params_active},
                 {"train_zflops", cost.train_zflops()},
@@ -216,7 +218,7 @@ void add_cost(CLI::App& app) {
       app.add_subcommand("cost", "Parameters, training FLOPs and memory of a model, before training it");
   const auto flags = std::make_shared<CostFlags>();
   command->add_option("--preset", flags->preset, "A model of the study or of GPT-3, e.g. moe-15b (all: --table)")
-      ->type_name("NAME");
+      ->type_name("PRESET");
   command->add_option("--config", flags->config, "A run's configuration file")->type_name("CONFIG.toml");
   command->add_option("--set", flags->overrides, "Change one key of the configuration; may be repeated")
       ->type_name("key=value")

@@ -10,6 +10,8 @@
 #include "base/placement.h"
 #include "base/process.h"
 #include "base/threads.h"
+#include "base/utf8.h"
+#include "cli/color.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "kernels/onednn/gemm.h"
@@ -130,7 +132,8 @@ Json to_json(const Findings& f) {
   const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
   Json backends = Json::array();
   for (const Backend& backend : f.backends) backends.push_back({{"name", backend.name}, {"state", backend.state}});
-  return {{"cpu", f.machine.cpu},
+  return {{"schema", "troupe.doctor/1"},
+          {"cpu", f.machine.cpu},
           {"isa", isa_name(f.isa)},
           {"isa_reason", f.isa_reason},
           {"isa_detected", isa_name(f.detected)},
@@ -180,7 +183,7 @@ void print_text(const Findings& f) {
   for (const Backend& backend : f.backends) line(backend.name.c_str(), backend.state);
   print("\n");
   if (f.warnings.empty()) print("Nothing to change.\n");
-  for (const std::string& warning : f.warnings) print("! {}\n", warning);
+  for (const std::string& warning : f.warnings) print_bytes(painted("!", Paint::kWarning, Stream::kOut) + " " + visible_text(warning) + "\n");
 }
 
 }  // namespace

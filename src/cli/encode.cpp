@@ -59,9 +59,14 @@ void add_encode(CLI::App& app) {
   command
       ->add_option("INPUT", arguments->inputs,
                    "files (.txt, .jsonl, either .zst or .gz), folders, or - for standard input")
-      ->required();
-  command->add_option("--tokenizer", arguments->tokenizer, "tokenizer.json or a folder with it")->required();
-  command->add_option("--out", arguments->out, "folder to write, new or empty; its name names the shards")->required();
+      ->required()
+      ->type_name("FILE|DIR|-");
+  command->add_option("--tokenizer", arguments->tokenizer, "tokenizer.json or a folder with it")
+      ->required()
+      ->type_name("PATH");
+  command->add_option("--out", arguments->out, "folder to write, new or empty; its name names the shards")
+      ->required()
+      ->type_name("DIR");
   add_text_options(*command, arguments->options.text);
   command->add_option("--shard-tokens", arguments->options.shard_tokens, "start a new shard after this many tokens")
       ->transform(positive_count(int64_t{1} << 40));

@@ -94,6 +94,7 @@ void add_eval_bias(CLI::App& eval) {
   add_eval_flags(*command, flags->model);
   command->add_option("--data-dir", flags->data_dir, "folder with stereoset/ and crows_pairs/")
       ->envname("TROUPE_TASK_DATA")
+      ->type_name("DIR")
       ->required();
   limit_to(command->add_option("--sets", flags->sets, "separated by commas (default: those that are there)"),
            {"stereoset", "crows_pairs"})

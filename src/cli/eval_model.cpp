@@ -16,19 +16,23 @@
 namespace troupe::cli {
 
 void add_eval_flags(CLI::App& command, EvalFlags& flags) {
-  command.add_option("--model", flags.model, "model directory, or a run's folder");
+  command.add_option("--model", flags.model, "model directory, or a run's folder")->type_name("MODEL");
   add_tokenizer_flags(command, flags.tokenizer);
   add_choice(command, "--precision", flags.precision, "auto: bf16 if the processor multiplies it");
-  command.add_option("--capacity", flags.capacity,
+  command
+      .add_option("--capacity", flags.capacity,
                      "places per expert: dropless, train, configured or a fraction of a batch's tokens; anything but "
-                     "dropless makes scores depend on the batch");
+                     "dropless makes scores depend on the batch")
+      ->type_name("RULE");
   command.add_option("--context", flags.context, "most tokens of a sequence (default: the model's context)")
       ->transform(positive_count());
   command.add_option("--batch-tokens", flags.batch_tokens, "tokens that go through the model together")
       ->transform(positive_count());
-  command.add_option("--journal", flags.journal,
+  command
+      .add_option("--journal", flags.journal,
                      "file of answers: those there are not computed again, new ones are added, so that an interrupted "
-                     "evaluation goes on");
+                     "evaluation goes on")
+      ->type_name("FILE");
   add_train_tokens_flag(command, flags.train_tokens);
 }
 

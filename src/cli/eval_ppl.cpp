@@ -217,13 +217,14 @@ void run(PerplexityFlags& flags) {
 void add_eval_ppl(CLI::App& eval) {
   const auto flags = std::make_shared<PerplexityFlags>();
   CLI::App* const command = eval.add_subcommand("ppl", "Perplexity and bits per byte on text");
-  command->add_option("--model", flags->model, "model directory, or a run's folder")->required();
+  command->add_option("--model", flags->model, "model directory, or a run's folder")->required()->type_name("MODEL");
   command
       ->add_option(
           "--data", flags->data,
           "NAME=PATH or PATH, any number: text (.txt, .jsonl, either .zst or .gz, a folder), a folder of token "
           "shards, or fairseq's PREFIX of .bin and .idx; the same NAME given again adds files")
-      ->required();
+      ->required()
+      ->type_name("NAME=PATH");
   add_tokenizer_flags(*command, flags->tokenizer);
   add_choice(*command, "--mode", flags->options.mode,
              "blocks of the whole text, sliding windows over it, or documents one by one");
@@ -237,7 +238,8 @@ void add_eval_ppl(CLI::App& eval) {
       ->transform(positive_count());
   command->add_option("--capacity", flags->capacity,
                       "places per expert: dropless, train, configured or a fraction of a batch's tokens (default: "
-                      "dropless; with --fairseq: configured)");
+                      "dropless; with --fairseq: configured)")
+      ->type_name("RULE");
   command
       ->add_flag("--fairseq", flags->options.fairseq,
                     "fairseq's eval_lm: its blocks, their order in batches, padding of MoE models")
@@ -251,7 +253,8 @@ void add_eval_ppl(CLI::App& eval) {
   add_choice(*command, "--newline", flags->newline,
              "what the end of a line becomes: keep it, or eos (end-of-text, as in the study's corpora)");
   command->add_option("--by-field", flags->text.meta_field,
-                      "JSON lines: one result per value of this field, e.g. meta.pile_set_name");
+                      "JSON lines: one result per value of this field, e.g. meta.pile_set_name")
+      ->type_name("KEY");
   add_text_options(*command, flags->text);
   add_choice(*command, "--precision", flags->precision, "auto: bf16 if the processor multiplies it");
   add_train_tokens_flag(*command, flags->train_tokens);

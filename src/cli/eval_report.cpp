@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "cli/eval.h"
@@ -17,6 +18,7 @@ namespace {
 struct EvalReportFlags {
   std::vector<std::string> files;
   std::string out = "evaluation.html", title = "Evaluation";
+  bool json = false;
 };
 
 void run(const EvalReportFlags& flags) {
@@ -28,7 +30,11 @@ void run(const EvalReportFlags& flags) {
   if (results.figures.empty())
     fail(ErrorCode::kData, "{}: expected results of troupe eval --json, got none", flags.files.front());
   write_file_atomically(flags.out, to_html(results, flags.title));
-  print("{}\n", flags.out);
+  if (!flags.json) return print("{}\n", flags.out);
+  print_json({{"schema", "troupe.eval.report/1"},
+              {"page", flags.out},
+              {"title", flags.title},
+              {"figures", results.figures.size()}});
 }
 
 }  // namespace
@@ -44,6 +50,7 @@ void add_eval_report(CLI::App& eval) {
       ->type_name("FILE");
   command->add_option("--out", flags->out, "the page")->type_name("FILE");
   command->add_option("--title", flags->title, "its title")->type_name("TEXT");
+  command->add_flag("--json", flags->json, "one JSON object: the page, its title and its figures");
   command->callback([flags] { run(*flags); });
 }
 

@@ -195,7 +195,8 @@ std::vector<Convention> conventions(const std::string& text) {
 void write_details(const std::string& path, const std::string& task, Convention convention,
                    const std::vector<ItemDetail>& details, std::FILE* file) {
   for (const ItemDetail& detail : details) {
-    const Json line = {{"task", task},
+    const Json line = {{"schema", "troupe.eval.tasks.detail/1"},
+                       {"task", task},
                        {"convention", std::string(name_of_enum(convention))},
                        {"where", detail.where},
                        {"examples", detail.examples},
@@ -324,10 +325,13 @@ void add_eval_tasks(CLI::App& eval) {
   CLI::App* const command = eval.add_subcommand("tasks", "Zero- and few-shot accuracy on published tasks");
   add_eval_flags(*command, flags->model);
   command->add_flag("--list", flags->list, "show the tasks, their files, and with --data-dir whether these are there");
-  command->add_option("--tasks", flags->tasks, "names separated by commas, or all")->delimiter(',');
-  command->add_option("--data-dir", flags->data_dir, "folder with one folder per task")->envname("TROUPE_TASK_DATA");
+  command->add_option("--tasks", flags->tasks, "names separated by commas, or all")->delimiter(',')->type_name("TASK");
+  command->add_option("--data-dir", flags->data_dir, "folder with one folder per task")
+      ->envname("TROUPE_TASK_DATA")
+      ->type_name("DIR");
   command->add_option("--task-dir", flags->task_dirs,
-                      "folder of further task files (*.toml); they replace built-in ones");
+                      "folder of further task files (*.toml); they replace built-in ones")
+      ->type_name("DIR");
   limit_to(command->add_option("--convention", flags->convention, "rules of prompts and scores"),
            {"paper", "harness", "both"});
   command->add_option("--shots", flags->options.shots, "examples in front of each item; fewer where they do not fit")
@@ -337,7 +341,8 @@ void add_eval_tasks(CLI::App& eval) {
   command->add_option("--limit", flags->options.limit, "only the first N items of each task, in tasks with groups of each group; not a result of the task")
       ->transform(positive_count());
   command->add_flag("--groups", flags->groups, "table: also the parts of tasks that have them (always in JSON)");
-  command->add_option("--details", flags->details, "JSON lines to write: every candidate with its score (last draw)");
+  command->add_option("--details", flags->details, "JSON lines to write: every candidate with its score (last draw)")
+      ->type_name("FILE");
   command->add_flag("--json", flags->json, "one JSON object per figure");
   command->callback([flags] { run(*flags); });
 }

@@ -130,7 +130,7 @@ void run(const GenerateFlags& flags) {
 void add_generate(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
   CLI::App* const command = app.add_subcommand("generate", "Continue texts with a model.");
-  command->add_option("--model", flags->model, "Model directory")->required();
+  command->add_option("--model", flags->model, "Model directory, or a run's folder")->required()->type_name("MODEL");
   add_tokenizer_flags(*command, flags->tokenizer);
   CLI::Option* const prompt = command->add_option(
       "--prompt", flags->prompt, "Text to continue; - reads standard input; empty starts a document");

@@ -14,8 +14,10 @@
 #include "base/nearest.h"
 #include "base/placement.h"
 #include "base/utf8.h"
+#include "cli/color.h"
 #include "cli/command.h"
 #include "cli/commit.h"
+#include "cli/common_flags.h"
 #include "cli/help_format.h"
 #include "cli/output.h"
 #include "cli/standard_streams.h"
@@ -95,8 +97,10 @@ void run(CLI::App& app, int argc, char** argv) {
 }
 
 int report(const std::string& message, troupe::ErrorCode code) {
+  using troupe::cli::Paint, troupe::cli::Stream;
   std::fflush(stdout);
-  std::fprintf(stderr, "error: %s\n", troupe::visible_text(message).c_str());
+  std::fprintf(stderr, "%s %s\n", troupe::cli::painted("error:", Paint::kError, Stream::kError).c_str(),
+               troupe::visible_text(message).c_str());
   return static_cast<int>(code);
 }
 
@@ -118,6 +122,7 @@ int main(int argc, char** argv) {
 #define TROUPE_COMMAND(name) troupe::cli::add_##name(app);
 #include "cli/commands.inc"
 #undef TROUPE_COMMAND
+    troupe::cli::add_common_flags(app);
     run(app, argc, argv);
     return 0;
   } catch (const troupe::Error& error) {

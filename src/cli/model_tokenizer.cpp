@@ -11,7 +11,8 @@
 namespace troupe::cli {
 
 void add_tokenizer_flags(CLI::App& command, TokenizerFlags& flags) {
-  command.add_option("--tokenizer", flags.path, "tokenizer.json or its folder (default: the model directory)");
+  command.add_option("--tokenizer", flags.path, "tokenizer.json or its folder (default: the model directory)")
+      ->type_name("PATH");
   command.add_flag("--any-tokenizer", flags.any,
                    "take a tokenizer, or data written with one, that is not the model's: ids mean other tokens");
 }

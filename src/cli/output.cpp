@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "cli/color.h"
 #include "io/json_text.h"
 
 namespace troupe::cli {
@@ -24,6 +25,18 @@ size_t columns(const std::string& text) {
   return count;
 }
 
+void write_shown(std::string_view shown) {
+  errno = 0;
+  if (std::fwrite(shown.data(), 1, shown.size(), stdout) != shown.size()) fail_output();
+}
+
+// Words of a verdict have a colour.
+std::string with_color(const std::string& padded, const std::string& cell) {
+  if (cell == "better" || cell == "equal") return painted(padded, Paint::kGood, Stream::kOut);
+  if (cell == "worse" || cell == "DIFFERS") return painted(padded, Paint::kBad, Stream::kOut);
+  return padded;
+}
+
 }  // namespace
 
 void print_bytes(std::string_view bytes) {
@@ -31,11 +44,7 @@ void print_bytes(std::string_view bytes) {
   if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || std::fflush(stdout) != 0) fail_output();
 }
 
-void print_text(std::string_view text) {
-  const std::string shown = visible_text(text);
-  errno = 0;
-  if (std::fwrite(shown.data(), 1, shown.size(), stdout) != shown.size()) fail_output();
-}
+void print_text(std::string_view text) { write_shown(visible_text(text)); }
 
 void flush_output() {
   errno = 0;
@@ -58,16 +67,17 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
       const std::string cell = visible_text(row[i]), padding(widths[i] - columns(cell), ' ');
-      line += (i ? "  " : "") + (i ? padding + cell : cell + padding);
+      line += (i ? "  " : "") + with_color(i ? padding + cell : cell + padding, cell);
     }
-    out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    line.resize(line.find_last_not_of(' ') + 1);
+    out += (&row == &rows.front() ? painted(line, Paint::kHeading, Stream::kOut) : line) + "\n";
     if (&row == &rows.front()) {
       size_t total = 2 * (widths.size() - 1);
       for (const size_t width : widths) total += width;
       out += std::string(total, '-') + "\n";
     }
   }
-  print_text(out);
+  write_shown(out);
 }
 
 std::string grouped(long long value) {

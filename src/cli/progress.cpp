@@ -1,22 +1,19 @@
 #include "cli/progress.h"
 
 #include <fmt/core.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 
+#include "base/log_settings.h"
+#include "base/utf8.h"
+#include "cli/color.h"
+
 namespace troupe::cli {
 namespace {
 
 constexpr double kBarSeconds = 0.1;  // the bar is drawn at most this often
-
-size_t terminal_columns() {
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
-}
 
 }  // namespace
 
@@ -24,7 +21,7 @@ Progress::Progress(std::string label, double total, double line_seconds)
     : label_(std::move(label)),
       total_(total),
       line_seconds_(line_seconds),
-      terminal_(isatty(STDERR_FILENO)),
+      terminal_(is_terminal(Stream::kError)),
       start_(Clock::now()),
       last_(start_ - std::chrono::hours(1)) {}
 
@@ -42,6 +39,7 @@ std::string Progress::text(double done, std::optional<double> seconds_left, std:
 }
 
 void Progress::update(double done, std::string_view detail) {
+  if (log::is_quiet()) return;
   const std::optional<double> left = time_left_(done, total_, seconds_since(start_));
   if (seconds_since(last_) < (terminal_ ? kBarSeconds : line_seconds_)) return;
   last_ = Clock::now();
@@ -50,7 +48,7 @@ void Progress::update(double done, std::string_view detail) {
     std::fprintf(stderr, "%s\n", line.c_str());
     return;
   }
-  if (const size_t columns = terminal_columns(); line.size() >= columns) line.resize(columns - 1);
+  if (const size_t columns = terminal_columns(Stream::kError); line.size() >= columns) line.resize(utf8_whole_bytes(std::string_view(line).substr(0, columns - 1)));
   std::fprintf(stderr, "\r\033[K%s", line.c_str());
   std::fflush(stderr);
   drawn_ = true;
@@ -65,7 +63,7 @@ void Progress::clear() {
 
 void Progress::finish(std::string_view detail) {
   clear();
-  std::fprintf(stderr, "%s: %.*s\n", label_.c_str(), static_cast<int>(detail.size()), detail.data());
+  if (!log::is_quiet()) std::fprintf(stderr, "%s: %.*s\n", label_.c_str(), static_cast<int>(detail.size()), detail.data());
 }
 
 std::string short_number(double value) {

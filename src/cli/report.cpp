@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/output.h"
@@ -15,6 +16,7 @@ namespace {
 struct ReportFlags {
   std::vector<std::string> runs;
   std::string out, title;
+  bool json = false;
 };
 
 void run(const ReportFlags& flags) {
@@ -28,7 +30,10 @@ void run(const ReportFlags& flags) {
   const std::filesystem::path out =
       flags.out.empty() ? std::filesystem::path(runs.front().path) / "report.html" : std::filesystem::path(flags.out);
   write_report(out, report);
-  print("{}\n", out.string());
+  if (!flags.json) return print("{}\n", out.string());
+  nlohmann::ordered_json names = nlohmann::ordered_json::array();
+  for (const NamedPath& entry : runs) names.push_back(entry.name);
+  print_json({{"schema", "troupe.report/1"}, {"page", out.string()}, {"title", report.title}, {"runs", names}});
 }
 
 }  // namespace
@@ -41,6 +46,7 @@ void add_report(CLI::App& app) {
       ->type_name("RUN");
   command->add_option("--out", flags->out, "The page; default: report.html in the first run folder")->type_name("FILE");
   command->add_option("--title", flags->title, "Its title; default: the names of the runs")->type_name("TEXT");
+  command->add_flag("--json", flags->json, "one JSON object: the page, its title and its runs");
   command->callback([flags] { run(*flags); });
 }
 

@@ -19,7 +19,7 @@ namespace {
 struct ScoreFlags {
   std::string model, tokens, out, capacity = "dropless";
   PrecisionChoice precision = PrecisionChoice::kAuto;
-  bool greedy = false;
+  bool greedy = false, json = false;
 };
 
 void run(const ScoreFlags& flags) {
@@ -56,17 +56,22 @@ void run(const ScoreFlags& flags) {
 void add_score(CLI::App& app) {
   const auto flags = std::make_shared<ScoreFlags>();
   CLI::App* const command = app.add_subcommand("score", "Log-probabilities of given targets, tensors in and out");
-  command->add_option("--model", flags->model, "model directory, or a run's folder")->required();
+  command->add_option("--model", flags->model, "model directory, or a run's folder")->required()->type_name("MODEL");
   command->add_option("--tokens", flags->tokens, "safetensors file with src and tgt, int64 [B, S]; tgt < 0: not scored")
-      ->required();
+      ->required()
+      ->type_name("FILE");
   command->add_option("--out", flags->out, "safetensors file to write: logprobs, float32 [B, S], natural log")
-      ->required();
+      ->required()
+      ->type_name("FILE");
   add_choice(*command, "--precision", flags->precision, "auto: bf16 if the processor multiplies it");
-  command->add_option(
+  command
+      ->add_option(
       "--capacity", flags->capacity,
-      "places per expert: dropless, train, configured or a fraction of the tokens; [B, S] is one group");
+      "places per expert: dropless, train, configured or a fraction of the tokens; [B, S] is one group")
+      ->type_name("RULE");
   command->add_flag("--greedy", flags->greedy,
                     "also write greedy, uint8 [B, S]: 1 where the target is the most probable token");
+  command->add_flag("--json", flags->json, "no effect: the result is one JSON object anyway");
   command->callback([flags] { run(*flags); });
 }
 

@@ -8,7 +8,9 @@
 namespace troupe::cli {
 
 void add_text_options(CLI::App& command, TextOptions& options) {
-  command.add_option("--field", options.field, "JSON lines: key of the text; a.b reaches into objects")->group("Text");
+  command.add_option("--field", options.field, "JSON lines: key of the text; a.b reaches into objects")
+      ->type_name("KEY")
+      ->group("Text");
   add_choice(command, "--split", options.split, "plain text: a document ends at a blank line, or with its file")
       ->group("Text");
   add_choice(command, "--on-bad", options.on_bad, "damaged documents: stop at the first, or count them and go on")

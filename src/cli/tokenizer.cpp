@@ -136,21 +136,25 @@ struct CodeFlags {
   bool jsonl = false, json = false, as_text = false, raw = false;
 };
 
+void print_ids(const std::vector<int32_t>& ids) {
+  print_json({{"schema", "troupe.tokenizer.encode/1"}, {"ids", ids}});
+}
+
 void run_encode(const CodeFlags& flags) {
   const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
   const auto added = flags.as_text ? Tokenizer::AddedTokens::kAsText : Tokenizer::AddedTokens::kMatch;
-  if (!flags.jsonl) return print_json({{"ids", tokenizer.encode(read_standard_input(), added)}});
+  if (!flags.jsonl) return print_ids(tokenizer.encode(read_standard_input(), added));
   for_each_json_line([&](const Json& object, const std::string& where) {
     const Json& text = field(object, "text", "a string", where);
     if (!text.is_string()) fail(ErrorCode::kData, "{}: text: expected a string, got {}", where, text.type_name());
-    print_json({{"ids", tokenizer.encode(text.get_ref<const std::string&>(), added)}});
+    print_ids(tokenizer.encode(text.get_ref<const std::string&>(), added));
   });
 }
 
 // Invalid UTF-8 cannot be written in JSON: it shows as U+FFFD in `text`, and `bytes` has all of it in hexadecimal.
 void print_text(const std::string& text, const CodeFlags& flags) {
   if (flags.raw) return print_bytes(text);
-  Json object = {{"text", text}};
+  Json object = {{"schema", "troupe.tokenizer.decode/1"}, {"text", text}};
   if (find_invalid_utf8(text)) {
     std::string hex;
     for (const char byte : text) hex += fmt::format("{:02x}", static_cast<uint8_t>(byte));

@@ -36,7 +36,7 @@ expect "encode" 0 "\"out\":\"$shown-data/x\"" \
 expect "inspect shards" 0 "\"path\":\"$shown-data/x\"" "$program" inspect "$bad-data/x" --json
 expect "tokenizer train" 0 "$shown-tok" \
   "$program" tokenizer train --vocab-size 300 --out "$bad-tok" "$bad.txt" --json
-expect "tokenizer decode" 0 $'{"text":"\xef\xbf\xbd","bytes":"ad"}' \
+expect "tokenizer decode" 0 $'"text":"\xef\xbf\xbd","bytes":"ad"}' \
   sh -c "printf '%s' 256 | '$program' tokenizer decode --tokenizer $bad-tok"
 
 # A configuration is written beside the run and read back: not before all else is computed is this refused.
