@@ -1,10 +1,10 @@
 # Run by `cmake --install` with TROUPE_BUNDLE: copies the shared libraries that the program needs, all but those of the C
 # library, into lib/troupe, their licences into the documentation, and writes README.txt, which says what is needed.
-# Given: program, version, docs, objdump, readme.
+# Given: program, folders (where libraries of libraries may lie), version, docs, objdump, readme.
 cmake_minimum_required(VERSION 3.25) # its policies
 set(c_library "^(ld-linux.*|libc|libm|libpthread|libdl|librt|libresolv)\\.so")
 file(GET_RUNTIME_DEPENDENCIES EXECUTABLES ${program} RESOLVED_DEPENDENCIES_VAR libraries
-  UNRESOLVED_DEPENDENCIES_VAR missing PRE_EXCLUDE_REGEXES ${c_library})
+  UNRESOLVED_DEPENDENCIES_VAR missing PRE_EXCLUDE_REGEXES ${c_library} DIRECTORIES ${folders})
 if(missing)
   message(FATAL_ERROR "${program}: expected its shared libraries, got none of: ${missing}")
 endif()

@@ -141,18 +141,25 @@ END
 }
 
 # Makes compiler, CMake, pkg-config, apt-get (which `troupe corpus build` asks) and the programs look below build/packages.
+# A shell does so with `. build/packages/environment`.
 use_unpacked() {
   local folder=$root/build/packages
-  local tree=$folder/tree multiarch
+  local tree=$folder/tree multiarch libraries
   multiarch=$(cd "$tree/usr/lib" && printf '%s\n' *-linux-gnu* | head -1)
-  export APT_CONFIG=$folder/apt.conf
-  export PATH=$tree/usr/bin:$PATH
-  export LD_LIBRARY_PATH=$tree/usr/lib/$multiarch:$tree/lib/$multiarch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-  export PKG_CONFIG_PATH=$tree/usr/lib/$multiarch/pkgconfig:$tree/usr/share/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
-  export CMAKE_PREFIX_PATH=$tree/usr
+  libraries=$tree/usr/lib/$multiarch:$tree/lib/$multiarch
+  cat >"$folder/environment" <<END
+export APT_CONFIG="$folder/apt.conf"
+export PATH="$tree/usr/bin:\$PATH"
+export LD_LIBRARY_PATH="$libraries\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
+export PKG_CONFIG_PATH="$tree/usr/lib/$multiarch/pkgconfig:$tree/usr/share/pkgconfig\${PKG_CONFIG_PATH:+:\$PKG_CONFIG_PATH}"
+export CMAKE_PREFIX_PATH="$tree/usr"
+END
+  . "$folder/environment"
   # After the headers of the C++ library, which include those of C "next".
   cmake_flags=(-DCMAKE_CXX_FLAGS="-idirafter $tree/usr/include -idirafter $tree/usr/include/$multiarch")
   [ -x "$tree/usr/bin/g++" ] && cmake_flags+=(-DCMAKE_CXX_COMPILER="$tree/usr/bin/g++")
+  # Said, since a compiler from the tree takes these folders for the system's.
+  cmake_flags+=(-DCMAKE_BUILD_RPATH="${libraries/:/;}")
   cmake_flags+=(-DTROUPE_BUNDLE=ON) # an installed program takes these libraries along
 }
 

@@ -75,8 +75,11 @@ if command -v dpkg-deb >/dev/null; then
     case "$*" in *install*) cp '"$work"'/libfmt-dev.deb "$(sed -n "s/^Dir::Cache \"\(.*\)\";/\1/p" "$APT_CONFIG")/archives" ;; esac'
   tree=$work/checkout/build/packages/tree
   expect 0 "Unpacking them .* into $tree" "^prefix=$tree/usr" '^library' "PATH=$tree/usr/bin:" "-idirafter $tree/usr/include" \
+    "-DCMAKE_BUILD_RPATH=$tree/usr/lib/x86_64-linux-gnu;$tree/lib/x86_64-linux-gnu" \
     -- setup 'install_packages build; cat build/packages/tree/usr/lib/*/pkgconfig/fmt.pc build/packages/tree/usr/lib/*/libnone.so
       echo "PATH=$PATH ${cmake_flags[*]}"' --without-root
+  expect 0 "^$tree/usr/bin:/bin .*$tree/lib/x86_64-linux-gnu:/lib\$" -- \
+    sh -c "PATH=/bin LD_LIBRARY_PATH=/lib; . '$work/checkout/build/packages/environment'; echo \$PATH \$LD_LIBRARY_PATH"
   rm "$work/asked"
   expect 0 "PATH=$tree/usr/bin:" -- setup 'install_packages build; echo "PATH=$PATH"' --without-root
   if [ -e "$work/asked" ]; then echo "what is unpacked is not downloaded again"; failures=$((failures + 1)); fi
