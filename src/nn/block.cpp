@@ -48,7 +48,7 @@ void Scratch<P>::plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool bac
   dqkv_T3D = arena.matrix<operand>("scratch.dqkv", T, 3 * D);
   if (spec.d_ff > 0) dhidden_TF = arena.matrix<operand>("scratch.dhidden", T, spec.d_ff);
   if (!sparse) return;
-  const int64_t R = router_policy<real>(spec.routing).max_rows(spec.routing, T);
+  const int64_t R = router_policy(spec.routing).max_rows(spec.routing, T);
   dye_RD = arena.matrix<operand>("scratch.dye", R, D);
   dhidden_RF = arena.matrix<operand>("scratch.dhidden_experts", R, spec.expert_d_ff);
   dxe_RD = arena.matrix<real>("scratch.dxe", R, D);

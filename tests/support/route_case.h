@@ -28,7 +28,7 @@ struct RouteCase {
   int64_t group_tokens() const { return group > 0 ? group : tokens(); }
   int64_t num_groups() const { return (tokens() + group_tokens() - 1) / group_tokens(); }
   Matrix<const real> logits_TE() const { return {logits.data(), tokens(), config.num_experts}; }
-  RouteTask task() const {
+  RouteRequest request() const {
     return {.config = config,
             .groups = {group_tokens(), valid},
             .capacity = capacity,
@@ -42,7 +42,7 @@ struct RouteCase {
     routing.plan(arena, config, tokens());
     arena.commit();
     routing.plan(arena, config, tokens());
-    stats = route<real>(task(), logits_TE(), routing);
+    stats = route<real>(request(), logits_TE(), routing);
   }
 };
 

@@ -1,69 +1,57 @@
-// Routing by the policy "top_k" as its equations read (ops/route/top_k.h, ops/route/losses.h), in quadratic time.
+// Routing by the policy "top_k" and its balance loss as their equations read, in quadratic time; tasks are those of
+// ops/route.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <numeric>
-#include <span>
 #include <vector>
 
 #include "base/rng.h"
-#include "tensor/matrix.h"
+#include "tensor/host_matrix.h"
 #include "troupe/config.h"
 
 namespace troupe::ref {
 
-struct TopKTask {
-  const MoeConfig& config;
-  int64_t group_tokens;                 // token t is in group t / group_tokens
-  std::span<const int64_t> capacity_G;  // places per expert in a group
-  std::span<const uint8_t> token_valid;
-  bool training = false;
-  uint64_t key = 0;
-  int64_t first_token = 0;
-};
-
-template <class real>
-struct TopKRoute {
-  Matrix<real> prob_TE;
-  std::vector<real> probabilities;
-  std::vector<int32_t> expert_TK, place_TK;  // -1: no choice
-  std::vector<uint8_t> kept_TK;
-  std::vector<real> weight_TK;  // 0 if it is not kept
-  std::vector<double> balance_G;
-};
-
-// p_te = exp(z_te - max) / sum_e exp(z_te - max)
-template <class real>
-void route_probabilities(Matrix<const real> logits_TE, Matrix<real> prob_TE) {
+// p_te = exp(z_te - max) / sum_e exp(z_te - max); entropy: sum over tokens of -sum_e p_te log p_te
+template <class Task>
+void route_probabilities(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> logits_TE = task.logits_TE;
+  const HostMatrix<real> prob_TE = task.routing.prob_TE;
+  task.stats.entropy_sum = 0.0;
   for (int64_t t = 0; t < logits_TE.rows; ++t) {
     const real* const z = logits_TE.row(t);
     real max = z[0], sum = 0;
     for (int64_t e = 0; e < logits_TE.cols; ++e) max = std::max(max, z[e]);
     for (int64_t e = 0; e < logits_TE.cols; ++e) sum += prob_TE(t, e) = std::exp(z[e] - max);
     for (int64_t e = 0; e < logits_TE.cols; ++e) prob_TE(t, e) /= sum;
+    for (int64_t e = 0; e < logits_TE.cols; ++e)
+      if (const double p = prob_TE(t, e); p > 0) task.stats.entropy_sum -= p * std::log(p);
   }
 }
 
 // Choice 0 is argmax p, choice k argmax of z + noise over experts not chosen yet; the lowest index wins ties. Noise,
 // -log(-log u), belongs to the sampling policy; the random policy takes a second choice if 2 p > u. Both in training.
-template <class real>
-void route_choices(const TopKTask& task, Matrix<const real> logits_TE, Matrix<const real> prob_TE,
-                   std::vector<int32_t>& expert_TK) {
-  const int64_t E = logits_TE.cols, K = task.config.top_k;
+template <class Task>
+void route_choices(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> logits_TE = task.logits_TE, prob_TE = task.routing.prob_TE;
+  const auto& request = task.request;
+  const auto& expert_TK = task.routing.choices.expert_TK;
+  const int64_t E = task.routing.E, K = task.routing.K;
   const auto uniform = [&](int64_t element) {
-    return (static_cast<double>(philox(task.key, static_cast<uint64_t>(element))[0]) + 0.5) / 4294967296.0;
+    return (static_cast<double>(philox(request.key, static_cast<uint64_t>(element))[0]) + 0.5) / 4294967296.0;
   };
-  const bool random = task.training && K == 2;
+  const bool random = request.training && K == 2;
   for (int64_t t = 0; t < logits_TE.rows; ++t) {
     std::vector<uint8_t> chosen_E(static_cast<size_t>(E), 0);
     for (int64_t k = 0; k < K; ++k) {
       const auto value = [&](int64_t e) {
         if (k == 0) return prob_TE(t, e);
-        if (!random || task.config.second_choice != SecondChoice::kSampling) return logits_TE(t, e);
-        return logits_TE(t, e) - static_cast<real>(std::log(-std::log(uniform((task.first_token + t) * E + e))));
+        if (!random || request.config.second_choice != SecondChoice::kSampling) return logits_TE(t, e);
+        return logits_TE(t, e) - static_cast<real>(std::log(-std::log(uniform((request.first_token + t) * E + e))));
       };
       int64_t best = -1;
       for (int64_t e = 0; e < E; ++e)
@@ -71,33 +59,37 @@ void route_choices(const TopKTask& task, Matrix<const real> logits_TE, Matrix<co
       chosen_E[best] = 1;
       expert_TK[t * K + k] = static_cast<int32_t>(best);
     }
-    if (random && task.config.second_choice == SecondChoice::kRandom &&
-        !(2.0 * static_cast<double>(prob_TE(t, expert_TK[t * K + 1])) > uniform(task.first_token + t)))
+    if (random && request.config.second_choice == SecondChoice::kRandom &&
+        !(2.0 * static_cast<double>(prob_TE(t, expert_TK[t * K + 1])) > uniform(request.first_token + t)))
       expert_TK[t * K + 1] = -1;
-    if (task.config.pad_mask && !task.token_valid.empty() && !task.token_valid[t])
+    if (request.config.pad_mask && !request.groups.token_valid.empty() && !request.groups.token_valid[t])
       std::fill_n(&expert_TK[t * K], K, -1);
   }
 }
 
 // place(t, k) = how many choices of the group's for the same expert come before it: those of a lower k, and those of
 // the same k whose token comes first, by position or (batch_prioritized) by max_e p, then position.
-template <class real>
-void route_places(const TopKTask& task, Matrix<const real> prob_TE, TopKRoute<real>& route) {
-  const int64_t T = prob_TE.rows, K = task.config.top_k;
+template <class Task>
+void route_places(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> prob_TE = task.routing.prob_TE;
+  const auto& [expert_TK, place_TK, kept_TK] = task.routing.choices;
+  const int64_t T = task.routing.T, K = task.routing.K;
   std::vector<real> top_T;
   for (int64_t t = 0; t < T; ++t) top_T.push_back(*std::max_element(prob_TE.row(t), prob_TE.row(t) + prob_TE.cols));
   const auto is_before = [&](int64_t s, int64_t t) {
-    if (task.config.batch_prioritized && top_T[s] != top_T[t]) return top_T[s] > top_T[t];
+    if (task.request.config.batch_prioritized && top_T[s] != top_T[t]) return top_T[s] > top_T[t];
     return s < t;
   };
   for (int64_t i = 0; i < T * K; ++i) {
-    if (route.expert_TK[i] < 0) continue;
-    const int64_t t = i / K, g = t / task.group_tokens, end = std::min(T, (g + 1) * task.group_tokens);
-    route.place_TK[i] = 0;
-    for (int64_t j = g * task.group_tokens * K; j < end * K; ++j)
-      if (route.expert_TK[j] == route.expert_TK[i] && (j % K < i % K || (j % K == i % K && is_before(j / K, t))))
-        ++route.place_TK[i];
-    route.kept_TK[i] = route.place_TK[i] < task.capacity_G[g];
+    place_TK[i] = -1, kept_TK[i] = 0;
+    if (expert_TK[i] < 0) continue;
+    const int64_t t = i / K, g = t / task.request.groups.size;
+    const int64_t begin = task.request.groups.begin(g), end = task.request.groups.end(g, T);
+    place_TK[i] = 0;
+    for (int64_t j = begin * K; j < end * K; ++j)
+      if (expert_TK[j] == expert_TK[i] && (j % K < i % K || (j % K == i % K && is_before(j / K, t)))) ++place_TK[i];
+    kept_TK[i] = place_TK[i] < task.request.places(end - begin);
   }
 }
 
@@ -106,85 +98,132 @@ inline bool counts_in_divisor(const MoeConfig& config, int32_t expert, bool kept
   return expert >= 0 &&
          (config.normalize == Normalize::kBeforeDropping || (config.normalize == Normalize::kAfterDropping && kept));
 }
-template <class real>
-real route_divisor(const MoeConfig& config, const TopKRoute<real>& route, int64_t t, bool& clamped) {
+template <class real, class Routing>
+real route_divisor(const MoeConfig& config, const Routing& routing, int64_t t, bool& clamped) {
   clamped = false;
   if (config.normalize == Normalize::kNever) return 1;
+  const HostMatrix<const real> prob_TE = routing.prob_TE;
+  const auto& [expert_TK, place_TK, kept_TK] = routing.choices;
   real sum = 0;
-  for (int64_t i = t * config.top_k; i < (t + 1) * config.top_k; ++i)
-    if (counts_in_divisor(config, route.expert_TK[i], route.kept_TK[i])) sum += route.prob_TE(t, route.expert_TK[i]);
+  for (int64_t i = t * routing.K; i < (t + 1) * routing.K; ++i)
+    if (counts_in_divisor(config, expert_TK[i], kept_TK[i])) sum += prob_TE(t, expert_TK[i]);
   clamped = sum < std::numeric_limits<real>::epsilon();
   return clamped ? std::numeric_limits<real>::epsilon() : sum;
 }
 
-// E * sum_e (mean of p_te over the group's S tokens) * (those whose first choice is e) / S
-template <class real>
-double balance_loss(Matrix<const real> prob_TE, std::span<const int32_t> expert_TK, int64_t K, int64_t begin,
-                    int64_t end) {
-  const auto S = static_cast<double>(end - begin);
-  double loss = 0.0;
-  for (int64_t e = 0; e < prob_TE.cols; ++e) {
-    double mean = 0.0, share = 0.0;
-    for (int64_t t = begin; t < end; ++t) {
-      mean += static_cast<double>(prob_TE(t, e)) / S;
-      share += (expert_TK[t * K] == e) / S;
+// Expert by expert, the kept choices in the order of tokens: w = p / divisor. Then every token's rows.
+template <class Task>
+void route_rows(const Task& task) {
+  using real = typename Task::real;
+  auto& routing = task.routing;
+  auto& rows = routing.rows;
+  const HostMatrix<const real> prob_TE = routing.prob_TE;
+  const int64_t K = routing.K;
+  int32_t row = 0, kept = 0;
+  rows.offsets.assign(1, 0);
+  for (int64_t e = 0; e < routing.E; ++e) {
+    for (int64_t i = 0; i < routing.T * K; ++i) {
+      if (!routing.choices.kept_TK[i] || routing.choices.expert_TK[i] != e) continue;
+      bool clamped;
+      rows.token_of_R[row] = static_cast<int32_t>(i / K);
+      rows.choice_of_R[row] = static_cast<int32_t>(i % K);
+      rows.weight_R[row++] = prob_TE(i / K, e) / route_divisor<real>(task.request.config, routing, i / K, clamped);
     }
-    loss += static_cast<double>(prob_TE.cols) * mean * share;
+    rows.offsets.push_back(row);
   }
-  return loss;
+  for (int64_t t = 0; t < routing.T; ++t) {
+    rows.begin_T[t] = kept;
+    for (int64_t k = 0; k < K; ++k)
+      for (int32_t r = 0; r < row; ++r)
+        if (rows.token_of_R[r] == t && rows.choice_of_R[r] == k) rows.rows_by_token[kept++] = r;
+  }
+  rows.begin_T[routing.T] = kept;
 }
 
-template <class real>
-TopKRoute<real> top_k_route(const TopKTask& task, Matrix<const real> logits_TE) {
-  const int64_t T = logits_TE.rows, E = logits_TE.cols, K = task.config.top_k;
-  TopKRoute<real> route;
-  route.probabilities.resize(static_cast<size_t>(T * E));
-  route.prob_TE = {route.probabilities.data(), T, E};
-  route.expert_TK.assign(static_cast<size_t>(T * K), -1), route.place_TK = route.expert_TK;
-  route.kept_TK.assign(route.expert_TK.size(), 0), route.weight_TK.assign(route.expert_TK.size(), 0);
-  route_probabilities<real>(logits_TE, route.prob_TE);
-  route_choices<real>(task, logits_TE, route.prob_TE, route.expert_TK);
-  route_places<real>(task, route.prob_TE, route);
-  for (int64_t i = 0; i < T * K; ++i) {
-    bool clamped;
-    const real divisor = route_divisor(task.config, route, i / K, clamped);
-    if (route.kept_TK[i]) route.weight_TK[i] = route.prob_TE(i / K, route.expert_TK[i]) / divisor;
-  }
-  for (int64_t begin = 0; begin < T; begin += task.group_tokens)
-    route.balance_G.push_back(balance_loss<real>(route.prob_TE, route.expert_TK, K, begin,
-                                                 std::min(T, begin + task.group_tokens)));
-  return route;
+template <class Task>
+void top_k_route(const Task& task) {
+  const auto& routing = task.routing;
+  route_probabilities(task);
+  route_choices(task);
+  route_places(task);
+  route_rows(task);
+  task.stats.tokens = routing.T;
+  task.stats.load_E.assign(static_cast<size_t>(routing.E), 0);
+  task.stats.dropped_K.assign(static_cast<size_t>(routing.K), 0);
+  for (int64_t i = 0; i < routing.T * routing.K; ++i)
+    if (const int32_t e = routing.choices.expert_TK[i]; e >= 0)
+      ++task.stats.load_E[e], task.stats.dropped_K[i % routing.K] += !routing.choices.kept_TK[i];
 }
 
-// dL/dz by the chain rule. With s the divisor of token t, w_k = p_k / s where choice k is kept:
-//   dw_k/dp_j = [k is kept] ([j = k] - [j counts in s, s not clamped] w_k) / s
-//   d(balance)/dp_te = E share_e / S        dp_e/dz_f = p_e ([e = f] - p_f)
-template <class real>
-void top_k_route_backward(const TopKTask& task, const TopKRoute<real>& route, std::span<const real> dweight_TK,
-                          std::span<const double> balance_scale_G, Matrix<real> dlogits_TE) {
-  const int64_t T = route.prob_TE.rows, E = route.prob_TE.cols, K = task.config.top_k;
+// dL/dz by the chain rule, from dw and what losses say of p. With s the divisor of token t, w_k = p_k / s where choice k
+// is kept:
+//   dw_k/dp_j = [k is kept] ([j = k] - [j counts in s, s not clamped] w_k) / s        dp_e/dz_f = p_e ([e = f] - p_f)
+template <class Task>
+void top_k_route_backward(const Task& task) {
+  using real = typename Task::real;
+  const auto& routing = task.routing;
+  const HostMatrix<const real> prob_TE = routing.prob_TE, dprob_GE = task.dprob_GE;
+  const HostMatrix<real> dlogits_TE = task.dlogits_TE;
+  const auto& [expert_TK, place_TK, kept_TK] = routing.choices;
+  const MoeConfig& config = task.request.config;
+  const int64_t T = routing.T, E = routing.E, K = routing.K;
   for (int64_t t = 0; t < T; ++t) {
-    std::vector<double> dp_E(static_cast<size_t>(E), 0.0);
-    const int64_t g = t / task.group_tokens, begin = g * task.group_tokens, end = std::min(T, begin + task.group_tokens);
-    const auto S = static_cast<double>(end - begin);
-    for (int64_t s = begin; s < end; ++s)
-      if (route.expert_TK[s * K] >= 0)
-        dp_E[route.expert_TK[s * K]] += balance_scale_G[g] * static_cast<double>(E) / S / S;
+    std::vector<double> dp_E(static_cast<size_t>(E), 0.0), dw_K(static_cast<size_t>(K), 0.0);
+    for (int64_t e = 0; e < E; ++e) dp_E[e] = dprob_GE(t / task.request.groups.size, e);
+    for (int64_t r = 0; r < routing.rows.num_rows(); ++r)
+      if (routing.rows.token_of_R[r] == t) dw_K[routing.rows.choice_of_R[r]] = task.dweight_R[r];
     bool clamped;
-    const double divisor = route_divisor(task.config, route, t, clamped);
-    for (int64_t k = t * K; k < (t + 1) * K; ++k)
-      for (int64_t j = t * K; j < (t + 1) * K; ++j) {
-        if (!route.kept_TK[k] || route.expert_TK[j] < 0) continue;
-        const bool through_divisor =
-            !clamped && counts_in_divisor(task.config, route.expert_TK[j], route.kept_TK[j]);
-        const double w = route.prob_TE(t, route.expert_TK[k]) / divisor;
-        dp_E[route.expert_TK[j]] += dweight_TK[k] * ((j == k) - (through_divisor ? w : 0.0)) / divisor;
+    const double divisor = route_divisor<real>(config, routing, t, clamped);
+    for (int64_t k = 0; k < K; ++k)
+      for (int64_t j = 0; j < K; ++j) {
+        const int32_t from = expert_TK[t * K + k], to = expert_TK[t * K + j];
+        if (!kept_TK[t * K + k] || to < 0) continue;
+        const bool through_divisor = !clamped && counts_in_divisor(config, to, kept_TK[t * K + j]);
+        const double w = prob_TE(t, from) / divisor;
+        dp_E[to] += dw_K[k] * ((j == k) - (through_divisor ? w : 0.0)) / divisor;
       }
     for (int64_t f = 0; f < E; ++f) {
       double dz = 0.0;
-      for (int64_t e = 0; e < E; ++e) dz += dp_E[e] * route.prob_TE(t, e) * ((e == f) - double{route.prob_TE(t, f)});
+      for (int64_t e = 0; e < E; ++e) dz += dp_E[e] * prob_TE(t, e) * ((e == f) - double{prob_TE(t, f)});
       dlogits_TE(t, f) = static_cast<real>(dz);
     }
+  }
+}
+
+// How many of a group's S tokens choose e first, divided by S.
+template <class Task>
+double first_share(const Task& task, int64_t g, int64_t e) {
+  const int64_t begin = task.request.groups.begin(g), end = task.request.groups.end(g, task.routing.T);
+  double share = 0.0;
+  for (int64_t t = begin; t < end; ++t)
+    share += (task.routing.choices.expert_TK[t * task.routing.K] == e) / static_cast<double>(end - begin);
+  return share;
+}
+
+// E * sum_e (mean of p_te over the group's S tokens) * (share of those whose first choice is e)
+template <class Task>
+void balance_loss(const Task& task) {
+  const HostMatrix<const typename Task::real> prob_TE = task.routing.prob_TE;
+  for (int64_t g = 0; g < task.request.groups.count(task.routing.T); ++g) {
+    const int64_t begin = task.request.groups.begin(g), end = task.request.groups.end(g, task.routing.T);
+    task.loss_G[g] = 0.0;
+    for (int64_t e = 0; e < task.routing.E; ++e) {
+      double mean = 0.0;
+      for (int64_t t = begin; t < end; ++t) mean += double{prob_TE(t, e)} / static_cast<double>(end - begin);
+      task.loss_G[g] += static_cast<double>(task.routing.E) * mean * first_share(task, g, e);
+    }
+  }
+}
+
+// d(loss)/dp_te = E share_e / S
+template <class Task>
+void balance_loss_backward(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<real> dprob_GE = task.dprob_GE;
+  for (int64_t g = 0; g < dprob_GE.rows; ++g) {
+    const auto S = static_cast<double>(task.request.groups.end(g, task.routing.T) - task.request.groups.begin(g));
+    for (int64_t e = 0; e < dprob_GE.cols; ++e)
+      dprob_GE(g, e) += static_cast<real>(task.scale_G[g] * static_cast<double>(task.routing.E) * first_share(task, g, e) / S);
   }
 }
 

@@ -7,7 +7,7 @@ namespace troupe {
 
 template <class P>
 void MoeBlock<P>::Activations::plan(Arena& arena, const MoeSpec& spec, int64_t T) {
-  const int64_t D = spec.mlp.d_model, R = router_policy<real>(spec.routing).max_rows(spec.routing, T);
+  const int64_t D = spec.mlp.d_model, R = router_policy(spec.routing).max_rows(spec.routing, T);
   norm.plan(arena, T, D);
   router_in_TD = arena.matrix<real>("moe.router_in", T, D);
   routing.plan(arena, spec.routing, T);
@@ -28,7 +28,7 @@ int64_t routing_group_tokens(const MoeConfig& config, const SequenceShape& shape
 }
 
 template <class P>
-RouteTask MoeBlock<P>::route_task(const Pass<P>& pass) const {
+RouteRequest MoeBlock<P>::route_request(const Pass<P>& pass) const {
   return {.config = spec_.routing,
           .groups = {routing_group_tokens(spec_.routing, pass.shape), pass.shape.token_valid},
           .capacity = pass.mode.capacity,
@@ -47,7 +47,7 @@ void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Activati
   const Matrix<real> logits_TE = pass.scratch.logits_TE;
   norm_.forward(x_TD, acts.norm, acts.router_in_TD);
   router_.forward(acts.router_in_TD, {}, {.out_real = logits_TE});
-  RouterStats stats = route<real>(route_task(pass), logits_TE, acts.routing);
+  RouterStats stats = route<real>(route_request(pass), logits_TE, acts.routing);
   stats.layer = spec_.layer;
 
   const Routed<real>& rows = acts.routing.rows;
@@ -79,7 +79,7 @@ void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const A
                              .dweight_R = scratch.dweight_R});
   mlp_.backward(dye, acts.xe_RD.rows_from(0, R), rows.offsets, acts.mlp, scratch.dhidden_RF.rows_from(0, R), dxe,
                 grads);
-  route_backward<real>(route_task(pass), acts.routing, scratch.dweight_R, pass.loss_scale, dlogits_TE);
+  route_backward<real>(route_request(pass), acts.routing, scratch.dweight_R, pass.loss_scale, dlogits_TE);
   router_.backward_weight(dlogits_TE, acts.router_in_TD, {}, grads);
   router_.backward_input(dlogits_TE, {}, {.out_real = scratch.dnorm_TD});
   run(GatherRowsBackward<P>{.dxe_RD = dxe, .rows = rows, .dx_TD = scratch.dnorm_TD});

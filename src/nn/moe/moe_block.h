@@ -49,7 +49,7 @@ class MoeBlock {
                 ParameterStore<real>& grads) const;
 
  private:
-  RouteTask route_task(const Pass<P>& pass) const;
+  RouteRequest route_request(const Pass<P>& pass) const;
   Dropout out_dropout(const RunMode& mode, const Routed<real>& rows) const;
 
   MoeSpec spec_;

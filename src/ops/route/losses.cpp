@@ -1,53 +1,52 @@
 #include "ops/route/losses.h"
 
 #include <array>
-#include <vector>
+
+#include "kernels/ref/route.h"
+#include "kernels/route.h"
 
 namespace troupe {
 namespace {
 
 template <class real>
-std::vector<int64_t> first_choices(const LossGroup<real>& group) {
-  std::vector<int64_t> count_E(static_cast<size_t>(group.prob_SE.cols), 0);
-  for (int64_t s = 0; s < group.prob_SE.rows; ++s)
-    if (const int32_t first = group.expert_SK[s * group.K]; first >= 0) ++count_E[static_cast<size_t>(first)];
-  return count_E;
-}
-
-template <class real>
-double balance(const LossGroup<real>& group) {
-  const auto S = static_cast<double>(group.prob_SE.rows), E = static_cast<double>(group.prob_SE.cols);
-  const std::vector<int64_t> first_E = first_choices(group);
-  std::vector<double> mean_E(first_E.size(), 0.0);
-  for (int64_t s = 0; s < group.prob_SE.rows; ++s)
-    for (size_t e = 0; e < mean_E.size(); ++e) mean_E[e] += static_cast<double>(group.prob_SE.row(s)[e]);
-  double sum = 0.0;
-  for (size_t e = 0; e < mean_E.size(); ++e) sum += mean_E[e] / S * (static_cast<double>(first_E[e]) / S);
-  return E * sum;
-}
-
-// d/d(prob_se) = E ce_e / S.
-template <class real>
-void add_balance_gradient(const LossGroup<real>& group, double scale, std::span<real> dprob_E) {
-  const auto S = static_cast<double>(group.prob_SE.rows), E = static_cast<double>(group.prob_SE.cols);
-  const std::vector<int64_t> first_E = first_choices(group);
-  for (size_t e = 0; e < first_E.size(); ++e)
-    dprob_E[e] += static_cast<real>(scale * E * (static_cast<double>(first_E[e]) / S) / S);
-}
-
-template <class real>
 constexpr std::array<RouterLoss<real>, 1> kRouterLosses = {{
-    {kBalanceLoss, [](const MoeConfig& config) { return config.aux_loss_weight; }, balance<real>,
-     add_balance_gradient<real>},
+    {kBalanceLoss, [](const MoeConfig& config) { return config.aux_loss_weight; },
+     [](const RouteRequest& request, const Routing<real>& routing, std::span<double> loss_G) {
+       run(BalanceLoss<real>{request, routing, loss_G});
+     },
+     [](const RouteRequest& request, const Routing<real>& routing, std::span<const double> scale_G,
+        Matrix<real> dprob_GE) { run(BalanceLossBackward<real>{request, routing, scale_G, dprob_GE}); }},
 }};
 
 }  // namespace
+
+template <class Real>
+Implementations<BalanceLoss<Real>> BalanceLoss<Real>::implementations() {
+  static const std::vector<Implementation<BalanceLoss>> list = {
+      {isa_name(Isa::kGeneric), [](const BalanceLoss& task, Context&) { host::balance_loss(task); }},
+      {"ref", [](const BalanceLoss& task, Context&) { ref::balance_loss(task); }}};
+  return list;
+}
+
+template <class Real>
+Implementations<BalanceLossBackward<Real>> BalanceLossBackward<Real>::implementations() {
+  static const std::vector<Implementation<BalanceLossBackward>> list = {
+      {isa_name(Isa::kGeneric), [](const BalanceLossBackward& task, Context&) { host::balance_loss_backward(task); }},
+      {"ref", [](const BalanceLossBackward& task, Context&) { ref::balance_loss_backward(task); }}};
+  return list;
+}
 
 template <class real>
 std::span<const RouterLoss<real>> router_losses() {
   return kRouterLosses<real>;
 }
-template std::span<const RouterLoss<float>> router_losses();
-template std::span<const RouterLoss<double>> router_losses();
+
+#define TROUPE_INSTANTIATE(real)             \
+  template struct BalanceLoss<real>;         \
+  template struct BalanceLossBackward<real>; \
+  template std::span<const RouterLoss<real>> router_losses();
+TROUPE_INSTANTIATE(float)
+TROUPE_INSTANTIATE(double)
+#undef TROUPE_INSTANTIATE
 
 }  // namespace troupe

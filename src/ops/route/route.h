@@ -1,22 +1,53 @@
-// Routing: from the router's logits to rows for the experts, the losses that keep it even, and the gradient of both.
-// Who chooses whom is a policy (policy.h), the losses are additive terms (losses.h). Reference: kernels/ref/route.h.
+// Routing: from the router's logits to rows for the experts, and the gradient. Who chooses whom is a policy (policy.h),
+// the losses that keep it even are ops of their own (losses.h).
 #pragma once
 
+#include <cstdint>
 #include <span>
 
+#include "ops/op.h"
 #include "ops/route/router_stats.h"
 #include "ops/route/task.h"
 
 namespace troupe {
 
-// Fills `routing` from logits_TE. Returns statistics (of layer 0: the caller knows which) with every loss of the list.
-template <class real>
-RouterStats route(const RouteTask& task, Matrix<const real> logits_TE, Routing<real>& routing);
+// Cost O(T E K^2) of the policy top_k.
+template <class Real>
+struct Route {
+  using real = Real;
+  static constexpr std::string_view kName = "route";
 
-// dlogits_TE (overwritten) from dweight_R, the gradient by the weight of a row, and from the losses: loss_scale
-// [losses, groups] is the derivative of what is minimised by each loss of the list in each group.
+  RouteRequest request;
+  Matrix<const real> logits_TE;
+  Routing<real>& routing;  // overwritten
+  RouterStats& stats;      // on the host; gets what was chosen and dropped, and the entropy
+
+  static Implementations<Route> implementations();
+};
+
+// Through weights and probabilities to the logits; choices have no gradient.
+template <class Real>
+struct RouteBackward {
+  using real = Real;
+  static constexpr std::string_view kName = "route_backward";
+
+  RouteRequest request;
+  const Routing<real>& routing;
+  std::span<const real> dweight_R;  // by the weight of a row
+  Matrix<const real> dprob_GE;      // by the probabilities of a group's tokens, the same for all of them
+  Matrix<real> dlogits_TE;          // overwritten
+
+  static Implementations<RouteBackward> implementations();
+};
+
+// What a layer runs: Route and every loss. Returns the statistics (of layer 0: the caller knows which).
 template <class real>
-void route_backward(const RouteTask& task, const Routing<real>& routing, std::span<const real> dweight_R,
+RouterStats route(const RouteRequest& request, Matrix<const real> logits_TE, Routing<real>& routing);
+
+// And the way back. loss_scale [losses, groups] is the derivative of what is minimised by each loss of the list in each
+// group.
+template <class real>
+void route_backward(const RouteRequest& request, const Routing<real>& routing, std::span<const real> dweight_R,
                     std::span<const double> loss_scale, Matrix<real> dlogits_TE);
 
 }  // namespace troupe

@@ -36,9 +36,4 @@ struct Routed {
   void plan(Arena& arena, int64_t num_tokens, int64_t max_rows, int64_t choices);
 };
 
-// From choices (expert_TK of T tokens, kept_TK says which stay) to everything but the weights. Cost O(T K + E).
-template <class real>
-void sort_by_expert(int64_t num_experts, std::span<const int32_t> expert_TK, std::span<const uint8_t> kept_TK,
-                    Routed<real>& rows);
-
 }  // namespace troupe

@@ -3,6 +3,7 @@
 // Everything with a capacity or a mean over tokens is defined over a routing group: a run of consecutive tokens.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -19,15 +20,20 @@ struct RoutingGroups {
   std::span<const uint8_t> token_valid;  // [T], 0 for padding; empty if there is none
 
   int64_t count(int64_t num_tokens) const { return (num_tokens + size - 1) / size; }
+  int64_t begin(int64_t g) const { return g * size; }
+  int64_t end(int64_t g, int64_t num_tokens) const { return std::min(num_tokens, (g + 1) * size); }
 };
 
-struct RouteTask {
+struct RouteRequest {
   const MoeConfig& config;
   RoutingGroups groups;
   CapacityRule capacity;
   bool training = false;    // random choices are on
   uint64_t key = 0;         // of random choices
   int64_t first_token = 0;  // index of token 0 in the global batch
+
+  // Of an expert in a group of so many tokens.
+  int64_t places(int64_t group_tokens) const { return expert_capacity(config, capacity, training, group_tokens); }
 };
 
 // The choices of a policy that lets each token choose K experts.

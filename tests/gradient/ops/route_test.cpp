@@ -36,7 +36,7 @@ void expect_route_gradient(test::RouteCase<double>& c, double balance_scale = 1.
   };
   loss();
   std::vector<double> dlogits(T * E, 9.0);
-  route_backward<double>(c.task(), c.routing, coefficients(), scale_G, {dlogits.data(), T, E});
+  route_backward<double>(c.request(), c.routing, coefficients(), scale_G, {dlogits.data(), T, E});
   test::expect_gradient(loss, c.logits, dlogits, {.step = 1e-6, .rtol = 2e-6});
 }
 

@@ -1,4 +1,4 @@
-// Routing against its reference: every decision, the rows made of them, weights, losses, and the gradient.
+// Every row of routing's lists against the reference: each decision, the rows made of them, weights, losses, gradients.
 #include "ops/route/route.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "gradient.h"
-#include "kernels/ref/route.h"
+#include "implementations.h"
 #include "ops/route/losses.h"
 #include "parity.h"
 #include "route_case.h"
@@ -35,73 +35,84 @@ std::vector<real> logits_of(int kind, int64_t T, int64_t E, uint64_t seed) {
   return values;
 }
 
+// What one row of the lists makes of a case.
 template <class real>
-void expect_parity(test::RouteCase<real>& c, const std::string& what) {
-  SCOPED_TRACE(what);
+struct OneRow {
+  Arena arena;
+  Routing<real> routing;
+  RouterStats stats;
+  std::vector<double> loss_G;
+  std::vector<real> dprob_GE, dlogits_TE;
+
+  // dweight_TK and scale_G are what the way back starts from.
+  OneRow(const test::RouteCase<real>& c, std::string_view row, std::span<const real> dweight_TK,
+          std::span<const double> scale_G)
+      : loss_G(c.num_groups(), -1.0) {
+    const int64_t T = c.tokens(), E = c.config.num_experts, G = c.num_groups();
+    routing.plan(arena, c.config, T);
+    arena.commit();
+    routing.plan(arena, c.config, T);
+    test::run_as(row, Route<real>{c.request(), c.logits_TE(), routing, stats});
+    test::run_as(row, BalanceLoss<real>{c.request(), routing, loss_G});
+    dprob_GE = test::normal_values<real>(G * E, 6), dlogits_TE.assign(static_cast<size_t>(T * E), 9);
+    test::run_as(row, BalanceLossBackward<real>{c.request(), routing, scale_G, {dprob_GE.data(), G, E}});
+    std::vector<real> dweight_R;
+    for (int64_t r = 0; r < routing.rows.num_rows(); ++r)
+      dweight_R.push_back(dweight_TK[static_cast<size_t>(routing.rows.element_of(static_cast<int32_t>(r)))]);
+    test::run_as(row, RouteBackward<real>{c.request(), routing, dweight_R, {dprob_GE.data(), G, E},
+                                          {dlogits_TE.data(), T, E}});
+  }
+};
+
+template <class Values>
+auto first_of(const Values& values, int64_t count) {
+  return std::vector(values.begin(), values.begin() + count);
+}
+
+template <class real>
+void expect_parity(const test::RouteCase<real>& c, const std::string& what) {
   const int64_t T = c.tokens(), E = c.config.num_experts, K = c.config.top_k, G = c.num_groups();
   const double tolerance = 64 * double{std::numeric_limits<real>::epsilon()};
-  c.run();
-  std::vector<int64_t> capacity_G;
-  for (int64_t g = 0; g < G; ++g)
-    capacity_G.push_back(expert_capacity(c.config, c.capacity, c.training,
-                                         std::min(c.group_tokens(), T - g * c.group_tokens())));
-  const ref::TopKTask task = {c.config, c.group_tokens(), capacity_G, c.valid, c.training, c.key, c.first_token};
-  const auto expected = ref::top_k_route<real>(task, c.logits_TE());
-
-  // Decisions, one by one; then the rows: expert by expert, tokens ascending.
-  const Routed<real>& rows = c.routing.rows;
-  std::vector<int64_t> load_E(E, 0), dropped_K(K, 0);
-  std::vector<real> dweight_TK = test::normal_values<real>(T * K, 5), dweight_R(rows.num_rows());
-  for (int64_t i = 0; i < T * K; ++i) {
-    ASSERT_EQ(c.routing.choices.expert_TK[i], expected.expert_TK[i]) << i;
-    ASSERT_EQ(c.routing.choices.place_TK[i], expected.place_TK[i]) << i;
-    ASSERT_EQ(c.routing.choices.kept_TK[i], expected.kept_TK[i]) << i;
-    if (expected.expert_TK[i] >= 0) ++load_E[expected.expert_TK[i]], dropped_K[i % K] += !expected.kept_TK[i];
-  }
-  EXPECT_EQ(c.stats.load_E, load_E);
-  EXPECT_EQ(c.stats.dropped_K, dropped_K);
-  int64_t row = 0;
-  for (int32_t e = 0; e < E; ++e) {
-    ASSERT_EQ(rows.offsets[e], row);
-    for (int64_t i = 0; i < T * K; ++i) {
-      if (!expected.kept_TK[i] || expected.expert_TK[i] != e) continue;
-      ASSERT_EQ(rows.token_of_R[row], i / K);
-      ASSERT_EQ(rows.choice_of_R[row], i % K);
-      ASSERT_NEAR(rows.weight_R[row], expected.weight_TK[i], tolerance * (1 + std::abs(expected.weight_TK[i])));
-      dweight_R[row++] = dweight_TK[i];
-    }
-  }
-  ASSERT_EQ(rows.num_rows(), row);
-  for (int64_t t = 0; t < T; ++t) {
-    int64_t last = -1, kept = 0;
-    for (int64_t k = 0; k < K; ++k) kept += expected.kept_TK[t * K + k];
-    ASSERT_EQ(static_cast<int64_t>(rows.rows_of(t).size()), kept);
-    for (const int32_t r : rows.rows_of(t)) {
-      ASSERT_EQ(rows.token_of_R[r], t);
-      ASSERT_GT(rows.choice_of_R[r], last);
-      last = rows.choice_of_R[r];
-    }
-  }
-
-  double mean = 0.0;
-  for (int64_t g = 0; g < G; ++g) {
-    ASSERT_NEAR(c.stats.losses.at(0).by_group.at(g), expected.balance_G[g], tolerance * expected.balance_G[g]);
-    mean += expected.balance_G[g] * static_cast<double>(std::min(c.group_tokens(), T - g * c.group_tokens()));
-  }
-  EXPECT_NEAR(c.stats.loss(kBalanceLoss), mean / static_cast<double>(T), tolerance * mean);
-
+  const std::vector<real> dweight_TK = test::normal_values<real>(T * K, 5);
   std::vector<double> scale_G(G);
   for (int64_t g = 0; g < G; ++g) scale_G[g] = 3.0 + static_cast<double>(g);
-  std::vector<real> dlogits(T * E, 9), expected_dlogits(T * E);
-  route_backward<real>(c.task(), c.routing, dweight_R, scale_G, {dlogits.data(), T, E});
-  ref::top_k_route_backward<real>(task, expected, dweight_TK, scale_G, {expected_dlogits.data(), T, E});
-  // Gradients by probabilities, up to scale * E / S and what weights add, cancel.
-  double largest = 0.0, worst = 0.0;
-  for (const real value : expected_dlogits) largest = std::max(largest, std::abs(double{value}));
-  for (int64_t g = 0; g < G; ++g)
-    largest = std::max(largest, scale_G[g] * static_cast<double>(E) / static_cast<double>(c.group_tokens()));
-  for (int64_t i = 0; i < T * E; ++i) worst = std::max(worst, std::abs(double{dlogits[i]} - double{expected_dlogits[i]}));
-  EXPECT_LE(worst, tolerance * largest) << "gradient";
+  const OneRow<real> expected(c, "ref", dweight_TK, scale_G);
+  for (const std::string_view row : test::usable<Route<real>>()) {
+    if (row == "ref") continue;
+    SCOPED_TRACE(fmt::format("{}: {}", row, what));
+    const OneRow<real> actual(c, row, dweight_TK, scale_G);
+
+    // Decisions and the rows made of them, exactly.
+    const Routed<real>&rows = actual.routing.rows, &expected_rows = expected.routing.rows;
+    const int64_t R = rows.num_rows();
+    ASSERT_EQ(rows.offsets, expected_rows.offsets);
+    ASSERT_EQ(first_of(actual.routing.choices.expert_TK, T * K), first_of(expected.routing.choices.expert_TK, T * K));
+    ASSERT_EQ(first_of(actual.routing.choices.place_TK, T * K), first_of(expected.routing.choices.place_TK, T * K));
+    ASSERT_EQ(first_of(actual.routing.choices.kept_TK, T * K), first_of(expected.routing.choices.kept_TK, T * K));
+    ASSERT_EQ(first_of(rows.token_of_R, R), first_of(expected_rows.token_of_R, R));
+    ASSERT_EQ(first_of(rows.choice_of_R, R), first_of(expected_rows.choice_of_R, R));
+    ASSERT_EQ(first_of(rows.begin_T, T + 1), first_of(expected_rows.begin_T, T + 1));
+    ASSERT_EQ(first_of(rows.rows_by_token, R), first_of(expected_rows.rows_by_token, R));
+    EXPECT_EQ(actual.stats.tokens, T);
+    EXPECT_EQ(actual.stats.load_E, expected.stats.load_E);
+    EXPECT_EQ(actual.stats.dropped_K, expected.stats.dropped_K);
+    EXPECT_NEAR(actual.stats.entropy_sum, expected.stats.entropy_sum,  // T * E terms of one sign
+                tolerance * static_cast<double>(T + E) * (1 + expected.stats.entropy_sum));
+
+    for (int64_t r = 0; r < R; ++r)
+      ASSERT_NEAR(rows.weight_R[r], expected_rows.weight_R[r], tolerance * (1 + std::abs(expected_rows.weight_R[r])));
+    for (int64_t g = 0; g < G; ++g)
+      ASSERT_NEAR(actual.loss_G[g], expected.loss_G[g], tolerance * expected.loss_G[g]);
+    for (int64_t i = 0; i < G * E; ++i)
+      ASSERT_NEAR(actual.dprob_GE[i], expected.dprob_GE[i], tolerance * (1 + std::abs(expected.dprob_GE[i])));
+    // Gradients by probabilities, and what weights add, cancel.
+    double largest = 1.0, worst = 0.0;
+    for (const auto* values : {&expected.dlogits_TE, &expected.dprob_GE})
+      for (const real value : *values) largest = std::max(largest, std::abs(double{value}));
+    for (int64_t i = 0; i < T * E; ++i)
+      worst = std::max(worst, std::abs(double{actual.dlogits_TE[i]} - double{expected.dlogits_TE[i]}));
+    EXPECT_LE(worst, tolerance * largest) << "gradient";
+  }
 }
 
 TYPED_TEST(RouteParity, EveryOptionMatchesTheReference) {
@@ -159,7 +170,7 @@ TYPED_TEST(RouteParity, BitsDoNotDependOnThreads) {
     const int64_t R = c.routing.rows.num_rows();
     std::vector<TypeParam> weight(c.routing.rows.weight_R.begin(), c.routing.rows.weight_R.begin() + R);
     std::vector<TypeParam> gradient(c.logits.size());
-    route_backward<TypeParam>(c.task(), c.routing, test::normal_values<TypeParam>(R, 4),
+    route_backward<TypeParam>(c.request(), c.routing, test::normal_values<TypeParam>(R, 4),
                               std::vector<double>(c.num_groups(), 2.0), {gradient.data(), c.tokens(), 16});
     if (first_weight.empty()) first_weight = weight, first_gradient = gradient;
     EXPECT_EQ(weight, first_weight) << count << " threads";

@@ -47,11 +47,11 @@ void run(const MoeConfig& config, std::vector<float> logits, RoutedCase& out, Mo
   out.routing.plan(out.arena, config, T);
   out.arena.commit();
   out.routing.plan(out.arena, config, T);
-  const RouteTask task = {.config = config,
-                          .groups = {group > 0 ? group : T, valid},
-                          .capacity = mode.capacity,
-                          .training = mode.training};
-  out.stats = route<float>(task, {logits.data(), T, config.num_experts}, out.routing);
+  const RouteRequest request = {.config = config,
+                                .groups = {group > 0 ? group : T, valid},
+                                .capacity = mode.capacity,
+                                .training = mode.training};
+  out.stats = route<float>(request, {logits.data(), T, config.num_experts}, out.routing);
 }
 
 TEST(Router, SecondChoiceOfAnOverfullExpertFindsNoPlace) {
@@ -195,7 +195,7 @@ TEST(Routed, ConservesTokensWithEmptyAndFavouriteExperts) {
 // What generation rests on: a row of the list that calls itself causal gives a token the same experts and weights
 // whatever comes after it.
 TEST(RouterPolicy, CausalMeansThatLaterTokensChangeNothing) {
-  for (const RouterPolicy<float>& policy : router_policies<float>()) {
+  for (const RouterPolicy& policy : router_policies()) {
     if (!policy.causal) continue;
     for (const bool prioritized : {false, true}) {
       MoeConfig config = moe(8, 3, Capacity::kFairseq);
@@ -215,7 +215,7 @@ TEST(RouterPolicy, CausalMeansThatLaterTokensChangeNothing) {
 }
 
 TEST(RouterPolicy, WhatIsNotCausalIsRefusedByName) {
-  RouterPolicy<float> policy = router_policies<float>().front();
+  RouterPolicy policy = router_policies().front();
   require_causal(policy, "generation");
   policy.name = "expert_choice", policy.causal = false;
   EXPECT_EQ(test::error_of([&] { require_causal(policy, "generation"); }, ErrorCode::kUsage),
