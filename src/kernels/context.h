@@ -56,6 +56,23 @@ class Context {
     Lease lease_;
   };
 
+  // That an op runs; calls watch(true) and watch(false) around the outermost one, if there is a watch.
+  class Running {
+   public:
+    Running(Context& context, void (*watch)(bool)) : context_(context), watch_(watch) {
+      if (context_.running_++ == 0 && watch_) watch_(true);
+    }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+    ~Running() {
+      if (--context_.running_ == 0 && watch_) watch_(false);
+    }
+
+   private:
+    Context& context_;
+    void (*watch_)(bool);
+  };
+
   static Context& of_this_thread() {
     static thread_local Context context;
     return context;
@@ -65,6 +82,7 @@ class Context {
   Memory* memory_;
   std::vector<Buffer<std::byte>> blocks_;  // one for each depth of leases: an op may call another one
   size_t leases_ = 0;
+  int64_t running_ = 0;
 };
 
 }  // namespace troupe

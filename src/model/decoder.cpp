@@ -17,13 +17,14 @@ struct Decoder<P>::State {
   DecoderOptions options;
   Workspace<P> work;
 
-  // The batch at hand, and what its MoE layers reported.
+  // The batch at hand as the host has it, and what its MoE layers reported.
   SequenceShape shape;
   std::vector<int32_t> positions_T, targets_T;
   std::vector<uint8_t> valid_T;
   std::vector<RouterStats> stats;
 
   void read_batch(const Batch& batch);
+  void place_batch();
 };
 
 // Ids are checked here, once; positions count real tokens (fairseq utils.py:239-249).
@@ -61,8 +62,17 @@ void Decoder<P>::State::read_batch(const Batch& batch) {
     std::transform(batch.src.begin(), batch.src.end(), valid_T.begin(),
                    [&](int32_t id) { return static_cast<uint8_t>(id != weights.config.pad_id); });
   }
-  shape = {batch.B, batch.S, valid_T};
+  shape = {batch.B, batch.S, {}};
   stats.clear();
+}
+
+// To where ops read it, once there is memory for a batch of its size.
+template <class P>
+void Decoder<P>::State::place_batch() {
+  copy<int32_t>(targets_T, work.targets_T);
+  if (valid_T.empty()) return;
+  copy<uint8_t>(valid_T, work.valid_T);
+  shape.token_valid = work.valid_T;
 }
 
 template <class P>
@@ -142,8 +152,8 @@ struct MicroBatch {
       std::visit([&](const auto& block) { block.backward(back, mid, acts.of(block), dx, grads); }, layer.feed_forward);
       layer.attention.backward(back, x, acts.attention, dx, grads);
     }
-    run(EmbeddingBackward<P>{.tokens_T = batch.src,
-                             .positions_T = s.positions_T,
+    run(EmbeddingBackward<P>{.tokens_T = work.ids_T,
+                             .positions_T = work.positions_T,
                              .pad_id = config().pad_id,
                              .scale = s.weights.embedding_scale(),
                              .dropout = embedding_dropout(s.weights, mode),
@@ -218,11 +228,12 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
   State& s = *state_;
   s.read_batch(batch);
   s.work.plan(config(), batch.B, batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
+  s.place_batch();
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true)};
   micro.forward();
   run(OutputLossWithGradient<P>{.embed = s.weights.output.bank(),
                                 .h_TD = s.work.final_norm.y_TD,
-                                .targets_T = s.targets_T,
+                                .targets_T = s.work.targets_T,
                                 .nll_T = s.work.nll_T,
                                 .dh_TD = s.work.scratch.dnorm_TD,
                                 .dembed_VD = micro.rows_of(grads.at(s.weights.slots.embed_tokens)).data});
@@ -235,11 +246,17 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
   State& s = *state_;
   s.read_batch(batch);
   s.work.plan(config(), batch.B, batch.S, Keep::kNothing);
+  s.place_batch();
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, false)};
   micro.forward();
-  const std::span<real> nll = nll_T.empty() ? s.work.nll_T : nll_T;
-  run(OutputLoss<P>{s.weights.output.bank(), s.work.final_norm.y_TD, s.targets_T, nll, argmax_T});
-  return micro.sums(nll);
+  run(OutputLoss<P>{.embed = s.weights.output.bank(),
+                    .h_TD = s.work.final_norm.y_TD,
+                    .targets_T = s.work.targets_T,
+                    .nll_T = s.work.nll_T,
+                    .argmax_T = argmax_T.empty() ? std::span<int32_t>() : s.work.argmax_T});
+  copy<real>(s.work.nll_T.first(nll_T.size()), nll_T);
+  copy<int32_t>(s.work.argmax_T.first(argmax_T.size()), argmax_T);
+  return micro.sums(s.work.nll_T);
 }
 
 template class Decoder<F64>;

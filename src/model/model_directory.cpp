@@ -12,6 +12,7 @@
 #include "io/json_text.h"
 #include "model/decoder_parameters.h"
 #include "ops/adam.h"
+#include "ops/transfer.h"
 
 namespace troupe {
 namespace fs = std::filesystem;
@@ -174,11 +175,13 @@ void load_parameters(const fs::path& folder, ParameterStore<float>& params) {
   tensors.check_against(params.table());
   for (const Parameter& parameter : params.entries()) {
     const std::span<float> values = params.at(parameter.slot);
-    convert_to_f32(*tensors.find(parameter.name), values, tensors.where());
+    from_host(values, [&](std::span<float> room) {
+      convert_to_f32(*tensors.find(parameter.name), room, tensors.where());
+    });
     if (const int64_t at = find_non_finite<float>(values); at >= 0)
       fail(ErrorCode::kData,
            "{}: {}: expected finite weights, got {} at index {} (training diverged, or the file is damaged)",
-           tensors.where(), parameter.name, values[static_cast<size_t>(at)], at);
+           tensors.where(), parameter.name, to_host<float>(values, at), at);
   }
 }
 

@@ -6,12 +6,13 @@
 
 #include "model/workspace.h"
 #include "ops/embedding.h"
+#include "ops/transfer.h"
 
 namespace troupe {
 
 constexpr int64_t kEmbeddingLayer = -1;  // the dropout site of the embedding
 
-// Token ids and their rows of the position table, token by token.
+// The host's token ids and their rows of the position table, token by token.
 struct PlacedTokens {
   std::span<const int32_t> ids_T, positions_T;
   int64_t num_positions = 0;  // rows of the table that suffice
@@ -37,8 +38,10 @@ void walk_layer(const DecoderWeights<P>& weights, int64_t l, const Pass<P>& pass
 template <class P, class Attend>
 void walk(const DecoderWeights<P>& weights, const PlacedTokens& tokens, const Pass<P>& pass, Workspace<P>& work,
           const Attend& attend) {
-  run(EmbeddingForward<P>{.tokens_T = tokens.ids_T,
-                          .positions_T = tokens.positions_T,
+  copy(tokens.ids_T, work.ids_T);
+  copy(tokens.positions_T, work.positions_T);
+  run(EmbeddingForward<P>{.tokens_T = work.ids_T,
+                          .positions_T = work.positions_T,
                           .embed_VD = weights.embedding(),
                           .positions_PD = work.positions(weights, tokens.num_positions),
                           .scale = weights.embedding_scale(),

@@ -30,6 +30,10 @@ ScratchSpec scratch_spec(const ModelConfig& config) {
 template <class P>
 void Workspace<P>::lay_out(const ModelConfig& config, int64_t T, Keep keep) {
   const int64_t D = config.d_model, L = config.num_layers;
+  ids_T = arena_.span<int32_t>("batch.ids", T);
+  positions_T = arena_.span<int32_t>("batch.positions", T);
+  targets_T = arena_.span<int32_t>("batch.targets", T);
+  valid_T = arena_.span<uint8_t>("batch.valid", T);
   stream.assign(static_cast<size_t>(2 * L + 1), {});
   Matrix<real> shared;
   if (keep != Keep::kAll) shared = arena_.matrix<real>("stream.shared", T, D);
@@ -48,6 +52,7 @@ void Workspace<P>::lay_out(const ModelConfig& config, int64_t T, Keep keep) {
   scratch.plan(arena_, scratch_spec(config), T, keep != Keep::kNothing);
   if (keep != Keep::kNothing) dx_TD = arena_.matrix<real>("dx", T, D);
   nll_T = arena_.span<real>("nll", T);
+  argmax_T = arena_.span<int32_t>("argmax", T);
 }
 
 template <class P>
@@ -75,10 +80,8 @@ Matrix<const typename P::real> Workspace<P>::positions(const DecoderWeights<P>& 
     return {weights.params->at(weights.slots.embed_positions).data(), usual, D};
   if (rows > num_sinusoids_) {
     num_sinusoids_ = std::max(rows, usual);
-    Buffer<float> table(num_sinusoids_ * D);
-    sinusoidal_positions({table.data(), num_sinusoids_, D});
-    sinusoids_ = Buffer<real>(table.size(), sinusoids_.memory());
-    std::copy(table.begin(), table.end(), sinusoids_.begin());
+    sinusoids_.reserve(num_sinusoids_ * D);
+    run(SinusoidalPositions<real>{{sinusoids_.data(), num_sinusoids_, D}});
   }
   return {sinusoids_.data(), num_sinusoids_, D};
 }

@@ -46,11 +46,14 @@ class Workspace {
   // Rows of the position embeddings: the learned ones, or sinusoids, made here as far as they are needed.
   Matrix<const real> positions(const DecoderWeights<P>& weights, int64_t rows);
 
+  std::span<int32_t> ids_T, positions_T, targets_T;  // of the batch, as ops read it
+  std::span<uint8_t> valid_T;
   std::vector<Matrix<real>> stream;  // [2 l] input of layer l, [2 l + 1] after its attention, [2 L] after the last
   typename NormLayer<P>::Activations final_norm;
   Scratch<P> scratch;
   Matrix<real> dx_TD;
   std::span<real> nll_T;
+  std::span<int32_t> argmax_T;
 
  private:
   void lay_out(const ModelConfig& config, int64_t T, Keep keep);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/threads.h"
+#include "ops/transfer.h"
 
 namespace troupe {
 namespace {
@@ -119,10 +120,7 @@ std::vector<Parameter> ParameterStore<real>::entries() const {
 
 template <class real>
 void ParameterStore<real>::set_zero() {
-  const std::span<real> values = all();
-  parallel_chunks(values_.size(), 1 << 20, [&](int64_t begin, int64_t end) {
-    std::fill(values.begin() + begin, values.begin() + end, real{0});
-  });
+  run(Fill<real>{.x = {all().data(), 1, values_.size()}});
 }
 
 namespace {
@@ -133,6 +131,29 @@ uint64_t key_of(uint64_t seed, std::string_view name) {
   return key;
 }
 
+template <class real>
+void draw(const Parameter& parameter, uint64_t seed, std::span<real> values) {
+  const Init& init = parameter.init;
+  Rng rng(key_of(seed, parameter.name));
+  for (real& value : values) {
+    switch (init.kind) {
+      case Init::kConstant:
+        value = static_cast<real>(init.scale);
+        break;
+      case Init::kNormal:
+        value = static_cast<real>(init.scale * rng.normal());
+        break;
+      case Init::kUniform:
+        value = static_cast<real>(rng.uniform(-init.scale, init.scale));
+        break;
+    }
+  }
+  if (init.zero_row >= 0 && init.zero_row < parameter.shape[0]) {
+    const int64_t width = parameter.size() / parameter.shape[0];
+    std::fill_n(values.begin() + init.zero_row * width, width, real{0});
+  }
+}
+
 }  // namespace
 
 template <class real>
@@ -141,27 +162,8 @@ void initialize(ParameterStore<real>& store, uint64_t seed) {
   std::vector<std::span<real>> spans;
   for (const Parameter& parameter : entries) spans.push_back(store.at(parameter.slot));
   parallel_for(static_cast<int64_t>(entries.size()), [&](int64_t i) {
-    const Parameter& parameter = entries[static_cast<size_t>(i)];
-    const Init& init = parameter.init;
-    const std::span<real> values = spans[static_cast<size_t>(i)];
-    Rng rng(key_of(seed, parameter.name));
-    for (real& value : values) {
-      switch (init.kind) {
-        case Init::kConstant:
-          value = static_cast<real>(init.scale);
-          break;
-        case Init::kNormal:
-          value = static_cast<real>(init.scale * rng.normal());
-          break;
-        case Init::kUniform:
-          value = static_cast<real>(rng.uniform(-init.scale, init.scale));
-          break;
-      }
-    }
-    if (init.zero_row >= 0 && init.zero_row < parameter.shape[0]) {
-      const int64_t width = parameter.size() / parameter.shape[0];
-      std::fill_n(values.begin() + init.zero_row * width, width, real{0});
-    }
+    from_host(spans[static_cast<size_t>(i)],
+              [&](std::span<real> values) { draw(entries[static_cast<size_t>(i)], seed, values); });
   });
 }
 

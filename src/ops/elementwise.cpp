@@ -1,8 +1,7 @@
 #include "ops/elementwise.h"
 
-#include <algorithm>
-
 #include "base/threads.h"
+#include "kernels/elementwise.h"
 #include "kernels/ref/elementwise.h"
 #include "kernels/table.h"
 
@@ -19,22 +18,6 @@ void vectorized(const DropoutBackward<P>& task, Context&) {
   });
 }
 
-constexpr int64_t kRowChunk = 64;
-
-template <class T>
-void rows(const Fill<T>& task, Context&) {
-  parallel_chunks(task.x.rows, kRowChunk, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::fill_n(task.x.row(i), task.x.cols, task.value);
-  });
-}
-
-template <class T>
-void rows(const Copy<T>& task, Context&) {
-  parallel_chunks(task.dst.rows, kRowChunk, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::copy_n(task.src.row(i), task.dst.cols, task.dst.row(i));
-  });
-}
-
 constexpr auto kDropoutAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
 
 }  // namespace
@@ -48,15 +31,17 @@ Implementations<DropoutBackward<P>> DropoutBackward<P>::implementations() {
 
 template <class T>
 Implementations<Fill<T>> Fill<T>::implementations() {
-  static const std::vector<Implementation<Fill>> list = {{isa_name(Isa::kGeneric), rows},
-                                                         {"ref", [](const Fill& task, Context&) { ref::fill(task); }}};
+  static const std::vector<Implementation<Fill>> list = {
+      {isa_name(Isa::kGeneric), [](const Fill& task, Context&) { host::fill(task); }},
+      {"ref", [](const Fill& task, Context&) { ref::fill(task); }}};
   return list;
 }
 
 template <class T>
 Implementations<Copy<T>> Copy<T>::implementations() {
-  static const std::vector<Implementation<Copy>> list = {{isa_name(Isa::kGeneric), rows},
-                                                         {"ref", [](const Copy& task, Context&) { ref::copy(task); }}};
+  static const std::vector<Implementation<Copy>> list = {
+      {isa_name(Isa::kGeneric), [](const Copy& task, Context&) { host::copy(task); }},
+      {"ref", [](const Copy& task, Context&) { ref::copy(task); }}};
   return list;
 }
 
@@ -71,6 +56,8 @@ template struct Fill<float>;
 template struct Copy<double>;
 template struct Copy<float>;
 template struct Copy<bf16>;
+template struct Copy<int32_t>;
+template struct Copy<uint8_t>;
 template struct Sum<double>;
 template struct Sum<float>;
 template struct DropoutBackward<F64>;

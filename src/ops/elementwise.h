@@ -34,7 +34,7 @@ struct Fill {
   static Implementations<Fill> implementations();
 };
 
-// dst = src, of the same shape and apart from each other.
+// dst = src, of the same shape and apart from each other; each may be the host's (ops/transfer.h).
 template <class T>
 struct Copy {
   static constexpr std::string_view kName = "copy";

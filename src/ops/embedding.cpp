@@ -1,10 +1,8 @@
 #include "ops/embedding.h"
 
-#include <cmath>
-#include <vector>
-
 #include "base/threads.h"
 #include "kernels/ref/embedding.h"
+#include "kernels/ref/positions.h"
 #include "kernels/table.h"
 
 namespace troupe {
@@ -41,20 +39,6 @@ void vectorized(const EmbeddingBackward<P>& task, Context&) {
 
 constexpr auto kEmbeddingAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
 
-// torch.exp on float32 tensors, bit for bit where the result is a normal number: the scheme of SLEEF's expf_u10
-// (Shibata and Petrogalli 2020): x = q ln 2 + s with ln 2 in two parts, a polynomial of degree 7 in s, every step one
-// fma.
-float torch_exp(float x) {
-  const float q = std::rint(x * 1.442695040888963407f);
-  float s = std::fma(q, -0.693145751953125f, x);
-  s = std::fma(q, -1.428606765330187045e-06f, s);
-  float u = 0.000198527617612853646278381f;
-  for (const float coefficient : {0.00139304355252534151077271f, 0.00833336077630519866943359f,
-                                  0.0416664853692054748535156f, 0.166666671633720397949219f, 0.5f})
-    u = std::fma(u, s, coefficient);
-  return std::ldexp(1.0f + std::fma(s * s, u, s), static_cast<int>(q));
-}
-
 }  // namespace
 
 template <class P>
@@ -71,30 +55,20 @@ Implementations<EmbeddingBackward<P>> EmbeddingBackward<P>::implementations() {
   return rows;
 }
 
+template <class Real>
+Implementations<SinusoidalPositions<Real>> SinusoidalPositions<Real>::implementations() {
+  static const std::vector<Implementation<SinusoidalPositions>> list = {
+      {"ref", [](const SinusoidalPositions& task, Context&) { ref::sinusoidal_positions(task); }}};
+  return list;
+}
+
 template struct EmbeddingForward<F64>;
 template struct EmbeddingForward<F32>;
 template struct EmbeddingForward<Bf16>;
 template struct EmbeddingBackward<F64>;
 template struct EmbeddingBackward<F32>;
 template struct EmbeddingBackward<Bf16>;
-
-// Every operation is rounded to float32 where fairseq's tensors round: c, k * -c, exp, p * w, sin, cos. At position p
-// one unit in the last place of w_k moves the angle by p of them, so exp must have the bits of torch's; sin and cos
-// need not, and are rounded from double.
-void sinusoidal_positions(Matrix<float> table_PD) {
-  const int64_t half = table_PD.cols / 2;
-  const float c = static_cast<float>(std::log(10000.0) / static_cast<double>(half - 1));
-  std::vector<float> w(static_cast<size_t>(half), 1.0f);
-  for (int64_t k = 1; k < half; ++k) w[k] = torch_exp(static_cast<float>(k) * -c);
-  for (int64_t p = 0; p < table_PD.rows; ++p) {
-    float* row = table_PD.row(p);
-    for (int64_t k = 0; k < half; ++k) {
-      const double angle = static_cast<float>(p) * w[k];
-      row[k] = p == 1 ? 0.0f : static_cast<float>(std::sin(angle));
-      row[half + k] = p == 1 ? 0.0f : static_cast<float>(std::cos(angle));
-    }
-    if (table_PD.cols % 2 != 0) row[table_PD.cols - 1] = 0.0f;
-  }
-}
+template struct SinusoidalPositions<double>;
+template struct SinusoidalPositions<float>;
 
 }  // namespace troupe

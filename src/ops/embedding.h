@@ -40,8 +40,16 @@ struct EmbeddingBackward {
   static Implementations<EmbeddingBackward> implementations();
 };
 
-// Fairseq's sinusoidal rows 0 .. count-1 in float32, operation by operation
+// Fairseq's sinusoidal rows 0 .. P-1, computed in float32 operation by operation
 // (modules/sinusoidal_positional_embedding.py:36-58): [sin(p w_0) .. sin(p w_h-1), cos(p w_0) ..], row 1 zero.
-void sinusoidal_positions(Matrix<float> table_PD);
+template <class Real>
+struct SinusoidalPositions {
+  using real = Real;
+  static constexpr std::string_view kName = "sinusoidal_positions";
+
+  Matrix<real> table_PD;  // overwritten
+
+  static Implementations<SinusoidalPositions> implementations();
+};
 
 }  // namespace troupe

@@ -49,6 +49,10 @@ template <>
 constexpr std::string_view kNumbers<Bf16> = "bf16";
 template <>
 constexpr std::string_view kNumbers<bf16> = "bf16";
+template <>
+constexpr std::string_view kNumbers<int32_t> = "int32";
+template <>
+constexpr std::string_view kNumbers<uint8_t> = "uint8";
 
 // "layer_norm_forward (bf16)"
 template <template <class> class Op, class T>
@@ -84,9 +88,13 @@ void run_first(const std::vector<Implementation<Task>>& rows, const Task& task, 
   fail(ErrorCode::kInternal, "{}: no implementation accepts", describe(task));
 }
 
+// For tests that want to know whether an op runs in a context (true, then false); nested ops do not count.
+inline void (*watch_ops)(bool running) = nullptr;
+
 template <class Task>
 void run(const Task& task, Context& context = Context::of_this_thread()) {
   static const std::vector<Implementation<Task>> rows = candidates(task, Task::implementations(), active_device());
+  const Context::Running outermost(context, watch_ops);
   run_first(rows, task, context);
 }
 

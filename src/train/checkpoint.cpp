@@ -8,6 +8,7 @@
 #include "io/json_text.h"
 #include "model/model_directory.h"
 #include "ops/adam.h"
+#include "ops/transfer.h"
 
 namespace troupe {
 namespace {
@@ -28,10 +29,11 @@ void append(std::vector<TensorToWrite>& list, const std::string& prefix, const P
 void read(const ModelTensors& tensors, const std::string& prefix, ParameterStore<float>& store) {
   for (const Parameter& parameter : store.entries()) {
     const std::span<float> values = store.at(parameter.slot);
-    tensors.read_f32(prefix + parameter.name, parameter.shape, values);
+    from_host(values,
+              [&](std::span<float> room) { tensors.read_f32(prefix + parameter.name, parameter.shape, room); });
     if (const int64_t at = find_non_finite<float>(values); at >= 0)
       fail(ErrorCode::kData, "{}: {}{}: expected finite moments, got {} at index {}", tensors.where(), prefix,
-           parameter.name, values[static_cast<size_t>(at)], at);
+           parameter.name, to_host<float>(values, at), at);
   }
 }
 

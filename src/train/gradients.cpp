@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "ops/adam.h"
+#include "ops/transfer.h"
 
 namespace troupe {
 namespace {
@@ -17,7 +18,7 @@ std::optional<std::string> first_non_finite(const ParameterStore<float>& store) 
     const std::span<const float> values = store.at(parameter.slot);
     if (const int64_t at = find_non_finite<float>(values); at >= 0)
       return fmt::format("{}: expected finite values, got {} at index {}", parameter.name,
-                         values[static_cast<size_t>(at)], at);
+                         to_host<float>(values, at), at);
   }
   return std::nullopt;
 }

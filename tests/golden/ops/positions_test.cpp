@@ -19,7 +19,7 @@ TEST(SinusoidalPositions, EqualFairseqs) {
   for (const int64_t D : {64, 768, 1024, 2048, 4096}) {
     const Tensor expected = file.read_f32("d" + std::to_string(D));
     std::vector<float> table(static_cast<size_t>(count * D), 7.0f);
-    sinusoidal_positions({table.data(), count, D});
+    run(SinusoidalPositions<float>{{table.data(), count, D}});
     int64_t different = 0;
     for (size_t r = 0; r < row_numbers.size(); ++r)
       for (int64_t d = 0; d < D; ++d) {
@@ -34,13 +34,13 @@ TEST(SinusoidalPositions, EqualFairseqs) {
 
 TEST(SinusoidalPositions, ZeroThePadRowAndAnOddLastColumn) {
   std::vector<float> table(4 * 5, 7.0f);
-  sinusoidal_positions({table.data(), 4, 5});
+  run(SinusoidalPositions<float>{{table.data(), 4, 5}});
   for (int64_t d = 0; d < 5; ++d) EXPECT_EQ(table[5 + d], 0.0f);
   for (int64_t p = 0; p < 4; ++p) EXPECT_EQ(table[p * 5 + 4], 0.0f);
   EXPECT_EQ(table[2], 1.0f);                                               // cos 0
   EXPECT_FLOAT_EQ(table[2 * 5 + 1], static_cast<float>(std::sin(2e-4f)));  // w_1 = exp(-ln 10000)
   std::vector<float> narrow(3 * 2);
-  sinusoidal_positions({narrow.data(), 3, 2});  // one frequency: w_0 = 1
+  run(SinusoidalPositions<float>{{narrow.data(), 3, 2}});  // one frequency: w_0 = 1
   EXPECT_FLOAT_EQ(narrow[4], std::sin(2.0f));
 }
 

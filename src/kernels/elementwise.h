@@ -1,0 +1,41 @@
+// Small passes of the host, the same for every processor: their cost is reading and writing. Tasks are those of
+// ops/elementwise.h.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/threads.h"
+#include "tensor/host_matrix.h"
+
+namespace troupe::host {
+
+inline constexpr int64_t kPassRows = 64;        // rows at a time,
+inline constexpr int64_t kPassPiece = 1 << 16;  // or elements, where rows lie back to back
+
+template <class Task>
+void fill(const Task& task) {
+  const HostMatrix x(task.x);
+  if (x.stride == x.cols)
+    return parallel_chunks(x.rows * x.cols, kPassPiece, [&](int64_t begin, int64_t end) {
+      std::fill(x.data + begin, x.data + end, task.value);
+    });
+  parallel_chunks(x.rows, kPassRows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::fill_n(x.row(i), x.cols, task.value);
+  });
+}
+
+template <class Task>
+void copy(const Task& task) {
+  const HostMatrix src(task.src);
+  const HostMatrix dst(task.dst);
+  if (src.stride == dst.cols && dst.stride == dst.cols)
+    return parallel_chunks(dst.rows * dst.cols, kPassPiece, [&](int64_t begin, int64_t end) {
+      std::copy(src.data + begin, src.data + end, dst.data + begin);
+    });
+  parallel_chunks(dst.rows, kPassRows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) std::copy_n(src.row(i), dst.cols, dst.row(i));
+  });
+}
+
+}  // namespace troupe::host

@@ -1,0 +1,53 @@
+// Memory as a device's is to the host: once closed, a touch outside of a running op ends the process. One at a time.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <map>
+
+#include "ops/op.h"
+#include "tensor/memory.h"
+
+namespace troupe::test {
+
+class FencedMemory final : public Memory {
+ public:
+  ~FencedMemory() override { open(); }
+
+  std::string_view name() const override { return "fenced memory"; }
+  Device device() const override { return active_device(); }
+  void* allocate(int64_t bytes) override {
+    const size_t whole = (static_cast<size_t>(bytes) + 4095) / 4096 * 4096;
+    void* const data = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    blocks_[data] = whole;
+    protect();
+    return data;
+  }
+  void free(void* data, int64_t) noexcept override {
+    munmap(data, blocks_[data]);
+    blocks_.erase(data);
+  }
+
+  void close() {
+    closed_ = this;
+    watch_ops = [](bool running) { closed_->protect(running); };
+    protect();
+  }
+  void open() {
+    if (closed_ != this) return;
+    watch_ops = nullptr;
+    protect(true);
+    closed_ = nullptr;
+  }
+
+ private:
+  void protect(bool running = false) {
+    for (const auto& [data, bytes] : blocks_)
+      mprotect(data, bytes, closed_ == this && !running ? PROT_NONE : PROT_READ | PROT_WRITE);
+  }
+
+  static inline FencedMemory* closed_ = nullptr;
+  std::map<void*, size_t> blocks_;
+};
+
+}  // namespace troupe::test

@@ -1,0 +1,106 @@
+// Passes and steps leave the elements of tensors to ops: the memory that they lie in is closed to everybody else.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "fenced_memory.h"
+#include "ops/elementwise.h"
+#include "train/trainer.h"
+
+namespace troupe {
+namespace {
+
+struct FencedCase {
+  const char* name;
+  void (*set)(ModelConfig&, DecoderOptions&);
+};
+
+class HostAccess : public testing::TestWithParam<std::tuple<FencedCase, Precision>> {
+ protected:
+  void SetUp() override {
+    config_ = {.num_layers = 2, .d_model = 32, .num_heads = 2, .d_ff = 64, .vocab_size = 50, .context = 16};
+    config_.dropout = config_.attention_dropout = 0.1;
+    config_.pad_id = 1;
+    std::get<0>(GetParam()).set(config_, options_);
+  }
+
+  // Ids with padding in the last sequence.
+  Batch batch(int64_t step, int64_t micro) const {
+    Batch batch{.B = 2, .S = 8, .src = {}, .tgt = {}, .first_sequence = micro * 2};
+    for (int64_t i = 0; i < batch.tokens(); ++i) {
+      batch.src.push_back(i > 12 ? static_cast<int32_t>(config_.pad_id) : static_cast<int32_t>(5 + (i * 7 + step) % 40));
+      batch.tgt.push_back(i > 12 ? -1 : static_cast<int32_t>(5 + (i * 11 + step) % 40));
+    }
+    return batch;
+  }
+
+  // Two updates and a score; after the first pass nothing but `inside` happens in between.
+  struct Outcome {
+    std::vector<float> weights, nll;
+    std::vector<int32_t> argmax;
+    bool operator==(const Outcome&) const = default;
+  };
+  Outcome outcome(Memory& memory, const std::function<void()>& close, const std::function<void()>& open) const {
+    LanguageModel model(config_, std::get<1>(GetParam()), options_, memory);
+    initialize(model.params(), 1);
+    Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100),
+                    {.micro_batches = 2, .clip_norm = 0.1},
+                    [this](int64_t step, int64_t micro) { return batch(step, micro); });
+    Outcome result{.weights = {}, .nll = std::vector<float>(16), .argmax = std::vector<int32_t>(16)};
+    close();
+    trainer.step(), trainer.step();
+    model.score(batch(2, 0), {}, result.nll, result.argmax);
+    open();
+    const std::span<const float> weights = std::as_const(model).params().all();
+    result.weights.assign(weights.begin(), weights.end());
+    return result;
+  }
+
+  ModelConfig config_;
+  DecoderOptions options_;
+};
+
+TEST_P(HostAccess, IsLeftToOps) {
+  test::FencedMemory fenced;
+  const Outcome inside = outcome(fenced, [&] { fenced.close(); }, [&] { fenced.open(); });
+  EXPECT_EQ(inside, outcome(host_memory(), [] {}, [] {}));
+}
+
+constexpr FencedCase kFencedCases[] = {
+    {"dense", [](ModelConfig&, DecoderOptions&) {}},
+    {"learned", [](ModelConfig& config, DecoderOptions& options) {
+       config.positions = Positions::kLearned, options.recompute = true;
+     }},
+    {"moe", [](ModelConfig& config, DecoderOptions&) { config.moe.num_experts = 4; }},
+    {"capacity", [](ModelConfig& config, DecoderOptions& options) {
+       config.moe.num_experts = 4, config.moe.every = 2, config.moe.capacity = Capacity::kFairseq;
+       config.moe.second_choice = SecondChoice::kSampling, config.moe.pad_mask = true, options.recompute = true;
+     }}};
+
+INSTANTIATE_TEST_SUITE_P(Models, HostAccess,
+                         testing::Combine(testing::ValuesIn(kFencedCases),
+                                          testing::Values(Precision::kFp32, Precision::kBf16)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param).name) + "_" + to_string(std::get<1>(info.param));
+                         });
+
+TEST(HostAccessDeathTest, IsSeenByTheFence) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_DEATH(
+      {
+        test::FencedMemory fenced;
+        Buffer<float> buffer(8, fenced);
+        buffer[0] = 1;
+        fenced.close();
+        run(Fill<float>{1.0f, {buffer.data(), 2, 4}});
+        fprintf(stderr, "so far so good\n");
+        buffer[1] = 2;
+        fprintf(stderr, "the fence has a hole\n");
+      },
+      "^so far so good\n$");
+}
+
+}  // namespace
+}  // namespace troupe
