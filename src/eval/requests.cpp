@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "infer/incremental.h"
 #include "io/checksum.h"
+#include "ops/elementwise.h"
 
 namespace troupe {
 namespace {
@@ -225,8 +226,7 @@ class CachedScorer {
     for (const Group& group : groups) {
       if (round >= group.pieces.size()) continue;
       const auto count = static_cast<int64_t>(group.pieces[round].continuation.size());
-      for (int64_t i = 0; i < count; ++i)
-        std::copy_n(hidden.row(first_rows[request] + i), D, scored.data() + (row + i) * D);
+      run(Copy<operand>{hidden.rows_from(first_rows[request], count), {scored.data() + row * D, count, D}});
       row += count;
       ++request;
     }

@@ -29,7 +29,8 @@ void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> 
   int64_t row = 0;
   for (const NewTokens<P>& sequence : sequences) {
     const auto count = static_cast<int64_t>(sequence.tokens.size());
-    for (int64_t i = 0; i < count; ++i) sequence.cache->append(layer, i, k_TGC.row(row + i), v_TGC.row(row + i));
+    for (int64_t i = 0; i < count; ++i)
+      sequence.cache->append(layer, i, k_TGC.rows_from(row + i, 1).data, v_TGC.rows_from(row + i, 1).data);
     const int64_t own = sequence.cache->length() + count, shared = sequence.prefix ? sequence.prefix->length() : 0;
     std::array<KvSegment<operand>, 2>& past = pasts[decode.size()];
     if (sequence.prefix) past[0] = {sequence.prefix->keys(layer, shared), sequence.prefix->values(layer, shared)};

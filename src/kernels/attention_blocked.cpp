@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "base/threads.h"
+#include "tensor/host_matrix.h"
 
 namespace troupe {
 namespace {
@@ -66,12 +67,12 @@ class QueryRanges {
 // The S rows of sequence b in the columns of a head.
 template <class T>
 HeadRows<std::remove_const_t<T>> head_rows(Matrix<T> m, const AttentionShape& s, int64_t b, int64_t head) {
-  return {m.row(b * s.S) + head * s.heads.C, s.S, m.stride};
+  return {HostMatrix(m).row(b * s.S) + head * s.heads.C, s.S, m.stride};
 }
 
 // out = sum over `count` parts of [out.rows, out.cols], which follow each other, in order.
 template <class T>
-void add_parts(const float* parts, int64_t count, Matrix<T> out) {
+void add_parts(const float* parts, int64_t count, HostMatrix<T> out) {
   for (int64_t r = 0; r < out.rows; ++r)
     for (int64_t c = 0; c < out.cols; ++c) {
       float sum = 0.0f;
@@ -104,7 +105,7 @@ void blocked_attention_forward(const AttentionBlocks& blocks, const AttentionSha
     task.scale = static_cast<float>(s.heads.scale);
     task.key_valid = s.key_valid.empty() ? nullptr : s.key_valid.data() + b * s.S;
     task.dropout = s.dropout, task.dropout_row = head * s.S, task.dropout_width = s.S;
-    task.ctx = ctx_THC.row(b * s.S) + h * C, task.ctx_stride = ctx_THC.stride;
+    task.ctx = HostMatrix(ctx_THC).row(b * s.S) + h * C, task.ctx_stride = ctx_THC.stride;
     task.lse = lse_BHS.data() + head * s.S;
     task.workspace = workspace.own();
     run_forward(blocks, task);
@@ -138,9 +139,9 @@ void blocked_attention_backward(const AttentionBlocks& blocks, const AttentionSh
       task.key_valid = s.key_valid.empty() ? nullptr : s.key_valid.data() + b * s.S;
       task.lse = lse_BHS.data() + head * s.S;
       task.dropout = s.dropout, task.dropout_row = head * s.S, task.dropout_width = s.S;
-      task.dq = gradient.q_THC.row(b * s.S) + h * C, task.dq_stride = gradient.q_THC.stride;
-      task.dk = gradient.k_TGC.row(b * s.S) + g * C, task.dk_stride = gradient.k_TGC.stride;
-      task.dv = gradient.v_TGC.row(b * s.S) + g * C, task.dv_stride = gradient.v_TGC.stride;
+      task.dq = HostMatrix(gradient.q_THC).row(b * s.S) + h * C, task.dq_stride = gradient.q_THC.stride;
+      task.dk = HostMatrix(gradient.k_TGC).row(b * s.S) + g * C, task.dk_stride = gradient.k_TGC.stride;
+      task.dv = HostMatrix(gradient.v_TGC).row(b * s.S) + g * C, task.dv_stride = gradient.v_TGC.stride;
       if (shared) task.dk_part = dk_parts.as<float>() + head * part, task.dv_part = dv_parts.as<float>() + head * part;
       task.workspace = workspace.own();
       if constexpr (std::is_same_v<T, float>)
@@ -154,7 +155,7 @@ void blocked_attention_backward(const AttentionBlocks& blocks, const AttentionSh
     const int64_t b = item / G, g = item % G;
     const auto add = [&](const Context::Lease& parts, const Matrix<T>& out) {
       add_parts(parts.as<float>() + item * (H / G) * part, H / G,
-                Matrix<T>(out.row(b * s.S) + g * C, s.S, C, out.stride));
+                HostMatrix<T>(HostMatrix(out).row(b * s.S) + g * C, s.S, C, out.stride));
     };
     add(dk_parts, gradient.k_TGC);
     add(dv_parts, gradient.v_TGC);

@@ -1,4 +1,5 @@
 #include "kernels/linear_blocked.h"
+#include "tensor/host_matrix.h"
 
 #include <omp.h>
 
@@ -152,7 +153,7 @@ void multiply_rows(const BlockedLinear& how, const WeightOperand& weights, const
         for (int64_t k0 = 0; k0 < weights.depth; k0 += gemm.k_block) {
           const int64_t depth = std::min(gemm.k_block, weights.depth - k0);
           std::byte* const a_part = a_block + k0 * padded_rows * gemm.packed_bytes;
-          if (a_row != r0) gemm.pack_a_rows(a.row(r0) + k0, a.stride, rows, depth, a_part);
+          if (a_row != r0) gemm.pack_a_rows(HostMatrix(a).row(r0) + k0, a.stride, rows, depth, a_part);
           for (int64_t s0 = c0; s0 < c1; s0 += gemm.col_block) {  // blocks as they were packed
             const int64_t cols = std::min(gemm.col_block, c1 - s0), padded_cols = round_up(cols, gemm.col_step);
             const std::byte* const b_part = packed_weights ? packed_weights + expert * weights.expert_bytes(gemm) +
@@ -290,10 +291,11 @@ void blocked_backward_weight(const BlockedLinear& how, const WeightView<P>& bank
     for (int64_t r0 = begin; r0 < end; r0 += gemm.gradient_depth) {
       const int64_t depth = std::min(gemm.gradient_depth, end - r0);
       if (db && i0 == 0)
-        column_sums<P>(how.epilogue, {dy_RN.row(r0) + n0, depth, rows, dy_RN.stride}, db + expert * bank.out + n0);
+        column_sums<P>(how.epilogue, {HostMatrix(dy_RN).row(r0) + n0, depth, rows, dy_RN.stride},
+                       db + expert * bank.out + n0);
       if (cols == 0) continue;
-      gemm.pack_a_cols(dy_RN.row(r0) + n0, dy_RN.stride, rows, depth, scratch);
-      gemm.pack_b_cols(x_RK.row(r0) + i0, x_RK.stride, cols, depth, scratch + a_bytes);
+      gemm.pack_a_cols(HostMatrix(dy_RN).row(r0) + n0, dy_RN.stride, rows, depth, scratch);
+      gemm.pack_b_cols(HostMatrix(x_RK).row(r0) + i0, x_RK.stride, cols, depth, scratch + a_bytes);
       if (workspace)
         gemm.multiply(rows, cols, depth, scratch, scratch + a_bytes, z, z_stride, r0 > begin);
       else

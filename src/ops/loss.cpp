@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "kernels/ref/loss.h"
 #include "kernels/table.h"
+#include "tensor/host_matrix.h"
 
 namespace troupe {
 namespace {
@@ -27,7 +28,7 @@ struct Logits {
   Logits(Context& context, int64_t rows, int64_t V)
       : lease(context, rows * V * static_cast<int64_t>(sizeof(float))), matrix(lease.as<float>(), rows, V) {}
   Context::Lease lease;
-  Matrix<float> matrix;
+  HostMatrix<float> matrix;
 };
 
 float score(const RowKernels& rows, const float* logits, int64_t V, int32_t target, float& lse) {
@@ -40,7 +41,7 @@ void blocked(const OutputLoss<P>& task, Context& context) {
   const RowKernels& rows = kernels().rows;
   const int64_t T = task.h_TD.rows, V = task.embed.out(), block = tokens_per_block(T, V, false);
   const Logits logits(context, std::min(T, block), V);
-  const Matrix<float> logits_BV = logits.matrix;
+  const HostMatrix<float> logits_BV = logits.matrix;
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t count = std::min(block, T - begin);
     ForwardEpilogue<P> forward;
@@ -61,10 +62,10 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
   const RowKernels& rows = kernels().rows;
   const int64_t T = task.h_TD.rows, V = task.embed.out(), block = tokens_per_block(T, V, true);
   const Logits logits(context, std::min(T, block), V);
-  const Matrix<float> logits_BV = logits.matrix;
+  const HostMatrix<float> logits_BV = logits.matrix;
   // The gradient takes the place of the logits: a row of it fills the front of the row it is computed from.
   constexpr int64_t kPerReal = sizeof(float) / sizeof(operand);
-  const Matrix<operand> dlogits_BV(reinterpret_cast<operand*>(logits_BV.data), logits_BV.rows, V, V * kPerReal);
+  const HostMatrix<operand> dlogits_BV(reinterpret_cast<operand*>(logits_BV.data), logits_BV.rows, V, V * kPerReal);
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t count = std::min(block, T - begin);
     ForwardEpilogue<P> forward;

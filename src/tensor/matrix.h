@@ -1,4 +1,5 @@
-// A view of a row-major matrix: does not own. Rows may be further apart than their length (stride, in elements).
+// A view of a row-major matrix: does not own. Rows may be further apart than their length (stride, in elements). It may
+// lie in a device's memory, so it has no access to elements: kernels have, through HostMatrix (host_matrix.h).
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,6 @@ struct Matrix {
   requires std::is_same_v<const U, T> Matrix(const Matrix<U>& other)
       : Matrix(other.data, other.rows, other.cols, other.stride) {}  // NOLINT: to const
 
-  T* row(int64_t i) const { return data + i * stride; }
-  T& operator()(int64_t i, int64_t j) const { return data[i * stride + j]; }
   explicit operator bool() const { return data != nullptr; }
   Matrix rows_from(int64_t begin, int64_t count) const { return {data + begin * stride, count, cols, stride}; }
 };

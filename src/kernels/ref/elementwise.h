@@ -3,27 +3,34 @@
 
 #include <cstdint>
 
+#include "tensor/host_matrix.h"
+
 namespace troupe::ref {
 
 template <class Task>
 void dropout_backward(const Task& task) {
-  const auto& [dx, dropout, dy] = task;
+  using real = typename Task::real;
+  const HostMatrix dx(task.dx);
+  const HostMatrix dy(task.dy);
   for (int64_t t = 0; t < dx.rows; ++t)
     for (int64_t d = 0; d < dx.cols; ++d)
       dy(t, d) = static_cast<typename Task::operand>(dx(t, d) *
-                                                     static_cast<typename Task::real>(dropout.scale(t, d, dx.cols)));
+                                                     static_cast<real>(task.dropout.scale(t, d, dx.cols)));
 }
 
 template <class Task>
 void fill(const Task& task) {
-  for (int64_t i = 0; i < task.x.rows; ++i)
-    for (int64_t j = 0; j < task.x.cols; ++j) task.x(i, j) = task.value;
+  const HostMatrix x(task.x);
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (int64_t j = 0; j < x.cols; ++j) x(i, j) = task.value;
 }
 
 template <class Task>
 void copy(const Task& task) {
-  for (int64_t i = 0; i < task.dst.rows; ++i)
-    for (int64_t j = 0; j < task.dst.cols; ++j) task.dst(i, j) = task.src(i, j);
+  const HostMatrix src(task.src);
+  const HostMatrix dst(task.dst);
+  for (int64_t i = 0; i < dst.rows; ++i)
+    for (int64_t j = 0; j < dst.cols; ++j) dst(i, j) = src(i, j);
 }
 
 template <class Task>

@@ -4,6 +4,7 @@
 
 #include "kernels/linear.h"
 #include "kernels/ref/gelu.h"
+#include "tensor/host_matrix.h"
 
 namespace troupe::ref {
 
@@ -13,7 +14,7 @@ typename P::real as_operand(typename P::real value) {
 }
 
 template <class P>
-void linear_forward(const WeightView<P>& bank, Matrix<const typename P::operand> x_RK, const int64_t* offsets,
+void linear_forward(const WeightView<P>& bank, HostMatrix<const typename P::operand> x_RK, const int64_t* offsets,
                     const ForwardEpilogue<P>& epilogue) {
   using real = typename P::real;
   using operand = typename P::operand;
@@ -24,17 +25,17 @@ void linear_forward(const WeightView<P>& bank, Matrix<const typename P::operand>
         real z = 0;
         for (int64_t k = 0; k < bank.in; ++k) z += static_cast<real>(x_RK(r, k)) * as_operand<P>(w[k]);
         if (bank.bias) z += bank.bias_of(e)[n];
-        if (epilogue.pre_activation) epilogue.pre_activation(r, n) = static_cast<operand>(z);
+        if (epilogue.pre_activation) HostMatrix(epilogue.pre_activation)(r, n) = static_cast<operand>(z);
         real y = activate(epilogue.activation, z);
         if (epilogue.dropout.active()) y *= static_cast<real>(epilogue.dropout.scale(r, n, bank.out));
-        if (epilogue.residual) y += epilogue.residual(r, n);
-        if (epilogue.out_operand) epilogue.out_operand(r, n) = static_cast<operand>(y);
-        if (epilogue.out_real) epilogue.out_real(r, n) = y;
+        if (epilogue.residual) y += HostMatrix(epilogue.residual)(r, n);
+        if (epilogue.out_operand) HostMatrix(epilogue.out_operand)(r, n) = static_cast<operand>(y);
+        if (epilogue.out_real) HostMatrix(epilogue.out_real)(r, n) = y;
       }
 }
 
 template <class P>
-void linear_backward_input(const WeightView<P>& bank, Matrix<const typename P::operand> dy_RN, const int64_t* offsets,
+void linear_backward_input(const WeightView<P>& bank, HostMatrix<const typename P::operand> dy_RN, const int64_t* offsets,
                            const BackwardEpilogue<P>& epilogue) {
   using real = typename P::real;
   using operand = typename P::operand;
@@ -45,15 +46,15 @@ void linear_backward_input(const WeightView<P>& bank, Matrix<const typename P::o
         real dx = 0;
         for (int64_t n = 0; n < bank.out; ++n) dx += static_cast<real>(dy_RN(r, n)) * as_operand<P>(w[n * bank.in]);
         if (epilogue.activation != Activation::kNone)
-          dx *= activation_derivative(epilogue.activation, static_cast<real>(epilogue.pre_activation(r, k)));
-        if (epilogue.out_operand) epilogue.out_operand(r, k) = static_cast<operand>(dx);
-        if (epilogue.out_real) epilogue.out_real(r, k) = dx;
+          dx *= activation_derivative(epilogue.activation, static_cast<real>(HostMatrix(epilogue.pre_activation)(r, k)));
+        if (epilogue.out_operand) HostMatrix(epilogue.out_operand)(r, k) = static_cast<operand>(dx);
+        if (epilogue.out_real) HostMatrix(epilogue.out_real)(r, k) = dx;
       }
 }
 
 template <class P>
-void linear_backward_weight(const WeightView<P>& bank, Matrix<const typename P::operand> dy_RN,
-                            Matrix<const typename P::operand> x_RK, const int64_t* offsets, typename P::real* dw,
+void linear_backward_weight(const WeightView<P>& bank, HostMatrix<const typename P::operand> dy_RN,
+                            HostMatrix<const typename P::operand> x_RK, const int64_t* offsets, typename P::real* dw,
                             typename P::real* db) {
   using real = typename P::real;
   for (int64_t e = 0; e < bank.num_experts; ++e)

@@ -6,13 +6,13 @@
 #include <cstdint>
 #include <vector>
 
-#include "tensor/matrix.h"
+#include "tensor/host_matrix.h"
 
 namespace troupe::ref {
 
 // l_v = h . E_v with E rounded to the operand type, into `logits`; returns log sum_v exp(l_v).
 template <class operand, class real>
-double output_logits(const operand* h, Matrix<const real> embed_VD, std::vector<double>& logits) {
+double output_logits(const operand* h, HostMatrix<const real> embed_VD, std::vector<double>& logits) {
   for (int64_t v = 0; v < embed_VD.rows; ++v) {
     logits[v] = 0.0;
     for (int64_t d = 0; d < embed_VD.cols; ++d)
@@ -26,16 +26,17 @@ double output_logits(const operand* h, Matrix<const real> embed_VD, std::vector<
 
 // The bank as the table that it is.
 template <class Task>
-Matrix<const typename Task::real> table_of(const Task& task) {
+HostMatrix<const typename Task::real> table_of(const Task& task) {
   return {task.embed.weight(0), task.embed.out(), task.embed.in()};
 }
 
 template <class Task>
 void output_loss(const Task& task) {
   const auto embed_VD = table_of(task);
+  const HostMatrix<const typename Task::operand> h_TD = task.h_TD;
   std::vector<double> logits(static_cast<size_t>(embed_VD.rows));
-  for (int64_t t = 0; t < task.h_TD.rows; ++t) {
-    const double lse = output_logits(task.h_TD.row(t), embed_VD, logits);
+  for (int64_t t = 0; t < h_TD.rows; ++t) {
+    const double lse = output_logits(h_TD.row(t), embed_VD, logits);
     const int32_t target = task.targets_T[t];
     task.nll_T[t] = target < 0 ? 0 : static_cast<typename Task::real>(lse - logits[target]);
     if (!task.argmax_T.empty())
@@ -47,7 +48,11 @@ template <class Task>
 void output_loss_with_gradient(const Task& task) {
   using real = typename Task::real;
   using operand = typename Task::operand;
-  const auto& [embed, h_TD, targets_T, nll_T, dh_TD, dembed_VD] = task;
+  const auto& targets_T = task.targets_T;
+  const auto& nll_T = task.nll_T;
+  real* const dembed_VD = task.dembed_VD;
+  const HostMatrix<const operand> h_TD = task.h_TD;
+  const HostMatrix<real> dh_TD = task.dh_TD;
   const auto embed_VD = table_of(task);
   const int64_t T = h_TD.rows, V = embed_VD.rows, D = embed_VD.cols;
   std::vector<double> logits(static_cast<size_t>(V)), dh(static_cast<size_t>(D)), dembed(static_cast<size_t>(V * D));

@@ -7,6 +7,7 @@
 #include "golden.h"
 #include "model/workspace.h"
 #include "ops/route/losses.h"
+#include "tensor/host_matrix.h"
 
 namespace troupe {
 namespace {
@@ -109,7 +110,7 @@ TEST_P(FairseqSmall, TrainingForwardAndGradients) {
   std::vector<float> residual;
   for (int64_t layer = 0; layer <= config.num_layers; ++layer)
     for (int64_t t = 0; t < positions; ++t) {
-      const float* const row = work.stream[2 * layer].row(t);
+      const float* const row = HostMatrix(work.stream[2 * layer]).row(t);
       residual.insert(residual.end(), row, row + config.d_model);
     }
   test::expect_all_near<float, float>(residual, hidden, data.logit_tolerance, "hidden_row0");

@@ -16,6 +16,7 @@
 #include "infer/generator.h"
 #include "infer/prefix_scorer.h"
 #include "model/decoder_parameters.h"
+#include "tensor/host_matrix.h"
 
 namespace troupe {
 namespace {
@@ -84,7 +85,7 @@ TEST_P(Incremental, LeavesTheDecodersMemoryAlone) {
   Decoder<F64> decoder(config, params);
   const std::vector<int32_t> tokens = random_tokens(20, 1);
   whole_pass(decoder, tokens);
-  const Matrix<double> hidden = decoder.workspace().final_norm.y_TD;
+  const HostMatrix<double> hidden = decoder.workspace().final_norm.y_TD;
   const std::vector<double> left(hidden.data, hidden.data + hidden.rows * hidden.cols);
   IncrementalDecoder<F64> incremental(decoder);
   KvCache<F64> own(config);

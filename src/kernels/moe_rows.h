@@ -1,0 +1,92 @@
+// Rows between tokens and experts on the host, the same for every processor: their cost is reading and writing. Tasks are
+// those of ops/moe_rows.h.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/threads.h"
+#include "tensor/host_matrix.h"
+
+namespace troupe::host {
+
+inline constexpr int64_t kMoeRowChunk = 64;
+
+template <class Task>
+void gather_rows(const Task& task) {
+  const HostMatrix x_TD(task.x_TD);
+  const HostMatrix xe_RD(task.xe_RD);
+  parallel_chunks(xe_RD.rows, kMoeRowChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) std::copy_n(x_TD.row(task.rows.token_of_R[r]), x_TD.cols, xe_RD.row(r));
+  });
+}
+
+template <class Task>
+void gather_rows_backward(const Task& task) {
+  const HostMatrix dxe_RD(task.dxe_RD);
+  const HostMatrix dx_TD(task.dx_TD);
+  parallel_chunks(dx_TD.rows, kMoeRowChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      for (const int32_t row : task.rows.rows_of(t)) {
+        const auto* const source = dxe_RD.row(row);
+        auto* const target = dx_TD.row(t);
+        for (int64_t d = 0; d < dx_TD.cols; ++d) target[d] += source[d];
+      }
+  });
+}
+
+template <class Task>
+void combine_rows(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> residual_TD = task.residual_TD, ye_RD = task.ye_RD;
+  const HostMatrix<real> out_TD = task.out_TD;
+  const int64_t D = out_TD.cols;
+  parallel_chunks(out_TD.rows, kMoeRowChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      real* const out = out_TD.row(t);
+      if (out != residual_TD.row(t)) std::copy_n(residual_TD.row(t), D, out);
+      for (const int32_t row : task.rows.rows_of(t)) {
+        const real* const y = ye_RD.row(row);
+        const real weight = task.rows.weight_R[row];
+        if (task.dropout.active()) {
+          const int64_t element = task.rows.element_of(row);
+          for (int64_t d = 0; d < D; ++d)
+            out[d] += weight * (y[d] * static_cast<real>(task.dropout.scale(element, d, D)));
+        } else {
+          for (int64_t d = 0; d < D; ++d) out[d] += weight * y[d];
+        }
+      }
+    }
+  });
+}
+
+template <class Task>
+void combine_rows_backward(const Task& task) {
+  using real = typename Task::real;
+  using operand = typename Task::operand;
+  const HostMatrix<const real> dout_TD = task.dout_TD, ye_RD = task.ye_RD;
+  const HostMatrix<operand> dye_RD = task.dye_RD;
+  const int64_t D = dout_TD.cols;
+  parallel_chunks(dout_TD.rows, kMoeRowChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      for (const int32_t row : task.rows.rows_of(t)) {
+        const real* const dout = dout_TD.row(t);
+        const real* const y = ye_RD.row(row);
+        operand* const dy = dye_RD.row(row);
+        const real weight = task.rows.weight_R[row];
+        const int64_t element = task.rows.element_of(row);
+        real partial[16] = {};  // fixed lanes: the sum does not depend on how the loop is vectorised
+        for (int64_t d = 0; d < D; ++d) {
+          const real scaled =
+              task.dropout.active() ? dout[d] * static_cast<real>(task.dropout.scale(element, d, D)) : dout[d];
+          dy[d] = static_cast<operand>(weight * scaled);
+          partial[d % 16] += scaled * y[d];
+        }
+        real dot = 0;
+        for (const real value : partial) dot += value;
+        task.dweight_R[row] = dot;
+      }
+  });
+}
+
+}  // namespace troupe::host
