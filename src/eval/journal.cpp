@@ -14,6 +14,7 @@
 #include "io/checksum.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
+#include "io/regular_file.h"
 
 namespace troupe {
 namespace {
@@ -26,6 +27,8 @@ std::span<const uint8_t> bytes_of(std::span<const int32_t> ids) {
 
 Journal::Journal(std::filesystem::path path, std::string_view identity)
     : path_(std::move(path)), identity_(xxh3(identity)), lock_(path_) {
+  if (const std::string kind = kind_of_file(path_); kind != "a file" && kind != "nothing of that name")
+    fail(ErrorCode::kUsage, "{}: expected a file of answers, got {}", path_.string(), kind);
   file_.reset(std::fopen(path_.c_str(), "abe"));
   if (!file_) fail(ErrorCode::kEnvironment, "{}: cannot open for writing: {}", path_.string(), std::strerror(errno));
   read();

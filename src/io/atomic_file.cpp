@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "io/regular_file.h"
 #include "io/unfinished.h"
 
 namespace troupe {
@@ -194,13 +195,12 @@ void AtomicDirectory::commit(Existing existing) {
 }
 
 std::string read_file(const fs::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open_regular_file(path);
   const auto refuse = [&] {
     const int reason = errno;
-    if (fd >= 0) ::close(fd);
+    ::close(fd);
     fail(ErrorCode::kData, "{}: expected a readable file, got: {}", path.string(), std::strerror(reason));
   };
-  if (fd < 0) refuse();
   std::string text;
   struct stat info {};
   if (::fstat(fd, &info) == 0 && info.st_size > 0) text.reserve(static_cast<size_t>(info.st_size) + 1);

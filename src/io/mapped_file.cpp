@@ -1,6 +1,5 @@
 #include "io/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,17 +8,16 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "io/regular_file.h"
 
 namespace troupe {
 
 MappedFile::MappedFile(std::filesystem::path path) : path_(std::move(path)) {
-  const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO is refused, not waited for
-  if (fd < 0) fail(ErrorCode::kData, "{}: expected a readable file, got: {}", path_.string(), std::strerror(errno));
+  const int fd = open_regular_file(path_);
   struct stat info {};
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+  if (::fstat(fd, &info) != 0) {
     ::close(fd);
-    fail(ErrorCode::kData, "{}: expected a regular file, got {}", path_.string(),
-         S_ISDIR(info.st_mode) ? "a folder" : "something else");
+    fail(ErrorCode::kEnvironment, "{}: expected to ask for its size, got an error", path_.string());
   }
   const auto size = static_cast<size_t>(info.st_size);
   void* data = size ? ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0) : nullptr;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "io/atomic_file.h"
+#include "io/regular_file.h"
 
 namespace troupe {
 namespace fs = std::filesystem;
@@ -98,9 +99,8 @@ void read_file_into(const fs::path& path, std::vector<fs::path>& chain, const st
                     FieldList& fields) {
   std::error_code error;
   const fs::path resolved = fs::weakly_canonical(path, error);
-  if (!fs::exists(path) || fs::is_directory(path))
-    fail(ErrorCode::kUsage, "{}{}: expected a configuration file, got {}", asked_at, path.string(),
-         fs::is_directory(path) ? "a folder" : "nothing of that name");
+  if (const std::string kind = kind_of_file(path); kind != "a file")
+    fail(ErrorCode::kUsage, "{}{}: expected a configuration file, got {}", asked_at, path.string(), kind);
   if (std::find(chain.begin(), chain.end(), resolved) != chain.end())
     fail(ErrorCode::kUsage, "{}{}: expected bases to end, got a file that is based on itself", asked_at, path.string());
   if (chain.size() == kMaxBases)

@@ -79,7 +79,7 @@ printf 'fine\n\xff\n' >bad.txt
 expect "no text" 3 "bad.txt:2: expected UTF-8, got byte 0xFF" "$program" generate --model run --prompts bad.txt
 : >empty.txt
 expect "no prompts" 3 "empty.txt: expected at least one prompt" "$program" generate --model run --prompts empty.txt
-expect "no file" 3 "nowhere.txt: cannot open" "$program" generate --model run --prompts nowhere.txt
+expect "no file" 3 "nowhere.txt: expected a readable file" "$program" generate --model run --prompts nowhere.txt
 expect "another kind" 2 "expected a file of prompts named" "$program" generate --model run --prompts run.toml
 expect "two sources" 2 "--prompt" "$program" generate --model run --prompts prompts.txt --prompt x
 finish

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "io/regular_file.h"
 
 namespace troupe {
 namespace {
@@ -22,8 +23,8 @@ constexpr size_t kChunk = 1 << 17;
 class FileSource final : public ByteSource {
  public:
   explicit FileSource(const std::string& path) : path_(path), standard_input_(path == "-") {
-    file_ = standard_input_ ? stdin : std::fopen(path.c_str(), "rb");
-    if (!file_) fail(ErrorCode::kData, "{}: cannot open: {}", path, std::strerror(errno));
+    file_ = standard_input_ ? stdin : ::fdopen(open_regular_file(path), "rb");
+    if (!file_) fail(ErrorCode::kEnvironment, "{}: cannot open: {}", path, std::strerror(errno));
   }
   ~FileSource() override {
     if (!standard_input_) std::fclose(file_);

@@ -365,7 +365,7 @@ TEST_F(TextReader, CountsWhatCannotBeOpened) {
   const TextStats stats = read_while_removing();
   EXPECT_EQ(stats.documents, 1);
   EXPECT_EQ(stats.skip(SkipReason::kUnreadable).count, 1);
-  EXPECT_THAT(stats.report(), HasSubstr("skipped 1 unreadable, first: " + second.string() + ": cannot open"));
+  EXPECT_THAT(stats.report(), HasSubstr("skipped 1 unreadable, first: " + second.string() + ": expected a readable file"));
   options_.on_bad = OnBad::kStop;
   write("in/b.txt", "b");
   EXPECT_THROW(read_while_removing(), Error);
