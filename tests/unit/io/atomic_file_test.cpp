@@ -63,7 +63,7 @@ TEST(AtomicFile, ErrorsNameThePathAndTheReason) {
               HasSubstr("expected to put it in place"));
   EXPECT_EQ(entries_in(folder.path()), 2);
   EXPECT_THAT(error_of([&] { read_file(folder / "none"); }), AllOf(HasSubstr("none"), HasSubstr("No such file")));
-  EXPECT_THAT(error_of([&] { read_file(folder.path()); }), HasSubstr("Is a directory"));
+  EXPECT_THAT(error_of([&] { read_file(folder.path()); }), HasSubstr("a folder"));
   EXPECT_THAT(error_of([&] { MappedFile(folder / "none"); }), AllOf(HasSubstr("none"), HasSubstr("No such file")));
 }
 
