@@ -46,11 +46,11 @@ const char* environment(const char* name) {
   return value && *value ? value : nullptr;
 }
 
-// What `program --version` says first, or what is lacking without it.
+// What `program --version` says first ("found" if nothing), or what is lacking without it.
 std::string find_tool(const char* program, const char* without) {
   const ProcessResult result = run_program({program, "--version"});
   if (result.status == 127) return fmt::format("not in PATH: {}", without);
-  return result.output.substr(0, result.output.find('\n'));
+  return result.output.empty() ? "found" : result.output.substr(0, result.output.find('\n'));
 }
 
 std::vector<Backend> find_backends(Isa isa) {
@@ -61,6 +61,7 @@ std::vector<Backend> find_backends(Isa isa) {
   backends.push_back({"OpenMP", fmt::format("{}", _OPENMP)});
   backends.push_back({"gnuplot", find_tool("gnuplot", "pages have no charts (Debian: gnuplot-nox)")});
   backends.push_back({"apt-get", find_tool("apt-get", "`corpus build quickstart` needs --packages-dir")});
+  backends.push_back({"mandoc", find_tool("mandoc", "`corpus build quickstart` cannot read manual pages (Debian: mandoc)")});
   return backends;
 }
 

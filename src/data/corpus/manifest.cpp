@@ -13,8 +13,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Raised when a parser or clean_text() changes what it gives, so that corpora built before are built again.
-constexpr int kRecipeVersion = 1;
+// Raised when what they name gives other text, so that corpora built before are built again.
+constexpr int kCleanTextVersion = 1;
+constexpr int kParsersVersion = 2;  // with clean_text()
 
 Json counts(const DomainReport::Counts& c) { return Json{{"documents", c.documents}, {"bytes", c.bytes}}; }
 
@@ -74,7 +75,7 @@ Json skips_json(const TextStats& stats) {
 }  // namespace
 
 std::string recipe_checksum(const Corpus& corpus, const RuleOptions& rules) {
-  std::string text = fmt::format("{} {} {}\n", kRecipeVersion, corpus.name, json_text(rules_json(rules)));
+  std::string text = fmt::format("{} {} {}\n", kParsersVersion, corpus.name, json_text(rules_json(rules)));
   for (const Source& s : corpus.sources)
     text += fmt::format("{}|{}|{}|{}|{}\n", s.package, s.domain, name(s.side), s.parser, s.paths);
   return to_hex(xxh3(text));
@@ -127,7 +128,7 @@ Json make_manifest(const OwnTextOptions& options, const std::map<std::string, Te
         Json{{"domain", domain.name}, {"side", name(domain.side)}, {"path", domain.path}});
   Json manifest{{"format", kManifestFormat},
                 {"corpus", kOwnText},
-                {"recipe", to_hex(xxh3(fmt::format("{} {}", kRecipeVersion, json_text(decides))))}};
+                {"recipe", to_hex(xxh3(fmt::format("{} {}", kCleanTextVersion, json_text(decides))))}};
   manifest.update(decides);
   for (const auto& [domain, report] : reports) {
     const TextStats& stats = read.at(domain);

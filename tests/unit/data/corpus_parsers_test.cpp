@@ -4,12 +4,13 @@
 #include <zlib.h>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "data/corpus/parsers/arff.h"
 #include "data/corpus/parsers/dictd.h"
 #include "data/corpus/parsers/html.h"
+#include "data/corpus/parsers/man.h"
 #include "data/corpus/parsers/parser.h"
 #include "data/corpus/parsers/r_data.h"
-#include "data/corpus/parsers/roff.h"
 #include "data/corpus/parsers/sections.h"
 
 namespace troupe::corpus {
@@ -200,38 +201,42 @@ TEST(Html, KeepsTheTextOfTheBodyWithoutNavigation) {
                          [](const std::string& bytes) { html_to_text(bytes); });
 }
 
-TEST(Roff, BecomesWhatAReaderSees) {
-  EXPECT_EQ(roff_to_text(".\\\" comment\n.TH page 7 2020\n.SH NAME\npage \\- does\n.BR open (2)\nand\n.I more "
-                         ".\n.PP\nNext \\fBbold\\fP\n"
-                         "\\[bu] caf\\['e] \\(em a\\\\b \\&.x \\s-1S\\s0 \\*(lqq\\*(rq \\\" end\n"),
-            "page(7)\n\nNAME\n\npage - does open(2) and more .\n\nNext bold • café — a\\b .x S “q”\n");
+class ManPage : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (run_program({"mandoc", "-T", "utf8"}).status == 127) GTEST_SKIP() << "mandoc is missing";
+  }
+};
+
+TEST_F(ManPage, BecomesWhatAReaderSees) {
+  EXPECT_EQ(man_page_to_text(".\\\" comment\n.TH page 7 2020 system\n.SH NAME\npage \\- does\n.BR open (2)\nand\n.I more "
+                             ".\n.PP\nNext \\fBbold\\fP\n"
+                             "\\[bu] caf\\['e] \\(em a\\\\b \\&.x \\s-1S\\s0 \\*(lqq\\*(rq a\\ b \\\" end\n"),
+            "page(7)\n\nNAME\n\npage - does open(2) and more .\n\nNext bold • café — a\\b .x S “q” a b\n\n");
 }
 
-TEST(Roff, KeepsTagsDisplaysAndTables) {
-  EXPECT_EQ(roff_to_text(".TP\n.B tag\ntext\nmore\n.IP \\(bu 3\nitem\n.nf\na\n  b\n.fi\n.TS\ntab(x);\nl l\nl "
-                         "l.\nA\tT{\nlong\ncell\nT}\n_\nB\tC\n.TE\nend\n"),
-            "tag\ntext more\n\n• item\na\n  b\n\nA long cell\nB  C\n\nend\n");
+TEST_F(ManPage, KeepsTagsDisplaysAndTables) {
+  EXPECT_EQ(man_page_to_text(".TH t 1\n.TP\n.B \\-\\-long\\-tag\ntext\nmore\n.IP \\(bu 3\nitem\n.IP (1)\none\n.PP\n.nf\na\n"
+                             "\n  b\n\tc\n.fi\n.TS\ntab(x);\nl l\nl l.\nAxT{\nlong\ncell\nT}\n_\nBxC\n.TE\nend\n"),
+            "t(1)\n\n--long-tag\ntext more\n\n• item\n\n(1) one\n\na\n \n  b\n\tc\n\nA long cell\nB C\n\nend\n");
 }
 
-TEST(Roff, ExpandsMacrosStringsAndConditions) {
-  EXPECT_EQ(roff_to_text(".de q\n\\(lq\\\\$1\\(rq\n..\n.ds nm world\n.q hello\n\\*(nm \\*[nm]\n.ie t no\n.el yes\n.if "
-                         "n \\{\\\nkept\n.\\}\n.if t \\{\\\ngone\n.\\}\n"
-                         ".ig\nignored\n..\n.UR http://x\nlink\n.UE .\n"),
-            "“hello” world world yes kept link <http://x>.\n");
+TEST_F(ManPage, MayBeMdocOrLatin1) {
+  EXPECT_EQ(man_page_to_text(".Dd May 1, 2020\n.Dt X 8\n.Os\n.Sh NAME\n.Nm x\n.Nd caf\xe9\n"),
+            "X(8)\n\nNAME\n\nx — café\n\n");
 }
 
-TEST(Roff, SkipsPagesThatOnlyReferToOthers) {
-  EXPECT_EQ(roff_to_text(".\\\" c\n.so man7/other.7\n"), "");
-  EXPECT_NE(roff_to_text(".so macros\n.SH X\ny\n"), "");
+TEST_F(ManPage, IsEmptyIfItOnlyRefersToAnother) {
+  EXPECT_EQ(man_page_to_text(".\\\" c\n.so man7/other.7\n"), "");
+  EXPECT_NE(man_page_to_text(".so macros\n.SH X\ny\n"), "");
 }
 
-TEST(Roff, EndsWhateverTheMacrosDo) {
-  std::string doubling = ".de a\n.b\n.b\n..\n.de b\n.a\n.a\n..\n";
-  for (int i = 0; i < 2000; ++i) doubling += ".a\n";
-  roff_to_text(doubling);
-  roff_to_text(".de a\n.a\n..\n.a\n.ds x \\*x\\*x\n\\*x\n");
-  expect_survives_damage(".TH a 1\n.SH B\n.TP\n.if n \\{x\n.\\}\n\\fB\\(em\\*[x]\\s+1\\N'65'\n.TS\nl.\nT{\nT}\n.TE\n",
-                         [](const std::string& bytes) { roff_to_text(bytes); });
+TEST_F(ManPage, EndsWhateverTheMacrosDo) {
+  std::string doubling = ".TH a 1\n.de a\n.b\n.b\n..\n.de b\n.a\n.a\n..\n";
+  for (int i = 0; i < 200; ++i) doubling += ".a\n";
+  man_page_to_text(doubling);
+  man_page_to_text("");
+  man_page_to_text(std::string("\0\xff\n.TH", 6));
 }
 
 TEST(Parsers, AreAllFoundByName) {

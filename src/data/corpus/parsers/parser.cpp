@@ -4,8 +4,8 @@
 #include "data/corpus/parsers/arff.h"
 #include "data/corpus/parsers/dictd.h"
 #include "data/corpus/parsers/html.h"
+#include "data/corpus/parsers/man.h"
 #include "data/corpus/parsers/r_data.h"
-#include "data/corpus/parsers/roff.h"
 #include "data/corpus/parsers/sections.h"
 
 namespace troupe::corpus {
@@ -51,7 +51,7 @@ void fortunes(const PackageFile& file, const Emit& emit) { split_records(file.by
 
 void html(const PackageFile& file, const Emit& emit) { emit(html_to_text(file.bytes)); }
 
-void man(const PackageFile& file, const Emit& emit) { emit(roff_to_text(file.bytes)); }
+void man(const PackageFile& file, const Emit& emit) { emit(man_page_to_text(file.bytes)); }
 
 struct Row {
   std::string_view name;
