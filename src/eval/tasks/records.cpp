@@ -87,6 +87,8 @@ void parse_json_document(std::string_view text, const std::string& where, const 
 }
 
 // One row of a table from text[at]; moves `at` behind its line end.
+// Not libcsv 3.0: lenient, it takes the rest of the file for one field after an unclosed quote or text behind a closed
+// one; strict, it refuses a quote within a plain field; and it does not say in which line a row begins.
 std::vector<std::string> next_row(std::string_view text, size_t& at, char separator, bool quotes,
                                   const std::string& where) {
   std::vector<std::string> row(1);
