@@ -27,6 +27,7 @@ LIBRARIES = {
     'simdjson.h': 'simdjson::simdjson',
     'spdlog/': 'spdlog::spdlog',
     'toml++/': 'PkgConfig::tomlplusplus',
+    'utf8proc.h': 'PkgConfig::utf8proc',
     'xxhash.h': 'PkgConfig::xxhash',
     'zlib.h': 'PkgConfig::zlib',
     'zstd.h': 'PkgConfig::zstd',

@@ -1,10 +1,11 @@
-// Is it UTF-8, and if not, where does it go wrong? Where may a stream of it be cut?
+// UTF-8: is it, and if not, where does it go wrong? Where may a stream of it be cut? Which characters are in it?
 #pragma once
 
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace troupe {
 
@@ -18,6 +19,16 @@ namespace troupe {
 // Bytes of `text` without the sequence at its end that more bytes may complete: what can be shown before they come.
 // Bytes that no byte after them makes valid count as whole.
 [[nodiscard]] size_t utf8_whole_bytes(std::string_view text);
+
+// The characters (code points) of `text`, each as its bytes there; `text` must outlive them. A byte that belongs to no
+// well-formed sequence is one.
+[[nodiscard]] std::vector<std::string_view> characters(std::string_view text);
+std::vector<std::string_view> characters(std::string&& text) = delete;
+[[nodiscard]] std::string_view first_character(std::string_view text);  // text is not empty
+[[nodiscard]] std::string_view last_character(std::string_view text);   // likewise
+[[nodiscard]] size_t count_characters(std::string_view text);           // of well-formed text
+[[nodiscard]] char32_t code_point(std::string_view character);          // U+FFFD for a byte that is none
+void append_utf8(char32_t code, std::string& out);
 
 // The text as a terminal can show it: bytes that are not UTF-8, and control characters other than the ends of lines and
 // tabs, as "\xff". For paths and what else comes from outside, in messages and tables.

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/unicode.h"
 #include "base/utf8.h"
 #include "cli/color.h"
 #include "io/json_text.h"
@@ -16,13 +17,6 @@ namespace {
 [[noreturn]] void fail_output() {
   fail(ErrorCode::kEnvironment, "standard output: expected to write results, got: {}",
        errno ? std::strerror(errno) : "an error");
-}
-
-// Code points, which for the signs used here are columns.
-size_t columns(const std::string& text) {
-  size_t count = 0;
-  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  return count;
 }
 
 void write_shown(std::string_view shown) {
@@ -60,13 +54,13 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
   for (const auto& row : rows)
     for (size_t i = 0; i < row.size(); ++i) {
       if (i == widths.size()) widths.push_back(0);
-      widths[i] = std::max(widths[i], columns(visible_text(row[i])));
+      widths[i] = std::max(widths[i], unicode::columns(visible_text(row[i])));
     }
   std::string out;
   for (const auto& row : rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      const std::string cell = visible_text(row[i]), padding(widths[i] - columns(cell), ' ');
+      const std::string cell = visible_text(row[i]), padding(widths[i] - unicode::columns(cell), ' ');
       line += (i ? "  " : "") + with_color(i ? padding + cell : cell + padding, cell);
     }
     line.resize(line.find_last_not_of(' ') + 1);

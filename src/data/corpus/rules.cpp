@@ -216,8 +216,7 @@ std::string clean_text(std::string_view text) {
     const size_t start = clean.size();
     for (const char c : line) {
       if (c == '\b') {  // overstrike: the character before it goes, with all of its bytes
-        while (clean.size() > start && (clean.back() & 0xC0) == 0x80) clean.pop_back();
-        if (clean.size() > start) clean.pop_back();
+        if (clean.size() > start) clean.resize(clean.size() - last_character(clean).size());
       } else if (static_cast<unsigned char>(c) >= 0x20 || c == '\t') {
         if (c != '\x7F') clean += c;
       }

@@ -1,5 +1,7 @@
 #include "data/tokenizer/byte_alphabet.h"
 
+#include "base/utf8.h"
+
 namespace troupe {
 namespace {
 
@@ -33,27 +35,15 @@ const std::array<uint8_t, 256>& byte_alphabet_order() { return kAlphabet.order; 
 std::string to_byte_alphabet(std::string_view bytes) {
   std::string text;
   text.reserve(bytes.size() * 2);
-  for (const char c : bytes) {
-    const uint16_t code = kAlphabet.character[static_cast<uint8_t>(c)];
-    if (code < 0x80) {
-      text += static_cast<char>(code);
-    } else {
-      text += static_cast<char>(0xC0 | code >> 6);
-      text += static_cast<char>(0x80 | (code & 0x3F));
-    }
-  }
+  for (const char c : bytes) append_utf8(kAlphabet.character[static_cast<uint8_t>(c)], text);
   return text;
 }
 
 std::optional<std::string> from_byte_alphabet(std::string_view text) {
   std::string bytes;
   bytes.reserve(text.size());
-  for (size_t i = 0; i < text.size(); ++i) {
-    uint32_t code = static_cast<uint8_t>(text[i]);
-    if (code >= 0x80) {  // every character of the alphabet has at most two bytes
-      if ((code & 0xE0) != 0xC0 || i + 1 == text.size()) return std::nullopt;
-      code = (code & 0x1F) << 6 | (static_cast<uint8_t>(text[++i]) & 0x3F);
-    }
+  for (const std::string_view character : characters(text)) {
+    const char32_t code = code_point(character);
     if (code >= kAlphabet.byte.size() || kAlphabet.byte[code] < 0) return std::nullopt;
     bytes += static_cast<char>(kAlphabet.byte[code]);
   }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/unicode.h"
 #include "base/utf8.h"
 #include "eval/tasks/python_text.h"
 #include "io/json_text.h"
@@ -16,12 +17,10 @@ using Json = nlohmann::json;
 
 const std::string& text_of(const Json& value) { return value.get_ref<const std::string&>(); }
 
-// Texts are valid UTF-8 when they get here (loaders check), so code points can be walked without checks.
-std::vector<size_t> code_points(const std::string& text) {
-  std::vector<size_t> starts;
-  for (size_t i = 0; i < text.size(); i += std::max<size_t>(1, utf8_sequence_bytes(std::string_view(text).substr(i))))
-    starts.push_back(i);
-  starts.push_back(text.size());
+// Where the characters begin, and the end. Texts are valid UTF-8 when they get here (loaders check).
+std::vector<size_t> character_starts(const std::string& text) {
+  std::vector<size_t> starts = {0};
+  for (const std::string_view character : characters(text)) starts.push_back(starts.back() + character.size());
   return starts;
 }
 
@@ -50,15 +49,15 @@ const std::string& text_argument(const Json& value, std::string_view filter) {
 
 // The first character by `change`, the others as they are.
 Json with_first(const std::string& text, std::string (*change)(std::string_view)) {
-  const size_t first = code_points(text)[text.empty() ? 0 : 1];
+  const size_t first = text.empty() ? 0 : first_character(text).size();
   return change(std::string_view(text).substr(0, first)) + text.substr(first);
 }
 
-Json lower(const Json& v, FilterArguments) { return python::lower(text_of(v)); }
-Json upper(const Json& v, FilterArguments) { return python::upper(text_of(v)); }
-Json capitalize(const Json& v, FilterArguments) { return python::capitalize(text_of(v)); }
-Json lower_first(const Json& v, FilterArguments) { return with_first(text_of(v), python::lower); }
-Json upper_first(const Json& v, FilterArguments) { return with_first(text_of(v), python::upper); }
+Json lower(const Json& v, FilterArguments) { return unicode::lower(text_of(v)); }
+Json upper(const Json& v, FilterArguments) { return unicode::upper(text_of(v)); }
+Json capitalize(const Json& v, FilterArguments) { return unicode::capitalized(text_of(v)); }
+Json lower_first(const Json& v, FilterArguments) { return with_first(text_of(v), unicode::lower); }
+Json upper_first(const Json& v, FilterArguments) { return with_first(text_of(v), unicode::upper); }
 Json strip(const Json& v, FilterArguments) { return std::string(python::strip(text_of(v))); }
 
 Json replace(const Json& v, FilterArguments a) {
@@ -154,7 +153,7 @@ Json unique(const Json& v, FilterArguments) {
 }
 
 Json slice(const Json& v, FilterArguments a) {
-  const std::vector<size_t> starts = code_points(text_of(v));
+  const std::vector<size_t> starts = character_starts(text_of(v));
   const int64_t begin = integer(a[0], "slice"), end = integer(a[1], "slice");
   if (begin < 0 || end < begin || end >= static_cast<int64_t>(starts.size()))
     fail(ErrorCode::kData, "slice: expected a range in a text of {} characters, got {} to {}", starts.size() - 1, begin,
@@ -163,7 +162,7 @@ Json slice(const Json& v, FilterArguments a) {
 }
 
 Json drop_last(const Json& v, FilterArguments) {
-  const std::vector<size_t> starts = code_points(text_of(v));
+  const std::vector<size_t> starts = character_starts(text_of(v));
   return text_of(v).substr(0, starts[starts.size() > 1 ? starts.size() - 2 : 0]);
 }
 
@@ -175,7 +174,7 @@ Json ensure_end(const Json& v, FilterArguments a) {
 // {start, end} objects, in code points with the end included, to the text that they mark.
 Json spans(const Json& v, FilterArguments a) {
   const std::string& text = text_argument(a[0], "spans");
-  const std::vector<size_t> starts = code_points(text);
+  const std::vector<size_t> starts = character_starts(text);
   Json list = Json::array();
   for (const Json& span : v) {
     if (!span.is_object() || !span.contains("start") || !span.contains("end"))
@@ -231,8 +230,8 @@ Json mark_word(const Json& v, FilterArguments a) {
     fail(ErrorCode::kData, "mark_word: expected a word number below {}, got {}", words.size(), index);
   std::string before;
   for (size_t i = 0; i < static_cast<size_t>(index); ++i) before += (i ? " " : "") + words[i];
-  const auto length = [](const std::string& of) { return static_cast<int64_t>(code_points(of).size()) - 1; };
-  const std::vector<size_t> starts = code_points(text);
+  const auto length = [](const std::string& of) { return static_cast<int64_t>(count_characters(of)); };
+  const std::vector<size_t> starts = character_starts(text);
   return before + " *" + word + "*" + substring(text, starts, length(before) + length(word) + 1, INT64_MAX);
 }
 
@@ -240,12 +239,12 @@ Json first_word_among(const Json& v, FilterArguments a) {
   const std::string& text = text_of(v);
   const std::string closed = text + " ";  // outlives the views of its characters
   std::string word;
-  for (const std::string_view character : python::characters(closed)) {
-    if (python::is_letter(python::code_point(character))) {
+  for (const std::string_view character : characters(closed)) {
+    if (unicode::is_letter(code_point(character))) {
       word += character;
       continue;
     }
-    word = python::lower(word);
+    word = unicode::lower(word);
     for (const Json& candidate : a)
       if (!word.empty() && word == text_argument(candidate, "first_word_among")) return word;
     word.clear();

@@ -4,15 +4,12 @@
 #include <cmath>
 #include <map>
 
+#include "base/unicode.h"
+#include "base/utf8.h"
 #include "eval/tasks/python_text.h"
 
 namespace troupe {
 namespace {
-
-double code_points(const std::string& text) {
-  return static_cast<double>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
 
 double score_of(const PromptSpec& spec, Convention convention, Metric metric, const Item& item,
                 const ItemScores& scores, size_t c) {
@@ -22,7 +19,7 @@ double score_of(const PromptSpec& spec, Convention convention, Metric metric, co
   }
   switch (metric) {
     case Metric::kAccNorm:
-      return scores.logprob[c] / code_points(item.choice(c));
+      return scores.logprob[c] / static_cast<double>(count_characters(item.choice(c)));
     case Metric::kAccBytes:
       return scores.logprob[c] / static_cast<double>(item.choice(c).size());
     default:
@@ -33,15 +30,15 @@ double score_of(const PromptSpec& spec, Convention convention, Metric metric, co
 // SQuAD's re.sub(r"\b(a|an|the)\b", " ", text): an article is one between characters that are in no word.
 std::string without_articles(const std::string& text) {
   const auto in_word = [](std::string_view character) {
-    const char32_t c = python::code_point(character);
-    return c == '_' || (c >= '0' && c <= '9') || python::is_letter(c);
+    const char32_t c = code_point(character);
+    return c == '_' || (c >= '0' && c <= '9') || unicode::is_letter(c);
   };
   std::string out, word;
   const auto close = [&] {
     out += word == "a" || word == "an" || word == "the" ? " " : word;
     word.clear();
   };
-  for (const std::string_view character : python::characters(text)) {
+  for (const std::string_view character : characters(text)) {
     if (in_word(character)) {
       word += character;
     } else {
@@ -74,7 +71,7 @@ double macro_f1(std::span<const Item* const> items, std::span<const double> choi
 std::string squad_normalized(std::string_view text) {
   constexpr std::string_view kPunctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
   std::string plain;
-  for (const char c : python::lower(text))
+  for (const char c : unicode::lower(text))
     if (kPunctuation.find(c) == kPunctuation.npos) plain += c;
   std::string result;
   for (const std::string& word : python::split(without_articles(plain))) result += (result.empty() ? "" : " ") + word;

@@ -18,16 +18,6 @@ TEST(PythonText, StripsAndSplitsAtAllWhiteSpace) {
   EXPECT_EQ(python::split(space), std::vector<std::string>());
 }
 
-TEST(PythonText, ChangesCaseByUnicodesFullMappings) {
-  EXPECT_EQ(python::lower("\u00c9LAN \u039f\u0394\u039f\u03a3 \u03a3 \u03a3\u0391 \u0130"),
-            "\u00e9lan \u03bf\u03b4\u03bf\u03c2 \u03c3 \u03c3\u03b1 i\u0307");
-  EXPECT_EQ(python::upper("stra\u00dfe \u0149 \ufb01n \u01c6 \u00e9\u10d0"), "STRASSE \u02bcN FIN \u01c4 \u00c9\u1c90");
-  EXPECT_EQ(python::capitalize("\u00dfA"), "Ssa");
-  EXPECT_EQ(python::capitalize("\u01c6UNGLA \u039f\u0394\u039f\u03a3"), "\u01c5ungla \u03bf\u03b4\u03bf\u03c2");
-  EXPECT_EQ(python::capitalize("\u10d0"), "\u10d0");
-  EXPECT_EQ(python::capitalize(""), "");
-}
-
 TEST(PythonText, ComparesAnswersAsSquadDoes) {
   EXPECT_EQ(squad_normalized("The\u00a0Cat"), "cat");
   EXPECT_EQ(squad_normalized("the\u2013cat"), "\u2013cat");
