@@ -84,43 +84,19 @@ void column_strip(int64_t m, int64_t k, const E* a, int64_t lda, const E* b, int
 // Blocks of 32 x 32 (or 16 x 32) in four tiles of sums; A and B rows are tile rows as they lie in memory.
 void tile_product(int64_t m, int64_t n, int64_t k, const bf16* a, int64_t lda, const bf16* b, int64_t ldb, float* c,
                   int64_t ldc, bool add) {
-  const int64_t a_bytes = lda * 2, b_bytes = ldb * 4, c_bytes = ldc * 4;
+  const int64_t a_bytes = lda * 2, b_bytes = ldb * 4;
   for (int64_t j = 0; j < n; j += 32)
     for (int64_t i = 0; i < m; i += 32) {
       const bool two = i + 16 < m;
       float* c_ij = c + i * ldc + j;
-      if (add) {
-        TROUPE_TILE_LOAD(0, c_ij, c_bytes);
-        TROUPE_TILE_LOAD(1, c_ij + 16, c_bytes);
-        if (two) {
-          TROUPE_TILE_LOAD(2, c_ij + 16 * ldc, c_bytes);
-          TROUPE_TILE_LOAD(3, c_ij + 16 * ldc + 16, c_bytes);
-        }
-      } else {
-        TROUPE_TILE_ZERO(0);
-        TROUPE_TILE_ZERO(1);
-        TROUPE_TILE_ZERO(2);
-        TROUPE_TILE_ZERO(3);
-      }
-      for (int64_t p = 0; p < k; p += 32) {
-        const bf16* b_pj = b + (p / 2 * ldb + j) * 2;
-        TROUPE_TILE_LOAD(4, a + i * lda + p, a_bytes);
-        TROUPE_TILE_LOAD(6, b_pj, b_bytes);
-        TROUPE_TILE_LOAD(7, b_pj + 32, b_bytes);
-        TROUPE_TILE_MULTIPLY(0, 4, 6);
-        TROUPE_TILE_MULTIPLY(1, 4, 7);
-        if (two) {
-          TROUPE_TILE_LOAD(5, a + (i + 16) * lda + p, a_bytes);
-          TROUPE_TILE_MULTIPLY(2, 5, 6);
-          TROUPE_TILE_MULTIPLY(3, 5, 7);
-        }
-      }
-      TROUPE_TILE_STORE(0, c_ij, c_bytes);
-      TROUPE_TILE_STORE(1, c_ij + 16, c_bytes);
-      if (two) {
-        TROUPE_TILE_STORE(2, c_ij + 16 * ldc, c_bytes);
-        TROUPE_TILE_STORE(3, c_ij + 16 * ldc + 16, c_bytes);
-      }
+      begin_sums(c_ij, ldc, two, add);
+      const bf16 *a_i = a + i * lda, *b_j = b + j * 2;
+      for (int64_t p = 0; p < k; p += 32, a_i += 32, b_j += 32 * ldb)
+        if (two)
+          tile_step<true, false, false>(a_i, a_i + 16 * lda, a_bytes, b_j, b_j + 32, b_bytes);
+        else
+          tile_step<false, false, false>(a_i, nullptr, a_bytes, b_j, b_j + 32, b_bytes);
+      store_sums(c_ij, ldc, two);
     }
 }
 #endif

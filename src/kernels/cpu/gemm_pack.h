@@ -9,17 +9,14 @@
 #include <immintrin.h>
 #endif
 
+#include "kernels/cpu/transpose.h"
 #include "tensor/bf16.h"
 
 namespace troupe::TROUPE_ISA_NAMESPACE {
 
 static inline uint32_t float_bits(float value) { return __builtin_bit_cast(uint32_t, value); }
 static inline uint32_t bf16_bits(bf16 value) { return value.bits; }
-static inline uint32_t bf16_bits(float value) {  // rounded to nearest, ties to even; NaN stays NaN
-  const uint32_t word = float_bits(value);
-  const uint32_t rounded = (word + 0x7FFFu + ((word >> 16) & 1u)) >> 16;
-  return (word & 0x7FFFFFFFu) > 0x7F800000u ? (word >> 16) | 0x40u : rounded;
-}
+static inline uint32_t bf16_bits(float value) { return bf16(value).bits; }
 
 // Units: how the packed type represents `depth` consecutive source elements.
 struct FloatUnit {  // one float as it is
@@ -73,12 +70,7 @@ static inline __m512i load_units(PairUnit<bf16>, const bf16* p, int64_t left) {
   return _mm512_maskz_loadu_epi16(static_cast<__mmask32>(left >= 32 ? 0xFFFFFFFFu : (1u << left) - 1), p);
 }
 static inline __m512i round_to_bf16(__m512i word) {  // in the upper halves; the lower are zero
-  const __m512i even = _mm512_and_si512(_mm512_srli_epi32(word, 16), _mm512_set1_epi32(1));
-  const __m512i rounded = _mm512_add_epi32(word, _mm512_add_epi32(even, _mm512_set1_epi32(0x7FFF)));
-  const __mmask16 nan =
-      _mm512_cmpgt_epi32_mask(_mm512_and_si512(word, _mm512_set1_epi32(0x7FFFFFFF)), _mm512_set1_epi32(0x7F800000));
-  const __m512i quiet = _mm512_or_si512(word, _mm512_set1_epi32(0x400000));
-  return _mm512_and_si512(_mm512_mask_mov_epi32(rounded, nan, quiet), _mm512_set1_epi32(static_cast<int>(0xFFFF0000)));
+  return _mm512_and_si512(round_upper_halves(word), _mm512_set1_epi32(static_cast<int>(0xFFFF0000)));
 }
 static inline __m512i load_units(RoundedUnit, const float* p, int64_t left) {
   return round_to_bf16(load_units(FloatUnit{}, p, left));
@@ -111,39 +103,16 @@ static inline __m512i load_across(PairUnit<float>, const float* p, int64_t step,
   return left > 1 ? _mm512_or_si512(even, load_across(RoundedUnit{}, p + step, 0, 0, lanes)) : even;
 }
 
-// In-register transposition of 16 x 16 units.
-static inline void transpose(__m512i (&r)[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 8; ++i) {
-    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xDD);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xDD);
-  }
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xDD);
-    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xDD);
-  }
-}
 #endif
 
 // Operands often come from memory, a short piece of many rows at a time, which the hardware does not foresee: the rows
-// that are packed next are fetched meanwhile.
+// that are packed next, `next` from row `begin` on, are fetched meanwhile.
 template <class T>
-static inline void prefetch_row(const T* row, int64_t count) {
-  for (int64_t i = 0; i < count; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(row + i, 0, 2);
+static inline void prefetch_rows(const T* from, int64_t stride, int64_t begin, int64_t next, int64_t rows,
+                                 int64_t count) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t r = begin; r < begin + next && r < rows; ++r)
+    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(from + r * stride + i, 0, 2);
 }
 
 // Vectors that lie along k.
@@ -192,8 +161,7 @@ static void pack_cols(const void* source, int64_t stride, int64_t count, int64_t
   constexpr int64_t kUnits = 4;
   for (int64_t u0 = 0; u0 < units; u0 += kUnits) {
     const int64_t u1 = u0 + kUnits < units ? u0 + kUnits : units;
-    for (int64_t k = u1 * Unit::kDepth; k < (u1 + kUnits) * Unit::kDepth && k < depth; ++k)
-      prefetch_row(from + k * stride, count);
+    prefetch_rows(from, stride, u1 * Unit::kDepth, kUnits * Unit::kDepth, depth, count);
     for (int64_t first = 0; first < count; first += kPanel) {
       const int64_t used = count - first < kPanel ? count - first : kPanel;
       for (int64_t u = u0; u < u1; ++u) {

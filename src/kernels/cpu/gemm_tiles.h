@@ -60,8 +60,7 @@ void pack_tile_cols(const void* source, int64_t stride, int64_t count, int64_t d
   const auto* from = static_cast<const bf16*>(source);
   const int64_t panel = tiles_of(depth) * kTileElements;
   for (int64_t k = 0; k < depth; k += kTileDepth) {
-    for (int64_t next = k + kTileDepth; next < k + 2 * kTileDepth && next < depth; ++next)
-      prefetch_row(from + next * stride, count);
+    prefetch_rows(from, stride, k + kTileDepth, kTileDepth, depth, count);
     for (int64_t first = 0; first < count; first += 2 * kTileRows) {
       __m512i upper[16], lower[16];
       for (int64_t u = 0; u < kTileUnits; ++u) {
@@ -85,8 +84,7 @@ void pack_tile_pairs(const void* source, int64_t stride, int64_t count, int64_t 
   const auto* from = static_cast<const bf16*>(source);
   const int64_t panel = tiles_of(depth) * kTileElements;
   for (int64_t k = 0; k < depth; k += kTileDepth) {
-    for (int64_t next = k + kTileDepth; next < k + 2 * kTileDepth && next < depth; ++next)
-      prefetch_row(from + next * stride, count);
+    prefetch_rows(from, stride, k + kTileDepth, kTileDepth, depth, count);
     for (int64_t first = 0; first < count; first += 2 * kTileRows) {
       bf16* to = static_cast<bf16*>(packed) + first / kTileRows * panel + k * kTileRows;
       for (int64_t u = 0; u < kTileUnits; ++u, to += 2 * kTileRows) {
@@ -125,25 +123,10 @@ class FetchBlock {
       TROUPE_TILE_ZERO(tile);                                      \
   } while (false)
 
-// A step of depth: 2 x 2 tiles of C, or the upper two. The other panel is `panel` further on. A is streamed; so is B
-// unless kKeepB.
+// A step of depth on packed tiles; the other panel is `panel` further on. A is streamed; so is B unless kKeepB.
 template <bool kLower, bool kKeepB>
 TROUPE_INLINE void multiply_step(const bf16* a, const bf16* b, int64_t panel) {
-  TROUPE_TILE_STREAM(4, a, kTileBytes);
-  if constexpr (kKeepB) {
-    TROUPE_TILE_LOAD(6, b, kTileBytes);
-    TROUPE_TILE_LOAD(7, b + panel, kTileBytes);
-  } else {
-    TROUPE_TILE_STREAM(6, b, kTileBytes);
-    TROUPE_TILE_STREAM(7, b + panel, kTileBytes);
-  }
-  TROUPE_TILE_MULTIPLY(0, 4, 6);
-  TROUPE_TILE_MULTIPLY(1, 4, 7);
-  if constexpr (kLower) {
-    TROUPE_TILE_STREAM(5, a + panel, kTileBytes);
-    TROUPE_TILE_MULTIPLY(2, 5, 6);
-    TROUPE_TILE_MULTIPLY(3, 5, 7);
-  }
+  tile_step<kLower, true, !kKeepB>(a, a + panel, kTileBytes, b, b + panel, kTileBytes);
 }
 
 // Sums of a block, c [upper + lower rows, 32] = or += a b over `steps` tiles of depth, left in the tiles. What is there
@@ -179,16 +162,6 @@ TROUPE_INLINE void multiply_block(int64_t steps, const bf16* a, const bf16* b, i
   }
 }
 
-inline void store_block(float* c, int64_t ldc, int64_t rows) {
-  const int64_t stride = ldc * static_cast<int64_t>(sizeof(float));
-  float* const lower = c + kTileRows * ldc;
-  TROUPE_TILE_STORE(0, c, stride);
-  TROUPE_TILE_STORE(1, c + 16, stride);
-  if (rows <= kTileRows) return;
-  TROUPE_TILE_STORE(2, lower, stride);
-  TROUPE_TILE_STORE(3, lower + 16, stride);
-}
-
 void multiply_with_tiles(int64_t m, int64_t n, int64_t k, const void* a, const void* b, float* c, int64_t ldc,
                          bool add) {
   constexpr int64_t kBlock = 2 * kTileRows;
@@ -204,7 +177,7 @@ void multiply_with_tiles(int64_t m, int64_t n, int64_t k, const void* a, const v
       multiply_block<true>(steps, a_at(i), b_at(j), panel, before, c_ij, ldc, add, fetch);
       before = c_ij;
     }
-  if (before) store_block(before, ldc, kBlock);
+  if (before) store_sums(before, ldc, true);
   if (const int64_t rows = m - whole; rows > 0) {
     tile_configure(static_cast<int>(rows));
     for (int64_t j = 0; j < n; j += kBlock) {
@@ -214,7 +187,7 @@ void multiply_with_tiles(int64_t m, int64_t n, int64_t k, const void* a, const v
         multiply_block<true>(steps, a_at(whole), b_at(j), panel, nullptr, c_ij, ldc, add, fetch);
       else
         multiply_block<false>(steps, a_at(whole), b_at(j), panel, nullptr, c_ij, ldc, add, fetch);
-      store_block(c_ij, ldc, rows);
+      store_sums(c_ij, ldc, rows > kTileRows);
     }
   }
   tile_release();

@@ -102,5 +102,58 @@ inline void tile_configure(int rows) {
   load_tile_config(config);
 }
 
+// A step of depth into the sums: 2 x 2 tiles of C, or the upper two. Strides are in bytes.
+template <bool kLower, bool kStreamA, bool kStreamB>
+[[gnu::always_inline]] inline void tile_step(const bf16* a_upper, const bf16* a_lower, int64_t a_stride,
+                                             const bf16* b_left, const bf16* b_right, int64_t b_stride) {
+  if constexpr (kStreamA)
+    TROUPE_TILE_STREAM(4, a_upper, a_stride);
+  else
+    TROUPE_TILE_LOAD(4, a_upper, a_stride);
+  if constexpr (kStreamB) {
+    TROUPE_TILE_STREAM(6, b_left, b_stride);
+    TROUPE_TILE_STREAM(7, b_right, b_stride);
+  } else {
+    TROUPE_TILE_LOAD(6, b_left, b_stride);
+    TROUPE_TILE_LOAD(7, b_right, b_stride);
+  }
+  TROUPE_TILE_MULTIPLY(0, 4, 6);
+  TROUPE_TILE_MULTIPLY(1, 4, 7);
+  if constexpr (kLower) {
+    if constexpr (kStreamA)
+      TROUPE_TILE_STREAM(5, a_lower, a_stride);
+    else
+      TROUPE_TILE_LOAD(5, a_lower, a_stride);
+    TROUPE_TILE_MULTIPLY(2, 5, 6);
+    TROUPE_TILE_MULTIPLY(3, 5, 7);
+  }
+}
+
+// The sums of a block of C, 32 columns whose rows are `ldc` floats apart: zero or as they are there, and back.
+[[gnu::always_inline]] inline void begin_sums(const float* c, int64_t ldc, bool lower, bool add) {
+  const int64_t stride = ldc * static_cast<int64_t>(sizeof(float));
+  if (!add) {
+    TROUPE_TILE_ZERO(0);
+    TROUPE_TILE_ZERO(1);
+    TROUPE_TILE_ZERO(2);
+    TROUPE_TILE_ZERO(3);
+    return;
+  }
+  TROUPE_TILE_LOAD(0, c, stride);
+  TROUPE_TILE_LOAD(1, c + 16, stride);
+  if (!lower) return;
+  TROUPE_TILE_LOAD(2, c + kTileRows * ldc, stride);
+  TROUPE_TILE_LOAD(3, c + kTileRows * ldc + 16, stride);
+}
+
+[[gnu::always_inline]] inline void store_sums(float* c, int64_t ldc, bool lower) {
+  const int64_t stride = ldc * static_cast<int64_t>(sizeof(float));
+  TROUPE_TILE_STORE(0, c, stride);
+  TROUPE_TILE_STORE(1, c + 16, stride);
+  if (!lower) return;
+  TROUPE_TILE_STORE(2, c + kTileRows * ldc, stride);
+  TROUPE_TILE_STORE(3, c + kTileRows * ldc + 16, stride);
+}
+
 }  // namespace
 }  // namespace troupe::TROUPE_ISA_NAMESPACE

@@ -51,16 +51,22 @@ TROUPE_INLINE Vec load(const bf16* p) {
   return to_vec(__builtin_convertvector(half, VecUint) << 16);
 }
 
+#if TROUPE_ISA_LEVEL >= 2
+// Floats rounded to bf16 in the upper halves of the lanes, subnormal ones too, which AVX512-BF16 makes zero.
+TROUPE_INLINE __m512i round_upper_halves(__m512i word) {
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(word, 16), _mm512_set1_epi32(1));
+  const __m512i rounded = _mm512_add_epi32(word, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+  const __mmask16 nan = _mm512_cmp_ps_mask(_mm512_castsi512_ps(word), _mm512_castsi512_ps(word), _CMP_UNORD_Q);
+  return _mm512_mask_or_epi32(rounded, nan, word, _mm512_set1_epi32(0x400000));
+}
+#endif
+
 // Rounds to nearest, ties to even; NaN stays NaN (as bf16's constructor). AVX512-BF16 makes subnormal numbers zero.
 TROUPE_INLINE VecHalf round_to_bf16(Vec v) {
 #if TROUPE_ISA_LEVEL >= 3
   return std::bit_cast<VecHalf>(_mm512_cvtneps_pbh(std::bit_cast<__m512>(v)));
 #elif TROUPE_ISA_LEVEL == 2
-  const __m512i word = std::bit_cast<__m512i>(v);
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(word, 16), _mm512_set1_epi32(1));
-  __m512i rounded = _mm512_add_epi32(word, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
-  const __mmask16 nan = _mm512_cmp_ps_mask(std::bit_cast<__m512>(v), std::bit_cast<__m512>(v), _CMP_UNORD_Q);
-  rounded = _mm512_mask_or_epi32(rounded, nan, word, _mm512_set1_epi32(0x400000));
+  const __m512i rounded = round_upper_halves(std::bit_cast<__m512i>(v));
   return std::bit_cast<VecHalf>(_mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 #else
   const VecUint word = bits_of(v);
