@@ -74,6 +74,7 @@ Json part_to_json(const MemoryPart& part) { return {{"total", part.total}, {"exp
 Json to_json(const MemoryEstimate& memory) {
   return {{"weights", part_to_json(memory.weights)},     {"gradients", part_to_json(memory.gradients)},
           {"optimizer", part_to_json(memory.optimizer)}, {"packed", part_to_json(memory.packed)},
+          {"inference", part_to_json(memory.inference)},
           {"activations", memory.activations},           {"activations_recompute", memory.activations_recompute},
           {"total", memory.total(false)},                {"total_recompute", memory.total(true)}};
 }
@@ -207,6 +208,7 @@ void print_cost(const CostFlags& flags) {
   rows.push_back({"  with recomputation", size_text(memory.activations_recompute), ""});
   rows.push_back({"total", size_text(memory.total(false)), ""});
   rows.push_back({"  with recomputation", size_text(memory.total(true)), ""});
+  memory_row("weights for use (eval, generate, score)", memory.inference);
   print("\n");
   print_table(rows);
 }

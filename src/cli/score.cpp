@@ -28,8 +28,8 @@ void run(const ScoreFlags& flags) {
   const std::filesystem::path folder = find_model(flags.model);
   ModelConfig config = read_model_config(folder);
   config.moe.group_sequences = 0;  // the whole file is one routing group
-  LanguageModel model(config, precision);
-  load_parameters(folder, model.params());
+  LanguageModel model(config, precision, {.inference = true});
+  load_parameters(folder, model);
 
   Progress progress("score");
   const LossSum sum =

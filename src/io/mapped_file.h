@@ -30,4 +30,8 @@ class MappedFile {
   std::span<const uint8_t> bytes_;
 };
 
+// Gives back the memory of pages that lie within these bytes of a mapped file; they would be read again. For a file as
+// large as memory that is read once from front to back.
+void give_back_pages(std::span<const uint8_t> mapped);
+
 }  // namespace troupe

@@ -93,6 +93,11 @@ const DecoderWeights<P>& Decoder<P>::weights() const {
 }
 
 template <class P>
+DecoderWeights<P>& Decoder<P>::weights() {
+  return state_->weights;
+}
+
+template <class P>
 std::span<const RouterStats> Decoder<P>::router_stats() const {
   return state_->stats;
 }

@@ -28,6 +28,7 @@ class Workspace;
 
 struct DecoderOptions {
   bool recompute = false;  // keep only layer inputs and run each layer's forward again in the backward pass
+  bool inference = false;  // no backward pass: a LanguageModel keeps packed weights alone, where products read those
 };
 
 template <class P>
@@ -57,6 +58,7 @@ class Decoder {
 
   // The model as blocks, for other passes through it (infer/), and what the last pass left, for tests.
   const DecoderWeights<P>& weights() const;
+  DecoderWeights<P>& weights();
   Workspace<P>& workspace();
 
   struct State;

@@ -29,7 +29,8 @@ NormSlots add_norm(ParameterTable& table, int64_t layer, const std::string& name
 LinearSlots add_linear(ParameterTable& table, int64_t layer, const std::string& name, int64_t out, int64_t in,
                        const Init& weight, const Init& bias) {
   return {
-      .weight = table.add({.name = name + ".weight", .shape = {out, in}, .init = weight, .layer = layer}),
+      .weight = table.add(
+          {.name = name + ".weight", .shape = {out, in}, .init = weight, .layer = layer, .product = true}),
       .bias = table.add({.name = name + ".bias", .shape = {out}, .init = bias, .layer = layer}),
   };
 }
@@ -39,8 +40,11 @@ AttentionSlots add_attention(ParameterTable& table, int64_t layer, const std::st
   const auto qkv = [&](const char* kind, const Shape& shape, const Init& init) {
     std::vector<Parameter> three;
     for (const char* name : {"q_proj", "k_proj", "v_proj"})
-      three.push_back(
-          {.name = fmt::format("{}.attn.{}.{}", prefix, name, kind), .shape = shape, .init = init, .layer = layer});
+      three.push_back({.name = fmt::format("{}.attn.{}.{}", prefix, name, kind),
+                       .shape = shape,
+                       .init = init,
+                       .layer = layer,
+                       .product = shape.size() == 2});
     return table.add(std::move(three));
   };
   return {
@@ -62,8 +66,12 @@ FfnSlots add_ffn(ParameterTable& table, int64_t layer, const std::string& prefix
 // Experts of one kind lie back to back, so that grouped products see one [E, out, in] tensor.
 MoeSlots add_moe(ParameterTable& table, int64_t layer, const std::string& prefix, int64_t E, int64_t D, int64_t F) {
   const auto experts = [&](const char* kind, const Shape& shape, const Init& init) {
-    return table.add_experts(
-        {.name = fmt::format("{}.moe.experts.{{}}.{}", prefix, kind), .shape = shape, .init = init, .layer = layer}, E);
+    return table.add_experts({.name = fmt::format("{}.moe.experts.{{}}.{}", prefix, kind),
+                              .shape = shape,
+                              .init = init,
+                              .layer = layer,
+                              .product = shape.size() == 2},
+                             E);
   };
   return {
       .norm = add_norm(table, layer, prefix + ".ffn_norm", D),

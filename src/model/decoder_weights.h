@@ -42,6 +42,15 @@ struct DecoderWeights {
     return {params->at(slots.embed_tokens).data(), config.vocab_size, config.d_model};
   }
   double embedding_scale() const;
+
+  // Calls f with every map whose weights are read by products alone. (The output layer's are looked up, too.)
+  template <class F>
+  void each_map(const F& f) {
+    for (DecoderLayer<P>& layer : layers) {
+      layer.attention.each_map(f);
+      std::visit([&](auto& block) { block.each_map(f); }, layer.feed_forward);
+    }
+  }
 };
 
 extern template struct DecoderWeights<F64>;

@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/isa.h"
-#include "model/decoder_parameters.h"
+#include "model/decoder_weights.h"
 
 namespace troupe {
 
@@ -15,12 +15,56 @@ Precision precision_of(PrecisionChoice choice) {
 
 std::string to_string(Precision precision) { return std::string(name_of_enum(precision)); }
 
+namespace {
+
+bool keeps_packed(Precision precision, DecoderOptions options) {
+  if (!options.inference) return false;
+  return precision == Precision::kBf16 ? LinearBank<Bf16>::can_be_packed() : LinearBank<F32>::can_be_packed();
+}
+
+// Which parameters are kept in float32.
+Selection kept(bool packed) {
+  if (!packed) return {};
+  return [](const Parameter& parameter) { return !parameter.product; };
+}
+
+}  // namespace
+
 LanguageModel::LanguageModel(const ModelConfig& config, Precision precision, DecoderOptions options, Memory& memory)
-    : config_(config), precision_(precision), table_(make_parameter_table(config)), params_(table_, {}, memory) {
+    : config_(config),
+      precision_(precision),
+      packed_(keeps_packed(precision, options)),
+      table_(make_parameter_table(config)),
+      params_(table_, kept(packed_), memory) {
   if (precision == Precision::kBf16)
     decoder_ = std::make_unique<Decoder<Bf16>>(config_, params_, options);
   else
     decoder_ = std::make_unique<Decoder<F32>>(config_, params_, options);
+}
+
+void LanguageModel::pack_weights(const WeightReader& read) {
+  const std::vector<Parameter> entries = table_.entries();
+  Buffer<float> values;
+  visit([&](auto& decoder) {
+    decoder.weights().each_map([&](auto& map) {
+      if (map.has_weights()) return;
+      const Slot slot = map.slots().weight;
+      const int64_t parts = (slot.end - slot.begin) / map.num_maps();  // q, k and v are parts of one map
+      for (int64_t i = 0; i < map.num_maps(); ++i) {
+        const std::span<const Parameter> of_map(&entries[static_cast<size_t>(slot.begin + i * parts)],
+                                                static_cast<size_t>(parts));
+        size_t size = 0;
+        for (const Parameter& parameter : of_map) size += static_cast<size_t>(parameter.size());
+        values.reserve(static_cast<int64_t>(size));
+        std::span<float> room = values.span().first(size);
+        for (const Parameter& parameter : of_map) {
+          read(parameter, room.first(static_cast<size_t>(parameter.size())));
+          room = room.subspan(static_cast<size_t>(parameter.size()));
+        }
+        map.pack(i, {.dtype = DType::kF32, .bytes = std::as_bytes(values.span().first(size))});
+      }
+    });
+  });
 }
 
 LossSum LanguageModel::score(const Batch& batch, const RunMode& mode, std::span<float> nll_T,
@@ -29,6 +73,7 @@ LossSum LanguageModel::score(const Batch& batch, const RunMode& mode, std::span<
 }
 
 LossSum LanguageModel::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads) {
+  if (packed_) fail(ErrorCode::kInternal, "model: expected one for training, got one for inference: its weights are packed");
   return visit([&](auto& decoder) { return decoder.forward_backward(batch, mode, grads); });
 }
 

@@ -2,6 +2,7 @@
 // generation and serving hold; training holds its parts.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,6 +31,11 @@ class LanguageModel {
   const ParameterStore<float>& params() const { return params_; }
   Precision precision() const { return precision_; }
 
+  // Fills what params() does not hold (DecoderOptions::inference): `read` gives the values of a parameter, one matrix at
+  // a time in float32.
+  using WeightReader = std::function<void(const Parameter&, std::span<float>)>;
+  void pack_weights(const WeightReader& read);
+
   // As Decoder::score and Decoder::forward_backward.
   LossSum score(const Batch& batch, const RunMode& mode, std::span<float> nll_T = {}, std::span<int32_t> argmax_T = {});
   LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads);
@@ -45,6 +51,7 @@ class LanguageModel {
  private:
   ModelConfig config_;
   Precision precision_;
+  bool packed_;  // weights that products alone read are not in params_
   ParameterTable table_;
   ParameterStore<float> params_;
   std::variant<std::unique_ptr<Decoder<F32>>, std::unique_ptr<Decoder<Bf16>>> decoder_;

@@ -10,6 +10,7 @@
 #include "io/json_config.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
+#include "io/mapped_file.h"
 #include "model/decoder_parameters.h"
 #include "ops/adam.h"
 #include "ops/transfer.h"
@@ -170,19 +171,37 @@ void ModelTensors::check_against(const ParameterTable& table) const {
   if (problems > 0) fail(ErrorCode::kData, "{}: {}", where_, first);
 }
 
+namespace {
+
+// The values of one parameter; the file's pages are given back, so that a model is in memory once.
+void read_parameter(const ModelTensors& tensors, const Parameter& parameter, std::span<float> values) {
+  const TensorView& tensor = *tensors.find(parameter.name);
+  from_host(values, [&](std::span<float> room) { convert_to_f32(tensor, room, tensors.where()); });
+  give_back_pages(tensor.bytes);
+  if (const int64_t at = find_non_finite<float>(values); at >= 0)
+    fail(ErrorCode::kData,
+         "{}: {}: expected finite weights, got {} at index {} (training diverged, or the file is damaged)",
+         tensors.where(), parameter.name, to_host<float>(values, at), at);
+}
+
+void read_parameters(const ModelTensors& tensors, ParameterStore<float>& params) {
+  for (const Parameter& parameter : params.entries()) read_parameter(tensors, parameter, params.at(parameter.slot));
+}
+
+}  // namespace
+
 void load_parameters(const fs::path& folder, ParameterStore<float>& params) {
   const ModelTensors tensors(folder);
   tensors.check_against(params.table());
-  for (const Parameter& parameter : params.entries()) {
-    const std::span<float> values = params.at(parameter.slot);
-    from_host(values, [&](std::span<float> room) {
-      convert_to_f32(*tensors.find(parameter.name), room, tensors.where());
-    });
-    if (const int64_t at = find_non_finite<float>(values); at >= 0)
-      fail(ErrorCode::kData,
-           "{}: {}: expected finite weights, got {} at index {} (training diverged, or the file is damaged)",
-           tensors.where(), parameter.name, to_host<float>(values, at), at);
-  }
+  read_parameters(tensors, params);
+}
+
+void load_parameters(const fs::path& folder, LanguageModel& model) {
+  const ModelTensors tensors(folder);
+  tensors.check_against(model.table());
+  read_parameters(tensors, model.params());
+  model.pack_weights(
+      [&](const Parameter& parameter, std::span<float> values) { read_parameter(tensors, parameter, values); });
 }
 
 bool has_weights(const fs::path& folder) { return fs::exists(folder / kWeights) || fs::exists(folder / kIndex); }
@@ -216,10 +235,10 @@ fs::path find_model(const fs::path& folder) {
        folder.string(), kConfig, kWeights);
 }
 
-std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision precision, DecoderOptions options) {
+std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision precision) {
   const fs::path found = find_model(folder);
-  auto model = std::make_unique<LanguageModel>(read_model_config(found), precision, options);
-  load_parameters(found, model->params());
+  auto model = std::make_unique<LanguageModel>(read_model_config(found), precision, DecoderOptions{.inference = true});
+  load_parameters(found, *model);
   return model;
 }
 

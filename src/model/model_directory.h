@@ -50,11 +50,12 @@ class ModelTensors {
 // Fills the store from a folder. Throws kData as ModelTensors and check_against() do, before anything is written, and
 // naming the first weight that is not finite.
 void load_parameters(const std::filesystem::path& folder, ParameterStore<float>& params);
+// The same for all that a model keeps, packed weights too.
+void load_parameters(const std::filesystem::path& folder, LanguageModel& model);
 
-// A model ready for use: read_model_config() and load_parameters(). The folder may also be that of a run with
-// checkpoints: then the newest complete one is taken.
-std::unique_ptr<LanguageModel> load_model(const std::filesystem::path& folder, Precision precision,
-                                          DecoderOptions options = {});
+// A model ready for use, but not for training (DecoderOptions::inference): read_model_config() and load_parameters().
+// The folder may also be that of a run with checkpoints: then the newest complete one is taken.
+std::unique_ptr<LanguageModel> load_model(const std::filesystem::path& folder, Precision precision);
 
 // `folder` itself if it has a config.json, else its newest complete checkpoint (also below folder/checkpoints), else an
 // error (kData) that says what was expected.

@@ -47,6 +47,12 @@ class AttentionBlock {
   QueryKeyValue<const operand> project(Matrix<const real> x_TD, Activations& acts) const;
   const Linear<P>& out_proj() const { return out_proj_; }
 
+  // Calls f with every map whose weights a model for inference may keep packed alone.
+  template <class F>
+  void each_map(const F& f) {
+    f(qkv_proj_), f(out_proj_);
+  }
+
  private:
   template <class T>
   QueryKeyValue<T> split(Matrix<T> qkv_T3D) const;

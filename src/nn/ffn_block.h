@@ -35,6 +35,12 @@ class FfnBlock {
   void backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
                 ParameterStore<real>& grads) const;
 
+  // Calls f with every map whose weights a model for inference may keep packed alone.
+  template <class F>
+  void each_map(const F& f) {
+    mlp_.each_map(f);
+  }
+
  private:
   Dropout out_dropout(const RunMode& mode) const;
 

@@ -1,5 +1,8 @@
 // A linear map of a block, or E of them (one per expert): the one door to the matrix products of ops/linear.h. It knows
 // where its weights and their gradients are, and that packed copies are those of the weights of now.
+//
+// A low-rank adapter has its place here, in the three products: y += (x A^T) B^T before the epilogue, and what follows
+// from it for dx, dA and dB.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +25,16 @@ class Linear {
   using operand = typename P::operand;
 
   Linear() = default;
-  // `params` must outlive the map.
+  // `params` must outlive the map. What it does not hold of the weights comes by pack() (inference).
   Linear(const ParameterStore<real>& params, const LinearSlots& slots, int64_t num_maps, int64_t out, int64_t in)
       : params_(&params),
         slots_(slots),
-        bank_(num_maps, out, in, params.at(slots.weight).data(),
-              slots.bias.empty() ? nullptr : params.at(slots.bias).data()) {}
+        bank_(num_maps, out, in, data_of(params, slots.weight), data_of(params, slots.bias)) {}
+
+  const LinearSlots& slots() const { return slots_; }
+  int64_t num_maps() const { return bank_.num_experts(); }
+  bool has_weights() const { return bank_.has_weights(); }
+  void pack(int64_t map, const WeightSource& source) { bank_.pack(map, source); }
 
   // y = f(x W^T + b), f as the epilogue says.
   void forward(Matrix<const operand> x, RowOffsets offsets, const ForwardEpilogue<P>& epilogue) const {
@@ -52,7 +59,7 @@ class Linear {
   // For an op that multiplies inside (ops/loss.h). After the weights changed, the first products prepare them again, so
   // two threads must not make those at a time.
   const LinearBank<P>& bank() const {
-    if (version_ != params_->version()) {
+    if (bank_.has_weights() && version_ != params_->version()) {
       bank_.weights_changed();
       version_ = params_->version();
     }
@@ -60,6 +67,11 @@ class Linear {
   }
 
  private:
+  static const real* data_of(const ParameterStore<real>& params, Slot slot) {
+    const std::span<const real> values = params.at(slot);
+    return values.empty() ? nullptr : values.data();
+  }
+
   const ParameterStore<real>* params_ = nullptr;
   LinearSlots slots_;
   mutable LinearBank<P> bank_;

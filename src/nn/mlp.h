@@ -38,6 +38,12 @@ class Mlp {
   void backward(Matrix<const operand> dy_RD, Matrix<const operand> x_RD, RowOffsets offsets, const Activations& acts,
                 Matrix<operand> dhidden_RF, Matrix<real> dx_RD, ParameterStore<real>& grads) const;
 
+  // Calls f with every map whose weights a model for inference may keep packed alone.
+  template <class F>
+  void each_map(const F& f) {
+    f(fc1_), f(fc2_);
+  }
+
  private:
   Activation activation_;
   Linear<P> fc1_, fc2_;

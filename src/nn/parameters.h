@@ -46,6 +46,7 @@ struct Parameter {
   int64_t layer = -1;   // -1: of none
   int64_t expert = -1;  // its number; -1: not one of a layer's experts
   bool decays = true;   // whether weight decay shrinks it
+  bool product = false;  // matrix products alone read it, which may keep packed copies instead (nn/linear.h)
   Slot slot;            // its place in the table
 
   int64_t size() const { return num_elements(shape); }

@@ -3,6 +3,8 @@
 #include <array>
 #include <type_traits>
 
+#include "base/device.h"
+#include "base/error.h"
 #include "kernels/linear_blocked.h"
 #include "kernels/onednn/gemm.h"
 #include "kernels/ref/linear.h"
@@ -138,9 +140,43 @@ std::vector<Implementation<Task>> gemm_rows(Levels<levels...>) {
 }  // namespace
 
 template <class P>
+bool LinearBank<P>::can_be_packed() {
+  if constexpr (std::is_same_v<P, F64>) {
+    return false;
+  } else {
+    const GemmKernels* const gemm = gemm_at<P>(active_isa());
+    return active_device() == Device::kCpu && gemm && gemm->prepack;
+  }
+}
+
+template <class P>
+void LinearBank<P>::pack(int64_t expert, const WeightSource& source) {
+  if constexpr (!std::is_same_v<P, F64>) {
+    const int64_t size = weights_.out * weights_.in * size_of(source.dtype);
+    if (source.dtype != DType::kF32 || static_cast<int64_t>(source.bytes.size()) != size || has_weights() ||
+        !can_be_packed())
+      fail(ErrorCode::kInternal, "linear: pack: expected {} bytes of F32 for a bank without weights, got {} of {}",
+           size, source.bytes.size(), name_of(source.dtype));
+    const GemmKernels& gemm = *gemm_at<P>(active_isa());
+    const WeightView<P> map{1, weights_.out, weights_.in, reinterpret_cast<const float*>(source.bytes.data()), nullptr};
+    const int64_t bytes = packed_forward_bytes(gemm, map);
+    forward_.bytes.reserve(weights_.num_experts * bytes);
+    pack_forward_weights(gemm, map, forward_.bytes.data() + expert * bytes, Context::of_this_thread());
+    forward_.gemm = &gemm;
+  }
+}
+
+template <class P>
+void LinearBank<P>::require_weights(const char* product) const {
+  if (!has_weights())
+    fail(ErrorCode::kInternal, "linear: {}: expected weights, got packed copies for the forward product alone", product);
+}
+
+template <class P>
 const void* LinearBank<P>::packed_forward(const GemmKernels& gemm, Context& context) const {
   if constexpr (!std::is_same_v<P, F64>) {
     if (gemm.prepack && forward_.gemm != &gemm) {
+      require_weights("forward");
       forward_.bytes.reserve(packed_forward_bytes(gemm, weights_));
       pack_forward_weights(gemm, weights_, forward_.bytes.data(), context);
       forward_.gemm = &gemm;
@@ -153,6 +189,7 @@ template <class P>
 const void* LinearBank<P>::packed_backward(const GemmKernels& gemm, Context& context) const {
   if constexpr (!std::is_same_v<P, F64>) {
     if (gemm.prepack && backward_.gemm != &gemm) {
+      require_weights("backward");
       backward_.bytes.reserve(packed_backward_bytes(gemm, weights_));
       pack_backward_weights(gemm, weights_, backward_.bytes.data(), context);
       backward_.gemm = &gemm;

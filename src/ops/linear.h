@@ -11,15 +11,28 @@
 #include "kernels/linear.h"  // IWYU pragma: export (ForwardEpilogue, BackwardEpilogue)
 #include "ops/op.h"
 #include "tensor/buffer.h"
+#include "tensor/dtype.h"
 #include "tensor/matrix.h"
 
 namespace troupe {
 
 struct GemmKernels;
 
+// The weights [N, K] of one map where they come from, e.g. a file. A quantised type has scales, one for every `group`
+// elements of a row; so far there is float32, with none.
+struct WeightSource {
+  DType dtype = DType::kF32;
+  std::span<const std::byte> bytes;
+  std::span<const float> scales = {};
+  int64_t group = 0;
+};
+
 // The weights of E maps. `weight` [E, N, K] and `bias` [E, N] (or nullptr) stay with the caller and must outlive this.
 // For kernels that want their weights packed it keeps two copies, for the forward and for the backward product, each
 // made by the first such product after weights_changed(): two threads must not make that one at a time.
+//
+// For inference a bank may do without `weight` (nullptr): pack() makes the forward copy, map by map, and the source may
+// go. A type of weights is a packer in pack() and a row in the list of LinearForward.
 template <class P>
 class LinearBank {
  public:
@@ -29,16 +42,22 @@ class LinearBank {
   LinearBank(int64_t num_experts, int64_t out, int64_t in, const real* weight, const real* bias)
       : weights_{num_experts, out, in, weight, bias} {}
 
+  // Whether the products of this process read packed copies, so that a bank can do without its weights.
+  static bool can_be_packed();
+  // The map `expert` of a bank without weights. Throws kInternal for a type that has no packer.
+  void pack(int64_t expert, const WeightSource& source);
+
   int64_t num_experts() const { return weights_.num_experts; }
   int64_t out() const { return weights_.out; }  // N
   int64_t in() const { return weights_.in; }    // K
+  bool has_weights() const { return weights_.weight != nullptr; }  // else only packed ones
   const real* weight(int64_t expert) const { return weights_.weight_of(expert); }
   const WeightView<P>& view() const { return weights_; }
 
   // To be called after the weights changed (once per optimizer step, or after loading) and before the next product.
   void weights_changed() { forward_.gemm = backward_.gemm = nullptr; }
 
-  // The copies that a kernel reads; nullptr if it reads the weights themselves.
+  // The copies that a kernel reads; nullptr if it reads the weights themselves. Throws kInternal if there are neither.
   const void* packed_forward(const GemmKernels& gemm, Context& context) const;
   const void* packed_backward(const GemmKernels& gemm, Context& context) const;
 
@@ -47,6 +66,8 @@ class LinearBank {
     const GemmKernels* gemm = nullptr;  // for which it is that of the weights of now
     Buffer<std::byte> bytes;
   };
+  void require_weights(const char* product) const;
+
   WeightView<P> weights_;
   mutable Copy forward_, backward_;
 };

@@ -22,9 +22,9 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     add(memory.weights, 4);
     add(memory.gradients, 4);
     add(memory.optimizer, 8);
-    const bool looked_up = parameter.name == "embed_positions.weight";
-    const bool router = parameter.name.ends_with(".router.weight");  // stays float32
-    if (bf16 && parameter.shape.size() == 2 && !looked_up && !router) add(memory.packed, 2 * 2);
+    const bool output = parameter.name == "embed_tokens.weight";  // multiplied, and looked up in float32
+    if (bf16 && (parameter.product || output)) add(memory.packed, 2 * 2);
+    add(memory.inference, bf16 && parameter.product ? 2 : bf16 && output ? 4 + 2 : 4);
   }
   const int64_t T = micro_batch * seq_len;
   const auto activations = [&](Keep keep) {

@@ -22,6 +22,7 @@ struct MemoryEstimate {
   MemoryPart gradients;     // float32
   MemoryPart optimizer;     // Adam's two moments, float32
   MemoryPart packed;        // bf16 copies of the matrices, one for forward and one for backward; none in float32
+  MemoryPart inference;     // all weights of a model for use: packed matrices alone in bf16, else float32
   int64_t activations = 0;  // of one micro-batch, everything kept
   int64_t activations_recompute = 0;  // the same with recomputation: layer inputs and one layer's insides
 

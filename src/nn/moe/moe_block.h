@@ -48,6 +48,12 @@ class MoeBlock {
   void backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
                 ParameterStore<real>& grads) const;
 
+  // Calls f with every map whose weights a model for inference may keep packed alone.
+  template <class F>
+  void each_map(const F& f) {
+    mlp_.each_map(f);
+  }
+
  private:
   RouteRequest route_request(const Pass<P>& pass) const;
   Dropout out_dropout(const RunMode& mode, const Routed<real>& rows) const;

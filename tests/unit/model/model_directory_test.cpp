@@ -106,6 +106,35 @@ TEST_F(ModelDirectory, RefusesWeightsThatAreNotFinite) {
   }
 }
 
+// A dense and a sparse layer, q, k and v in one product, matrices narrower than any block of a kernel.
+TEST_F(ModelDirectory, AModelForUseScoresAsOneForTraining) {
+  write_model(folder.path(), config, params);
+  std::vector<int32_t> src, tgt;
+  for (int32_t t = 0; t < 16; ++t) src.push_back(4 + t % 7), tgt.push_back(4 + t % 5);
+  const Batch batch{.B = 2, .S = 8, .src = src, .tgt = tgt};
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+    LanguageModel training(config, precision);
+    load_parameters(folder.path(), training);
+    expect_equal(training.params());
+    const auto model = load_model(folder.path(), precision);
+    const bool packed = precision == Precision::kBf16 ? LinearBank<Bf16>::can_be_packed() : false;
+    for (const Parameter& parameter : table.entries())
+      EXPECT_EQ(model->params().at(parameter.slot).empty(), packed && parameter.product) << parameter.name;
+    std::vector<float> wanted(16), got(16);
+    training.score(batch, {}, wanted);
+    model->score(batch, {}, got);
+    EXPECT_EQ(got, wanted) << to_string(precision);
+    if (!packed) continue;
+    ParameterStore<float> grads(table);
+    EXPECT_THAT(error_of([&] { model->forward_backward(batch, {}, grads); }, ErrorCode::kInternal),
+                HasSubstr("expected one for training, got one for inference"));
+    params.at("layers.1.moe.experts.2.fc2.weight")[5] = std::numeric_limits<float>::infinity();
+    write_model(folder.path(), config, params);
+    EXPECT_THAT(error_of([&] { load_model(folder.path(), precision); }, ErrorCode::kData),
+                HasSubstr("layers.1.moe.experts.2.fc2.weight: expected finite weights, got inf at index 5"));
+  }
+}
+
 TEST_F(ModelDirectory, NamesTheTensorThatDoesNotFit) {
   write_model(folder.path(), config, params);
   ModelConfig wider = config;

@@ -100,8 +100,10 @@ TEST(MemoryEstimate, CountsStoresByHand) {
   EXPECT_EQ(memory.gradients.total, memory.weights.total);
   EXPECT_EQ(memory.optimizer.total, 2 * memory.weights.total);
   EXPECT_EQ(memory.packed.total, 4 * matrices);
+  EXPECT_EQ(memory.inference.total, 2 * matrices + 4 * (4096 * 192 + vectors));  // token embeddings in both
   EXPECT_EQ(memory.weights.experts, 0);
   EXPECT_EQ(estimate_memory(config, 1, 256, Precision::kFp32).packed.total, 0);
+  EXPECT_EQ(estimate_memory(config, 1, 256, Precision::kFp32).inference.total, memory.weights.total);
   EXPECT_LT(memory.activations_recompute, memory.activations);
 }
 
