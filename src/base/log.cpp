@@ -1,12 +1,21 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <mutex>
 #include <string>
 
+#include "base/error.h"
+#include "base/log_file.h"
 #include "base/log_settings.h"
+#include "base/machine.h"
 #include "base/utf8.h"
 
 namespace troupe::log {
@@ -23,6 +32,43 @@ spdlog::logger& logger() {
 
 bool quiet = false, colored = false;
 
+// What log::File stands for, and the lines that wait for one.
+struct Kept {
+  std::mutex mutex;
+  int fd = -1;
+  bool lost = false;  // a line could not be written
+  std::string path;
+  std::deque<std::string> waiting;
+};
+Kept& kept() {
+  static Kept instance;
+  return instance;
+}
+
+// With the mutex held; returns what is to be said of a file that takes no more.
+std::string append(Kept& file, const std::string& line) {
+  if (::write(file.fd, line.data(), line.size()) == static_cast<ssize_t>(line.size()) || file.lost) return {};
+  file.lost = true;
+  return fmt::format("warning: {}: expected to write to it, got: {} (lines are missing there)", file.path,
+                     std::strerror(errno));
+}
+
+void keep(std::string_view text) {
+  constexpr size_t kMostWaiting = 100;
+  Kept& file = kept();
+  std::string line = fmt::format("{}  {}\n", utc_time(), text), problem;
+  {
+    const std::lock_guard lock(file.mutex);
+    if (file.fd >= 0) {
+      problem = append(file, line);
+    } else {
+      file.waiting.push_back(std::move(line));
+      if (file.waiting.size() > kMostWaiting) file.waiting.pop_front();
+    }
+  }
+  if (!problem.empty()) logger().warn(problem);
+}
+
 }  // namespace
 
 void set_quiet(bool value) { quiet = value; }
@@ -35,13 +81,13 @@ void write(Level level, std::string_view raw) {
     case Level::kInfo:
       // What a library said by a callback ("moe: warning: ...") comes here too.
       if (!quiet || text.find("warning: ") != text.npos) logger().info(text);
-      break;
+      return keep(text);
     case Level::kWarning:
       logger().warn("{} {}", colored ? "\x1b[1m\x1b[33mwarning:\x1b[0m" : "warning:", text);
-      break;
+      return keep("warning: " + text);
     case Level::kError:
       logger().error("error: {}", text);
-      break;
+      return keep("error: " + text);
   }
 }
 
@@ -51,6 +97,35 @@ bool topic_enabled(std::string_view topic) {
     return "," + std::string(value ? value : "") + ",";
   }();
   return topics.find("," + std::string(topic) + ",") != std::string::npos;
+}
+
+File::File(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd < 0) fail(ErrorCode::kEnvironment, "{}: expected to open it, got: {}", path.string(), std::strerror(errno));
+  Kept& file = kept();
+  const std::lock_guard lock(file.mutex);
+  file.fd = fd;
+  file.lost = false;
+  file.path = path.string();
+  for (const std::string& line : file.waiting) append(file, line);
+  file.waiting.clear();
+}
+
+File::~File() {
+  Kept& file = kept();
+  const std::lock_guard lock(file.mutex);
+  ::close(file.fd);
+  file.fd = -1;
+}
+
+void write_to_file(std::string_view line) {
+  Kept& file = kept();
+  bool open = false;
+  {
+    const std::lock_guard lock(file.mutex);
+    open = file.fd >= 0;
+  }
+  if (open) keep(visible_text(line));
 }
 
 }  // namespace troupe::log

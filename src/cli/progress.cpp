@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/log_file.h"
 #include "base/log_settings.h"
 #include "base/utf8.h"
 #include "cli/color.h"
@@ -23,15 +24,16 @@ Progress::Progress(std::string label, double total, double line_seconds)
       line_seconds_(line_seconds),
       terminal_(is_terminal(Stream::kError)),
       start_(Clock::now()),
-      last_(start_ - std::chrono::hours(1)) {}
+      last_(start_ - std::chrono::hours(1)),
+      last_line_(last_) {}
 
 Progress::~Progress() { clear(); }
 
-std::string Progress::text(double done, std::optional<double> seconds_left, std::string_view detail) const {
+std::string Progress::text(double done, std::optional<double> seconds_left, std::string_view detail, bool bar) const {
   if (total_ <= 0.0) return fmt::format("{}: {}", label_, detail);
   const double share = std::clamp(done / total_, 0.0, 1.0);
   const std::string left = seconds_left ? ", " + short_duration(*seconds_left) + " left" : "";
-  if (!terminal_) return fmt::format("{}: {:.0f} %{}  {}", label_, 100.0 * share, left, detail);
+  if (!bar) return fmt::format("{}: {:.0f} %{}  {}", label_, 100.0 * share, left, detail);
   constexpr size_t kWidth = 24;
   const auto filled = static_cast<size_t>(share * kWidth);
   return fmt::format("{} [{}{}] {:3.0f} %{}  {}", label_, std::string(filled, '#'), std::string(kWidth - filled, '.'),
@@ -39,11 +41,15 @@ std::string Progress::text(double done, std::optional<double> seconds_left, std:
 }
 
 void Progress::update(double done, std::string_view detail) {
-  if (log::is_quiet()) return;
   const std::optional<double> left = time_left_(done, total_, seconds_since(start_));
+  if (seconds_since(last_line_) >= line_seconds_) {  // a log keeps no bar, but a line now and then
+    last_line_ = Clock::now();
+    log::write_to_file(text(done, left, detail, false));
+  }
+  if (log::is_quiet()) return;
   if (seconds_since(last_) < (terminal_ ? kBarSeconds : line_seconds_)) return;
   last_ = Clock::now();
-  std::string line = text(done, left, detail);
+  std::string line = text(done, left, detail, terminal_);
   if (!terminal_) {
     std::fprintf(stderr, "%s\n", line.c_str());
     return;

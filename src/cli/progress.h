@@ -25,13 +25,13 @@ class Progress {
   void finish(std::string_view detail);  // a last line that stays
 
  private:
-  std::string text(double done, std::optional<double> seconds_left, std::string_view detail) const;
+  std::string text(double done, std::optional<double> seconds_left, std::string_view detail, bool bar) const;
 
   std::string label_;
   double total_, line_seconds_;
   bool terminal_, drawn_ = false;
   TimeLeft time_left_;
-  Clock::time_point start_, last_;
+  Clock::time_point start_, last_, last_line_;
 };
 
 // "1.23M", "45.6k", "7": three digits with a suffix for thousands.

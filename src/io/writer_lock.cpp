@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/machine.h"
+#include "io/lock_holder.h"
 
 namespace troupe {
 namespace {
@@ -33,10 +34,14 @@ std::string holder_of(int fd) {
   return line.empty() ? "another process" : line;
 }
 
+fs::path lock_file(const fs::path& path, WriterLock::Place place) {
+  return place == WriterLock::Place::kInside ? path / "writer.tmp-lock" : fs::path(path.string() + ".tmp-lock");
+}
+
 }  // namespace
 
 WriterLock::WriterLock(const fs::path& path, Place place)
-    : file_(place == Place::kInside ? path / "writer.tmp-lock" : fs::path(path.string() + ".tmp-lock")) {
+    : file_(lock_file(path, place)) {
   const auto refuse = [&](const std::string& message) {
     const int fd = fd_;
     fd_ = -1;
@@ -68,6 +73,15 @@ WriterLock::WriterLock(const fs::path& path, Place place)
   if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, text.data(), text.size(), 0) < 0) {
     // A full disk: the lock holds all the same, and those who meet it learn no name.
   }
+}
+
+std::optional<std::string> lock_holder(const fs::path& path, WriterLock::Place place) {
+  const int fd = ::open(lock_file(path, place).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  std::optional<std::string> holder;
+  if (::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) holder = holder_of(fd);
+  ::close(fd);  // and with it the lock, if we got it
+  return holder;
 }
 
 void WriterLock::release() {

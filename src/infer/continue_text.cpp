@@ -1,0 +1,21 @@
+#include "infer/continue_text.h"
+
+namespace troupe {
+
+std::vector<int32_t> prompt_ids(const ModelConfig& config, const Tokenizer& tokenizer, std::string_view prompt) {
+  std::vector<int32_t> ids;
+  if (config.eos_id >= 0) ids.push_back(static_cast<int32_t>(config.eos_id));
+  tokenizer.encode(prompt, ids);
+  return ids;
+}
+
+Continuation continue_text(LanguageModel& model, const Tokenizer& tokenizer, std::string_view prompt,
+                           GenerateOptions options) {
+  options.allowed = tokenizer.text_ids();
+  Continuation continuation;
+  continuation.generation = generate(model, prompt_ids(model.config(), tokenizer, prompt), options);
+  continuation.text = tokenizer.decode(continuation.generation.tokens);
+  return continuation;
+}
+
+}  // namespace troupe
