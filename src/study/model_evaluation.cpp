@@ -6,7 +6,8 @@
 #include "base/error.h"
 #include "data/shards/dataset.h"
 #include "data/shards/tokenizer_identity.h"
-#include "infer/generator.h"
+#include "eval/journal.h"
+#include "infer/continue_text.h"
 #include "io/checksum.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
@@ -104,15 +105,11 @@ DomainResult score_domain(LanguageModel& model, const StudyDomain& domain, const
 
 TextSample continue_prompt(LanguageModel& model, const Tokenizer& tokenizer, const std::string& prompt,
                            const StudyConfig& config) {
-  std::vector<int32_t> ids;
-  if (model.config().eos_id >= 0) ids.push_back(static_cast<int32_t>(model.config().eos_id));
-  tokenizer.encode(prompt, ids);
   GenerateOptions options;
   options.max_tokens = config.sample_tokens;
-  options.allowed = tokenizer.text_ids();
   options.sampling.temperature = config.sample_temperature;
   options.sampling.seed = static_cast<uint64_t>(config.seed);
-  return {prompt, tokenizer.decode(generate(model, ids, options).tokens)};
+  return {prompt, continue_text(model, tokenizer, prompt, options).text};
 }
 
 }  // namespace

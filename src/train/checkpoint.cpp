@@ -44,6 +44,8 @@ ordered_json to_json(const TrainState& state) {
   return {{"format", kFormat},
           {"step", state.step},
           {"validated_step", state.validated_step},
+          {"sampled_step", state.sampled_step},
+          {"best", {{"step", state.best.step}, {"nll", state.best.nll}, {"since", state.best.since}}},
           {"tokens", state.totals.tokens},
           {"time_s", state.totals.seconds},
           {"interval", state.interval.to_json()},
@@ -57,6 +59,9 @@ TrainState state_from_json(const nlohmann::json& object, const std::string& wher
     fail(ErrorCode::kData, "{}: format: expected {}, got {}", where, kFormat, json_excerpt(object.at("format")));
   state.step = object.at("step");
   state.validated_step = object.at("validated_step");
+  state.sampled_step = object.value("sampled_step", int64_t{-1});  // older versions took no samples and knew no best
+  if (const auto best = object.find("best"); best != object.end())
+    state.best = {.step = best->at("step"), .nll = best->at("nll"), .since = best->at("since")};
   state.totals = {.tokens = object.at("tokens"), .seconds = object.at("time_s")};
   state.interval = MetricsInterval::from_json(object.at("interval"));
   for (const nlohmann::json& one : object.at("data"))

@@ -30,7 +30,13 @@ struct TrainState {
   RunConfig config;
   std::vector<DatasetIdentity> data;
   int64_t step = 0;            // updates done
-  int64_t validated_step = 0;  // of the last validation
+  int64_t validated_step = -1;  // of the last validation; -1: none yet
+  int64_t sampled_step = -1;    // of the last samples
+  struct Best {
+    int64_t step = -1;  // of the best validation after an update; -1: none yet
+    double nll = 0.0;   // by train.best_by
+    int64_t since = 0;  // validations after it
+  } best;
   RunTotals totals;
   MetricsInterval interval;
 };

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log_file.h"
 #include "base/threads.h"
 #include "io/provenance.h"
 #include "model/decoder_parameters.h"
@@ -15,6 +16,8 @@
 #include "train/peak_beside.h"
 #include "train/run_data.h"
 #include "train/run_folder.h"
+#include "train/run_samples.h"
+#include "train/run_tasks.h"
 
 namespace troupe {
 namespace {
@@ -26,6 +29,16 @@ TrainerOptions trainer_options(const TrainConfig& train) {
           .micro_batches = train.batch_sequences / micro_batch(train),
           .clip_norm = train.clip_norm,
           .adam = train.adam};
+}
+
+// Of the lines of a validation: that of a set, or the mean over all.
+double nll_by(const std::string& set, const std::vector<nlohmann::ordered_json>& lines) {
+  double sum = 0.0;
+  for (const auto& line : lines) {
+    if (line["data"] == set) return line["nll"];
+    sum += line["nll"].get<double>();
+  }
+  return sum / static_cast<double>(lines.size());
 }
 
 // The parts of a run and the order in which things happen to them.
@@ -43,6 +56,8 @@ class Run {
                    return loader_.batch(step, micro * rows, rows);
                  }),
         validation_(open_validation_data(config, loader_, where)),
+        tasks_(config, tokenizer(), where),
+        samples_(config, tokenizer(), where),
         peak_flops_(options.measure_peak),
         state_(folder_.begin({.config = config,
                               .where = where,
@@ -55,7 +70,12 @@ class Run {
     describe();
     try {
       const PretrainResult result = train();
-      folder_.record(result.interrupted ? "interrupted" : "complete", state_);
+      if (result.interrupted)
+        folder_.record("interrupted", state_);
+      else if (out_of_patience())
+        folder_.record("complete", state_, {{"stopped_early", true}, {"best_step", state_.best.step}});
+      else
+        folder_.record("complete", state_);
       return result;
     } catch (const Error& error) {
       record_failure(error.what());
@@ -68,19 +88,22 @@ class Run {
     metrics_.emplace(folder_.files().metrics(), state_.step);
     try {
       peak_flops_();
-      if (validation_due()) validate();
-      while (state_.step < steps_) {
+      look();
+      while (!finished()) {
         step();
-        if (validation_due() && !interrupted()) validate();
-        if (checkpoint_due()) checkpoint();
-        if (interrupted() && state_.step < steps_) throw Interrupted();
+        if (!interrupted()) look();
+        if (checkpoint_due() && folder_.newest().step != state_.step) checkpoint();
+        if (interrupted() && !finished()) throw Interrupted();
       }
     } catch (const Interrupted&) {
       if (folder_.newest().step != state_.step) checkpoint();
       return {.step = state_.step, .interrupted = true, .model = {}, .checkpoint = folder_.newest().folder};
     }
+    if (state_.step < steps_)
+      folder_.say("stopped early: {} validations in a row were not better than the {:.4f} nats per token of step {}",
+                  state_.best.since, state_.best.nll, state_.best.step);
     warn_if_worse_than_chance();
-    folder_.export_model(folder_.files().model());
+    folder_.export_model(folder_.newest(), folder_.files().model());
     folder_.say("model: {}", folder_.files().model().string());
     return {.step = state_.step,
             .interrupted = false,
@@ -90,11 +113,21 @@ class Run {
 
   bool interrupted() const { return options_.interrupted && options_.interrupted(); }
   bool every(int64_t interval) const { return interval > 0 && state_.step % interval == 0; }
-  bool validation_due() const {
-    return !validation_.empty() && state_.step > 0 && state_.validated_step != state_.step &&
-           (every(config_.train.valid_every) || state_.step == steps_);
+  bool out_of_patience() const {
+    return config_.train.patience > 0 && state_.best.since >= config_.train.patience;
   }
-  bool checkpoint_due() const { return every(config_.train.checkpoint_every) || state_.step == steps_; }
+  bool finished() const { return state_.step == steps_ || out_of_patience(); }
+  bool validation_due() const {
+    if ((validation_.empty() && tasks_.empty()) || state_.validated_step == state_.step) return false;
+    if (state_.step == 0) return config_.train.valid_at_start;
+    return every(config_.train.valid_every) || state_.step == steps_;
+  }
+  bool samples_due() const {
+    return !samples_.empty() && state_.step > 0 && state_.sampled_step != state_.step &&
+           (every(config_.train.samples.every) || state_.step == steps_);
+  }
+  bool checkpoint_due() const { return every(config_.train.checkpoint_every) || finished(); }
+  std::filesystem::path tokenizer() const { return loader_.corpora().front().data->tokenizer_path(); }
 
   void step() {
     const Clock::time_point start = Clock::now();
@@ -112,19 +145,48 @@ class Run {
     state_.interval = {};
   }
 
-  // All sets or none: an interrupted validation is done again after resuming.
+  // What a run sees of its model meanwhile. A new best is a checkpoint, of which best/ is the export: so a run that goes
+  // on from any checkpoint finds the best one of its time.
+  void look() {
+    const bool validates = validation_due(), samples = samples_due();
+    const int64_t best_before = state_.best.step;
+    if (validates) validate();
+    if (samples) sample();
+    const bool is_best = config_.train.keep_best && state_.best.step != best_before;
+    // A checkpoint of this very step, from which the run went on, knows nothing of what was just seen.
+    const bool is_saved = folder_.newest().step == state_.step;
+    if (is_best || (is_saved && (validates || samples))) checkpoint();
+    if (is_best) folder_.export_model(folder_.newest(), folder_.files().best());
+  }
+
+  // All sets and tasks or none: an interrupted validation is done again after resuming.
   void validate() {
-    const auto stop_if_interrupted = [&] {
-      if (interrupted()) throw Interrupted();
-    };
-    for (const auto& line : validation_.run(model_, state_.step, stop_if_interrupted)) write(line);
+    const auto sets = validation_.run(model_, state_.step, [&] { stop_if_interrupted(); });
+    const auto figures = tasks_.run(model_, state_.step, [&] { stop_if_interrupted(); });
+    for (const auto& line : sets) write(line);
+    for (const auto& line : figures) write(line);
     state_.validated_step = state_.step;
+    if (sets.empty() || state_.step == 0) return;  // a model without any update is nobody's best
+    const double nll = nll_by(config_.train.best_by, sets);
+    if (state_.best.step < 0 || nll < state_.best.nll)
+      state_.best = {.step = state_.step, .nll = nll, .since = 0};
+    else
+      ++state_.best.since;
+  }
+
+  void sample() {
+    for (const auto& line : samples_.run(model_, state_.step, [&] { stop_if_interrupted(); })) write(line);
+    state_.sampled_step = state_.step;
+  }
+
+  void stop_if_interrupted() const {
+    if (interrupted()) throw Interrupted();
   }
 
   void checkpoint() {
     require_finite_update(state_.step, "first moment of ", trainer_.optimizer().first_moment());
     require_finite_update(state_.step, "second moment of ", trainer_.optimizer().second_moment());
-    folder_.save(state_, trainer_, loader_.corpora().front().data->tokenizer_path());
+    folder_.save(state_, trainer_, tokenizer());
   }
 
   void write(nlohmann::ordered_json line) {
@@ -155,6 +217,7 @@ class Run {
   }
 
   void record_failure(const char* what) const {
+    log::write_to_file(std::string("error: ") + what);  // which main() says on stderr
     try {
       folder_.record("failed", state_, {{"error", what}});
     } catch (const Error&) {  // the failure itself matters more
@@ -169,6 +232,8 @@ class Run {
   LanguageModel model_;
   Trainer trainer_;
   Validation validation_;
+  RunTasks tasks_;
+  RunSamples samples_;
   PeakBeside peak_flops_;
   TrainState state_;
   std::optional<MetricsFile> metrics_;

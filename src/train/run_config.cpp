@@ -1,9 +1,11 @@
 #include "train/run_config.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "io/named_path.h"
 
 namespace troupe {
 
@@ -64,6 +66,29 @@ void check_rules(const RunConfig& config, const std::string& where) {
   data_weights(config.data, where);
 }
 
+// What is asked of validations needs some.
+static void check_validation_rules(const RunConfig& config, const std::string& where) {
+  const TrainConfig& train = config.train;
+  const auto validated = [&](bool asked, const char* field) {
+    if (asked && config.data.valid.empty())
+      fail(ErrorCode::kUsage, "{}: {}: expected a validation set (data.valid) with it, got none", where, field);
+  };
+  validated(train.keep_best, "train.keep_best");
+  validated(train.patience > 0, "train.patience");
+  validated(!train.best_by.empty(), "train.best_by");
+  if (train.valid_at_start && train.tasks.names.empty()) validated(true, "train.valid_at_start");
+  if (train.patience > 0 && train.valid_every == 0)
+    fail(ErrorCode::kUsage, "{}: train.patience: expected train.valid_every above 0 with it, got 0", where);
+  const std::vector<NamedPath> sets = parse_named_paths(config.data.valid, where + ": data.valid");
+  if (!train.best_by.empty() &&
+      std::none_of(sets.begin(), sets.end(), [&](const NamedPath& set) { return set.name == train.best_by; }))
+    fail(ErrorCode::kUsage, "{}: train.best_by: expected the name of a set in data.valid, got {}", where, train.best_by);
+  if (train.samples.every > 0 && train.samples.prompts.empty())
+    fail(ErrorCode::kUsage, "{}: train.samples.prompts: expected at least one prompt, got none", where);
+  if (!train.tasks.names.empty() && train.tasks.data_dir.empty())
+    fail(ErrorCode::kUsage, "{}: train.tasks.data_dir: expected the folder of the tasks' data, got none", where);
+}
+
 void check(const RunConfig& config, const std::string& where) {
   check_rules(config, where);
   if (num_steps(config) == 0)
@@ -71,6 +96,7 @@ void check(const RunConfig& config, const std::string& where) {
   if (config.data.train.empty())
     fail(ErrorCode::kUsage, "{}: data.train: expected at least one dataset, got none (make one with `troupe encode`)",
          where);
+  check_validation_rules(config, where);
 }
 
 int64_t num_steps(const RunConfig& config) {

@@ -14,6 +14,38 @@
 
 namespace troupe {
 
+struct SamplesConfig {
+  int64_t every = 0;
+  std::vector<std::string> prompts;
+  int64_t tokens = 60;
+  double temperature = 0.8;
+  int64_t seed = 1;
+
+  template <class V>
+  void fields(V& v) {
+    v("every", every, range(0, 1e12), "updates between samples, which also come after the last; 0: none");
+    v("prompts", prompts, any_value(), "texts that the model continues; \"\" begins a document");
+    v("tokens", tokens, range(1, 1 << 24), "most tokens of a continuation");
+    v("temperature", temperature, range(0, 1000), "0 takes the most probable token");
+    v("seed", seed, range(0, 1e15), "same seed and same model, same text");
+  }
+};
+
+struct TasksConfig {
+  std::vector<std::string> names;
+  std::string data_dir;
+  int64_t shots = 0;
+  int64_t limit = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v("names", names, any_value(), "evaluation tasks at every validation: built-in ones or files FILE.toml");
+    v("data_dir", data_dir, any_value(), "folder of their data, as in `troupe eval tasks --data-dir`");
+    v("shots", shots, range(0, 1e6), "examples in front of each item, drawn once");
+    v("limit", limit, range(0, 1e12), "only the first items of each group of a task; 0: all");
+  }
+};
+
 struct TrainConfig {
   int64_t seed = 1;
   int64_t steps = 0;
@@ -28,8 +60,14 @@ struct TrainConfig {
   int64_t log_every = 10;
   int64_t valid_every = 0;
   int64_t valid_tokens = 0;
+  bool valid_at_start = false;
+  bool keep_best = false;
+  std::string best_by;
+  int64_t patience = 0;
   int64_t checkpoint_every = 500;
   int64_t keep_last = 2;
+  SamplesConfig samples;
+  TasksConfig tasks;
 
   template <class V>
   void fields(V& v) {
@@ -47,8 +85,16 @@ struct TrainConfig {
     v("log_every", log_every, range(1, 1e12), "updates between two lines of metrics.jsonl");
     v("valid_every", valid_every, range(0, 1e12), "updates between validations; 0 validates after the last update only");
     v("valid_tokens", valid_tokens, range(0, 1e15), "tokens of each validation set, cut at a document; 0 means all of it");
+    v("valid_at_start", valid_at_start, any_value(), "validate before the first update, too");
+    v("keep_best", keep_best, any_value(), "keep the model of the best validation in the folder best of the run");
+    v("best_by", best_by, any_value(),
+      "validation set whose nats per token say which validation is best; empty: the mean over all sets");
+    v("patience", patience, range(0, 1e12),
+      "validations in a row that are not better than the best after which the run ends; 0: never");
     v("checkpoint_every", checkpoint_every, range(0, 1e12), "updates between checkpoints; 0 writes one at the end only");
     v("keep_last", keep_last, range(1, 1e6), "checkpoints that are kept");
+    v("samples", samples);
+    v("tasks", tasks);
   }
 };
 

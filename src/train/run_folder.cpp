@@ -72,6 +72,7 @@ TrainState RunFolder::begin(const Start& start, Trainer& trainer, const std::fun
     state = resume(found, start, trainer);
   } else {
     if (start.resume) say("{}: no checkpoint yet: starting from the beginning", files_.folder.string());
+    log_.emplace(files_.log());
     initialize();
     state.config = start.config;
     state.data = start.data;
@@ -89,6 +90,7 @@ TrainState RunFolder::resume(const FoundCheckpoints& found, const Start& start, 
     fail(ErrorCode::kUsage, "{}: train.steps: expected at least the {} updates that {} has done, got {}", start.where,
          state.step, files_.folder.string(), start.steps);
   load_trainer(*found.newest, state, trainer);
+  log_.emplace(files_.log());
   set_aside_broken(found);
   // What config.toml says is what the next updates are made with; without any it stays as it is.
   const bool complete = state.step == start.steps;
@@ -101,7 +103,20 @@ TrainState RunFolder::resume(const FoundCheckpoints& found, const Start& start, 
   nlohmann::ordered_json more = by();
   if (!complete && !changes.empty()) more["changes"] = changes;
   history_.append("resume", state.step, more);
+  if (state.config.train.keep_best && state.best.step >= 0) restore_best(state);
   return state;
+}
+
+// best/ is the export of a checkpoint: a process that was killed in between left an older one, and one that went on
+// beyond the newest checkpoint a later one.
+void RunFolder::restore_best(const TrainState& state) const {
+  const int64_t step = state.best.step;
+  if (has_weights(files_.best()) && load_train_state({files_.best(), step}).step == step) return;
+  for (const Checkpoint& checkpoint : list_checkpoints(files_.checkpoints()))
+    if (checkpoint.step == step && problem_of(checkpoint).empty()) return export_model(checkpoint, files_.best());
+  say("warning: {}: expected the model of step {}, the best so far, got none or another, and its checkpoint is gone: it "
+      "is written again at the next validation that is better",
+      files_.best().string(), step);
 }
 
 void RunFolder::set_aside_broken(const FoundCheckpoints& found) const {
@@ -135,10 +150,10 @@ void RunFolder::save(const TrainState& state, Trainer& trainer, const fs::path& 
   prune_checkpoints(files_.checkpoints(), state.config.train.keep_last);
 }
 
-void RunFolder::export_model(const fs::path& destination) const {
+void RunFolder::export_model(const Checkpoint& checkpoint, const fs::path& destination) const {
   AtomicDirectory folder(destination);
-  std::vector<fs::path> files = model_files(newest_.folder);
-  files.push_back(newest_.folder / kTrainStateFile);
+  std::vector<fs::path> files = model_files(checkpoint.folder);
+  files.push_back(checkpoint.folder / kTrainStateFile);
   for (const fs::path& file : files)
     if (fs::exists(file)) fs::copy_file(file, folder.path() / file.filename());
   folder.commit(AtomicDirectory::Existing::kReplace);

@@ -1,10 +1,12 @@
 // The folder of a run: what is where, who may write to it, and what must never be written over. Knows no training step.
 //
 //   RUN/config.toml            every setting, resolved
-//   RUN/metrics.jsonl          one line per log interval and validation set
+//   RUN/metrics.jsonl          one line per log interval, validation set, figure of a task and sample
+//   RUN/train.log              what was said meanwhile, with the time
 //   RUN/history.jsonl          when it was started, resumed, saved and ended, by which program on which machine
 //   RUN/checkpoints/step-N/    newest train.keep_last (docs/formats/checkpoint.md)
 //   RUN/model/                 the trained model, once the run is complete
+//   RUN/best/                  the model of the best validation so far (train.keep_best)
 #pragma once
 
 #include <cstdint>
@@ -17,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log_file.h"
 #include "io/checkpoint_directory.h"
 #include "io/writer_lock.h"
 #include "train/checkpoint.h"
@@ -30,8 +33,10 @@ struct RunFiles {
 
   std::filesystem::path config() const { return folder / "config.toml"; }
   std::filesystem::path metrics() const { return folder / "metrics.jsonl"; }
+  std::filesystem::path log() const { return folder / "train.log"; }
   std::filesystem::path checkpoints() const { return folder / "checkpoints"; }
   std::filesystem::path model() const { return folder / "model"; }
+  std::filesystem::path best() const { return folder / "best"; }
 };
 
 // What there is to go on from: nothing in a new run. Throws kUsage for a run with checkpoints, unless `resume`; kData for
@@ -66,8 +71,8 @@ class RunFolder {
 
   // Writes a checkpoint, then removes all but the newest train.keep_last.
   void save(const TrainState& state, Trainer& trainer, const std::filesystem::path& tokenizer_json);
-  // Makes `destination` the model of the newest checkpoint.
-  void export_model(const std::filesystem::path& destination) const;
+  // Makes `destination` the model of a checkpoint.
+  void export_model(const Checkpoint& checkpoint, const std::filesystem::path& destination) const;
 
   template <class... Args>
   void say(fmt::format_string<Args...> format, Args&&... args) const {
@@ -77,12 +82,14 @@ class RunFolder {
  private:
   TrainState resume(const FoundCheckpoints& found, const Start& start, Trainer& trainer);
   void set_aside_broken(const FoundCheckpoints& found) const;
+  void restore_best(const TrainState& state) const;
   nlohmann::ordered_json by() const;
 
   RunFiles files_;
   std::string precision_;
   Say say_;
   WriterLock lock_;
+  std::optional<log::File> log_;  // once the run is this process's
   RunHistory history_;
   Checkpoint newest_{.folder = {}, .step = -1};
 };

@@ -63,6 +63,20 @@ int64_t RunHistory::last_checkpoint() const {
   return last;
 }
 
+std::string RunHistory::end() const {
+  std::string end;
+  for_each([&](const std::string& event, int64_t, const nlohmann::json&) {
+    end = event == "complete" || event == "interrupted" || event == "failed" ? event : std::string();
+  });
+  return end;
+}
+
+int64_t RunHistory::last_step() const {
+  int64_t last = 0;
+  for_each([&](const std::string&, int64_t step, const nlohmann::json&) { last = step; });
+  return last;
+}
+
 std::vector<std::string> RunHistory::computed_by() const {
   std::vector<std::string> lines;
   for_each([&](const std::string& event, int64_t step, const nlohmann::json& line) {

@@ -23,6 +23,10 @@ class RunHistory {
   bool has_started() const;
   // Step of the last checkpoint that it knows of; 0 if there was none or there is no history.
   int64_t last_checkpoint() const;
+  // How the run ended since its last start or resume: "complete", "interrupted", "failed"; empty while it goes on, or
+  // was killed.
+  std::string end() const;
+  int64_t last_step() const;  // that it knows of
   // One line for people per start and resume: "from step 400: troupe 0.1.0 (...), avx2, fp32, ...". Empty without a
   // history, which runs of older versions lack.
   std::vector<std::string> computed_by() const;

@@ -375,6 +375,17 @@ TEST(Pretrain, HistorySaysWhatComputedTheRunAndOnlyGrows) {
   }());
 }
 
+TEST(Pretrain, AValidationThatWasLeftOutIsMadeUpForOnce) {
+  const TemporaryFolder folder;
+  const RunConfig config = small_run(folder.path(), Kind::kDense);
+  run(config, folder / "run", {.stop_after = 12});  // a signal during the last update
+  const size_t without = metrics(folder / "run").size();
+  for (int i = 0; i < 2; ++i) {
+    run(config, folder / "run", {.resume = true});
+    EXPECT_EQ(metrics(folder / "run").size(), without + 1);
+  }
+}
+
 TEST(Pretrain, OneWriterAtATime) {
   const TemporaryFolder folder;
   const RunConfig config = small_run(folder.path(), Kind::kDense);
