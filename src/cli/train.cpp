@@ -16,8 +16,10 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/run_file.h"
+#include "io/json_text.h"
 #include "kernels/peak.h"
 #include "study/memory.h"
+#include "study/run_plan.h"
 #include "train/pretrain.h"
 
 namespace troupe::cli {
@@ -26,7 +28,7 @@ namespace {
 struct TrainArguments {
   std::string config, run;
   std::vector<std::string> overrides;
-  bool resume = false, json = false, ignore_memory = false;
+  bool resume = false, json = false, ignore_memory = false, dry_run = false;
 };
 
 // "books 4.61  web 4.56": the validation lines of one step, for people.
@@ -38,9 +40,57 @@ std::string validation_text(const std::vector<nlohmann::ordered_json>& lines) {
   return text;
 }
 
+std::string number_text(const nlohmann::ordered_json& value) {
+  return value.is_number() ? fmt::format("{:.4f}", value.get<double>()) : "unknown";
+}
+
+std::filesystem::path run_folder(const TrainArguments& arguments) {
+  return arguments.run.empty() ? "runs" / std::filesystem::path(arguments.config).stem()
+                               : std::filesystem::path(arguments.run);
+}
+
+void print_plan(const RunPlan& plan) {
+  const auto size = [](int64_t bytes) { return short_number(static_cast<double>(bytes)) + "B"; };
+  const auto free_of = [&](const std::optional<int64_t>& bytes) { return bytes ? size(*bytes) : "unknown"; };
+  std::vector<std::vector<std::string>> rows = {{"data", "tokens", "share", "epochs"}};
+  for (const RunPlan::Domain& domain : plan.domains)
+    rows.push_back({domain.name, grouped(domain.tokens), fmt::format("{:.1f} %", 100.0 * domain.share),
+                    fmt::format("{:.2f}", domain.epochs)});
+  print_table(rows);
+  print("\nupdates     {}{}\n", grouped(plan.updates),
+        plan.updates_done ? fmt::format(", {} of them done", grouped(plan.updates_done)) : "");
+  print("tokens      {}\n", grouped(plan.tokens));
+  print("parameters  {} ({} active per token)\n", grouped(plan.params), grouped(plan.active_params));
+  print("FLOPs       {} per token, {} in all\n", short_number(plan.flops_per_token), short_number(plan.train_flops));
+  print("memory      {} needed, {} free\n", size(plan.memory_bytes), free_of(plan.free_memory_bytes));
+  print("disk        {} at most ({} a checkpoint), {} free\n", size(plan.disk_bytes),
+        size(plan.checkpoint_bytes), free_of(plan.free_disk_bytes));
+  if (plan.tokens_per_s > 0.0)
+    print("time        about {} at {} tokens/s, as measured just now; validation, samples and checkpoints not counted\n",
+          short_duration(plan.seconds), short_number(plan.tokens_per_s));
+}
+
+// Ends as the run would.
+void dry_run(const TrainArguments& arguments, const RunConfig& config) {
+  constexpr double kProbeSeconds = 3.0;
+  const Machine machine = read_machine();
+  const RunPlan plan =
+      plan_run(config, arguments.config, run_folder(arguments), arguments.resume, machine, kProbeSeconds);
+  if (arguments.json)
+    print_json(to_json(plan));
+  else
+    print_plan(plan);
+  flush_output();
+  if (!arguments.ignore_memory) require_memory(config, machine, arguments.config);
+  if (!plan.disk_fits())
+    fail(ErrorCode::kEnvironment, "{}: expected {} bytes of disk for checkpoints, got {} that are free",
+         run_folder(arguments).string(), plan.disk_bytes, *plan.free_disk_bytes);
+}
+
 void run(const TrainArguments& arguments) {
   const RunConfig config = load_run_file(arguments.config, arguments.overrides);
   check(config, arguments.config);
+  if (arguments.dry_run) return dry_run(arguments, config);
   if (!arguments.ignore_memory) require_memory(config, read_machine(), arguments.config);
   const InterruptGuard signals;
   Progress progress("train", static_cast<double>(num_steps(config)));
@@ -48,8 +98,7 @@ void run(const TrainArguments& arguments) {
   double seconds = 0.0, tokens = 0.0;
 
   PretrainOptions options;
-  options.run = arguments.run.empty() ? std::filesystem::path("runs") / std::filesystem::path(arguments.config).stem()
-                                      : std::filesystem::path(arguments.run);
+  options.run = run_folder(arguments);
   options.resume = arguments.resume;
   PeakMeter meter;
   const Peak peak = precision_of(config.train.precision) == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
@@ -70,6 +119,13 @@ void run(const TrainArguments& arguments) {
     } catch (const Error& error) {
       lost_output = error;
     }
+    if (line["schema"] == "troupe.sample/1")
+      options.message(fmt::format("step {}: sample: {} {}", line["step"].get<int64_t>(), json_text(line["prompt"]),
+                                  json_text(line["text"])));
+    if (line["schema"] == "troupe.task/1")
+      options.message(fmt::format("step {}: {} ({}): {} {}", line["step"].get<int64_t>(),
+                                  line["task"].get<std::string>(), line["convention"].get<std::string>(),
+                                  line["metric"].get<std::string>(), number_text(line["value"])));
     if (line["schema"] != "troupe.valid/1") return;
     if (!validation.empty() && validation.front()["step"] != line["step"]) validation.clear();
     validation.push_back(line);
@@ -113,6 +169,8 @@ void add_train(CLI::App& app) {
   command->add_option("--run", arguments->run, "folder of the run; runs/NAME of the configuration if not given")
       ->type_name("DIR");
   command->add_flag("--resume", arguments->resume, "go on from the newest complete checkpoint in the run's folder");
+  command->add_flag("--dry-run", arguments->dry_run,
+                    "check everything and say what the run would take (data, FLOPs, memory, disk, time); write nothing");
   command->add_flag("--ignore-memory", arguments->ignore_memory,
                     "start even if the run needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", arguments->json, "print the lines of metrics.jsonl on stdout, too");

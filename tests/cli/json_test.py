@@ -107,6 +107,9 @@ with tempfile.TemporaryDirectory() as folder:
     see('doctor')
     see('train', 'run.toml', '--run', 'run')
     see('train', 'run.toml', '--run', 'moe', '--set', 'model.moe.num_experts=4', '--set', 'model.moe.every=1')
+    see('train', 'run.toml', '--run', 'plan', '--dry-run')
+    see('follow', 'run')
+    see('metrics', 'run')
     see('inspect', 'run', '--stats')
     see('inspect', 'data')
     see('convert', 'run', 'model')
@@ -124,6 +127,8 @@ with tempfile.TemporaryDirectory() as folder:
         path('tasks', name).write_text(text)
     see('eval', 'tasks', '--model', 'run', '--data-dir', 'tasks', '--tasks', 'rte', '--details', 'details.jsonl')
     take('eval tasks --details', path('details.jsonl').read_text())
+    see('train', 'run.toml', '--run', 'shown', '--set', 'train.samples.every=1', '--set', 'train.samples.prompts=["a"]',
+        '--set', 'train.tasks.names=["rte"]', '--set', 'train.tasks.data_dir="tasks"')
     see('eval', 'bias', '--model', 'run', '--data-dir', 'tasks')
     ids = struct.pack('<4q', 1, 2, 3, 4)
     head = json.dumps({name: {'dtype': 'I64', 'shape': [1, 4], 'data_offsets': [at, at + 32]}
