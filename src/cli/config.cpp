@@ -19,13 +19,14 @@ namespace {
 constexpr const char* kPreamble =
     "# Configuration\n\n"
     "<!-- Written by `troupe config reference`; do not edit. -->\n\n"
-    "A run is one TOML file. A variation is another file that begins with `base = \"other.toml\"` (read first, "
-    "relative\n"
-    "to the file itself) or `--set key=value` on the command line, which is recorded in the run directory. In "
-    "`--set`,\n"
-    "keys are written in full (`--set model.moe.num_experts=16`), strings need no quotes, and the last value of a key\n"
-    "counts. Whole numbers may be written as floats (`8e6`). An unknown key is an error that names the nearest one.\n"
-    "`troupe config show CONFIG.toml` prints every resolved value and where it came from.\n\n";
+    "A run is one TOML file. A variation is another file that begins with `base = \"other.toml\"` (read first) or\n"
+    "`--set key=value` on the command line, which is recorded in the run directory. In `--set`, keys are written in full\n"
+    "(`--set model.moe.num_experts=16`), strings need no quotes, and the last value of a key counts. Whole numbers may be\n"
+    "written as floats (`8e6`). An unknown key is an error that names the nearest one. `troupe config show CONFIG.toml`\n"
+    "prints every resolved value and where it came from, and refuses what `troupe train` refuses.\n\n"
+    "Relative paths in a file (`base`, `data.train`, `data.valid`, `study.corpus`, `study.models`) start from the folder\n"
+    "of that file, wherever the program is started; those of flags and of `--set` start from the working directory.\n"
+    "Those that a run records start from its folder, so that `RUN/config.toml` can be trained again as it is.\n\n";
 
 constexpr const char* kStudyPreamble =
     "\n# Studies\n\nA study is a file of its own (`troupe study CONFIG.toml`) that names the configurations of its "

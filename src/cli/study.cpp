@@ -70,15 +70,14 @@ void run(const StudyFlags& flags) {
   const StudyConfig config = load_study(flags.config, flags.overrides);
   const std::filesystem::path out =
       flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
-  if (!flags.ignore_memory)
-    require_memory(config, std::filesystem::path(flags.config).parent_path(), read_machine());
+  if (!flags.ignore_memory) require_memory(config, read_machine());
   const InterruptGuard guard;
   Events events;
   PeakMeter meter;
   const Peak peak = default_precision() == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
   const WriterLock lock(out, WriterLock::Place::kInside);
-  const StudyResult result = run_study(config, std::filesystem::path(flags.config).parent_path(), out,
-                                       [&] { return meter.best_burst(peak, 5); }, events.make(guard));
+  const StudyResult result =
+      run_study(config, out, [&] { return meter.best_burst(peak, 5); }, events.make(guard));
   events.finish();
   nlohmann::ordered_json summary = study_summary(result);
   add_provenance(summary, to_string(default_precision()));

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -13,6 +14,7 @@
 
 #include "troupe/error.h"
 #include "troupe/fields.h"
+#include "troupe/path_fields.h"
 
 namespace troupe {
 
@@ -25,6 +27,7 @@ struct Field {
   void* value = nullptr;  // bool, int64_t, double, std::string, an enum or std::vector<std::string>
   Range range = {};
   std::string doc = {};
+  std::optional<Paths> paths = {};                    // of a field that holds paths
   std::vector<std::string> names = {};                // of an enum's values, in the order of EnumNames
   size_t (*enum_index)(const void* value) = nullptr;  // into names
   void (*set_enum)(void* value, size_t index) = nullptr;
@@ -65,6 +68,12 @@ class FieldList {
       field.set_enum = [](void* at, size_t index) { *static_cast<T*>(at) = EnumNames<T>::values[index].second; };
     }
     fields_.push_back(std::move(field));
+  }
+
+  template <class T>
+  void operator()(std::string_view name, T& value, Paths paths, std::string_view doc) {
+    (*this)(name, value, any_value(), doc);
+    fields_.back().paths = paths;
   }
 
   // A nested struct: a table.

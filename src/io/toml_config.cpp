@@ -3,10 +3,12 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <list>
 #include <sstream>
 
 #include "base/error.h"
 #include "io/atomic_file.h"
+#include "io/named_path.h"
 #include "io/regular_file.h"
 
 namespace troupe {
@@ -55,17 +57,39 @@ GivenValue given_value(const toml::node& node) {
   return given;
 }
 
-void read_table(const toml::table& table, const std::string& prefix, const std::string& where, FieldList& fields) {
+// The field's paths, each as `change` makes it.
+template <class Change>
+void change_paths(Field& field, const fs::path& base, const std::string& where, const Change& change) {
+  if (field.kind == FieldKind::kString) {
+    std::string& path = *static_cast<std::string*>(field.value);
+    if (!path.empty()) path = change(path);
+    return;
+  }
+  for (std::string& entry : *static_cast<std::vector<std::string>*>(field.value)) {
+    if (entry.empty()) continue;  // refused by who reads it
+    const NamedPath named = parse_named_path(entry, where + ": " + field.path, base);
+    entry = named.given ? named.name + "=" + change(named.path) : change(named.path);
+  }
+}
+
+// From `folder` to the working directory.
+void start_from(const fs::path& folder, Field& field, const std::string& where) {
+  change_paths(field, folder, where, [&](const fs::path& path) { return (folder / path).string(); });
+}
+
+void read_table(const toml::table& table, const std::string& prefix, const std::string& where, const fs::path& folder,
+                FieldList& fields) {
   for (const auto& [key, node] : table) {
     const std::string path = prefix + std::string(key.str());
     const std::string at = fmt::format("{}:{}", where, key.source().begin.line);
     if (Field* field = fields.find(path)) {
       assign(*field, given_value(node), ErrorCode::kUsage, at);
+      if (field->paths) start_from(folder, *field, at);
       field->origin = at;
     } else if (!fields.is_table(path)) {
       fail_unknown_key(fields, path, ErrorCode::kUsage, at);
     } else if (const toml::table* nested = node.as_table()) {
-      read_table(*nested, path + ".", where, fields);
+      read_table(*nested, path + ".", where, folder, fields);
     } else {
       fail(ErrorCode::kUsage, "{}: {}: expected a table, got {}", at, path, text_of(node));
     }
@@ -92,7 +116,7 @@ void read_text_into(std::string_view text, const std::string& where, const fs::p
     read_file_into(folder / base->as_string()->get(), chain, at + ": base: ", fields);
     table.erase("base");
   }
-  read_table(table, "", where, fields);
+  read_table(table, "", where, folder, fields);
 }
 
 void read_file_into(const fs::path& path, std::vector<fs::path>& chain, const std::string& asked_at,
@@ -167,6 +191,25 @@ std::string to_toml(const FieldList& fields, Origins origins) {
     }
   }
   return out;
+}
+
+std::string to_toml_in(const fs::path& folder, const FieldList& fields) {
+  FieldList moved = fields;
+  std::list<std::vector<std::string>> lists;  // the originals are not ours
+  std::list<std::string> texts;
+  for (Field& field : moved.fields()) {
+    if (!field.paths) continue;
+    if (field.kind == FieldKind::kString)
+      field.value = &texts.emplace_back(*static_cast<const std::string*>(field.value));
+    else
+      field.value = &lists.emplace_back(*static_cast<const std::vector<std::string>*>(field.value));
+    change_paths(field, {}, "configuration", [&](const fs::path& path) {
+      if (path.is_absolute()) return path.string();
+      const fs::path from_there = fs::absolute(path).lexically_normal().lexically_relative(fs::weakly_canonical(folder));
+      return from_there.empty() ? path.string() : from_there.string();
+    });
+  }
+  return to_toml(moved);
 }
 
 }  // namespace troupe

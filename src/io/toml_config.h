@@ -1,7 +1,9 @@
 // Configuration files (TOML, docs/configuration.md) into any struct with fields (troupe/fields.h), and back.
-//   base = "other.toml"      first key, optional: read that file first, relative to this one
+//   base = "other.toml"      first key, optional: read that file first
 //   [moe]
 //   num_experts = 16         every key is a field of the struct; an unknown one is an error
+// Relative paths, that of a base among them, start from the folder of the file in which they stand; those of overrides
+// from the working directory.
 #pragma once
 
 #include <filesystem>
@@ -37,5 +39,7 @@ Config load_config(const std::filesystem::path& path, const std::vector<std::str
 // With origins each line ends in a comment that says where the value came from.
 enum class Origins { kHide, kShow };
 std::string to_toml(const FieldList& fields, Origins origins = Origins::kHide);
+// The same for a file in `folder`: relative paths start from there.
+std::string to_toml_in(const std::filesystem::path& folder, const FieldList& fields);
 
 }  // namespace troupe

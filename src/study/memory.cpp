@@ -53,9 +53,9 @@ void require_memory(const RunConfig& config, const Machine& machine, const std::
        where, gigabytes(need), gigabytes(activations), gigabytes(*have));
 }
 
-void require_memory(const StudyConfig& study, const std::filesystem::path& folder, const Machine& machine) {
+void require_memory(const StudyConfig& study, const Machine& machine) {
   for (const std::string& text : study.models) {
-    const std::filesystem::path path = folder / parse_named_path(text, "study.models", folder).path;
+    const std::filesystem::path path = parse_named_path(text, "study.models").path;
     RunConfig config = load_config<RunConfig>(path);
     config.model.vocab_size = study.vocab_size;
     check_rules(config, path.string());

@@ -41,6 +41,6 @@ MemoryEstimate estimate_memory(const RunConfig& config);
 // Throws kEnvironment, naming need and have, if a run would take more than this process may have now.
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where);
 // The same of each model of a study.
-void require_memory(const StudyConfig& study, const std::filesystem::path& folder, const Machine& machine);
+void require_memory(const StudyConfig& study, const Machine& machine);
 
 }  // namespace troupe

@@ -89,7 +89,7 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<StudyModel>& mod
 bool is_complete(const StudyModel& model) {
   const fs::path written = RunFiles{model.run}.config();
   if (!fs::exists(written)) return false;
-  if (read_file(written) != to_toml(fields_of(model.config)))
+  if (read_file(written) != to_toml_in(model.run, fields_of(model.config)))
     fail(ErrorCode::kUsage,
          "{}: expected a run with the settings of this study, got one with others (choose another "
          "--out, or remove it)",
@@ -153,16 +153,16 @@ std::vector<StudyComparison> compare(const std::vector<StudyModel>& models) {
 
 }  // namespace
 
-StudyResult run_study(const StudyConfig& config, const fs::path& config_folder, const fs::path& out,
-                      const std::function<double()>& measure_peak, const StudyEvents& events) {
+StudyResult run_study(const StudyConfig& config, const fs::path& out, const std::function<double()>& measure_peak,
+                      const StudyEvents& events) {
   if (find_invalid_utf8(out.string()))
     fail(ErrorCode::kUsage, "{}: expected a folder whose path is UTF-8, since the configuration of each run names it",
          out.string());
   StudyResult result{.config = config, .models = {}, .comparisons = {}};
   std::vector<std::string> paths;  // of the models' configurations: read before anything is made
   for (const std::string& text : config.models) {
-    const NamedPath entry = parse_named_path(text, "study.models", config_folder);
-    paths.push_back((config_folder / entry.path).string());
+    const NamedPath entry = parse_named_path(text, "study.models");
+    paths.push_back(entry.path);
     result.models.push_back(
         {.name = entry.name, .config = load_config<RunConfig>(paths.back()), .run = out / entry.name});
   }

@@ -61,8 +61,7 @@ struct StudyEvents {
 // `config` has passed check(). Throws kUsage if OUT holds runs with other settings, kInterrupted when
 // events.interrupted() was true (the newest checkpoint is written), and whatever the stages throw. `measure_peak` as in
 // train/pretrain.h.
-StudyResult run_study(const StudyConfig& config, const std::filesystem::path& config_folder,
-                      const std::filesystem::path& out, const std::function<double()>& measure_peak,
-                      const StudyEvents& events);
+StudyResult run_study(const StudyConfig& config, const std::filesystem::path& out,
+                      const std::function<double()>& measure_peak, const StudyEvents& events);
 
 }  // namespace troupe

@@ -12,13 +12,13 @@
 
 namespace troupe {
 
-void check(const StudyConfig& config, const std::string& where, const std::filesystem::path& folder) {
+void check(const StudyConfig& config, const std::string& where) {
   constexpr std::string_view kTaken[] = {"data", "plan.json", "summary.json", "report.html"};  // see study.h
   const std::string place = where + ": study.models";
   if (config.models.empty()) fail(ErrorCode::kUsage, "{}: expected at least one, got none", place);
   std::set<std::string> names;
   for (const std::string& text : config.models) {
-    const std::string name = parse_named_path(text, place, folder).name;
+    const std::string name = parse_named_path(text, place).name;
     check_folder_name(name, ErrorCode::kUsage, place);
     if (std::find(std::begin(kTaken), std::end(kTaken), name) != std::end(kTaken))
       fail(ErrorCode::kUsage, "{}: expected another name than {} (the study's own files), got {}", place,
@@ -33,7 +33,7 @@ StudyConfig load_study(const std::filesystem::path& path, const std::vector<std:
   FieldList fields = fields_of(file);
   read_config(path, overrides, fields);
   const std::string& origin = fields.find("study.models")->origin;
-  check(file.study, origin == "default" ? path.string() : origin, path.parent_path());
+  check(file.study, origin == "default" ? path.string() : origin);
   return file.study;
 }
 

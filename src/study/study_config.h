@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "troupe/fields.h"
+#include "troupe/path_fields.h"
 
 namespace troupe {
 
@@ -25,10 +26,10 @@ struct StudyConfig {
 
   template <class V>
   void fields(V& v) {
-    v("corpus", corpus, any_value(), "folder built by `troupe corpus build`: train/, valid/ and heldout/ domains");
+    v("corpus", corpus, Paths::kPlain, "folder built by `troupe corpus build`: train/, valid/ and heldout/ domains");
     v("vocab_size", vocab_size, range(257, 1 << 24), "tokens of the tokenizer, which is trained on train/");
-    v("models", models, any_value(),
-      "\"NAME=CONFIG.toml\": training configurations, relative to this file, each run in a folder NAME of the study; "
+    v("models", models, Paths::kNamed,
+      "\"NAME=CONFIG.toml\": training configurations, each run in a folder NAME of the study; "
       "the first is the baseline of comparisons");
     v("tokens", tokens, range(1, 1e15), "training tokens of each model");
     v("seed", seed, range(0, 1e15), "of every model: initialisation, order of the data, dropout");
@@ -51,8 +52,8 @@ struct StudyFile {
 };
 
 // Throws kUsage naming `where` unless there are models and each has a name of its own that can be a folder of the study
-// beside its files. Paths of configurations start from `folder`.
-void check(const StudyConfig& config, const std::string& where, const std::filesystem::path& folder);
+// beside its files.
+void check(const StudyConfig& config, const std::string& where);
 
 // A study file, checked; messages name the line.
 StudyConfig load_study(const std::filesystem::path& path, const std::vector<std::string>& overrides);

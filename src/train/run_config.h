@@ -11,6 +11,7 @@
 #include "train/schedule.h"
 #include "troupe/config.h"
 #include "troupe/fields.h"
+#include "troupe/path_fields.h"
 
 namespace troupe {
 
@@ -107,9 +108,9 @@ struct DataConfig {
 
   template <class V>
   void fields(V& v) {
-    v("train", train, any_value(), "datasets (folders from `troupe encode`), \"NAME=FOLDER\" or \"FOLDER\"");
+    v("train", train, Paths::kNamed, "datasets (folders from `troupe encode`), \"NAME=FOLDER\" or \"FOLDER\"");
     v("weights", weights, any_value(), "\"NAME=SHARE\" for every dataset; none: each in proportion to its size");
-    v("valid", valid, any_value(), "validation datasets, written like train");
+    v("valid", valid, Paths::kNamed, "validation datasets, written like train");
     v("any_tokenizer", any_tokenizer, any_value(),
       "validate on data of another tokenizer, too, though its ids mean other tokens; and take a dataset's tokenizer.json "
       "that is not the one of its shards");

@@ -77,7 +77,7 @@ TrainState RunFolder::begin(const Start& start, Trainer& trainer, const std::fun
     state.config = start.config;
     state.data = start.data;
     history_.append("start", 0, by());
-    write_file_atomically(files_.config(), to_toml(fields_of(state.config)));
+    write_file_atomically(files_.config(), to_toml_in(files_.folder, fields_of(state.config)));
   }
   remove_leftovers(files_.checkpoints());
   return state;
@@ -99,7 +99,8 @@ TrainState RunFolder::resume(const FoundCheckpoints& found, const Start& start, 
   if (!complete) state.config = start.config;
   newest_ = *found.newest;
   say("resume: {} steps done, from {}", state.step, newest_.folder.string());
-  write_file_atomically(files_.config(), to_toml(fields_of(state.config)));
+  if (!complete || !fs::exists(files_.config()))
+    write_file_atomically(files_.config(), to_toml_in(files_.folder, fields_of(state.config)));
   nlohmann::ordered_json more = by();
   if (!complete && !changes.empty()) more["changes"] = changes;
   history_.append("resume", state.step, more);

@@ -1,0 +1,61 @@
+#!/bin/bash
+# Relative paths: those in a file start from its folder, those of flags from the working directory, whatever that is.
+# Usage: paths_test.sh PROGRAM TEST_DATA
+. "$(dirname "$0")/expect.sh"
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+bpe=$(realpath "$2/gpt2-bpe")
+
+mkdir -p project/configs project/bases project/data elsewhere/deep
+for i in $(seq 1 40); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
+"$program" encode --tokenizer "$bpe" --out project/data/mine text.txt >/dev/null 2>&1
+"$program" encode --tokenizer "$bpe" --out elsewhere/other text.txt >/dev/null 2>&1
+cat >project/bases/base.toml <<'END'
+[model]
+num_layers = 1
+d_model = 16
+num_heads = 1
+d_ff = 16
+vocab_size = 50257
+eos_id = 50256
+context = 16
+[train]
+steps = 2
+batch_sequences = 2
+precision = "fp32"
+[data]
+valid = ["held out=../data/mine"]
+END
+cat >project/configs/run.toml <<'END'
+base = "../bases/base.toml"
+[data]
+train = ["../data/mine"]
+END
+in_folder() { (cd "$1" && shift && "$@"); }
+
+for folder in . project project/configs elsewhere/deep; do
+  config=$(realpath --relative-to=$folder project/configs/run.toml)
+  expect "config show in $folder" 0 "" in_folder $folder "$program" config show "$config"
+  expect "train in $folder" 0 "r/model" in_folder $folder "$program" train "$config" --run r
+done
+expect "the values" 0 'train = ["../../project/configs/../data/mine"]  # ../../project/configs/run.toml:3' \
+  in_folder elsewhere/deep "$program" config show ../../project/configs/run.toml
+expect "of a base" 0 'valid = ["held out=../../project/configs/../bases/../data/mine"]  # ../../project/configs/../bases/base.toml:14' \
+  in_folder elsewhere/deep "$program" config show ../../project/configs/run.toml
+expect "--set" 0 'train = ["../other"]  # --set' \
+  in_folder elsewhere/deep "$program" config show ../../project/configs/run.toml --set data.train=../other
+expect "train --set" 0 "s/model" \
+  in_folder elsewhere/deep "$program" train ../../project/configs/run.toml --run s --set data.train=../other
+
+# What a run records is a file like any other.
+expect "the record" 0 'train = ["../../../project/data/mine"]' cat elsewhere/deep/r/config.toml
+expect "the record of --set" 0 'train = ["../../other"]' cat elsewhere/deep/s/config.toml
+expect "training it again" 0 "again/model" "$program" train elsewhere/deep/r/config.toml --run again
+expect "an equal record" 0 'train = ["../project/data/mine"]' cat again/config.toml
+expect "the same model" 0 "" cmp elsewhere/deep/r/model/model.safetensors again/model/model.safetensors
+expect "resuming from another folder" 0 "r/model" \
+  in_folder project "$program" train configs/run.toml --run ../elsewhere/deep/r --resume --set train.steps=3
+expect "a report from another folder" 0 "page.html" in_folder project/data "$program" report ../../elsewhere/deep/r --out page.html
+sed -i 's|"../data/mine"|"'"$work"'/project/data/mine"|' project/configs/run.toml
+expect "an absolute path" 0 "abs/model" in_folder elsewhere "$program" train ../project/configs/run.toml --run abs
+expect "stays absolute" 0 "train = [\"$work/project/data/mine\"]" cat elsewhere/abs/config.toml
+finish
