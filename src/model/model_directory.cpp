@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint_directory.h"
-#include "io/checksum.h"
 #include "io/json_config.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
@@ -213,15 +212,6 @@ std::vector<fs::path> model_files(const fs::path& folder) {
   for (const char* name : {kConfig, kTokenizer})
     if (fs::exists(folder / name)) files.push_back(folder / name);
   return files;
-}
-
-std::string weights_checksum(const fs::path& folder) {
-  std::unordered_map<std::string, std::string> weight_map;
-  const std::vector<fs::path> files = tensor_files(folder, "model", weight_map);
-  if (weight_map.empty()) return to_hex(xxh3_of_file(files.front()));
-  std::string all;
-  for (const fs::path& file : files) all += file.filename().string() + " " + to_hex(xxh3_of_file(file)) + "\n";
-  return to_hex(xxh3(all));
 }
 
 fs::path find_model(const fs::path& folder) {

@@ -65,8 +65,6 @@ std::filesystem::path find_model(const std::filesystem::path& folder);
 bool has_weights(const std::filesystem::path& folder);
 // What a folder's model consists of: configuration, weights and tokenizer, as many files as there are.
 std::vector<std::filesystem::path> model_files(const std::filesystem::path& folder);
-// Which weights are they? XXH3-64 of model.safetensors; of shards, of their names and checksums. 16 hexadecimal digits.
-std::string weights_checksum(const std::filesystem::path& folder);
 
 // The parameters of a store as float32 tensors to write, in the table's order.
 std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params);

@@ -21,7 +21,7 @@ using Json = nlohmann::ordered_json;
 
 // Everything the results depend on; a cache made from anything else is not used.
 Json made_from(const fs::path& model_folder, const StudyConfig& config, const StudyData& data) {
-  Json sources = {{"model", weights_checksum(model_folder)},
+  Json sources = {{"model", model_checksum(model_folder)},
                   {"valid_tokens", config.valid_tokens},
                   {"prompts", config.prompts},
                   {"sample_tokens", config.sample_tokens},

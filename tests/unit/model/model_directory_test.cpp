@@ -80,13 +80,6 @@ TEST_F(ModelDirectory, ShardsAreOneModel) {
   EXPECT_TRUE(has_weights(folder.path()));
   EXPECT_EQ(model_files(folder.path()).size(),
             static_cast<size_t>(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator())));
-  const std::string before = weights_checksum(folder.path());
-  params.at("final_norm.bias")[3] += 1.0F;  // of the last file
-  write_model(folder.path(), config, params, {.max_shard_bytes = 2000});
-  EXPECT_NE(weights_checksum(folder.path()), before);
-  params.at("final_norm.bias")[3] -= 1.0F;
-  write_model(folder.path(), config, params, {.max_shard_bytes = 2000});
-  EXPECT_EQ(weights_checksum(folder.path()), before);
 
   const std::string last = index["weight_map"]["final_norm.bias"];
   fs::rename(folder / last, folder / "hidden");
