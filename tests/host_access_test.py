@@ -24,6 +24,7 @@ ALLOWED = {
     'src/nn/parameters': ('a tensor of the host', 'the values, in the memory that the store is given'),
     'src/model/workspace.h': ('a tensor of the host', 'sinusoids, in the memory of the workspace'),
     'src/model/decoder.cpp': ('an element of a tensor', 'the batch as the host has it'),
+    'src/model/language_model.cpp': ('a tensor of the host', 'a parameter on its way from a file into packed weights'),
     'src/model/fairseq_model.cpp': ('a tensor of the host', 'compares two tensors of a file'),
     'src/model/model_directory.cpp': ('a tensor of the host', 'a parameter on its way into a file'),
     'src/infer/sampler.cpp': ('an element of a tensor', 'draws on the host from logits'),
