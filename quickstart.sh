@@ -3,7 +3,8 @@
 # Installs Debian packages (without root or sudo, or with --without-root, they are unpacked below build/packages instead),
 # builds, downloads the quickstart corpus (nine Debian packages, 24.5 MB), and runs the study configs/quickstart.toml.
 # Safe to interrupt and to run again: what is finished is reused.
-# Other arguments go to `troupe study`, e.g. ./quickstart.sh --set study.max_minutes=30
+# Other arguments go to `troupe study`, e.g. ./quickstart.sh --set study.max_minutes=30, or for three trainings of each
+# model and their spread ./quickstart.sh --set 'study.seeds=[1, 2, 3]' --set study.max_minutes=15
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . tools/setup.sh

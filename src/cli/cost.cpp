@@ -80,7 +80,7 @@ Json to_json(const MemoryEstimate& memory) {
 }
 
 std::string tokens_text(double tokens) {
-  return tokens < 1e9 ? short_number(tokens) : fmt::format("{:.4g}B", tokens / 1e9);
+  return short_number(tokens);
 }
 
 struct Question {

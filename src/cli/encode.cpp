@@ -31,9 +31,9 @@ void run(const EncodeArguments& arguments) {
   Progress progress("encode");
   const EncodeStats stats =
       encode_text(arguments.inputs, tokenizer, arguments.out, arguments.options, [&](const EncodeStats& so_far) {
-        progress.update(0, fmt::format("{} documents, {}B, {} tokens, {}B/s", short_number(so_far.documents),
-                                       short_number(so_far.text_bytes), short_number(so_far.tokens),
-                                       short_number(so_far.text_bytes / std::max(seconds(), 1e-9))));
+        progress.update(0, fmt::format("{} documents, {}, {} tokens, {}/s", short_number(so_far.documents),
+                                       short_bytes(so_far.text_bytes), short_number(so_far.tokens),
+                                       short_bytes(so_far.text_bytes / std::max(seconds(), 1e-9))));
       });
   progress.clear();
   log::info("{}", stats.text.report());
@@ -45,9 +45,9 @@ void run(const EncodeArguments& arguments) {
                                          {"time_s", seconds()},          {"bytes_per_s", bytes_per_s}};
     print_json(line);
   } else {
-    print("{}: {} documents, {} tokens, {} bytes ({:.2f} bytes per token), {}B/s\n", arguments.out,
+    print("{}: {} documents, {} tokens, {} bytes ({:.2f} bytes per token), {}/s\n", arguments.out,
                stats.documents, stats.tokens, stats.text_bytes,
-               static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens), short_number(bytes_per_s));
+               static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens), short_bytes(bytes_per_s));
   }
 }
 

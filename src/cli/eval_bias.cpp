@@ -3,7 +3,6 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
@@ -15,14 +14,13 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "eval/bias/bias.h"
-#include "eval/capacity.h"
 #include "eval/tasks/records.h"
+#include "io/json_fields.h"
 
 namespace troupe::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 struct BiasFlags {
   EvalFlags model;
@@ -60,21 +58,17 @@ void run(const BiasFlags& flags) {
       log::warning("{}: {} of {} sequences were longer than the context and lost tokens on their left", name,
                    report.requests.truncated, report.requests.requests);
     for (const BiasFigure& figure : report.figures) {
-      const auto text = [](double value) { return std::isfinite(value) ? fmt::format("{:.2f}", value) : "-"; };
+      const auto text = [](double value) { return number_text(value, 2); };
       if (flags.json) {
-        Json line = {{"schema", "troupe.eval.bias/1"},
-                     {"set", figure.set},
-                     {"category", figure.category},
-                     {"metric", figure.metric},
-                     {"value", std::isfinite(figure.value) ? Json(figure.value) : Json()},
-                     {"n", figure.n},
-                     {"stderr", std::isfinite(figure.standard_error) ? Json(figure.standard_error) : Json()},
-                     {"convention", figure.convention},
-                     {"capacity", to_string(loaded.requests.capacity)},
-                     {"precision", to_string(loaded.model->precision())},
-                     {"data_checksum", report.data_checksum}};
-        line.update(loaded.facts);
-        print_json(line);
+        print_json(json_of(BiasLine{.set = figure.set,
+                                    .category = figure.category,
+                                    .metric = figure.metric,
+                                    .value = figure.value,
+                                    .n = figure.n,
+                                    .standard_error = figure.standard_error,
+                                    .convention = figure.convention,
+                                    .data_checksum = report.data_checksum,
+                                    .facts = loaded.facts}));
       } else {
         rows.push_back({figure.set, figure.category, figure.convention, figure.metric, text(figure.value),
                         text(figure.standard_error), grouped(figure.n)});

@@ -44,24 +44,21 @@ void add_train_tokens_flag(CLI::App& command, double& train_tokens) {
       ->default_str("");
 }
 
-nlohmann::ordered_json model_facts(const std::string& model, const ModelConfig& config, double train_tokens) {
+ModelFacts model_facts(const std::string& model, const ModelConfig& config, double train_tokens) {
   const std::filesystem::path folder = find_model(model);
   if (train_tokens == 0.0) train_tokens = static_cast<double>(trained_tokens(folder).value_or(0));
-  nlohmann::ordered_json tokens, flops;
+  ModelFacts facts{.model = model,
+                   .model_checksum = model_checksum(folder),
+                   .params = make_parameter_table(config).num_parameters(),
+                   .active_params = num_active_parameters(config),
+                   .experts = config.moe.num_experts,
+                   .provenance = provenance()};
+  facts.provenance->date.clear();  // the same evaluation gives the same bytes
   if (train_tokens > 0.0) {
-    tokens = train_tokens;
-    flops = train_tokens * train_flops_per_token(config, config.context);
+    facts.train_tokens = train_tokens;
+    facts.train_flops = train_tokens * train_flops_per_token(config, config.context);
   }
-  Provenance computed_by = provenance();
-  computed_by.date.clear();  // the same evaluation gives the same bytes
-  return {{"model", model},
-          {"model_checksum", model_checksum(folder)},
-          {"params", make_parameter_table(config).num_parameters()},
-          {"active_params", num_active_parameters(config)},
-          {"experts", config.moe.num_experts},
-          {"train_tokens", tokens},
-          {"train_flops", flops},
-          {"provenance", to_json(computed_by)}};
+  return facts;
 }
 
 EvalModel load_eval_model(const EvalFlags& flags) {
@@ -73,18 +70,21 @@ EvalModel load_eval_model(const EvalFlags& flags) {
   const std::filesystem::path folder = find_model(flags.model);
   loaded.model = load_model(folder, precision_of(flags.precision));
   const ModelConfig& config = loaded.model->config();
-  loaded.facts = model_facts(flags.model, config, flags.train_tokens);
   ModelTokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, config);
   loaded.tokenizer = std::make_unique<Tokenizer>(std::move(tokenizer.tokenizer));
-  loaded.facts["tokenizer"] = match_name(tokenizer.match);
+  loaded.facts = {.capacity = to_string(loaded.requests.capacity),
+                  .precision = to_string(loaded.model->precision()),
+                  .tokenizer = match_name(tokenizer.match),
+                  .model = model_facts(flags.model, config, flags.train_tokens)};
+  loaded.facts.model.provenance->precision = loaded.facts.precision;
   if (config.positions == Positions::kLearned && flags.context > config.context)
     fail(ErrorCode::kUsage, "--context: expected at most {} (the model has learned positions for no more), got {}",
          config.context, flags.context);
   if (!flags.journal.empty()) {
     loaded.journal = std::make_unique<Journal>(
         flags.journal,
-        fmt::format("{} {} {} {} {}", loaded.facts.at("model_checksum").get<std::string>(),
-                    to_string(loaded.model->precision()), to_string(loaded.requests.capacity), flags.context,
+        fmt::format("{} {} {} {} {}", loaded.facts.model.model_checksum,
+                    loaded.facts.precision, loaded.facts.capacity, flags.context,
                     loaded.requests.capacity.kind == CapacityRule::kDropless ? 0 : flags.batch_tokens));
     loaded.requests.journal = loaded.journal.get();
     if (loaded.journal->size() > 0) log::info("{}: {} answers from before", flags.journal, loaded.journal->size());

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "cli/model_tokenizer.h"
 #include "eval/requests.h"
+#include "eval/result_lines.h"
 #include "model/language_model.h"
 
 namespace CLI {
@@ -27,17 +27,15 @@ struct EvalFlags {
 void add_eval_flags(CLI::App& command, EvalFlags& flags);
 void add_train_tokens_flag(CLI::App& command, double& train_tokens);
 
-// What every result says of the model: model (as given), model_checksum, params, active_params, experts (of a MoE
-// layer), train_tokens and train_flops (null where they are not known). Tokens are those given, if any, else those that
-// the folder names.
-nlohmann::ordered_json model_facts(const std::string& model, const ModelConfig& config, double train_tokens);
+// Tokens are those given, if any, else those that the folder names.
+ModelFacts model_facts(const std::string& model, const ModelConfig& config, double train_tokens);
 
 struct EvalModel {
   std::unique_ptr<LanguageModel> model;
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Journal> journal;  // null without --journal
   RequestOptions requests;
-  nlohmann::ordered_json facts;  // model_facts(), and tokenizer: whether it is the model's (TokenizerMatch)
+  EvalFacts facts;
 };
 
 // Throws as load_model_tokenizer() does, and kUsage for flags that the model does not allow.

@@ -1,8 +1,9 @@
 // troupe eval ppl: perplexity on text, token shards and fairseq's binary ids.
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -18,8 +19,10 @@
 #include "data/fairseq/indexed_dataset.h"
 #include "eval/capacity.h"
 #include "eval/perplexity.h"
+#include "io/json_fields.h"
 #include "io/named_path.h"
 #include "model/model_directory.h"
+#include "study/study_report.h"
 
 namespace troupe::cli {
 namespace {
@@ -28,7 +31,8 @@ namespace fs = std::filesystem;
 
 struct PerplexityFlags {
   TokenizerFlags tokenizer;
-  std::string model, capacity;
+  std::vector<std::string> models;
+  std::string capacity;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   Newline newline = Newline::kKeep;
   std::vector<std::string> data;
@@ -136,13 +140,87 @@ class Reader {
   std::optional<ModelTokenizer> tokenizer_;
 };
 
-std::string number_or_dash(double value, int digits) {
-  return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "-";
-}
+// One model on every data set: a line or a row each, and the results that comparisons need.
+class ModelRun {
+ public:
+  ModelRun(const PerplexityFlags& flags, const NamedPath& entry)
+      : flags_(flags), name_(entry.name), given_(entry.path), folder_(find_model(entry.path)) {
+    config_ = read_model_config(folder_);
+  }
 
-nlohmann::ordered_json number_or_null(double value) {
-  return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
-}
+  // Reads and checks everything.
+  void read(const std::vector<DataSet>& sets) {
+    Reader reader(flags_, folder_, config_);
+    for (const DataSet& set : sets)
+      for (ReadText& read : reader.read(set)) {
+        check_eval_text(read.text, config_);
+        texts_.push_back(std::move(read));
+      }
+  }
+
+  ModelResult score(Precision precision, const std::string& mode, bool named, TextTable& table) {
+    const std::unique_ptr<LanguageModel> model = load_model(folder_, precision);
+    ModelFacts facts = model_facts(given_, model->config(), flags_.train_tokens);
+    facts.provenance->precision = to_string(model->precision());
+    if (named) facts.model = name_;
+    ModelResult results{.name = name_};
+    for (const auto& [text, tokenizer, skipped] : texts_) {
+      Progress progress(named ? name_ + ", " + text.name : text.name, 1.0);
+      const PerplexityResult result =
+          evaluate_perplexity(*model, text, flags_.options, [&](int64_t done, int64_t total) {
+            progress.update(static_cast<double>(done) / static_cast<double>(total),
+                            fmt::format("{}/{} windows", done, total));
+          });
+      progress.clear();
+      results.domains.push_back({.name = text.name, .documents = result.document_scores(), .load_LE = {}});
+      checksums_.push_back(text.checksum());
+      if (flags_.json)
+        print_json(json_of(PerplexityLine{
+            .data = text.name,
+            .tokens = result.sum.tokens,
+            .bytes = result.bytes < 0 ? std::nullopt : std::optional(result.bytes),
+            .nll = result.nll(),
+            .ppl = result.perplexity(),
+            .bits_per_byte = result.bits_per_byte(),
+            .drop_rate = result.sum.drop_rate(),
+            .standard_error = result.standard_error(),
+            .nll_sum = result.sum.nll,
+            .documents = text.documents(),
+            .skipped = skipped,
+            .capacity = to_string(flags_.options.capacity),
+            .mode = mode,
+            .context = result.context,
+            .batch = result.batch_sequences,
+            .precision = to_string(model->precision()),
+            .data_checksum = checksums_.back(),
+            .tokenizer = match_name(tokenizer),
+            .model = facts,
+            .document_scores = results.domains.back().documents}));
+      std::vector<std::string>& row = table.emplace_back();
+      if (named) row.push_back(name_);
+      row.insert(row.end(), {text.name, grouped(text.documents()), grouped(result.sum.tokens),
+                             number_text(result.nll(), 4), number_text(result.standard_error(), 4),
+                             number_text(result.perplexity(), 3), number_text(result.bits_per_byte(), 4),
+                             percent_text(result.sum.drop_rate())});
+    }
+    precision_ = to_string(model->precision());
+    return results;
+  }
+
+  // Of the texts as they were scored; texts of one name with other ids are no pair.
+  const std::vector<std::string>& checksums() const { return checksums_; }
+  const std::string& precision() const { return precision_; }
+  int64_t context() const { return flags_.options.context ? flags_.options.context : config_.context; }
+
+ private:
+  const PerplexityFlags& flags_;
+  const std::string name_, given_;
+  const fs::path folder_;
+  ModelConfig config_;
+  std::vector<ReadText> texts_;
+  std::vector<std::string> checksums_;
+  std::string precision_;
+};
 
 void run(PerplexityFlags& flags) {
   if (flags.options.stride > 0 && flags.options.mode == WindowMode::kBlocks)
@@ -153,63 +231,45 @@ void run(PerplexityFlags& flags) {
                                                                   : "dropless");
   const Precision precision = precision_of(flags.precision);
   const std::vector<DataSet> sets = parse_data(flags.data);
-  const fs::path folder = find_model(flags.model);
+  const std::vector<NamedPath> entries = parse_named_paths(flags.models, "--model");
+  const bool named = entries.size() > 1 || entries.front().given;
+  if (entries.size() > 1)
+    for (const DataSet& set : sets)
+      if (std::find(set.paths.begin(), set.paths.end(), "-") != set.paths.end())
+        fail(ErrorCode::kUsage, "--data: {}: expected files for several models, got standard input, which can be read once",
+             set.name);
   // Everything is read and checked before the first token is scored.
-  const ModelConfig config = read_model_config(folder);
-  std::vector<ReadText> texts;
-  Reader reader(flags, folder, config);
-  for (const DataSet& set : sets)
-    for (ReadText& read : reader.read(set)) {
-      check_eval_text(read.text, config);
-      texts.push_back(std::move(read));
-    }
-  const std::unique_ptr<LanguageModel> model = load_model(folder, precision);
-  const nlohmann::ordered_json facts = model_facts(flags.model, model->config(), flags.train_tokens);
-  const std::string mode = flags.options.fairseq ? "fairseq" : std::string(name_of_enum(flags.options.mode));
-
-  std::vector<std::vector<std::string>> table = {
-      {"data", "documents", "tokens", "nll", "std. error", "ppl", "bits/byte", "dropped"}};
-  for (const auto& [text, tokenizer, skipped] : texts) {
-    Progress progress(text.name, 1.0);
-    const PerplexityResult result = evaluate_perplexity(*model, text, flags.options, [&](int64_t done, int64_t total) {
-      progress.update(static_cast<double>(done) / static_cast<double>(total),
-                      fmt::format("{}/{} windows", done, total));
-    });
-    progress.clear();
-    if (!flags.json) {
-      table.push_back({text.name, grouped(text.documents()), grouped(result.sum.tokens),
-                       fmt::format("{:.4f}", result.nll()), number_or_dash(result.standard_error(), 4),
-                       fmt::format("{:.3f}", result.perplexity()), number_or_dash(result.bits_per_byte(), 4),
-                       fmt::format("{:.1f} %", 100.0 * result.sum.drop_rate())});
-      continue;
-    }
-    nlohmann::ordered_json line = {
-        {"schema", "troupe.eval.ppl/1"},
-        {"data", text.name},
-        {"tokens", result.sum.tokens},
-        {"bytes", result.bytes < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(result.bytes)},
-        {"nll", result.nll()},
-        {"ppl", result.perplexity()},
-        {"bits_per_byte", number_or_null(result.bits_per_byte())},
-        {"drop_rate", result.sum.drop_rate()},
-        {"stderr", number_or_null(result.standard_error())},
-        {"nll_sum", result.sum.nll},
-        {"documents", text.documents()},
-        {"skipped", skipped},
-        {"capacity", to_string(flags.options.capacity)},
-        {"mode", mode},
-        {"context", result.context},
-        {"batch", result.batch_sequences},
-        {"precision", to_string(model->precision())},
-        {"data_checksum", text.checksum()},
-        {"tokenizer", match_name(tokenizer)}};
-    line.update(facts);
-    print_json(line);
+  std::vector<std::unique_ptr<ModelRun>> runs;
+  for (const NamedPath& entry : entries) {
+    runs.push_back(std::make_unique<ModelRun>(flags, entry));
+    runs.back()->read(sets);
   }
-  if (flags.json) return;
+  const std::string mode = flags.options.fairseq ? "fairseq" : std::string(name_of_enum(flags.options.mode));
+  TextTable table = {{"data", "documents", "tokens", "nll", "std. error", "ppl", "bits/byte", "dropped"}};
+  if (named) table.front().insert(table.front().begin(), "model");
+  std::vector<ModelResult> results;
+  for (const auto& run : runs) {
+    results.push_back(run->score(precision, mode, named, table));
+    for (size_t d = 0; d < results.back().domains.size() && d < results.front().domains.size(); ++d)
+      if (run->checksums()[d] != runs.front()->checksums()[d]) {
+        log::warning("{}: {} and {} read other tokens (another tokenizer): their scores are not compared",
+                     results.back().domains[d].name, results.front().name, results.back().name);
+        results.back().domains[d].documents.clear();
+      }
+  }
+  const std::vector<Comparison> comparisons = compare_to_first(results);
+  if (flags.json) {
+    for (const Comparison& c : comparisons) print_json(json_of(comparison_line(c, kEvalComparison)));
+    return;
+  }
   print_table(table);
-  log::info("{}, {}, {} of {} tokens, {} routing", flags.model, to_string(model->precision()), mode,
-            flags.options.context ? flags.options.context : model->config().context, to_string(flags.options.capacity));
+  if (!comparisons.empty()) {
+    print("\n");
+    print_table(comparison_table(comparisons));
+    print("\nBelow 0 the model predicts better. {}\n", kPairedNote);
+  }
+  log::info("{}, {}, {} of {} tokens, {} routing", fmt::join(flags.models, ", "), runs.front()->precision(), mode,
+            runs.front()->context(), to_string(flags.options.capacity));
 }
 
 }  // namespace
@@ -217,7 +277,12 @@ void run(PerplexityFlags& flags) {
 void add_eval_ppl(CLI::App& eval) {
   const auto flags = std::make_shared<PerplexityFlags>();
   CLI::App* const command = eval.add_subcommand("ppl", "Perplexity and bits per byte on text");
-  command->add_option("--model", flags->model, "model directory, or a run's folder")->required()->type_name("MODEL");
+  command
+      ->add_option("--model", flags->models,
+                   "model directory, or a run's folder; several, each DIR or NAME=DIR, are compared document by document "
+                   "with the first")
+      ->required()
+      ->type_name("MODEL");
   command
       ->add_option(
           "--data", flags->data,
@@ -258,7 +323,7 @@ void add_eval_ppl(CLI::App& eval) {
   add_text_options(*command, flags->text);
   add_choice(*command, "--precision", flags->precision, "auto: bf16 if the processor multiplies it");
   add_train_tokens_flag(*command, flags->train_tokens);
-  command->add_flag("--json", flags->json, "one JSON object per data set");
+  command->add_flag("--json", flags->json, "one JSON object per model and data set, and per comparison");
   command->callback([flags] { run(*flags); });
 }
 

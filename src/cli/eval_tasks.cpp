@@ -15,9 +15,10 @@
 #include "cli/progress.h"
 #include "cli/validators.h"
 #include "eval/capacity.h"
-#include "eval/tasks/builtin_tasks.h"
+#include "eval/tasks/average.h"
 #include "eval/tasks/items.h"
 #include "eval/tasks/run_task.h"
+#include "io/json_fields.h"
 #include "io/json_text.h"
 
 namespace troupe::cli {
@@ -33,9 +34,7 @@ struct TasksFlags {
   bool list = false, groups = false, json = false;
 };
 
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(); }
-
-std::string percent(double value) { return std::isfinite(value) ? fmt::format("{:.1f}", 100.0 * value) : "-"; }
+std::string show_percent(double share) { return number_text(100.0 * share, 2); }
 
 std::string files_wanted(const TaskFile& task, const std::string& split) {
   std::string names;
@@ -87,7 +86,7 @@ class Results {
  public:
   Results(const TasksFlags& flags, const EvalModel& model) : flags_(flags), model_(model) {
     rows_.push_back(
-        {"task", "convention", "metric", "value", "std. error", "95 % interval", "chance", "n", "shots", "draws"});
+        {"task", "convention", "metric", "value", "± items", "± draws", "chance", "n", "shots", "draws"});
   }
 
   void add(const TaskReport& report) {
@@ -95,80 +94,68 @@ class Results {
       if (!figure.group.empty() && !flags_.groups && !flags_.json) continue;
       const bool draws = report.draws > 1;
       if (flags_.json) {
-        Json line = {
-            {"schema", "troupe.eval.tasks/1"},
-            {"task", report.task},
-            {"convention", std::string(name_of_enum(report.convention))},
-            {"metric", figure.metric},
-            {"value", number(figure.value)},
-            {"stderr", number(figure.item_error)},
-            {"n", figure.n},
-            {"chance", number(figure.chance)},
-            {"shots", report.shots},
-            {"draws", report.draws},
-            {"group", figure.group.empty() ? Json() : Json(figure.group)},
-            {"interval", {number(figure.value - figure.interval_half), number(figure.value + figure.interval_half)}},
-            {"draw_stderr", number(figure.draw_error)},
-            {"mean_shots", report.mean_shots},
-            {"seed", flags_.options.seed},
-            {"score", report.score},
-            {"split", report.split},
-            {"skipped", report.skipped},
-            {"left_out", figure.left_out},
-            {"limit", figure.left_out ? Json(flags_.options.limit) : Json()},
-            {"truncated", report.requests.truncated},
-            {"drop_rate", drop_rate(report.requests)},
-            {"capacity", to_string(model_.requests.capacity)},
-            {"precision", to_string(model_.model->precision())},
-            {"data_checksum", report.data_checksum}};
-        line.update(model_.facts);
-        print_json(line);
+        print_json(json_of(
+            TaskLine{.task = report.task,
+                     .convention = std::string(name_of_enum(report.convention)),
+                     .metric = figure.metric,
+                     .value = figure.value,
+                     .item_error = figure.item_error,
+                     .n = figure.n,
+                     .chance = figure.chance,
+                     .shots = report.shots,
+                     .draws = report.draws,
+                     .group = figure.group.empty() ? std::nullopt : std::optional(figure.group),
+                     .interval = {figure.value - figure.interval_half, figure.value + figure.interval_half},
+                     .draw_error = figure.draw_error,
+                     .mean_shots = report.mean_shots,
+                     .seed = flags_.options.seed,
+                     .score = report.score,
+                     .split = report.split,
+                     .skipped = report.skipped,
+                     .left_out = figure.left_out,
+                     .limit = figure.left_out ? std::optional(flags_.options.limit) : std::nullopt,
+                     .truncated = report.requests.truncated,
+                     .drop_rate = drop_rate(report.requests),
+                     .data_checksum = report.data_checksum,
+                     .facts = model_.facts}));
         continue;
       }
       const bool perplexity = figure.metric == "perplexity";
       const double scale = perplexity ? 1.0 : 100.0;
-      const auto show = [&](double value) { return std::isfinite(value) ? fmt::format("{:.2f}", scale * value) : "-"; };
+      const auto show = [&](double value) { return number_text(scale * value, 2); };
       rows_.push_back({figure.group.empty() ? report.task : "  " + figure.group,
                        std::string(name_of_enum(report.convention)), figure.metric, show(figure.value),
-                       show(draws ? figure.draw_error : figure.item_error),
-                       show(figure.value - figure.interval_half) + " to " + show(figure.value + figure.interval_half),
+                       show(kNormal95 * figure.item_error), draws ? show(figure.interval_half) : "",
                        show(figure.chance), items_text(figure), fmt::format("{:.3g}", report.mean_shots),
                        fmt::format("{}", report.draws)});
     }
-    if (report.convention == Convention::kPaper &&
-        std::find(std::begin(kStudyTasks), std::end(kStudyTasks), report.task) != std::end(kStudyTasks))
-      study_.push_back(report.figures.front());
+    if (report.convention == Convention::kPaper && is_study_task(report.task)) study_.push_back(report.figures.front());
     limited_ = limited_ || report.figures.front().left_out > 0;
   }
 
   // The average of the study's six tasks, if all of them were evaluated, and whole.
   void finish() {
-    const bool whole = std::all_of(study_.begin(), study_.end(), [](const auto& figure) { return !figure.left_out; });
-    if (study_.size() == std::size(kStudyTasks) && whole) {
-      double sum = 0.0, squares = 0.0;
-      for (const TaskFigure& figure : study_) sum += figure.value, squares += figure.item_error * figure.item_error;
-      const auto count = static_cast<double>(study_.size());
-      const double value = sum / count, error = std::sqrt(squares) / count;
-      if (flags_.json) {
-        Json line = {{"schema", "troupe.eval.tasks.average/1"},
-                     {"task", "average of the study's six tasks"},
-                     {"convention", "paper"},
-                     {"metric", "acc"},
-                     {"value", value},
-                     {"stderr", error},
-                     {"n", study_.size()},
-                     {"shots", flags_.options.shots},
-                     {"draws", flags_.options.shots > 0 ? flags_.options.draws : 1}};
-        line.update(model_.facts);
-        print_json(line);
-      } else {
-        rows_.push_back({"average of six", "paper", "acc", percent(value), percent(error), "", "", "6 tasks", "", ""});
-      }
+    const std::optional<Estimate> average = study_average(study_);
+    if (average && flags_.json)
+      print_json(json_of(TaskAverageLine{.task = "average of the study's six tasks",
+                                         .convention = "paper",
+                                         .metric = "acc",
+                                         .value = average->value,
+                                         .item_error = average->standard_error,
+                                         .n = static_cast<int64_t>(study_.size()),
+                                         .shots = flags_.options.shots,
+                                         .draws = flags_.options.shots > 0 ? flags_.options.draws : 1,
+                                         .facts = model_.facts}));
+    if (average && !flags_.json)
+      rows_.push_back({"average of six", "paper", "acc", show_percent(average->value),
+                       show_percent(kNormal95 * average->standard_error), "", "", "6 tasks", "", ""});
+    if (!flags_.json) {
+      print_table(rows_);
+      print("±: half the 95 % interval, over items, and over draws of examples (t) where there are several.\n");
     }
-    if (!flags_.json) print_table(rows_);
     if (limited_)
       log::warning("--limit {}: n of N items; figures of a part are no results of the task{}", flags_.options.limit,
-                   study_.size() == std::size(kStudyTasks) && !whole ? ", and the six tasks get no average" : "");
+                   study_.size() == kStudyTasks && !average ? ", and the six tasks get no average" : "");
   }
 
  private:

@@ -72,20 +72,4 @@ void Progress::finish(std::string_view detail) {
   if (!log::is_quiet()) std::fprintf(stderr, "%s: %.*s\n", label_.c_str(), static_cast<int>(detail.size()), detail.data());
 }
 
-std::string short_number(double value) {
-  for (const auto& [limit, suffix] : {std::pair{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}}) {
-    if (std::abs(value) < limit) continue;
-    const double scaled = value / limit;
-    return fmt::format("{:.{}f}{}", scaled, scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0, suffix);
-  }
-  return fmt::format("{:.0f}", value);
-}
-
-std::string short_duration(double seconds) {
-  const auto whole = static_cast<long>(std::lround(seconds));
-  if (whole < 100) return fmt::format("{} s", whole);
-  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
-}
-
 }  // namespace troupe::cli

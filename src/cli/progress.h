@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/quantity.h"
 #include "base/time_left.h"
 
 namespace troupe::cli {
@@ -33,10 +34,5 @@ class Progress {
   TimeLeft time_left_;
   Clock::time_point start_, last_, last_line_;
 };
-
-// "1.23M", "45.6k", "7": three digits with a suffix for thousands.
-std::string short_number(double value);
-// "12 s", "3 min 20 s", "2 h 05 min".
-std::string short_duration(double seconds);
 
 }  // namespace troupe::cli

@@ -20,12 +20,10 @@ struct ReportFlags {
 };
 
 void run(const ReportFlags& flags) {
-  Report report;
   const std::vector<NamedPath> runs = parse_named_paths(flags.runs, "report");
-  for (const NamedPath& entry : runs) {
-    report.runs.push_back(read_run(entry.path, entry.name));
-    report.title += (report.title.empty() ? "" : " and ") + entry.name;
-  }
+  std::vector<ModelResult> results;
+  for (const NamedPath& entry : runs) results.push_back(read_run(entry.path, entry.name));
+  Report report = make_report(std::move(results));
   if (!flags.title.empty()) report.title = flags.title;
   const std::filesystem::path out =
       flags.out.empty() ? std::filesystem::path(runs.front().path) / "report.html" : std::filesystem::path(flags.out);
@@ -39,7 +37,7 @@ void run(const ReportFlags& flags) {
 }  // namespace
 
 void add_report(CLI::App& app) {
-  auto* const command = app.add_subcommand("report", "Training runs as one HTML page: table, curves, routing");
+  auto* const command = app.add_subcommand("report", "Training runs as one HTML page: tables, differences by document, curves, routing");
   const auto flags = std::make_shared<ReportFlags>();
   command->add_option("runs", flags->runs, "Run folders of `troupe train`, as FOLDER or NAME=FOLDER")
       ->required()

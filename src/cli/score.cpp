@@ -1,7 +1,6 @@
 // troupe score: log-probabilities of given targets, tensors in and tensors out.
 #include <CLI/CLI.hpp>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "cli/choice.h"
@@ -9,8 +8,9 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "eval/capacity.h"
+#include "eval/result_lines.h"
 #include "eval/score_file.h"
-#include "io/provenance.h"
+#include "io/json_fields.h"
 #include "model/model_directory.h"
 
 namespace troupe::cli {
@@ -38,17 +38,16 @@ void run(const ScoreFlags& flags) {
                         fmt::format("{}/{} sequences", done, total));
       });
   progress.clear();
-  nlohmann::ordered_json line = {{"schema", "troupe.score/1"},
-              {"tokens", sum.tokens},
-              {"nll_sum", sum.nll},
-              {"drop_rate", sum.drop_rate()},
-              {"capacity", to_string(capacity)},
-              {"precision", to_string(precision)},
-              {"model", flags.model},
-              {"out", flags.out}};
-  add_provenance(line);
-  line["provenance"].erase("date");  // the same scores give the same bytes
-  print_json(line);
+  ScoreLine line{.tokens = sum.tokens,
+                 .nll_sum = sum.nll,
+                 .drop_rate = sum.drop_rate(),
+                 .capacity = to_string(capacity),
+                 .precision = to_string(precision),
+                 .model = flags.model,
+                 .out = flags.out,
+                 .provenance = provenance(to_string(precision))};
+  line.provenance->date.clear();  // the same scores give the same bytes
+  print_json(json_of(line));
 }
 
 }  // namespace

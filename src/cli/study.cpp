@@ -17,9 +17,7 @@
 #include "io/writer_lock.h"
 #include "kernels/peak.h"
 #include "study/memory.h"
-#include "study/study_html.h"
 #include "study/study_report.h"
-#include "train/run_history.h"
 
 namespace troupe::cli {
 namespace {
@@ -81,8 +79,8 @@ void run(const StudyFlags& flags) {
   events.finish();
   nlohmann::ordered_json summary = study_summary(result);
   add_provenance(summary, to_string(default_precision()));
-  for (const StudyModel& model : result.models)  // which may have been trained elsewhere
-    summary["trained_by"][model.name] = RunHistory(model.run).computed_by();
+  for (const ModelResult& model : result.models())  // which may have been trained elsewhere
+    summary["trained_by"][model.name] = model.computed_by;
   write_json_file(out / "summary.json", summary);
   write_report(out / "report.html", make_report(result));
   if (flags.json) {
@@ -94,11 +92,13 @@ void run(const StudyFlags& flags) {
   }
   print_table(study_table(result));
   print("\n");
-  print_table(comparison_table(result));
-  print("\n{}\n", comparison_note(result));
-  for (const StudyModel& model : result.models)
-    for (const TextSample& sample : model.evaluation.samples)
-      print("\n{}: \"{}\" ...{}\n", model.name, sample.prompt, sample.text);
+  if (!result.comparisons.empty()) print_table(comparison_table(result.comparisons)), print("\n");
+  if (result.by_seed.size() > 1) print_table(seeds_table(result)), print("\n");
+  for (const std::string& note : study_notes(result)) print("{}\n", note);
+  for (const ModelResult& model : result.models())
+    for (const TextSample& sample : model.samples)
+      print("\n{}: \"{}\" ...{}{}\n", model.name, sample.prompt, sample.text,
+                 sample.finish == "end_of_text" ? " [end of text]" : " [...]");
   print("\n{}\n", (out / "report.html").string());
 }
 
@@ -119,7 +119,7 @@ void add_study(CLI::App& app) {
       ->take_all();
   command->add_flag("--ignore-memory", flags->ignore_memory,
                     "start even if a model needs more memory than is free (see `troupe cost`)");
-  command->add_flag("--json", flags->json, "JSON lines: every model and domain, every comparison");
+  command->add_flag("--json", flags->json, "JSON lines: every model, seed and domain, every comparison");
   command->callback([flags] { run(*flags); });
 }
 

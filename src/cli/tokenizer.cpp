@@ -94,8 +94,8 @@ void run_train(const TrainFlags& flags) {
   Progress reading("count words");
   const TextStats text_stats = for_each_document(flags.inputs, flags.text, [&](Document&& document) {
     trainer.add(document.text);
-    reading.update(0, fmt::format("{} documents, {}B", short_number(static_cast<double>(trainer.stats().texts)),
-                                  short_number(static_cast<double>(trainer.stats().bytes))));
+    reading.update(0, fmt::format("{} documents, {}", short_number(static_cast<double>(trainer.stats().texts)),
+                                  short_bytes(static_cast<double>(trainer.stats().bytes))));
   });
   reading.clear();
   log::info("{}", text_stats.report());

@@ -47,14 +47,16 @@ double PerplexityResult::bits_per_byte() const {
 }
 
 double PerplexityResult::standard_error() const {
-  const auto n = static_cast<double>(documents.size());
-  if (documents.size() < 2) return kNan;
-  double squares = 0.0;
-  for (const DocumentScore& document : documents) {
-    const double residual = document.nll - nll() * static_cast<double>(document.tokens);
-    squares += residual * residual;
-  }
-  return std::sqrt(squares * n / (n - 1.0)) / static_cast<double>(sum.tokens);
+  std::vector<double> sums;
+  std::vector<int64_t> tokens;
+  for (const DocumentScore& document : documents) sums.push_back(document.nll), tokens.push_back(document.tokens);
+  return ratio_of(sums, tokens).standard_error;
+}
+
+DocumentScores PerplexityResult::document_scores() const {
+  DocumentScores scores;
+  for (const DocumentScore& document : documents) scores.emplace_back(document.nll, document.tokens);
+  return scores;
 }
 
 BatchPlan plan_batches(const EvalText& text, const PerplexityOptions& given, const ModelConfig& config) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "eval/eval_text.h"
@@ -32,6 +33,9 @@ struct DocumentScore {
   int64_t bytes = -1;  // of the text; -1 if unknown
 };
 
+// As results keep them for comparisons: sums of negative log-likelihoods and scored tokens, in order.
+using DocumentScores = std::vector<std::tuple<double, int64_t>>;
+
 struct PerplexityResult {
   LossSum sum;                           // nll, tokens, choices and dropped
   int64_t bytes = -1;                    // of the text; -1 if unknown
@@ -43,6 +47,7 @@ struct PerplexityResult {
   double bits_per_byte() const;  // NaN if the bytes are unknown
   // Standard error of nll() over documents, as a ratio of two means (linearised); NaN with fewer than two documents.
   double standard_error() const;
+  DocumentScores document_scores() const;
 };
 
 // `done` of `total` windows are scored.

@@ -19,6 +19,13 @@ struct Estimate {
 // sqrt(p (1 - p) / (n - 1)). NaN for no values.
 Estimate mean_of(std::span<const double> values);
 
+// Mean of estimates that are independent, such as figures of different tasks. NaN for none.
+Estimate mean_of_independent(std::span<const Estimate> estimates);
+
+// Two sums over the same units (negative log-likelihoods and tokens of documents) as a ratio estimator (Cochran 1977,
+// section 6.4): R = sum x / sum n, standard error sqrt(N / (N - 1) * sum (x_i - R n_i)^2) / sum n, NaN for one unit.
+Estimate ratio_of(std::span<const double> x, std::span<const int64_t> n);
+
 // The t for which a Student variable with `degrees` of freedom lies in [-t, t] with probability `coverage` (0.95).
 double student_t(double coverage, int64_t degrees);
 

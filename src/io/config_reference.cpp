@@ -22,6 +22,8 @@ std::string type_name(FieldKind kind) {
       return "name";
     case FieldKind::kStrings:
       return "strings";
+    case FieldKind::kInts:
+      return "integers";
   }
   return {};
 }

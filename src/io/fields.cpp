@@ -88,6 +88,17 @@ bool store(Field& field, const GivenValue& given) {
       if (const auto* value = std::get_if<std::vector<std::string>>(&given.value))
         return *static_cast<std::vector<std::string>*>(field.value) = *value, true;
       return false;
+    case FieldKind::kInts: {
+      std::vector<int64_t> numbers;
+      if (const auto* list = std::get_if<std::vector<int64_t>>(&given.value)) numbers = *list;
+      else if (const auto* texts = std::get_if<std::vector<std::string>>(&given.value); !texts || !texts->empty())
+        return false;  // an empty list is one of either kind
+      if (!std::all_of(numbers.begin(), numbers.end(),
+                       [&](int64_t number) { return within(field.range, static_cast<double>(number)); }))
+        return false;
+      *static_cast<std::vector<int64_t>*>(field.value) = std::move(numbers);
+      return true;
+    }
   }
   return false;
 }
@@ -166,6 +177,8 @@ std::string expected_values(const Field& field) {
       return fmt::format("one of {}", fmt::join(field.names, ", "));
     case FieldKind::kStrings:
       return "a list of strings";
+    case FieldKind::kInts:
+      return "a list of whole numbers" + range_text(field.range);
   }
   return {};
 }
@@ -208,6 +221,8 @@ std::string value_text(const Field& field) {
         items.push_back(toml_string(item));
       return fmt::format("[{}]", fmt::join(items, ", "));
     }
+    case FieldKind::kInts:
+      return fmt::format("[{}]", fmt::join(*static_cast<const std::vector<int64_t>*>(field.value), ", "));
   }
   return {};
 }

@@ -18,13 +18,13 @@
 
 namespace troupe {
 
-enum class FieldKind { kBool, kInt, kDouble, kString, kEnum, kStrings };
+enum class FieldKind { kBool, kInt, kDouble, kString, kEnum, kStrings, kInts };
 
 // One field of a struct that outlives the descriptor.
 struct Field {
   std::string path = {};  // "moe.num_experts"
   FieldKind kind = FieldKind::kBool;
-  void* value = nullptr;  // bool, int64_t, double, std::string, an enum or std::vector<std::string>
+  void* value = nullptr;  // bool, int64_t, double, std::string, an enum or a vector of texts or of whole numbers
   Range range = {};
   std::string doc = {};
   std::optional<Paths> paths = {};                    // of a field that holds paths
@@ -37,7 +37,7 @@ struct Field {
 // What a file holds at one key: a value of one of these types, or something else (a table, a date). `text` is how
 // messages show it.
 struct GivenValue {
-  std::variant<std::monostate, bool, int64_t, double, std::string, std::vector<std::string>> value;
+  std::variant<std::monostate, bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>> value;
   std::string text;
 };
 
@@ -56,6 +56,8 @@ class FieldList {
       field.kind = FieldKind::kString;
     } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
       field.kind = FieldKind::kStrings;
+    } else if constexpr (std::is_same_v<T, std::vector<int64_t>>) {
+      field.kind = FieldKind::kInts;
     } else {
       static_assert(std::is_enum_v<T>, "a configuration field of an unknown type: see troupe/fields.h");
       field.kind = FieldKind::kEnum;

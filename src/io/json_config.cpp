@@ -1,5 +1,7 @@
 #include "io/json_config.h"
 
+#include <fmt/ranges.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -25,6 +27,8 @@ ordered_json value_of(const Field& field) {
       return field.names[field.enum_index(field.value)];
     case FieldKind::kStrings:
       return *static_cast<const std::vector<std::string>*>(field.value);
+    case FieldKind::kInts:
+      return *static_cast<const std::vector<int64_t>*>(field.value);
   }
   return nullptr;
 }
@@ -46,14 +50,25 @@ GivenValue given_value(const json& value) {
     given.value = value.get<int64_t>();
   if (value.is_array()) {
     std::vector<std::string> items;
+    std::vector<int64_t> numbers;
     for (const json& item : value) {
-      if (!item.is_string()) {
+      if (item.is_number_integer() && items.empty() &&
+          !(item.is_number_unsigned() && item.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))) {
+        numbers.push_back(item.get<int64_t>());
+        continue;
+      }
+      if (!item.is_string() || !numbers.empty()) {
         given.text = "a list with " + text_of(item);
         return given;
       }
       items.push_back(item.get<std::string>());
     }
-    given.value = std::move(items);
+    if (numbers.empty()) {
+      given.value = std::move(items);
+    } else {
+      given.text = fmt::format("[{}]", fmt::join(numbers, ", "));
+      given.value = std::move(numbers);
+    }
   }
   return given;
 }

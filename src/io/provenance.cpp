@@ -7,6 +7,7 @@
 #include "base/isa.h"
 #include "base/machine.h"
 #include "base/threads.h"
+#include "io/json_fields.h"
 
 namespace troupe {
 namespace {
@@ -49,23 +50,16 @@ Provenance provenance(const std::string& precision) {
           .date = utc_time()};
 }
 
-nlohmann::ordered_json to_json(const Provenance& of) {
-  nlohmann::ordered_json object = {
-      {"version", of.version}, {"commit", of.commit}, {"compiler", of.compiler}, {"isa", of.isa}};
-  if (!of.precision.empty()) object["precision"] = of.precision;
-  object.update({{"threads", of.threads}, {"cpu", of.cpu}, {"host", of.host}});
-  if (!of.date.empty()) object["date"] = of.date;
-  return object;
-}
+nlohmann::ordered_json to_json(const Provenance& of) { return json_of(of); }
 
 void add_provenance(nlohmann::ordered_json& line, const std::string& precision) {
   line["provenance"] = to_json(provenance(precision.empty() ? line.value("precision", "") : precision));
 }
 
 std::string describe(const Provenance& of) {
-  return fmt::format("troupe {} ({}, {}), {}{}, {} threads of {} on {}, {}", of.version, of.commit, of.compiler, of.isa,
+  return fmt::format("troupe {} ({}, {}), {}{}, {} threads of {} on {}{}", of.version, of.commit, of.compiler, of.isa,
                      of.precision.empty() ? "" : ", " + of.precision, of.threads,
-                     of.cpu.empty() ? "an unknown processor" : of.cpu, of.host, of.date);
+                     of.cpu.empty() ? "an unknown processor" : of.cpu, of.host, of.date.empty() ? "" : ", " + of.date);
 }
 
 std::string describe_provenance(const nlohmann::json& of) {
@@ -78,7 +72,7 @@ std::string describe_provenance(const nlohmann::json& of) {
                    .compiler = text("compiler"),
                    .isa = text("isa"),
                    .precision = text("precision"),
-                   .threads = has_threads ? of["threads"].get<int>() : 0,
+                   .threads = has_threads ? of["threads"].get<int64_t>() : 0,
                    .cpu = text("cpu"),
                    .host = text("host"),
                    .date = text("date")});

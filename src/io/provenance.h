@@ -2,6 +2,7 @@
 // line and page.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
@@ -11,9 +12,17 @@ struct Provenance {
   std::string version, commit;  // of the program; the commit ends with "+" if files differed from it
   std::string compiler;
   std::string isa, precision;  // of the kernels; precision is empty where nothing is computed with it
-  int threads = 0;
+  int64_t threads = 0;
   std::string cpu, host;
   std::string date;  // UTC
+
+  template <class V>
+  void fields(V& v) {
+    v("version", version), v("commit", commit), v("compiler", compiler), v("isa", isa);
+    v.unless_empty("precision", precision);
+    v.count("threads", threads), v("cpu", cpu), v("host", host);
+    v.unless_empty("date", date);
+  }
 };
 
 // To be called first in main(), by the one file that knows the commit: the libraries are not compiled again for it.

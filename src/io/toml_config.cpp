@@ -1,5 +1,7 @@
 #include "io/toml_config.h"
 
+#include <fmt/ranges.h>
+
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -45,14 +47,24 @@ GivenValue given_value(const toml::node& node) {
   if (const auto* text = node.as_string()) given.value = text->get();
   if (const auto* array = node.as_array()) {
     std::vector<std::string> items;
+    std::vector<int64_t> numbers;
     for (const toml::node& item : *array) {
-      if (!item.is_string()) {
+      if (item.is_integer() && items.empty()) {
+        numbers.push_back(item.as_integer()->get());
+        continue;
+      }
+      if (!item.is_string() || !numbers.empty()) {
         given.text = "a list with " + text_of(item);
         return given;
       }
       items.push_back(item.as_string()->get());
     }
-    given.value = std::move(items);
+    if (numbers.empty()) {
+      given.value = std::move(items);
+    } else {
+      given.text = fmt::format("[{}]", fmt::join(numbers, ", "));
+      given.value = std::move(numbers);
+    }
   }
   return given;
 }
@@ -142,7 +154,8 @@ GivenValue override_value(const Field& field, const std::string& text, const std
     return {.value = std::vector<std::string>{text}, .text = toml_string(text)};  // a list of one
   if (text.find('\n') == text.npos) {
     try {
-      const toml::table table = toml::parse("value = " + text);
+      const bool one_of_list = field.kind == FieldKind::kInts && !text.starts_with('[');  // seeds=1 or seeds=1,2
+      const toml::table table = toml::parse("value = " + (one_of_list ? "[" + text + "]" : text));
       return given_value(*table.get("value"));
     } catch (const toml::parse_error&) {
       // Not TOML: reported below with what the field expects.

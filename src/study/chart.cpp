@@ -7,13 +7,17 @@
 #include <cmath>
 
 #include "base/process.h"
+#include "study/html.h"
 
 namespace troupe {
 namespace {
 
-// Middle tones that read on white and on near-black.
-const std::array<std::string, 8> kPalette = {"#3b82c4", "#d9822b", "#3f9c5a", "#9467bd",
-                                             "#c8504f", "#2a9d9d", "#a08030", "#7f7f7f"};
+// Middle tones with a contrast of at least 3 : 1 to the page's white and near-black.
+const std::array<std::string, 8> kPalette = {"#3b82c4", "#c8741a", "#3f9c5a", "#9467bd",
+                                             "#c8504f", "#2a9292", "#a08030", "#7f7f7f"};
+// Lines that lie upon each other are told apart.
+const std::array<std::string, 4> kDashes = {"none", "7 4", "2 3", "9 3 2 3"};
+const std::array<int, 4> kPoints = {7, 5, 9, 13};  // gnuplot's: disc, square, triangle, diamond
 // gnuplot writes this colour where the page's text colour is wanted.
 constexpr const char* kText = "#010203";
 
@@ -47,14 +51,25 @@ std::string log_range(const Chart& chart) {
   return fmt::format("set logscale x\nset xtics ({})\nset xrange [{}:{}]\n", tics, low, high);
 }
 
+// gnuplot's "(7,4)", or 1 for a whole line.
+std::string dash_type(size_t color) {
+  std::string pattern = dashes(color);
+  if (pattern == "none") return "1";
+  std::replace(pattern.begin(), pattern.end(), ' ', ',');
+  return "(" + pattern + ")";
+}
+
+// Around 0, so that the bars of `of` series at one x stand side by side.
+double apart(size_t series, size_t of) { return static_cast<double>(series) - 0.5 * static_cast<double>(of - 1); }
+
 std::string script_of(const std::vector<Chart>& charts) {
   constexpr size_t kMostPointsWithDots = 40;
   std::string script;
   for (const Chart& chart : charts) {
     script += fmt::format(
-        "reset\nset terminal svg size {1} noenhanced font 'sans-serif,12'\nset border 3 lc rgb '{0}'\n"
+        "reset\nset terminal svg size 400,260 noenhanced font 'sans-serif,14'\nset border 3 lc rgb '{0}'\n"
         "set tics nomirror textcolor rgb '{0}'\nset grid ytics\nset key off\nset xrange [0:*]\nset autoscale xfixmax\n",
-        kText, chart.small ? "400,230" : "560,280");
+        kText);
     script += fmt::format("set xlabel '{}' textcolor rgb '{}'\n", chart.x_label, kText);
     script += fmt::format("set ylabel '{}' textcolor rgb '{}'\n", chart.y_label, kText);
     script += fmt::format("set yrange {}\n", chart.clip_start  ? clipped_range(chart)
@@ -70,16 +85,18 @@ std::string script_of(const std::vector<Chart>& charts) {
       for (size_t i = 0; i < series.x.size(); ++i) {
         any |= drawable(series.x[i], series.y[i]);
         const double error = i < series.error.size() && std::isfinite(series.error[i]) ? series.error[i] : 0.0;
-        script +=
-            drawable(series.x[i], series.y[i]) ? fmt::format("{} {} {}\n", series.x[i], series.y[i], error) : "\n";
+        const double x = chart.log_x ? series.x[i] * std::pow(1.02, apart(s, chart.series.size())) : series.x[i];
+        script += drawable(x, series.y[i]) ? fmt::format("{} {} {}\n", x, series.y[i], error) : "\n";
       }
       script += "EOD\n";
-      const char* style = series.x.size() <= kMostPointsWithDots ? "linespoints pt 7 ps 0.4" : "lines";
-      plots += fmt::format("{}$s{} using 1:2 with {} lw 1.6 lc rgb '{}'", plots.empty() ? "" : ", ", s, style,
-                           palette(series.color));
+      const int point = kPoints[series.color % kPoints.size()];
+      const std::string style =
+          series.x.size() <= kMostPointsWithDots ? fmt::format("linespoints pt {} ps 0.5", point) : "lines";
+      plots += fmt::format("{}$s{} using 1:2 with {} lw 1.8 dt {} lc rgb '{}'", plots.empty() ? "" : ", ", s, style,
+                           dash_type(series.color), palette(series.color));
       if (!series.error.empty())
-        plots +=
-            fmt::format(", $s{} using 1:2:3 with yerrorbars pt 7 ps 0.4 lw 1.2 lc rgb '{}'", s, palette(series.color));
+        plots += fmt::format(", $s{} using 1:2:3 with yerrorbars pt {} ps 0.5 lw 1.2 dt 1 lc rgb '{}'", s, point,
+                             palette(series.color));
     }
     script += any ? "plot " + plots + "\n" : "set xrange [0:1]\nset yrange [0:1]\nplot NaN\n";
   }
@@ -91,8 +108,24 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
     text.replace(at, from.size(), to);
 }
 
-// Drops what a page has once, and lets its colour in.
-std::string for_page(std::string svg) {
+// Where each line starts and ends.
+std::string description_of(const Chart& chart) {
+  std::string text = fmt::format("{} over {}.", chart.y_label, chart.x_label);
+  for (const Series& series : chart.series) {
+    size_t first = 0, last = series.x.size();
+    while (first < last && !drawable(series.x[first], series.y[first])) ++first;
+    while (last > first && !drawable(series.x[last - 1], series.y[last - 1])) --last;
+    if (first == last) continue;
+    text += fmt::format(" {}: {:.4g} at {:.4g}", series.name.empty() ? "A line" : series.name, series.y[first],
+                        series.x[first]);
+    if (last - first > 1) text += fmt::format(", {:.4g} at {:.4g}", series.y[last - 1], series.x[last - 1]);
+    text += ".";
+  }
+  return text;
+}
+
+// Drops what a page has once, lets its colour in, and says what is to be seen.
+std::string for_page(std::string svg, const Chart& chart) {
   if (const size_t start = svg.find("<svg"); start != svg.npos) svg.erase(0, start);
   const auto cut = [&](std::string_view open, std::string_view close) {
     const size_t begin = svg.find(open), end = svg.find(close, begin);
@@ -106,12 +139,18 @@ std::string for_page(std::string svg) {
   for (const char* color : {" color=\"black\"", " color=\"gray\"", " color=\"white\"", " id=\"gnuplot_canvas\""})
     replace_all(svg, color, "");
   replace_all(svg, "color='white'", "color='transparent'");  // discs behind points with error bars
+  if (const size_t open = svg.find('>'); svg.starts_with("<svg") && open != svg.npos) {
+    svg.insert(open + 1, "<title>" + html::escaped(chart.title) + "</title><desc>" +
+                             html::escaped(description_of(chart)) + "</desc>");
+    svg.insert(4, " role=\"img\"");
+  }
   return svg;
 }
 
 }  // namespace
 
 const std::string& palette(size_t color) { return kPalette[color % kPalette.size()]; }
+const std::string& dashes(size_t color) { return kDashes[color % kDashes.size()]; }
 
 DrawnCharts draw_charts(const std::vector<Chart>& charts, const std::string& gnuplot) {
   const ProcessResult result = run_program({gnuplot, "-d", "-"}, {}, script_of(charts));
@@ -122,8 +161,12 @@ DrawnCharts draw_charts(const std::vector<Chart>& charts, const std::string& gnu
   DrawnCharts drawn{.svg = std::vector<std::string>(), .reason = {}};
   constexpr std::string_view kEnd = "</svg>";
   size_t begin = 0;
-  for (size_t end; (end = result.output.find(kEnd, begin)) != std::string::npos; begin = end + kEnd.size())
-    drawn.svg->push_back(for_page(result.output.substr(begin, end + kEnd.size() - begin)));
+  for (size_t end; (end = result.output.find(kEnd, begin)) != std::string::npos; begin = end + kEnd.size()) {
+    static const Chart kUnasked;
+    const size_t number = drawn.svg->size();
+    drawn.svg->push_back(for_page(result.output.substr(begin, end + kEnd.size() - begin),
+                                  number < charts.size() ? charts[number] : kUnasked));
+  }
   if (drawn.svg->size() != charts.size())
     return {.svg = {}, .reason = fmt::format("{} failed: it drew {} of {} charts", gnuplot, drawn.svg->size(),
                                              charts.size())};

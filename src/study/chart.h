@@ -12,22 +12,25 @@ namespace troupe {
 struct Series {
   std::vector<double> x, y;   // points that are not finite leave a gap
   std::vector<double> error;  // half intervals, one per point; empty: none are drawn
-  size_t color = 0;          // index into the page's palette
+  size_t color = 0;           // index into the page's palette, dashes and shapes of points
+  std::string name = {};      // for the chart's description
 };
 
 struct Chart {
+  std::string title;             // text
   std::string x_label, y_label;  // constants of ours: they reach gnuplot's script
   std::vector<Series> series;
   bool clip_start = false;  // leave the steepest first points out of the frame (charts of losses)
   bool from_zero = false;   // the y axis starts at 0
-  bool small = false;       // one of many side by side
-  bool log_x = false;       // x is compared by ratios
+  bool log_x = false;       // x is compared by ratios; points of several series at one x are set apart
   double level = NAN;       // a dotted line across, if finite
 };
 
-const std::string& palette(size_t color);  // "#3b82c4"; wraps around
+const std::string& palette(size_t color);  // "#3b82c4"; wraps around, as does
+const std::string& dashes(size_t color);   // "7 4", or "none"
 
-// One SVG element a chart, without XML header, in the page's text colour. nullopt and the reason if gnuplot is missing
+// One SVG element a chart, without XML header, in the page's text colour, with a title and a description (where each
+// line starts and ends) for those who do not see it. nullopt and the reason if gnuplot is missing
 // or fails. Names of runs and data never reach gnuplot.
 struct DrawnCharts {
   std::optional<std::vector<std::string>> svg;

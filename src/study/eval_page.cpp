@@ -4,20 +4,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <set>
 
-#include "eval/tasks/builtin_tasks.h"
-#include "study/chart.h"
+#include "base/quantity.h"
+#include "eval/tasks/average.h"
+#include "study/figures.h"
 #include "study/html.h"
+#include "study/report.h"
 
 namespace troupe {
 namespace {
-
-std::string plus_minus(double value, double half, double scale, int decimals) {
-  const std::string text = html::number(scale * value, decimals);
-  return std::isfinite(half) ? text + " ± " + html::number(scale * half, decimals) : text;
-}
 
 bool is_accuracy(const EvalFigure& figure) { return std::isfinite(figure.chance); }
 
@@ -28,12 +26,11 @@ double scale_of(const EvalFigure& figure) {
 }
 
 // One row per key, in the order of the results.
-std::vector<std::string> keys(const EvalResults& results, EvalFigure::Kind kind, bool groups) {
+std::vector<std::string> keys(const EvalResults& results, const std::function<bool(const EvalFigure&)>& wanted) {
   std::vector<std::string> list;
   std::set<std::string> known;
   for (const EvalFigure& figure : results.figures)
-    if (figure.kind == kind && (kind != EvalFigure::kTask || groups == !figure.group.empty()))
-      if (known.insert(figure.key()).second) list.push_back(figure.key());
+    if (wanted(figure) && known.insert(figure.key()).second) list.push_back(figure.key());
   return list;
 }
 
@@ -54,7 +51,7 @@ bool is_partial(const EvalResults& results, const std::string& key) {
     if (const EvalFigure* figure = results.find(m, key); figure && figure->left_out > 0) return true;
   return false;
 }
-constexpr const char* kPartial = " <span class=\"worse\">(a part of the data)</span>";
+constexpr const char* kPartial = " <span class=\"mark\">(a part of the data)</span>";
 
 std::string items_text(const EvalFigure& figure) {
   return figure.left_out > 0 ? fmt::format("{} of {}", figure.n, figure.n + figure.left_out)
@@ -62,57 +59,95 @@ std::string items_text(const EvalFigure& figure) {
 }
 
 std::string models_table(const EvalResults& results) {
-  std::string rows;
-  for (const EvaluatedModel& model : results.models)
-    rows += fmt::format("<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\n",
-                        html::escaped(model.name), model.family(), html::scaled(model.params),
-                        html::scaled(model.active_params),
-                        std::isfinite(model.train_tokens) ? html::scaled(model.train_tokens) : "–",
-                        std::isfinite(model.train_flops) ? html::flops(model.train_flops) : "–");
-  return "<h2>Models</h2>\n<div class=\"scroll\"><table><thead><tr><th>model</th><th>family</th><th>parameters</th>"
-         "<th>active</th><th>tokens</th><th>training</th></tr></thead><tbody>\n" +
-         rows +
-         "</tbody></table></div>\n<p class=\"soft\">Active: parameters that one token passes through. FLOPs of "
-         "training: forward and backward, nothing recomputed.</p>\n";
+  html::Table table("Models", {"model", "family", "parameters", "active", "tokens", "training"});
+  std::string notes;
+  for (const EvaluatedModel& model : results.models) {
+    table.row(html::escaped(model.name))
+        .cell(model.family())
+        .cell(short_number(static_cast<double>(model.facts.params)))
+        .cell(short_number(static_cast<double>(model.facts.active_params)))
+        .cell(short_number(model.facts.train_tokens))
+        .cell(short_flops(model.facts.train_flops));
+    if (model.facts.provenance)
+      notes += html::soft_paragraph(html::escaped(fmt::format("{}: evaluated by {}", model.name,
+                                                              describe(*model.facts.provenance))));
+  }
+  return "<h2>Models</h2>\n" + table.html() +
+         html::soft_paragraph(
+             "Active: parameters that one token passes through. FLOPs of training: forward and backward, nothing "
+             "recomputed.") +
+         notes;
 }
 
 // Rows of figures, a column a model. A row whose models were measured on different data or items says so.
-std::string figures_table(const EvalResults& results, const std::vector<std::string>& rows) {
-  const bool shots =
-      std::any_of(rows.begin(), rows.end(), [&](const std::string& key) { return any_of_key(results, key).shots > 0; });
-  const bool chance = std::any_of(rows.begin(), rows.end(),
-                                  [&](const std::string& key) { return is_accuracy(any_of_key(results, key)); });
-  std::string out = fmt::format(
-      "<div class=\"scroll\"><table><thead><tr><th></th><th>convention</th><th>metric</th>{}"
-      "<th>n</th>{}",
-      shots ? "<th>shots</th>" : "", chance ? "<th>chance</th>" : "");
-  for (const EvaluatedModel& model : results.models) out += "<th>" + html::escaped(model.name) + "</th>";
-  out += "</tr></thead><tbody>\n";
+std::string figures_table(const EvalResults& results, const std::string& caption, const std::vector<std::string>& rows) {
+  const auto any = [&](const auto& of) {
+    return std::any_of(rows.begin(), rows.end(), [&](const std::string& key) { return of(any_of_key(results, key)); });
+  };
+  const bool shots = any([](const EvalFigure& figure) { return figure.shots > 0; }), chance = any(is_accuracy);
+  std::vector<std::string> header = {"", "convention", "metric"};
+  if (shots) header.insert(header.end(), {"shots", "draws"});
+  header.push_back("n");
+  if (chance) header.push_back("chance");
+  for (const EvaluatedModel& model : results.models) header.push_back(html::escaped(model.name));
+  html::Table table(caption, header);
   for (const std::string& key : rows) {
     const EvalFigure& first = any_of_key(results, key);
     bool same_data = true;
-    std::string cells;
-    for (size_t m = 0; m < results.models.size(); ++m) {
-      const EvalFigure* figure = results.find(m, key);
-      if (figure) same_data = same_data && figure->data_checksum == first.data_checksum && figure->n == first.n;
-      cells += "<td>" +
-               (figure ? plus_minus(figure->value, figure->half_interval, scale_of(*figure),
-                                    scale_of(*figure) == 100.0 ? 1 : 3)
-                       : "–") +
-               "</td>";
-    }
+    for (size_t m = 0; m < results.models.size(); ++m)
+      if (const EvalFigure* figure = results.find(m, key))
+        same_data = same_data && figure->data_checksum == first.data_checksum && figure->n == first.n;
     const std::string name = first.group.empty()               ? first.set
                              : first.kind == EvalFigure::kBias ? first.set + ", " + first.group
                                                                : first.group;
-    out += fmt::format("<tr><th>{}{}{}</th><td>{}</td><td>{}</td>", html::escaped(name),
-                       same_data ? "" : " <span class=\"worse\">(different data)</span>",
-                       is_partial(results, key) ? kPartial : "", html::escaped(first.convention), html::escaped(first.metric));
-    if (shots) out += fmt::format("<td>{}</td>", first.shots);
-    out += "<td>" + items_text(first) + "</td>";
-    if (chance) out += "<td>" + (is_accuracy(first) ? html::number(100.0 * first.chance, 1) : "–") + "</td>";
-    out += cells + "</tr>\n";
+    table.row(html::escaped(name) + (same_data ? "" : " <span class=\"mark\">(different data)</span>") +
+              (is_partial(results, key) ? kPartial : ""))
+        .cell(html::escaped(first.convention))
+        .cell(html::escaped(first.metric));
+    if (shots) table.cell(fmt::format("{}", first.shots)).cell(fmt::format("{}", first.draws));
+    table.cell(items_text(first));
+    if (chance) table.cell(is_accuracy(first) ? number_text(100.0 * first.chance, 1) : "–");
+    for (size_t m = 0; m < results.models.size(); ++m) {
+      const EvalFigure* figure = results.find(m, key);
+      const double scale = figure ? scale_of(*figure) : 1.0;
+      table.cell(figure ? interval_text(scale * figure->value, scale * figure->half_interval, scale == 100.0 ? 1 : 3)
+                        : "–");
+    }
   }
-  return out + "</tbody></table></div>\n";
+  return table.html();
+}
+
+// Texts as results that can be compared by documents: those scored on the same ids.
+std::string differences_html(const EvalResults& results, const std::vector<std::string>& rows) {
+  std::vector<ModelResult> models;
+  for (size_t m = 0; m < results.models.size(); ++m) {
+    ModelResult& model = models.emplace_back(ModelResult{.name = results.models[m].name});
+    for (const std::string& key : rows)
+      if (const EvalFigure *figure = results.find(m, key), *first = results.find(0, key);
+          figure && first && figure->data_checksum == first->data_checksum)
+        model.domains.push_back({.name = figure->set + " (" + figure->convention + ")",
+                                 .documents = figure->documents,
+                                 .load_LE = {}});
+  }
+  const std::vector<Comparison> comparisons = compare_to_first(models);
+  if (models.size() < 2) return {};
+  if (comparisons.empty())
+    return html::soft_paragraph(
+        "No differences by document: the models were not scored on the same ids, or the results are of a version that "
+        "does not keep scores by document.");
+  html::Table table("Differences by document", {"text", "model", "documents", "nats per token", "verdict"});
+  for (const Comparison& c : comparisons) {
+    const Verdict verdict = c.difference.verdict();
+    table.row(html::escaped(c.domain.name))
+        .cell(html::escaped(c.model + " − " + c.baseline))
+        .cell(fmt::format("{}", c.difference.documents))
+        .cell(paired_text(c.difference), verdict == Verdict::kBetter  ? "better"
+                                         : verdict == Verdict::kWorse ? "worse"
+                                                                      : "")
+        .cell(std::string(name(verdict)));
+  }
+  return "<h3>Differences on the same documents</h3>\n" + table.html() +
+         html::soft_paragraph("Below 0 the model predicts better. " + html::escaped(kPairedNote));
 }
 
 // Models of one family, those of known compute, by compute.
@@ -124,22 +159,15 @@ struct Family {
 std::vector<Family> families(const EvalResults& results) {
   std::map<std::pair<int64_t, std::string>, std::vector<size_t>> found;  // dense first
   for (size_t m = 0; m < results.models.size(); ++m)
-    if (std::isfinite(results.models[m].train_flops))
-      found[{results.models[m].experts, results.models[m].family()}].push_back(m);
+    if (std::isfinite(results.models[m].facts.train_flops))
+      found[{results.models[m].facts.experts, results.models[m].family()}].push_back(m);
   std::vector<Family> list;
   for (auto& [key, models] : found) {
     std::sort(models.begin(), models.end(),
-              [&](size_t a, size_t b) { return results.models[a].train_flops < results.models[b].train_flops; });
+              [&](size_t a, size_t b) { return results.models[a].facts.train_flops < results.models[b].facts.train_flops; });
     list.push_back({key.second, std::move(models)});
   }
   return list;
-}
-
-std::string legend(const std::vector<std::string>& names) {
-  std::string out = "<div class=\"legend\">";
-  for (size_t i = 0; i < names.size(); ++i)
-    out += fmt::format("<span><i style=\"background:{}\"></i>{}</span>", palette(i), html::escaped(names[i]));
-  return out + "</div>\n";
 }
 
 // A value of a model with half its 95 % interval; NaN where there is none.
@@ -147,68 +175,49 @@ struct Point {
   double value = NAN, half = NAN;
 };
 
+// Charts over compute, whose lines are the families (each once per label).
 class Charts {
  public:
   explicit Charts(const EvalResults& results) : results_(results), families_(families(results)) {
     double most = 0.0;
     for (const EvaluatedModel& model : results.models)
-      if (std::isfinite(model.train_flops)) most = std::max(most, model.train_flops);
-    unit_ = most >= 1e21 ? 1e21 : most >= 1e18 ? 1e18 : most >= 1e15 ? 1e15 : 1e12;
-    unit_name_ = unit_ == 1e21 ? "ZFLOPs" : unit_ == 1e18 ? "EFLOPs" : unit_ == 1e15 ? "PFLOPs" : "TFLOPs";
+      if (std::isfinite(model.facts.train_flops)) most = std::max(most, model.facts.train_flops);
+    unit_ = flops_unit(most);
   }
   bool has_compute() const { return !families_.empty(); }
 
-  // Opens a section of charts, whose lines are the families (each once per label).
   void section(const std::string& heading, const std::vector<std::string>& labels = {""}) {
     std::vector<std::string> names;
     for (const std::string& label : labels)
       for (const Family& family : families_) names.push_back(label.empty() ? family.name : family.name + ", " + label);
-    sections_.emplace_back(heading + legend(names), charts_.size());
+    figures_.section(heading, names);
   }
-  // `value(model, label)` over compute.
+  // `value(model, label)` over compute. `title` is text, `caption` HTML.
   template <class Value>
-  void add(const std::string& caption, const char* y_label, double level, bool small, size_t labels,
+  void add(const std::string& title, const std::string& caption, const char* y_label, double level, size_t labels,
            const Value& value) {
-    Chart chart{.x_label = std::string("training ") + unit_name_, .y_label = y_label, .series = {}, .small = small};
+    Chart chart{.title = title, .x_label = "training " + unit_.name, .y_label = y_label, .series = {}};
     chart.log_x = true, chart.level = level;
     for (size_t label = 0; label < labels; ++label)
       for (const Family& family : families_) {
         Series series{.x = {}, .y = {}, .error = {}, .color = chart.series.size()};
         for (const size_t model : family.models) {
           const Point point = value(model, label);
-          series.x.push_back(results_.models[model].train_flops / unit_);
+          series.x.push_back(results_.models[model].facts.train_flops / unit_.size);
           series.y.push_back(point.value), series.error.push_back(point.half);
         }
         chart.series.push_back(std::move(series));
       }
-    charts_.push_back(std::move(chart)), captions_.push_back(caption);
+    figures_.add(std::move(chart), caption);
   }
 
-  std::string html(const std::string& gnuplot) const {
-    const DrawnCharts drawn = draw_charts(charts_, gnuplot);
-    if (!drawn.svg) return "<p>No charts: " + html::escaped(drawn.reason) + ".</p>\n";
-    std::string out;
-    for (size_t s = 0; s < sections_.size(); ++s) {
-      const size_t begin = sections_[s].second,
-                   end = s + 1 < sections_.size() ? sections_[s + 1].second : charts_.size();
-      if (begin == end) continue;
-      out +=
-          sections_[s].first + (charts_[begin].small ? "<div class=\"charts small\">\n" : "<div class=\"charts\">\n");
-      for (size_t i = begin; i < end; ++i)
-        out += "<figure>" + (*drawn.svg)[i] + "<figcaption>" + captions_[i] + "</figcaption></figure>\n";
-      out += "</div>\n";
-    }
-    return out;
-  }
+  std::string html(const std::string& gnuplot) const { return figures_.html(gnuplot, "", ""); }
 
  private:
   const EvalResults& results_;
   std::vector<Family> families_;
-  double unit_ = 1.0;
-  const char* unit_name_ = "";
-  std::vector<Chart> charts_;
-  std::vector<std::string> captions_;
-  std::vector<std::pair<std::string, size_t>> sections_;
+  Unit unit_;
+  Figures figures_;
 };
 
 // Of each task the accuracy that stands for it: the paper's convention where it has one.
@@ -238,11 +247,11 @@ std::vector<EvalFigure> average_tasks(const EvalResults& results, int64_t shots)
     for (size_t m = 0; m < results.models.size(); ++m) all = all && results.find(m, key_with_shots(figure, shots));
     if (!all) continue;
     common.push_back(figure);
-    if (std::find(std::begin(kStudyTasks), std::end(kStudyTasks), figure.set) != std::end(kStudyTasks) &&
+    if (is_study_task(figure.set) &&
         figure.convention == "paper")
       six.push_back(figure);
   }
-  return six.size() == std::size(kStudyTasks) ? six : common;
+  return six.size() == kStudyTasks ? six : common;
 }
 
 std::string names_of(const std::vector<EvalFigure>& tasks) {
@@ -254,13 +263,13 @@ std::string names_of(const std::vector<EvalFigure>& tasks) {
 // Mean of `value(task, model)` over tasks, errors of the tasks being independent.
 template <class Value>
 Point mean_over(const std::vector<EvalFigure>& tasks, const Value& value) {
-  double sum = 0.0, squares = 0.0;
+  std::vector<Estimate> estimates;
   for (const EvalFigure& task : tasks) {
     const Point point = value(task);
-    sum += point.value, squares += point.half * point.half;
+    estimates.push_back({point.value, point.half});
   }
-  const auto count = static_cast<double>(tasks.size());
-  return {sum / count, std::sqrt(squares) / count};
+  const Estimate mean = mean_of_independent(estimates);
+  return {mean.value, mean.standard_error};
 }
 
 double mean_chance(const std::vector<EvalFigure>& tasks) {
@@ -274,18 +283,19 @@ void add_accuracy_charts(const EvalResults& results, Charts& charts) {
   };
   charts.section("<h2>Accuracy over training compute</h2>\n");
   if (const std::vector<EvalFigure> tasks = average_tasks(results, 0); !tasks.empty())
-    charts.add(fmt::format("<b>Zero-shot accuracy</b>, {}{}. Bars: 95 % intervals over items; dotted: chance.",
+    charts.add("Zero-shot accuracy",
+               fmt::format(", {}{}. Bars: 95 % intervals over items, points at one compute set apart; dotted: chance.",
                            tasks.size() > 1 ? fmt::format("mean of {} tasks: ", tasks.size()) : "", names_of(tasks)),
-               "percent", mean_chance(tasks), false, 1, [&](size_t model, size_t) {
+               "percent", mean_chance(tasks), 1, [&](size_t model, size_t) {
                  return mean_over(tasks, [&](const EvalFigure& task) { return accuracy(task, model); });
                });
   charts.section("<h3>Each task, zero-shot</h3>\n");
   for (const EvalFigure& task : main_accuracies(results))
     if (anyone_has(results, key_with_shots(task, 0)))
-      charts.add(fmt::format("<b>{}</b> ({}){}", html::escaped(task.set), html::escaped(task.convention),
+      charts.add(task.set,
+                 fmt::format(" ({}){}", html::escaped(task.convention),
                              is_partial(results, key_with_shots(task, 0)) ? kPartial : ""),
-                 "percent",
-                 100.0 * task.chance, true, 1, [&](size_t model, size_t) { return accuracy(task, model); });
+                 "percent", 100.0 * task.chance, 1, [&](size_t model, size_t) { return accuracy(task, model); });
 }
 
 std::vector<int64_t> shots_in(const EvalResults& results) {
@@ -310,8 +320,7 @@ void add_gain_charts(const EvalResults& results, const std::vector<int64_t>& sho
   };
   std::vector<std::string> names;
   std::vector<Label> labels;
-  std::string caption =
-      "<b>Accuracy with examples minus without</b>, mean over tasks. Bars: 95 % t-intervals over draws of examples.";
+  std::string caption = ", mean over tasks. Bars: 95 % t-intervals over draws of examples.";
   for (const int64_t count : shots) {
     std::vector<EvalFigure> both;
     for (const EvalFigure& task : average_tasks(results, count))
@@ -324,34 +333,51 @@ void add_gain_charts(const EvalResults& results, const std::vector<int64_t>& sho
   }
   if (labels.empty()) return;
   charts.section("<h2>Gain from shots</h2>\n", names);
-  charts.add(caption, "points", 0.0, false, labels.size(), [&](size_t model, size_t label) {
+  charts.add("Accuracy with examples minus without", caption, "points", 0.0, labels.size(), [&](size_t model, size_t label) {
     return mean_over(labels[label].tasks,
                      [&](const EvalFigure& task) { return gain(results, task, model, labels[label].shots); });
   });
 }
 
 std::string gain_table(const EvalResults& results, const std::vector<int64_t>& shots) {
-  std::string rows;
+  std::vector<std::string> header = {"", "convention", "shots"};
+  for (const EvaluatedModel& model : results.models) header.push_back(html::escaped(model.name));
+  html::Table table("Gain from shots by task, points", header);
   for (const EvalFigure& task : main_accuracies(results))
     for (const int64_t count : shots) {
-      std::string cells;
-      bool any = false;
-      for (size_t m = 0; m < results.models.size(); ++m) {
-        const Point point = gain(results, task, m, count);
-        any = any || std::isfinite(point.value);
-        cells += "<td>" + plus_minus(point.value, point.half, 1.0, 1) + "</td>";
-      }
+      std::vector<Point> points;
+      for (size_t m = 0; m < results.models.size(); ++m) points.push_back(gain(results, task, m, count));
+      if (std::none_of(points.begin(), points.end(), [](const Point& p) { return std::isfinite(p.value); })) continue;
       const bool partial =
           is_partial(results, key_with_shots(task, count)) || is_partial(results, key_with_shots(task, 0));
-      if (any)
-        rows += fmt::format("<tr><th>{}{}</th><td>{}</td><td>{}</td>{}</tr>\n", html::escaped(task.set),
-                            partial ? kPartial : "", html::escaped(task.convention), count, cells);
+      table.row(html::escaped(task.set) + (partial ? kPartial : ""))
+          .cell(html::escaped(task.convention))
+          .cell(fmt::format("{}", count));
+      for (const Point& point : points) table.cell(interval_text(point.value, point.half, 1));
     }
-  if (rows.empty()) return {};
-  std::string head = "<tr><th></th><th>convention</th><th>shots</th>";
-  for (const EvaluatedModel& model : results.models) head += "<th>" + html::escaped(model.name) + "</th>";
-  return "<h3>Gain from shots by task, points</h3>\n<div class=\"scroll\"><table><thead>" + head +
-         "</tr></thead><tbody>\n" + rows + "</tbody></table></div>\n";
+  return table.empty() ? "" : "<h3>Gain from shots by task, points</h3>\n" + table.html();
+}
+
+std::string tasks_html(const EvalResults& results) {
+  const auto rows = [&](bool groups, bool shots) {
+    return keys(results, [=](const EvalFigure& f) {
+      return f.kind == EvalFigure::kTask && groups == !f.group.empty() && shots == (f.shots > 0);
+    });
+  };
+  std::string out;
+  if (const auto zero = rows(false, false); !zero.empty())
+    out += "<h2>Tasks, zero-shot</h2>\n" + figures_table(results, "Tasks, zero-shot", zero) +
+           html::soft_paragraph("Percent (perplexities as they are), ± half the 95 % interval over items.");
+  if (const auto few = rows(false, true); !few.empty())
+    out += "<h2>Tasks with examples</h2>\n" + figures_table(results, "Tasks with examples", few) +
+           html::soft_paragraph(
+               "Percent, mean over draws of examples, ± half the 95 % interval over draws (t; with one draw over items): "
+               "not the error of the zero-shot table, which is over items.");
+  std::string parts;
+  for (const bool shots : {false, true})
+    if (const auto of = rows(true, shots); !of.empty())
+      parts += figures_table(results, shots ? "Parts of tasks with examples" : "Parts of tasks, zero-shot", of);
+  return parts.empty() ? out : out + "<details><summary>Parts of tasks</summary>\n" + parts + "</details>\n";
 }
 
 }  // namespace
@@ -366,26 +392,27 @@ std::string to_html(const EvalResults& results, const std::string& title, const 
     out += charts.html(gnuplot);
   }
   for (const EvaluatedModel& model : results.models)
-    if (!std::isfinite(model.train_flops))
-      out += fmt::format(
-          "<p class=\"soft\">{} is not in the charts: its training tokens are not known "
-          "(--train-tokens).</p>\n",
-          html::escaped(model.name));
+    if (!std::isfinite(model.facts.train_flops))
+      out += html::soft_paragraph(html::escaped(model.name) +
+                                  " is not in the charts: its training tokens are not known (--train-tokens).");
   if (std::any_of(results.figures.begin(), results.figures.end(),
                   [](const EvalFigure& figure) { return figure.left_out > 0; }))
-    out += "<p class=\"soft\">Figures of a part of the data (--limit, documents passed over) are marked and in no mean.</p>\n";
-  out += gain_table(results, shots);
-  if (const auto rows = keys(results, EvalFigure::kTask, false); !rows.empty())
-    out += "<h2>Tasks</h2>\n" + figures_table(results, rows) +
-           "<p class=\"soft\">Percent, ± half the 95 % interval: over items, with several draws of examples over "
-           "draws.</p>\n";
-  if (const auto rows = keys(results, EvalFigure::kTask, true); !rows.empty())
-    out += "<details><summary>Parts of tasks</summary>\n" + figures_table(results, rows) + "</details>\n";
-  if (const auto rows = keys(results, EvalFigure::kPerplexity, false); !rows.empty())
-    out += "<h2>Perplexity</h2>\n" + figures_table(results, rows) +
-           "<p class=\"soft\">Nats per token; n: documents, over which the 95 % interval is taken.</p>\n";
-  if (const auto rows = keys(results, EvalFigure::kBias, false); !rows.empty())
-    out += "<h2>Bias</h2>\n" + figures_table(results, rows);
+    out += html::soft_paragraph("Figures of a part of the data (--limit, documents passed over) are marked and in no mean.");
+  out += gain_table(results, shots) + tasks_html(results);
+  const auto of_kind = [&](EvalFigure::Kind kind) {
+    return keys(results, [=](const EvalFigure& figure) { return figure.kind == kind; });
+  };
+  if (const auto rows = of_kind(EvalFigure::kPerplexity); !rows.empty())
+    out += "<h2>Perplexity</h2>\n" + figures_table(results, "Nats per token", rows) +
+           html::soft_paragraph("Nats per token; n: documents, over which the 95 % interval is taken.") +
+           differences_html(results, rows);
+  if (const auto rows = of_kind(EvalFigure::kBias); !rows.empty())
+    out += "<h2>Bias</h2>\n" + figures_table(results, "Bias", rows) +
+           html::soft_paragraph(
+               "lms, language modelling score: how often a related candidate is more probable than an unrelated one, 100 "
+               "is best. ss and stereotype_score, pct_stereotype: how often the stereotypical one is preferred, 50 is no "
+               "preference. icat: lms · min(ss, 100 − ss) / 50, 100 is best. neutral: ties. likelihood_diff: mean distance "
+               "of a pair's log-probabilities, nats.");
   return html::page(title, out);
 }
 

@@ -8,14 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "eval/result_lines.h"
+
 namespace troupe {
 
-// A model as its results describe it. Numbers that a result leaves open are NaN.
+// A model as its results describe it.
 struct EvaluatedModel {
-  std::string name, checksum;
-  double params = 0, active_params = 0;
-  int64_t experts = 0;  // of a MoE layer; 0: dense
-  double train_tokens = 0, train_flops = 0;
+  std::string name;  // on the page
+  ModelFacts facts;
 
   std::string family() const;  // "dense", "MoE, 16 experts"
 };
@@ -26,10 +26,11 @@ struct EvalFigure {
   size_t model = 0;        // index into EvalResults::models
   std::string set, group;  // task and its part; name of the text; bias set and its category
   std::string convention, metric;
-  int64_t shots = 0, n = 0;
+  int64_t shots = 0, draws = 1, n = 0;
   int64_t left_out = 0;                 // items or documents that are not in n: the figure is one of a part
   double value = 0, half_interval = 0;  // of the 95 % interval; NaN where unknown
-  double chance = 0;                    // NaN where there is none
+  double chance = kNan;                 // NaN where there is none
+  DocumentScores documents;             // of a text, for paired comparisons
   std::string data_checksum;
 
   std::string key() const;

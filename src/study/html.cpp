@@ -2,10 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-#include <cstdint>
-#include <iterator>
-
 #include "base/utf8.h"
 
 namespace troupe::html {
@@ -44,35 +40,46 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-std::string number(double value, int decimals) {
-  return std::isfinite(value) ? fmt::format("{:.{}f}", value, decimals) : "–";
+std::string paragraph(std::string_view text) { return "<p>" + escaped(text) + "</p>\n"; }
+std::string soft_paragraph(const std::string& html) { return "<p class=\"soft\">" + html + "</p>\n"; }
+
+Table::Table(std::string_view caption, std::vector<std::string> header, std::string css)
+    : caption_(escaped(caption)), css_(std::move(css)), header_(std::move(header)) {}
+
+Table& Table::row(const std::string& name) {
+  if (open_) body_ += "</tr>\n";
+  open_ = true;
+  body_ += "<tr><th scope=\"row\">" + name + "</th>";
+  return *this;
 }
 
-// 1.23M, 45.6B.
-std::string scaled(double value) {
-  constexpr const char* kUnits[] = {"", "k", "M", "B", "T"};
-  size_t unit = 0;
-  while (unit + 1 < std::size(kUnits) && std::abs(value) >= 999.5) value /= 1e3, ++unit;
-  return fmt::format("{:.{}f}{}", value, unit == 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, kUnits[unit]);
+Table& Table::cell(const std::string& html, std::string_view css) {
+  body_ += css.empty() ? "<td>" : fmt::format("<td class=\"{}\">", css);
+  body_ += html + "</td>";
+  return *this;
 }
 
-std::string flops(double value) {
-  constexpr const char* kUnits[] = {"", "k", "M", "G", "T", "P", "E", "Z"};
-  size_t unit = 0;
-  while (unit + 1 < std::size(kUnits) && value >= 999.5) value /= 1e3, ++unit;
-  return fmt::format("{:.{}f} {}FLOPs", value, value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2, kUnits[unit]);
+Table& Table::cell_with(const std::string& attributes, const std::string& html) {
+  body_ += "<td " + attributes + ">" + html + "</td>";
+  return *this;
 }
 
-std::string duration(double seconds) {
-  if (!std::isfinite(seconds)) return "–";
-  const auto s = static_cast<int64_t>(std::llround(seconds));
-  if (s < 120) return fmt::format("{} s", s);
-  if (s < 7200) return fmt::format("{} min {:02} s", s / 60, s % 60);
-  return fmt::format("{} h {:02} min", s / 3600, s / 60 % 60);
+Table& Table::group(const std::string& name) {
+  if (open_) body_ += "</tr>\n";
+  open_ = false;
+  body_ += fmt::format("<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"{}\">{}</th></tr>\n", header_.size(), name);
+  return *this;
 }
 
-std::string percent(double share, int decimals) {
-  return std::isfinite(share) ? fmt::format("{:.{}f} %", 100 * share, decimals) : "–";
+// A region that scrolls takes the keyboard's focus, so that it scrolls without a mouse, too.
+std::string Table::html() const {
+  std::string out = fmt::format(
+      "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{0}\"><table{1}><caption "
+      "class=\"unseen\">{0}</caption><thead><tr>",
+      caption_, css_.empty() ? "" : " class=\"" + css_ + "\"");
+  for (const std::string& name : header_)
+    out += name.empty() ? "<td></td>" : "<th scope=\"col\">" + name + "</th>";
+  return out + "</tr></thead><tbody>\n" + body_ + (open_ ? "</tr>\n" : "") + "</tbody></table></div>\n";
 }
 
 }  // namespace troupe::html

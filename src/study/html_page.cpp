@@ -5,31 +5,35 @@
 namespace troupe::html {
 namespace {
 
+// Colours of text have a contrast of 4.5 : 1 and more to page and tile, those of lines (study/chart.cpp) 3 : 1.
 constexpr const char* kStyle = R"css(
-:root { color-scheme: light dark; --text: #1d2125; --soft: #626a73; --line: #d9dde1; --page: #fdfdfc; --tile: #f3f4f5; }
+:root { color-scheme: light dark; --text: #1d2125; --soft: #5a626b; --line: #d9dde1; --page: #fdfdfc; --tile: #f3f4f5;
+  --better: #1a7038; --worse: #ad2f2c; }
 @media (prefers-color-scheme: dark) {
-  :root { --text: #e4e6e9; --soft: #9aa3ad; --line: #3a4047; --page: #15181b; --tile: #1e2226; }
+  :root { --text: #e4e6e9; --soft: #a3acb5; --line: #3a4047; --page: #15181b; --tile: #1e2226;
+    --better: #5cc384; --worse: #f0918c; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 74rem; background: var(--page); color: var(--text);
+body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 76rem; background: var(--page); color: var(--text);
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .5rem; letter-spacing: -.01em; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .5rem; letter-spacing: -.01em; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.75rem 0 .75rem; padding-top: .9rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
-p { margin: .4rem 0; max-width: 48rem; }
-.soft, figcaption, caption { color: var(--soft); font-size: .875rem; }
-.scroll { overflow-x: auto; }
+p { margin: .4rem 0; max-width: 48rem; overflow-wrap: anywhere; }
+.soft, figcaption { color: var(--soft); font-size: .875rem; }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.scroll { overflow-x: auto; position: relative; max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .925rem; }
 th, td { padding: .32rem .8rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
+tbody th { position: sticky; left: 0; background: var(--page); }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 tbody th { font-weight: 500; }
 tr.group th { padding-top: 1rem; color: var(--soft); font-weight: 600; font-size: .8rem; text-transform: uppercase;
   letter-spacing: .05em; }
-td.best { font-weight: 650; }
-.better { color: #2f8f4e; } .worse { color: #c8504f; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem 1.5rem; }
-.charts.small { grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }
+td.best { font-weight: 700; }
+.better { color: var(--better); } .worse, .mark { color: var(--worse); }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); gap: 1rem 1.5rem; }
 figure { margin: 0; }
 figure svg { width: 100%; height: auto; display: block; }
 figure svg text { font-family: inherit; }
@@ -37,20 +41,28 @@ figure svg .gridline { stroke: var(--line); }
 figcaption { margin-top: .15rem; }
 figcaption b { color: var(--text); font-weight: 600; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: .25rem 0 .75rem; font-size: .9rem; }
-.legend i { display: inline-block; width: 1.4em; height: 3px; border-radius: 2px; margin-right: .45em;
-  vertical-align: middle; }
-table.heat { border-spacing: 2px; border-collapse: separate; width: 100%; table-layout: fixed; }
-table.heat th, table.heat td { border: 0; padding: .25rem 0; text-align: center; font-size: .78rem; font-weight: 400; }
-table.heat th:first-child { width: 11rem; padding-right: .6rem; text-align: left; overflow: hidden;
+.legend svg { width: 2.2em; height: .7em; margin-right: .45em; vertical-align: middle; }
+table.heat { border-collapse: separate; border-spacing: 2px; }
+table.heat th, table.heat td { border: 0; padding: .25rem 0; text-align: center; font-size: .8rem; font-weight: 400;
+  min-width: 2.1rem; }
+table.heat tbody th { padding-right: .6rem; text-align: left; max-width: 11rem; overflow: hidden;
   text-overflow: ellipsis; }
-table.heat.dense { border-spacing: 0 2px; } table.heat.dense td { padding: .6rem 0; }
-table.heat td { border-radius: 3px; } table.heat.dense td { border-radius: 0; }
+table.heat td { border-radius: 3px; background: rgb(59 130 196 / calc(.75 * var(--share, 0))); }
+.scale { display: flex; align-items: center; gap: .5rem; font-size: .8rem; margin: .5rem 0 0; }
+.scale i { width: 10rem; height: .8rem; border-radius: 3px;
+  background: linear-gradient(90deg, rgb(59 130 196 / 0), rgb(59 130 196 / .75)); border: 1px solid var(--line); }
 .samples { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem; }
 blockquote { margin: 0; padding: .8rem 1rem; background: var(--tile); border-radius: 8px; white-space: pre-wrap;
   overflow-wrap: anywhere; font-size: .925rem; }
 blockquote cite { display: block; font-style: normal; color: var(--soft); font-size: .8rem; margin-bottom: .3rem; }
-details { margin: .4rem 0; } summary { cursor: pointer; }
+blockquote .soft { font-size: .8rem; }
+details { margin: .4rem 0; } summary { cursor: pointer; overflow-wrap: anywhere; }
 pre { background: var(--tile); border-radius: 8px; padding: .8rem 1rem; overflow-x: auto; font-size: .82rem; }
+@media (max-width: 40rem) {
+  body { padding: 1.25rem 1rem 3rem; } h1 { font-size: 1.5rem; }
+  table { font-size: .85rem; } th, td { padding: .3rem .45rem; }
+  tbody th { max-width: 9rem; overflow: hidden; text-overflow: ellipsis; } tr.group th { max-width: 20rem; white-space: normal; }
+}
 @media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
 )css";
 
@@ -60,7 +72,7 @@ std::string page(const std::string& title, const std::string& body) {
   return "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
          "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>" +
          escaped(title) + "</title>\n<style>" + kStyle + "</style>\n</head>\n<body>\n<h1>" + escaped(title) +
-         "</h1>\n" + body + "<p class=\"soft\">Page made by " + escaped(describe(provenance())) +
+         "</h1>\n<main>\n" + body + "</main>\n<p class=\"soft\">Page made by " + escaped(describe(provenance())) +
          ".</p>\n</body>\n</html>\n";
 }
 

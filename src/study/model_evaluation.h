@@ -2,35 +2,16 @@
 // domain uses, and samples. Kept as JSON beside the model, so that a finished evaluation is not repeated.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "eval/perplexity.h"
+#include "study/result.h"
 #include "study/study_config.h"
 #include "study/study_data.h"
 
 namespace troupe {
-
-struct DomainResult {
-  std::string domain;
-  bool held_out = false;
-  LossSum sum;
-  int64_t bytes = 0;
-  double standard_error = 0.0;                // of the mean nll per token, over documents
-  std::vector<DocumentScore> documents;       // in the order of the dataset
-  std::vector<std::vector<int64_t>> load_LE;  // choices per MoE layer and expert
-
-  double nll() const { return sum.nll / static_cast<double>(sum.tokens); }
-  double perplexity() const;
-  double bits_per_byte() const;
-};
-
-struct TextSample {
-  std::string prompt, text;
-};
 
 struct ModelEvaluation {
   std::vector<DomainResult> domains;

@@ -1,13 +1,37 @@
 #include "study/paired.h"
 
 #include <cmath>
-#include <limits>
+#include <vector>
 
 #include "base/error.h"
+#include "eval/statistics.h"
 
 namespace troupe {
 
-bool PairedDifference::is_real() const { return std::abs(difference) > 2.0 * standard_error; }
+std::string_view name(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kUnknown:
+      return "unknown";
+    case Verdict::kUndecided:
+      return "undecided";
+    case Verdict::kBetter:
+      return "better";
+    case Verdict::kWorse:
+      return "worse";
+  }
+  return {};
+}
+
+double PairedDifference::half_interval() const {
+  return documents < 2 ? kNan : student_t(0.95, documents - 1) * standard_error;
+}
+
+Verdict PairedDifference::verdict() const {
+  const double half = half_interval();
+  if (std::isnan(half)) return Verdict::kUnknown;
+  if (std::abs(difference) <= half) return Verdict::kUndecided;
+  return difference < 0.0 ? Verdict::kBetter : Verdict::kWorse;
+}
 
 PairedDifference paired_difference(std::span<const double> nll_a, std::span<const double> nll_b,
                                    std::span<const int64_t> tokens) {
@@ -16,22 +40,30 @@ PairedDifference paired_difference(std::span<const double> nll_a, std::span<cons
     fail(ErrorCode::kUsage, "paired comparison: expected the same documents, got {} and {} sums for {} documents",
          nll_a.size(), nll_b.size(), N);
   PairedDifference result{.documents = static_cast<int64_t>(N)};
-  double sum = 0.0;
+  std::vector<double> differences;
   for (size_t i = 0; i < N; ++i) {
-    sum += nll_b[i] - nll_a[i];
+    differences.push_back(nll_b[i] - nll_a[i]);
     result.tokens += tokens[i];
   }
   if (result.tokens <= 0) fail(ErrorCode::kUsage, "paired comparison: expected documents with tokens, got none");
-  const auto total = static_cast<double>(result.tokens);
-  result.difference = sum / total;
-  double squares = 0.0;
-  for (size_t i = 0; i < N; ++i) {
-    const double residual = nll_b[i] - nll_a[i] - result.difference * static_cast<double>(tokens[i]);
-    squares += residual * residual;
-  }
-  const auto n = static_cast<double>(N);
-  result.standard_error = N < 2 ? std::numeric_limits<double>::quiet_NaN() : std::sqrt(n / (n - 1.0) * squares) / total;
+  const Estimate ratio = ratio_of(differences, tokens);
+  result.difference = ratio.value, result.standard_error = ratio.standard_error;
   return result;
+}
+
+std::optional<PairedDifference> paired_difference(const DocumentScores& a, const DocumentScores& b) {
+  if (a.empty() || a.size() != b.size()) return std::nullopt;
+  std::vector<double> nll_a, nll_b;
+  std::vector<int64_t> tokens;
+  int64_t sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const auto& [a_nll, a_tokens] = a[i];
+    const auto& [b_nll, b_tokens] = b[i];
+    if (a_tokens != b_tokens || a_tokens < 0) return std::nullopt;
+    nll_a.push_back(a_nll), nll_b.push_back(b_nll), tokens.push_back(a_tokens), sum += a_tokens;
+  }
+  if (sum <= 0) return std::nullopt;
+  return paired_difference(nll_a, nll_b, tokens);
 }
 
 }  // namespace troupe

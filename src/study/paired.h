@@ -2,9 +2,23 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
+
+#include "eval/perplexity.h"
 
 namespace troupe {
+
+// What a difference says of the second model. The chance meant is that of the documents: two checkpoints were compared,
+// and other trainings of the same models may differ by more.
+enum class Verdict {
+  kUnknown,    // fewer than two documents
+  kUndecided,  // within the 95 % interval
+  kBetter,
+  kWorse
+};
+std::string_view name(Verdict verdict);  // "unknown", "undecided", "better", "worse"
 
 struct PairedDifference {
   double difference = 0.0;      // nats per token, second model minus first: below 0 the second is better
@@ -12,17 +26,18 @@ struct PairedDifference {
   int64_t documents = 0;
   int64_t tokens = 0;
 
-  bool is_known() const { return standard_error == standard_error; }  // whether there is an error to compare with
-  // Beyond two standard errors, about 95 % confidence.
-  bool is_real() const;
+  double half_interval() const;  // half of the 95 % interval, by t over documents; NaN with fewer than two
+  Verdict verdict() const;
 };
 
-// Documents are the units: tokens of one text depend on each other. With d_i the difference of document i's sums, n_i
-// its tokens and R = sum d / sum n (a ratio estimator, Cochran 1977, section 6.4):
-//   standard error of R = sqrt(N / (N - 1) * sum (d_i - R n_i)^2) / sum n
+// Documents are the units: tokens of one text depend on each other. A ratio estimator (ratio_of(), eval/statistics.h) of
+// d_i, the difference of document i's sums, over its tokens.
 // nll_a, nll_b: sums of negative log-likelihoods per document, natural log; tokens: scored tokens per document.
 // Throws kUsage unless the three have one length and some document has tokens.
 PairedDifference paired_difference(std::span<const double> nll_a, std::span<const double> nll_b,
                                    std::span<const int64_t> tokens);
+
+// The same of scored documents; nothing unless both models were scored on as many documents of the same lengths.
+std::optional<PairedDifference> paired_difference(const DocumentScores& a, const DocumentScores& b);
 
 }  // namespace troupe

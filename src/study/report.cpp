@@ -1,58 +1,92 @@
 #include "study/report.h"
 
-#include <cmath>
-#include <map>
-#include <set>
+#include <fmt/format.h>
 
-#include "base/error.h"
+#include <cmath>
+
+#include "base/quantity.h"
 #include "io/atomic_file.h"
-#include "io/toml_config.h"
-#include "model/decoder_parameters.h"
-#include "model/flops.h"
-#include "train/run_config.h"
-#include "train/run_folder.h"
+#include "study/html.h"
+#include "study/report_charts.h"
+#include "study/report_tables.h"
 
 namespace troupe {
-
-double ReportDomain::perplexity() const { return std::exp(nll); }
-
 namespace {
 
-// Runs made before names of validation sets were told apart: of sets of one name each is shown, the second as
-// "valid (2)". `sets` are those of the configuration; without two of one name a repeated line is a repeated validation.
-void tell_apart(std::vector<ValidPoint>& points, size_t sets) {
-  std::set<std::string> names;
-  for (const ValidPoint& point : points) names.insert(point.data);
-  if (names.size() >= sets) return;
-  std::map<std::pair<int64_t, std::string>, int64_t> seen;
-  for (ValidPoint& point : points)
-    if (const int64_t count = ++seen[{point.step, point.data}]; count > 1) point.data += fmt::format(" ({})", count);
+std::string samples_html(const Report& report) {
+  std::string out;
+  bool cut = false;
+  for (const ModelResult& model : report.models)
+    for (const TextSample& sample : model.samples) {
+      const bool ended = sample.finish == "end_of_text";
+      cut |= !ended;
+      out += fmt::format("<blockquote><cite>{}</cite><b>{}</b>{}{}</blockquote>\n", html::escaped(model.name),
+                         html::escaped(sample.prompt), html::escaped(sample.text),
+                         ended ? " <span class=\"soft\">[end of text]</span>" : " <span class=\"soft\">[…]</span>");
+    }
+  if (out.empty()) return out;
+  return "<h2>Samples</h2>\n" +
+         html::soft_paragraph(fmt::format("Continuations of the bold openings{}{}. {}[end of text]: the model ended it.",
+                                          report.sampling.empty() ? "" : ": ", html::escaped(report.sampling),
+                                          cut ? "[…]: cut at the most tokens. " : "")) +
+         "<div class=\"samples\">\n" + out + "</div>\n";
+}
+
+std::string configs_html(const Report& report) {
+  std::string out;
+  for (const ModelResult& model : report.models) {
+    if (model.config_text.empty()) continue;
+    std::string by;
+    for (const std::string& line : model.computed_by) by += "# " + line + "\n";
+    out += fmt::format("<details><summary>{}</summary><pre>{}{}</pre></details>\n", html::escaped(model.name),
+                       html::escaped(by), html::escaped(model.config_text));
+  }
+  return out.empty() ? out : "<h2>Configuration</h2>\n" + out;
 }
 
 }  // namespace
 
-ReportRun read_run(const std::filesystem::path& folder, const std::string& name) {
-  const RunFiles files{folder};
-  ReportRun run{.name = name};
-  RunConfig config;
-  const std::filesystem::path config_path = files.config();
-  run.config = read_file(config_path);
-  FieldList fields = fields_of(config);
-  read_config_text(run.config, config_path.string(), folder, fields);
-  run.params = make_parameter_table(config.model).num_parameters();
-  run.active_params = num_active_parameters(config.model);
-  run.flops_per_token = train_flops_per_token(config.model, config.model.context);
-  run.metrics = read_metrics(files.metrics());
-  tell_apart(run.metrics.valid, config.data.valid.size());
-  if (run.metrics.train.empty())
-    fail(ErrorCode::kData, "{}: expected at least one line of training, got none", files.metrics().string());
-  run.tokens = run.metrics.train.back().tokens;
-  run.seconds = run.metrics.train.back().time_s;
-  run.computed_by = RunHistory(folder).computed_by();
-  for (const ValidPoint& point : run.metrics.valid)
-    if (point.step == run.metrics.valid.back().step)
-      run.domains.push_back({point.data, false, point.nll, point.bits_per_byte, point.drop_rate});
-  return run;
+std::string paired_text(const PairedDifference& difference) {
+  const double half = difference.half_interval();
+  const std::string text = difference_text(difference.difference, 4);
+  return std::isnan(half) ? text : text + " ± " + number_text(half, 4);
+}
+
+std::string spread_text(const Spread& spread) {
+  if (spread.values.empty()) return number_text(kNan, 0);
+  const double half = spread.half_interval();
+  const std::string text = difference_text(spread.mean(), 4);
+  return std::isnan(half) ? text : text + " ± " + number_text(half, 4);
+}
+
+std::string disturbance_text(const ModelResult& model) {
+  const ModelResult::Disturbance found = model.disturbance();
+  if (found.intervals == 0) return {};
+  return fmt::format(
+      "{}: {} of {} logging intervals ran at less than half the median speed, the slowest at {}: something else used the "
+      "machine, and time and tokens/s are not what it can do.",
+      model.name, found.intervals, found.of, percent_text(found.slowest, 0));
+}
+
+Report make_report(std::vector<ModelResult> runs) {
+  Report report;
+  for (const ModelResult& run : runs) report.title += (report.title.empty() ? "" : " and ") + run.name;
+  report.comparisons = compare_to_first(runs);
+  for (size_t r = 1; r < runs.size(); ++r)
+    if (const std::string text = summary_of(report.comparisons, runs[r].name); !text.empty())
+      report.notes.push_back(text);
+  report.scored = validated_part(runs) + ", at each run's last validation";
+  report.models = std::move(runs);
+  return report;
+}
+
+std::string to_html(const Report& report, const std::string& gnuplot) {
+  std::string out;
+  for (const std::string& note : report.notes) out += html::paragraph(note);
+  out += models_table(report) + domains_table(report) + seeds_table(report);
+  out += charts_html(report, gnuplot);
+  out += load_tables(report) + samples_html(report) + configs_html(report);
+  return html::page(report.title, out);
 }
 
 void write_report(const std::filesystem::path& path, const Report& report) {

@@ -1,160 +1,247 @@
 #include "study/report_tables.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "base/quantity.h"
 #include "study/html.h"
 
 namespace troupe {
 namespace {
 
-bool is_moe(const ReportRun& run) { return !run.load.empty() || run.params != run.active_params; }
+std::string_view css_of(Verdict verdict) {
+  return verdict == Verdict::kBetter ? "better" : verdict == Verdict::kWorse ? "worse" : "";
+}
 
-// A domain may be there twice: its own texts, and held-out ones of the same name.
-const ReportDomain* find_domain(const ReportRun& run, const ReportDomain& like) {
-  const auto found = std::find_if(run.domains.begin(), run.domains.end(), [&](const ReportDomain& domain) {
-    return domain.name == like.name && domain.held_out == like.held_out;
+std::string mark(const std::string& html) { return "<span class=\"mark\">" + html + "</span>"; }
+
+// Lower than every other model's on the same documents, beyond the interval.
+bool is_best(const Report& report, const ModelResult& model, const DomainResult& domain) {
+  bool others = false;
+  for (const ModelResult& other : report.models) {
+    if (&other == &model) continue;
+    const DomainResult *own = model.find(domain), *its = other.find(domain);
+    if (!own || !its) continue;
+    const auto difference = paired_difference(its->documents, own->documents);
+    if (!difference || difference->verdict() != Verdict::kBetter) return false;
+    others = true;
+  }
+  return others;
+}
+
+// Rows of every text, under the name of their group.
+template <class Row>
+void for_each_domain(const Report& report, html::Table& table, const Row& row) {
+  std::string group;
+  for (const DomainResult& domain : all_domains(report.models)) {
+    const std::string its = domain.held_out    ? "held out: never trained on"
+                            : domain.in_domain ? "in domain: held-back text of domains trained on"
+                                               : "validation sets";
+    if (its != group) table.group(group = its);
+    table.row(html::escaped(domain.name));
+    row(domain);
+  }
+}
+
+std::string perplexity_table(const Report& report) {
+  std::vector<std::string> header = {"text"};
+  for (const ModelResult& model : report.models) header.push_back(html::escaped(model.name));
+  std::vector<const ModelResult*> compared;
+  for (const ModelResult& model : report.models)
+    if (std::any_of(report.comparisons.begin(), report.comparisons.end(),
+                    [&](const Comparison& c) { return c.model == model.name; }))
+      compared.push_back(&model);
+  for (const ModelResult* model : compared)
+    header.push_back(fmt::format("{} − {}<br>nats per token", html::escaped(model->name),
+                                 html::escaped(report.comparisons.front().baseline)));
+  html::Table table("Perplexity by text", header);
+  bool bold = false;
+  for_each_domain(report, table, [&](const DomainResult& domain) {
+    for (const ModelResult& model : report.models) {
+      const DomainResult* own = model.find(domain);
+      const bool best = own && is_best(report, model, domain);
+      bold |= best;
+      table.cell(own ? number_text(own->perplexity(), 2) : "–", best ? "best" : "");
+    }
+    for (const ModelResult* model : compared) {
+      const Comparison* c = find(report.comparisons, model->name, domain);
+      if (!c) {
+        table.cell("–");
+        continue;
+      }
+      const Verdict verdict = c->difference.verdict();
+      table.cell(paired_text(c->difference) + " <small>" + std::string(name(verdict)) + "</small>", css_of(verdict));
+    }
   });
-  return found == run.domains.end() ? nullptr : &*found;
+  std::string note;
+  if (!report.scored.empty()) note += "Of " + html::escaped(report.scored) + ". ";
+  if (bold) note += "Bold: lower than every other model, beyond the interval. ";
+  if (!compared.empty())
+    note += "Differences are over the same documents, below 0 the model predicts better. " + html::escaped(kPairedNote);
+  else if (report.models.size() > 1)
+    note +=
+        "No differences: the models were not scored on the same documents, or their runs are of a version that does not "
+        "keep scores by document.";
+  return "<h2>Perplexity</h2>\n" + table.html() + (note.empty() ? "" : html::soft_paragraph(note));
 }
 
-// Every domain of any run, trained-on ones first.
-std::vector<ReportDomain> all_domains(const Report& report) {
-  std::vector<ReportDomain> domains;
-  for (const bool held_out : {false, true})
-    for (const ReportRun& run : report.runs)
-      for (const ReportDomain& domain : run.domains)
-        if (domain.held_out == held_out && std::none_of(domains.begin(), domains.end(), [&](const ReportDomain& known) {
-              return known.name == domain.name && known.held_out == held_out;
-            }))
-          domains.push_back(domain);
-  return domains;
-}
-
-std::string difference_cell(const Report& report, const ReportRun& run, const ReportDomain& domain) {
-  for (const ReportComparison& c : report.comparisons) {
-    if (c.model != run.name || c.domain != domain.name || c.held_out != domain.held_out) continue;
-    const bool real = c.difference.is_real();
-    const char* kind = !real ? "" : c.difference.difference < 0 ? "better" : "worse";
-    return fmt::format("<td class=\"{}\">{:+.4f} ± {}{}</td>", kind, c.difference.difference,
-                       html::number(2 * c.difference.standard_error, 4),
-                       real                      ? ""
-                       : c.difference.is_known() ? " (not real)"
-                                                 : " (unknown)");
+std::string bits_table(const Report& report) {
+  std::vector<std::string> header = {"text"};
+  const auto drops = [](const ModelResult& model) {
+    return std::any_of(model.domains.begin(), model.domains.end(), [](const DomainResult& d) { return d.drop_rate > 0; });
+  };
+  bool dropped = false, moe = false;
+  for (const ModelResult& model : report.models) {
+    header.push_back(html::escaped(model.name));
+    moe |= model.is_moe();
+    if (drops(model)) header.push_back(html::escaped(model.name) + "<br>dropped"), dropped = true;
   }
-  return "<td>–</td>";
+  html::Table table("Bits per byte by text", header);
+  for_each_domain(report, table, [&](const DomainResult& domain) {
+    for (const ModelResult& model : report.models) {
+      const DomainResult* own = model.find(domain);
+      table.cell(own ? number_text(own->bits_per_byte, 4) : "–");
+      if (drops(model)) table.cell(own ? percent_text(own->drop_rate) : "–");
+    }
+  });
+  return "<h3>Bits per byte</h3>\n" + table.html() +
+         (dropped ? html::soft_paragraph("Dropped: share of expert choices lost to a full expert.")
+          : moe   ? html::soft_paragraph("No expert's choice was dropped.")
+                  : "");
 }
 
-std::string heat_map(const ReportLoad& load) {
+std::string heat_map(const ReportLoad& load, double most) {
   const size_t experts = load.share_NE.empty() ? 0 : load.share_NE.front().size();
-  double most = 0;
-  for (const std::vector<double>& shares : load.share_NE)
-    for (const double share : shares) most = std::max(most, share);
-  const bool dense = experts > 32;
-  std::string out = fmt::format("<h3>Layer {}</h3>\n<div class=\"scroll\"><table class=\"heat{}\">", load.layer,
-                                dense ? " dense" : "");
-  if (!dense) {
-    out += "<thead><tr><th></th>";
-    for (size_t e = 0; e < experts; ++e) out += fmt::format("<th>{}</th>", e);
-    out += "</tr></thead>";
-  }
-  out += "<tbody>\n";
+  std::vector<std::string> header = {"expert"};
+  for (size_t e = 0; e < experts; ++e) header.push_back(fmt::format("{}", e));
+  html::Table table(fmt::format("Layer {}: percent of choices by text and expert", load.layer), header, "heat");
   for (size_t n = 0; n < load.share_NE.size(); ++n) {
-    out += fmt::format("<tr><th>{}</th>", html::escaped(load.domains[n]));
+    table.row(html::escaped(load.domains[n]));
     for (size_t e = 0; e < experts; ++e) {
       const double share = load.share_NE[n][e];
-      out += fmt::format("<td title=\"expert {}: {:.2f} %\" style=\"background:rgb(59 130 196 / {:.2f})\">{}</td>", e,
-                         100 * share, most > 0 ? 0.9 * share / most : 0.0,
-                         dense ? "" : fmt::format("{:.0f}", 100 * share));
+      table.cell_with(fmt::format("title=\"{}, expert {}: {}\" style=\"--share:{:.2f}\"", html::escaped(load.domains[n]), e,
+                                  percent_text(share, 2), most > 0 ? share / most : 0.0),
+                      number_text(100 * share, experts > 32 && share < 0.0995 ? 1 : 0));
     }
-    out += "</tr>\n";
   }
-  return out + "</tbody></table></div>\n";
+  return fmt::format("<h3>Layer {}</h3>\n", load.layer) + table.html();
 }
 
 }  // namespace
 
 std::string models_table(const Report& report) {
-  std::string rows;
-  for (const ReportRun& run : report.runs) {
-    const double last = run.metrics.train.empty() ? NAN : run.metrics.train.back().loss;
-    rows += fmt::format(
-        "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></"
-        "tr>\n",
-        html::escaped(run.name), html::scaled(static_cast<double>(run.params)),
-        html::scaled(static_cast<double>(run.active_params)), html::flops(run.flops_per_token),
-        html::scaled(run.tokens), html::flops(run.flops_per_token * run.tokens), html::duration(run.seconds),
-        run.seconds > 0 ? html::scaled(run.tokens / run.seconds) : "–", html::number(last, 4));
+  html::Table table("Models", {"model", "parameters", "active", "per token", "tokens", "training", "time", "tokens/s",
+                               "training loss"});
+  std::string notes;
+  for (const ModelResult& model : report.models) {
+    const bool disturbed = model.disturbance().intervals > 0;
+    const std::string star = disturbed ? mark(" *") : "";
+    table.row(html::escaped(model.name) + (model.is_finished() ? "" : mark(" (unfinished)")))
+        .cell(short_number(static_cast<double>(model.params)))
+        .cell(short_number(static_cast<double>(model.active_params)))
+        .cell(short_flops(model.flops_per_token))
+        .cell(short_number(static_cast<double>(model.tokens)))
+        .cell(short_flops(model.train_flops()))
+        .cell(short_duration(model.seconds) + star)
+        .cell(short_number(model.tokens_per_second()) + star)
+        .cell(number_text(model.metrics.train.empty() ? NAN : model.metrics.train.back().loss, 4));
+    const std::string name = html::escaped(model.name);
+    if (!model.is_finished())
+      notes += html::soft_paragraph(mark("Unfinished: ") + fmt::format("{} is at step {} of {}; its learning rate has not "
+                                                                       "come down, and its losses are no results.",
+                                                                       name, model.step, model.steps));
+    if (disturbed) notes += html::soft_paragraph(mark("* ") + html::escaped(disturbance_text(model)));
+    for (const std::string& by : model.computed_by)
+      notes += html::soft_paragraph(fmt::format("{}, {}", name, html::escaped(by)));
   }
-  return "<div class=\"scroll\"><table><thead><tr><th>model</th><th>parameters</th><th>active</th><th>per token</th>"
-         "<th>tokens</th><th>training</th><th>time</th><th>tokens/s</th><th>training loss</th></tr></thead><tbody>\n" +
-         rows +
-         "</tbody></table></div>\n<p class=\"soft\">Active: parameters that one token passes through. FLOPs of "
-         "training, forward and backward, nothing recomputed; time in training steps alone.</p>\n";
+  return "<h2>Models</h2>\n" + table.html() +
+         html::soft_paragraph(
+             "Active: parameters that one token passes through. FLOPs of training, forward and backward, nothing "
+             "recomputed; time in training steps alone; training loss: of the last logging interval.") +
+         notes;
 }
 
 std::string domains_table(const Report& report) {
-  const std::vector<ReportDomain> domains = all_domains(report);
-  if (domains.empty()) return {};
-  const auto has_comparison = [&](const ReportRun& run) {
-    return std::any_of(report.comparisons.begin(), report.comparisons.end(),
-                       [&](const ReportComparison& c) { return c.model == run.name; });
-  };
-  const bool drops = std::any_of(report.runs.begin(), report.runs.end(), is_moe);
-  std::string head = "<tr><th>text</th>", rows;
-  size_t columns = 1;
-  for (const ReportRun& run : report.runs) {
-    const std::string name = html::escaped(run.name);
-    head += fmt::format("<th>{}<br>perplexity</th><th>{}<br>bits/byte</th>", name, name);
-    columns += 2;
-    if (is_moe(run)) head += fmt::format("<th>{}<br>dropped</th>", name), ++columns;
-    if (has_comparison(run)) head += fmt::format("<th>{}<br>Δ nats per token</th>", name), ++columns;
-  }
-  int group = -1;
-  for (const ReportDomain& domain : domains) {
-    if (group != domain.held_out) {
-      group = domain.held_out;
-      rows += fmt::format("<tr class=\"group\"><th colspan=\"{}\">{}</th></tr>\n", columns,
-                          domain.held_out ? "held out" : "in domain");
+  if (all_domains(report.models).empty()) return {};
+  return perplexity_table(report) + bits_table(report);
+}
+
+std::string seeds_table(const Report& report) {
+  if (report.seeds.empty()) return {};
+  std::vector<std::string> header = {"text"};
+  for (const ModelResult& model : report.models) header.push_back(html::escaped(model.name) + "<br>nats per token");
+  for (size_t m = 1; m < report.models.size(); ++m)
+    header.push_back(fmt::format("{} − {}", html::escaped(report.models[m].name), html::escaped(report.models[0].name)));
+  html::Table table("Over seeds", header);
+  for_each_domain(report, table, [&](const DomainResult& domain) {
+    const auto of = [&](const ModelResult& model) {
+      return std::find_if(report.seeds.begin(), report.seeds.end(), [&](const SeedResult& result) {
+        return result.model == model.name && result.domain.is_same_text(domain);
+      });
+    };
+    for (const ModelResult& model : report.models) {
+      const auto at = of(model);
+      table.cell(at == report.seeds.end()
+                     ? "–"
+                     : fmt::format("{} (s {})", number_text(at->nll.mean(), 4), number_text(at->nll.deviation(), 4)));
     }
-    double best = INFINITY;
-    for (const ReportRun& run : report.runs)
-      if (const ReportDomain* own = find_domain(run, domain)) best = std::min(best, own->nll);
-    rows += fmt::format("<tr><th>{}</th>", html::escaped(domain.name));
-    for (const ReportRun& run : report.runs) {
-      const ReportDomain* own = find_domain(run, domain);
-      rows +=
-          fmt::format("<td class=\"{}\">{}</td><td>{}</td>", own && own->nll == best ? "best" : "",
-                      own ? html::number(own->perplexity(), 2) : "–", own ? html::number(own->bits_per_byte, 4) : "–");
-      if (is_moe(run)) rows += fmt::format("<td>{}</td>", own ? html::percent(own->drop_rate) : "–");
-      if (has_comparison(run)) rows += difference_cell(report, run, domain);
+    for (size_t m = 1; m < report.models.size(); ++m) {
+      const auto at = of(report.models[m]);
+      if (at == report.seeds.end()) {
+        table.cell("–");
+        continue;
+      }
+      const double mean = at->difference.mean(), half = at->difference.half_interval();
+      table.cell(spread_text(at->difference), std::abs(mean) > half ? (mean < 0 ? "better" : "worse") : "");
     }
-    rows += "</tr>\n";
+  });
+  return "<h2>Over seeds</h2>\n" + table.html() +
+         html::soft_paragraph(fmt::format(
+             "Trainings with the seeds {}: initialisation, order of the data, dropout. Mean and s, the standard deviation "
+             "over trainings; differences are of trainings of one seed, ± half the 95 % interval of their mean, by t over "
+             "{} seeds. All other tables and charts are of seed {}.",
+             fmt::join(report.seed_list, ", "), report.seed_list.size(), report.seed_list.front()));
+}
+
+std::vector<ReportLoad> expert_load(const ModelResult& model) {
+  std::vector<int64_t> layers;
+  for (int64_t layer = 0; layer < model.config.model.num_layers; ++layer)
+    if (model.config.model.is_moe_layer(layer)) layers.push_back(layer);
+  std::vector<ReportLoad> loads;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    ReportLoad load{.layer = layers[l], .domains = {}, .share_NE = {}};
+    for (const DomainResult& domain : model.domains) {
+      if (l >= domain.load_LE.size()) continue;
+      load.domains.push_back(domain.label());
+      double sum = 0;
+      for (const int64_t count : domain.load_LE[l]) sum += static_cast<double>(count);
+      std::vector<double>& shares = load.share_NE.emplace_back();
+      for (const int64_t count : domain.load_LE[l]) shares.push_back(sum > 0 ? static_cast<double>(count) / sum : 0.0);
+    }
+    if (!load.domains.empty()) loads.push_back(std::move(load));
   }
-  std::string out = "<h2>Perplexity</h2>\n<div class=\"scroll\"><table><thead>" + head + "</tr></thead><tbody>\n" +
-                    rows + "</tbody></table></div>\n<p class=\"soft\">Bold: the lower perplexity.";
-  if (drops) out += " Dropped: share of expert choices lost to a full expert.";
-  if (!report.comparisons.empty())
-    out += fmt::format(
-        " Δ: difference to {} over the same documents, ± two standard errors with documents as units; below 0 is "
-        "better, "
-        "and a difference inside its error is not real.",
-        html::escaped(report.comparisons.front().baseline));
-  return out + "</p>\n";
+  return loads;
 }
 
 std::string load_tables(const Report& report) {
   std::string out;
-  for (const ReportRun& run : report.runs) {
-    if (run.load.empty()) continue;
-    const size_t experts = run.load.front().share_NE.empty() ? 0 : run.load.front().share_NE.front().size();
-    out += fmt::format(
-        "<h2>Expert load by domain: {}</h2>\n<p class=\"soft\">Percent of a domain's choices that go to each of {} "
-        "experts; even use is {:.2f} %. Stronger colour is more.</p>\n",
-        html::escaped(run.name), experts, experts ? 100.0 / static_cast<double>(experts) : 0.0);
-    for (const ReportLoad& load : run.load) out += heat_map(load);
+  for (const ModelResult& model : report.models) {
+    const std::vector<ReportLoad> loads = expert_load(model);
+    if (loads.empty()) continue;
+    double most = 0;
+    for (const ReportLoad& load : loads)
+      for (const std::vector<double>& shares : load.share_NE)
+        for (const double share : shares) most = std::max(most, share);
+    const size_t experts = loads.front().share_NE.empty() ? 0 : loads.front().share_NE.front().size();
+    out += fmt::format("<h2>Expert load by domain: {}</h2>\n", html::escaped(model.name)) +
+           html::soft_paragraph(fmt::format("Percent of a text's choices that go to each of {} experts; even use is {}. "
+                                            "One scale for all layers:",
+                                            experts, percent_text(experts ? 1.0 / static_cast<double>(experts) : NAN, 2))) +
+           fmt::format("<div class=\"scale\"><span>0 %</span><i></i><span>{}</span></div>\n", percent_text(most));
+    for (const ReportLoad& load : loads) out += heat_map(load, most);
   }
   return out;
 }

@@ -12,10 +12,7 @@
 #include "io/json_file.h"
 #include "io/named_path.h"
 #include "io/toml_config.h"
-#include "model/decoder_parameters.h"
-#include "model/flops.h"
 #include "model/model_directory.h"
-#include "study/metrics_history.h"
 #include "study/probe.h"
 #include "train/pretrain.h"
 #include "train/run_folder.h"
@@ -29,11 +26,17 @@ constexpr double kProbeSeconds = 4.0;
 constexpr double kProbeMargin = 0.9;  // a probe runs cooler and undisturbed
 constexpr int64_t kFewestSteps = 20;
 
-// Fills in the study's data, seed and length.
+// One training of the study.
+struct PlannedRun {
+  std::string name, label = name;  // the label tells seeds apart
+  RunConfig config;
+  fs::path folder;
+};
+
+// Fills in the study's data and length.
 void complete(RunConfig& config, const std::string& path, const StudyConfig& study, const StudyData& data) {
   config.model.vocab_size = study.vocab_size;
   config.model.eos_id = Tokenizer::load(data.tokenizer.string()).end_of_text();
-  config.train.seed = study.seed;
   config.train.steps = 0;
   config.train.tokens = study.tokens;
   config.data = {};
@@ -45,10 +48,12 @@ void complete(RunConfig& config, const std::string& path, const StudyConfig& stu
 
 // Tokens of each model, so that training all of them takes at most max_minutes here. Decided once per folder: a study
 // that goes on keeps its plan.
-int64_t plan_tokens(const StudyConfig& study, const std::vector<StudyModel>& models, const fs::path& file,
+int64_t plan_tokens(const StudyConfig& study, const std::vector<PlannedRun>& models, const fs::path& file,
                     const StudyEvents& events) {
   if (study.max_minutes <= 0.0) return study.tokens;
-  const nlohmann::ordered_json asked = {{"tokens", study.tokens}, {"max_minutes", study.max_minutes}};
+  const auto seeds = static_cast<int64_t>(seeds_of(study).size());
+  nlohmann::ordered_json asked = {{"tokens", study.tokens}, {"max_minutes", study.max_minutes}};
+  if (seeds > 1) asked["seeds"] = seeds;
   if (fs::exists(file)) {
     const nlohmann::json plan = read_json_file(file);
     const auto in_range = [](const nlohmann::json& tokens) {
@@ -62,10 +67,10 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<StudyModel>& mod
   events.message(fmt::format("probe: a few training steps of each model ({:.0f} s each)", kProbeSeconds));
   nlohmann::ordered_json rates;
   double seconds_per_token = 0.0;
-  for (const StudyModel& model : models) {
+  for (const PlannedRun& model : models) {
     const double rate = probe_training(model.config, kProbeSeconds);
     rates[model.name] = rate;
-    seconds_per_token += 1.0 / rate;
+    seconds_per_token += static_cast<double>(seeds) / rate;
     events.message(fmt::format("probe: {}: {:.0f} tokens/s", model.name, rate));
   }
   const RunConfig& config = models.front().config;
@@ -86,69 +91,49 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<StudyModel>& mod
   return tokens;
 }
 
-bool is_complete(const StudyModel& model) {
-  const fs::path written = RunFiles{model.run}.config();
+bool is_complete(const PlannedRun& model) {
+  const fs::path written = RunFiles{model.folder}.config();
   if (!fs::exists(written)) return false;
-  if (read_file(written) != to_toml_in(model.run, fields_of(model.config)))
+  if (read_file(written) != to_toml_in(model.folder, fields_of(model.config)))
     fail(ErrorCode::kUsage,
          "{}: expected a run with the settings of this study, got one with others (choose another "
          "--out, or remove it)",
-         model.run.string());
-  return has_weights(RunFiles{model.run}.model());
+         model.folder.string());
+  return has_weights(RunFiles{model.folder}.model());
 }
 
-void train_model(const StudyModel& model, const std::function<double()>& measure_peak, const StudyEvents& events) {
-  if (is_complete(model)) return events.message(fmt::format("{}: trained before", model.name));
+void train_model(const PlannedRun& model, const std::function<double()>& measure_peak, const StudyEvents& events) {
+  if (is_complete(model)) return events.message(fmt::format("{}: trained before", model.label));
   PretrainOptions options;
-  options.run = model.run;
+  options.run = model.folder;
   options.resume = true;
   options.measure_peak = measure_peak;
   options.interrupted = events.interrupted;
-  options.message = [&](const std::string& line) { events.message(fmt::format("{}: {}", model.name, line)); };
+  options.message = [&](const std::string& line) { events.message(fmt::format("{}: {}", model.label, line)); };
   options.step = [&](const StepStats& stats, int64_t steps, double seconds) {
-    events.step(model.name, stats, steps, seconds);
+    events.step(model.label, stats, steps, seconds);
   };
   const PretrainResult result = pretrain(model.config, model.name, options);
   if (result.interrupted)
-    fail(ErrorCode::kInterrupted, "interrupted in {} after step {}: run the same command again to go on", model.name,
+    fail(ErrorCode::kInterrupted, "interrupted in {} after step {}: run the same command again to go on", model.label,
          result.step);
 }
 
-// Totals from the last line that training wrote.
-void read_totals(StudyModel& model) {
-  const fs::path file = RunFiles{model.run}.metrics();
-  const MetricsHistory history = read_metrics(file);
-  if (!history.train.empty()) {
-    model.tokens = static_cast<int64_t>(history.train.back().tokens);
-    model.seconds = history.train.back().time_s;
-  }
-  if (model.tokens <= 0 || !(model.seconds > 0.0))
-    fail(ErrorCode::kData, "{}: expected at least one line of training, got none", file.string());
-}
-
-PairedDifference compare(const DomainResult& baseline, const DomainResult& model) {
-  std::vector<double> a, b;
-  std::vector<int64_t> tokens;
-  for (size_t i = 0; i < model.documents.size(); ++i) {
-    a.push_back(baseline.documents[i].nll);
-    b.push_back(model.documents[i].nll);
-    tokens.push_back(model.documents[i].tokens);
-  }
-  return paired_difference(a, b, tokens);
-}
-
-std::vector<StudyComparison> compare(const std::vector<StudyModel>& models) {
-  std::vector<StudyComparison> comparisons;
-  for (size_t m = 1; m < models.size(); ++m)
-    for (size_t d = 0; d < models[m].evaluation.domains.size(); ++d) {
-      const DomainResult &baseline = models[0].evaluation.domains[d], &model = models[m].evaluation.domains[d];
-      comparisons.push_back({.model = models[m].name,
-                             .baseline = models[0].name,
-                             .domain = model.domain,
-                             .held_out = model.held_out,
-                             .difference = compare(baseline, model)});
-    }
-  return comparisons;
+ModelResult evaluate(const PlannedRun& run, const StudyConfig& study, const StudyData& data,
+                     const StudyEvents& events) {
+  ModelResult result = read_run(run.folder, run.name);
+  if (result.tokens <= 0 || !(result.seconds > 0.0))
+    fail(ErrorCode::kData, "{}: expected at least one line of training, got none",
+         RunFiles{run.folder}.metrics().string());
+  ModelEvaluation evaluation = evaluate_model(
+      RunFiles{run.folder}.model(), run.folder / "evaluation.json", study, data, [&](const std::string& domain, double share) {
+        if (events.interrupted && events.interrupted())
+          fail(ErrorCode::kInterrupted, "interrupted in the evaluation of {}: run the same command again to go on",
+               run.label);
+        events.evaluation(run.label + ", " + domain, share);
+      });
+  result.domains = std::move(evaluation.domains), result.samples = std::move(evaluation.samples);
+  return result;
 }
 
 }  // namespace
@@ -158,39 +143,34 @@ StudyResult run_study(const StudyConfig& config, const fs::path& out, const std:
   if (find_invalid_utf8(out.string()))
     fail(ErrorCode::kUsage, "{}: expected a folder whose path is UTF-8, since the configuration of each run names it",
          out.string());
-  StudyResult result{.config = config, .models = {}, .comparisons = {}};
-  std::vector<std::string> paths;  // of the models' configurations: read before anything is made
+  std::vector<PlannedRun> models;  // of the configuration: read before anything is made
+  std::vector<std::string> paths;
   for (const std::string& text : config.models) {
     const NamedPath entry = parse_named_path(text, "study.models");
     paths.push_back(entry.path);
-    result.models.push_back(
-        {.name = entry.name, .config = load_config<RunConfig>(paths.back()), .run = out / entry.name});
+    models.push_back({.name = entry.name, .config = load_config<RunConfig>(paths.back()), .folder = out / entry.name});
   }
   const StudyData data = prepare_study_data(config.corpus, config.vocab_size, out, events.message);
-  for (size_t m = 0; m < result.models.size(); ++m) {
-    StudyModel& model = result.models[m];
-    complete(model.config, paths[m], config, data);
-    model.params = make_parameter_table(model.config.model).num_parameters();
-    model.active_params = num_active_parameters(model.config.model);
-    model.flops_per_token = train_flops_per_token(model.config.model, model.config.model.context);
-  }
+  for (size_t m = 0; m < models.size(); ++m) complete(models[m].config, paths[m], config, data);
 
-  result.planned_tokens = plan_tokens(config, result.models, out / "plan.json", events);
-  for (StudyModel& model : result.models) model.config.train.tokens = result.planned_tokens;
-  for (StudyModel& model : result.models) train_model(model, measure_peak, events);
-  for (StudyModel& model : result.models) {
-    read_totals(model);
-    model.evaluation = evaluate_model(RunFiles{model.run}.model(), model.run / "evaluation.json", config, data,
-                                      [&](const std::string& domain, double share) {
-                                        if (events.interrupted && events.interrupted())
-                                          fail(ErrorCode::kInterrupted,
-                                               "interrupted in the evaluation of {}: run the same command again to go "
-                                               "on",
-                                               model.name);
-                                        events.evaluation(model.name + ", " + domain, share);
-                                      });
+  StudyResult result{.config = config, .by_seed = {}, .comparisons = {}};
+  result.planned_tokens = plan_tokens(config, models, out / "plan.json", events);
+  const std::vector<int64_t> seeds = seeds_of(config);
+  std::vector<std::vector<PlannedRun>> by_seed;
+  for (const int64_t seed : seeds)
+    for (PlannedRun& run : by_seed.emplace_back(models)) {
+      run.config.train.tokens = result.planned_tokens, run.config.train.seed = seed;
+      if (config.seeds.empty()) continue;
+      run.folder /= fmt::format("seed-{}", seed);
+      run.label += fmt::format(", seed {}", seed);
+    }
+  for (const std::vector<PlannedRun>& runs : by_seed)
+    for (const PlannedRun& run : runs) train_model(run, measure_peak, events);
+  for (const std::vector<PlannedRun>& runs : by_seed) {
+    std::vector<ModelResult>& models_of_seed = result.by_seed.emplace_back();
+    for (const PlannedRun& run : runs) models_of_seed.push_back(evaluate(run, config, data, events));
   }
-  result.comparisons = compare(result.models);
+  result.comparisons = compare_to_first(result.models());
   return result;
 }
 

@@ -2,7 +2,8 @@
 //
 //   OUT/data/             tokenizer and shards (study_data.h)
 //   OUT/plan.json         tokens per model, decided once by a probe of the machine
-//   OUT/NAME/             the run of each model (train/pretrain.h) and its evaluation.json
+//   OUT/NAME/             the run of each model (train/pretrain.h) and its evaluation.json; with study.seeds
+//   OUT/NAME/seed-S/      one for each seed
 //   OUT/summary.json      every figure of the table, for programs
 //   OUT/report.html       the same for people, with loss curves, expert load and samples
 //
@@ -16,39 +17,19 @@
 #include <vector>
 
 #include "study/model_evaluation.h"
-#include "study/paired.h"
+#include "study/result.h"
 #include "study/study_config.h"
-#include "train/run_config.h"
 #include "train/trainer.h"
 
 namespace troupe {
 
-struct StudyModel {
-  std::string name;
-  RunConfig config;
-  std::filesystem::path run;
-  int64_t params = 0, active_params = 0;
-  double flops_per_token = 0.0;  // of training, nothing recomputed
-  int64_t tokens = 0;            // trained on
-  double seconds = 0.0;          // in training steps
-  ModelEvaluation evaluation;
-
-  double train_flops() const { return flops_per_token * static_cast<double>(tokens); }
-  double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }
-};
-
-// One domain of one model against the baseline (the first model): negative favours the model.
-struct StudyComparison {
-  std::string model, baseline, domain;
-  bool held_out = false;
-  PairedDifference difference;  // nats per token, documents as units
-};
-
 struct StudyResult {
   StudyConfig config;
-  int64_t planned_tokens = 0;  // of each model; below config.tokens on a slow machine
-  std::vector<StudyModel> models;
-  std::vector<StudyComparison> comparisons;
+  int64_t planned_tokens = 0;                     // of each model; below config.tokens on a slow machine
+  std::vector<std::vector<ModelResult>> by_seed;  // [seed][model], in the order of the configuration
+  std::vector<Comparison> comparisons;            // of the models of the first seed
+
+  const std::vector<ModelResult>& models() const { return by_seed.front(); }
 };
 
 struct StudyEvents {

@@ -12,6 +12,10 @@
 
 namespace troupe {
 
+std::vector<int64_t> seeds_of(const StudyConfig& config) {
+  return config.seeds.empty() ? std::vector<int64_t>{config.seed} : config.seeds;
+}
+
 void check(const StudyConfig& config, const std::string& where) {
   constexpr std::string_view kTaken[] = {"data", "plan.json", "summary.json", "report.html"};  // see study.h
   const std::string place = where + ": study.models";
@@ -32,8 +36,15 @@ StudyConfig load_study(const std::filesystem::path& path, const std::vector<std:
   StudyFile file;
   FieldList fields = fields_of(file);
   read_config(path, overrides, fields);
-  const std::string& origin = fields.find("study.models")->origin;
-  check(file.study, origin == "default" ? path.string() : origin);
+  const auto place = [&](const char* key) {
+    const std::string& origin = fields.find(key)->origin;
+    return origin == "default" ? path.string() : origin;
+  };
+  check(file.study, place("study.models"));
+  std::set<int64_t> seeds;
+  for (const int64_t seed : file.study.seeds)
+    if (!seeds.insert(seed).second)
+      fail(ErrorCode::kUsage, "{}: study.seeds: expected each seed once, got {} twice", place("study.seeds"), seed);
   return file.study;
 }
 

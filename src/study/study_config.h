@@ -18,6 +18,7 @@ struct StudyConfig {
   std::vector<std::string> models;
   int64_t tokens = 0;
   int64_t seed = 1;
+  std::vector<int64_t> seeds;
   double max_minutes = 0.0;
   int64_t valid_tokens = 0;
   std::vector<std::string> prompts;
@@ -33,8 +34,10 @@ struct StudyConfig {
       "the first is the baseline of comparisons");
     v("tokens", tokens, range(1, 1e15), "training tokens of each model");
     v("seed", seed, range(0, 1e15), "of every model: initialisation, order of the data, dropout");
+    v("seeds", seeds, range(0, 1e15),
+      "several in place of one: every model is trained with each, in NAME/seed-S, and results come with their spread");
     v("max_minutes", max_minutes, range(0, 1e7),
-      "time for training all models on this machine: a slower one gets fewer tokens; 0: no limit");
+      "time for training all models (and seeds) on this machine: a slower one gets fewer tokens; 0: no limit");
     v("valid_tokens", valid_tokens, range(0, 1e15), "most tokens scored of each domain, cut at a document; 0: all");
     v("prompts", prompts, any_value(), "openings that every model continues, for the report");
     v("sample_tokens", sample_tokens, range(1, 1 << 24), "length of those continuations");
@@ -50,6 +53,9 @@ struct StudyFile {
     v("study", study);
   }
 };
+
+// study.seeds, or study.seed alone.
+std::vector<int64_t> seeds_of(const StudyConfig& config);
 
 // Throws kUsage naming `where` unless there are models and each has a name of its own that can be a folder of the study
 // beside its files.

@@ -13,6 +13,7 @@ struct StudyDomain {
   std::string name;               // "books"
   std::filesystem::path dataset;  // folder of shards
   bool held_out = false;          // a domain no model has seen
+  bool in_domain = false;         // held-back text of a domain that is trained on
 };
 
 struct StudyData {

@@ -4,10 +4,11 @@
 
 #include "base/error.h"
 #include "io/json_config.h"
+#include "io/json_fields.h"
 #include "io/json_file.h"
-#include "io/json_text.h"
 #include "model/model_directory.h"
 #include "ops/adam.h"
+#include "ops/route/losses.h"
 #include "ops/transfer.h"
 
 namespace troupe {
@@ -37,39 +38,84 @@ void read(const ModelTensors& tensors, const std::string& prefix, ParameterStore
   }
 }
 
-ordered_json to_json(const TrainState& state) {
-  ordered_json data = ordered_json::array();
-  for (const DatasetIdentity& one : state.data)
-    data.push_back({{"name", one.name}, {"xxh3", one.checksum}, {"tokens", one.tokens}, {"weight", one.weight}});
-  return {{"format", kFormat},
-          {"step", state.step},
-          {"validated_step", state.validated_step},
-          {"sampled_step", state.sampled_step},
-          {"best", {{"step", state.best.step}, {"nll", state.best.nll}, {"since", state.best.since}}},
-          {"tokens", state.totals.tokens},
-          {"time_s", state.totals.seconds},
-          {"interval", state.interval.to_json()},
-          {"data", data},
-          {"config", troupe::to_json(fields_of(state.config))}};
+// train_state.json (docs/formats/checkpoint.md).
+struct RouterState {
+  int64_t layer = 0, tokens = 0, aux_tokens = 0;
+  std::vector<int64_t> load_E, dropped_K;
+  double entropy_sum = 0, aux = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v.count("layer", layer), v.count("tokens", tokens), v("load", load_E), v("dropped", dropped_K);
+    v("entropy_sum", entropy_sum), v("aux", aux), v.count("aux_tokens", aux_tokens);
+  }
+};
+
+struct IntervalState {
+  LossSum loss;
+  double seconds = 0;
+  std::vector<RouterState> routers;
+
+  template <class V>
+  void fields(V& v) {
+    v("nll", loss.nll), v("aux", loss.aux), v("total", loss.total), v.count("tokens", loss.tokens);
+    v.count("choices", loss.choices), v.count("dropped", loss.dropped), v("seconds", seconds), v("routers", routers);
+  }
+};
+
+struct StateFile {
+  int64_t step = 0, validated_step = -1, sampled_step = -1;  // older versions took no samples and knew no best
+  TrainState::Best best;
+  RunTotals totals;
+  IntervalState interval;
+  std::vector<DatasetIdentity> data;
+  nlohmann::json config;
+
+  template <class V>
+  void fields(V& v) {
+    v.constant("format", kFormat);
+    v.count("step", step), v("validated_step", validated_step), v.may_lack("sampled_step", sampled_step);
+    v.may_lack("best", best), v.count("tokens", totals.tokens), v("time_s", totals.seconds);
+    v("interval", interval), v("data", data), v("config", config);
+  }
+};
+
+IntervalState state_of(const MetricsInterval& interval) {
+  IntervalState state{.loss = interval.loss, .seconds = interval.seconds, .routers = {}};
+  for (const RouterStats& stats : interval.routers)
+    state.routers.push_back({.layer = stats.layer,
+                             .tokens = stats.tokens,
+                             .aux_tokens = stats.loss_tokens,
+                             .load_E = stats.load_E,
+                             .dropped_K = stats.dropped_K,
+                             .entropy_sum = stats.entropy_sum,
+                             .aux = stats.loss(kBalanceLoss)});
+  return state;
 }
 
-TrainState state_from_json(const nlohmann::json& object, const std::string& where) {
-  TrainState state;
-  if (object.at("format") != kFormat)
-    fail(ErrorCode::kData, "{}: format: expected {}, got {}", where, kFormat, json_excerpt(object.at("format")));
-  state.step = object.at("step");
-  state.validated_step = object.at("validated_step");
-  state.sampled_step = object.value("sampled_step", int64_t{-1});  // older versions took no samples and knew no best
-  if (const auto best = object.find("best"); best != object.end())
-    state.best = {.step = best->at("step"), .nll = best->at("nll"), .since = best->at("since")};
-  state.totals = {.tokens = object.at("tokens"), .seconds = object.at("time_s")};
-  state.interval = MetricsInterval::from_json(object.at("interval"));
-  for (const nlohmann::json& one : object.at("data"))
-    state.data.push_back(
-        {.name = one.at("name"), .checksum = one.at("xxh3"), .tokens = one.at("tokens"), .weight = one.at("weight")});
-  FieldList fields = fields_of(state.config);
-  from_json(object.at("config"), where + ": config", fields);
-  return state;
+MetricsInterval interval_of(const IntervalState& state) {
+  MetricsInterval interval{.loss = state.loss, .routers = {}, .seconds = state.seconds};
+  for (const RouterState& router : state.routers) {
+    RouterStats& stats = interval.routers.emplace_back();
+    stats.layer = router.layer, stats.tokens = router.tokens, stats.load_E = router.load_E;
+    stats.dropped_K = router.dropped_K, stats.entropy_sum = router.entropy_sum;
+    stats.losses.push_back({.name = kBalanceLoss, .mean = router.aux, .by_group = {}});
+    stats.loss_tokens = router.aux_tokens;
+  }
+  return interval;
+}
+
+ordered_json to_json(const TrainState& state) {
+  ordered_json json = json_of(StateFile{.step = state.step,
+                                        .validated_step = state.validated_step,
+                                        .sampled_step = state.sampled_step,
+                                        .best = state.best,
+                                        .totals = state.totals,
+                                        .interval = state_of(state.interval),
+                                        .data = state.data,
+                                        .config = {}});
+  json["config"] = troupe::to_json(fields_of(state.config));  // in the order of its fields
+  return json;
 }
 
 // Settings that decide what the run computes next; the others may change with a line that says so.
@@ -96,24 +142,31 @@ Checkpoint save_checkpoint(const fs::path& root, const TrainState& state, Traine
 }
 
 TrainState load_train_state(const Checkpoint& checkpoint) {
-  const fs::path path = checkpoint.folder / kTrainStateFile;
-  const nlohmann::json object = read_json_file(path);
-  try {
-    return state_from_json(object, path.string());
-  } catch (const nlohmann::json::exception& error) {
-    fail(ErrorCode::kData, "{}: expected a training state, got: {}", path.string(), error.what());
-  }
+  const std::string where = (checkpoint.folder / kTrainStateFile).string();
+  StateFile file;
+  read_json_fields(read_json_file(where), where, file);
+  TrainState state{.config = {},
+                   .data = std::move(file.data),
+                   .step = file.step,
+                   .validated_step = file.validated_step,
+                   .sampled_step = file.sampled_step,
+                   .best = file.best,
+                   .totals = file.totals,
+                   .interval = interval_of(file.interval)};
+  FieldList fields = fields_of(state.config);
+  from_json(file.config, where + ": config", fields);
+  return state;
 }
 
 std::optional<int64_t> trained_tokens(const fs::path& model_folder) {
   const fs::path path = model_folder / kTrainStateFile;
   if (!fs::exists(path)) return std::nullopt;
-  const nlohmann::json object = read_json_file(path);
-  const auto tokens = object.is_object() ? object.find("tokens") : object.end();
-  if (tokens == object.end() || !tokens->is_number_unsigned())
-    fail(ErrorCode::kData, "{}: tokens: expected a whole number, got {}", path.string(),
-         tokens == object.end() ? "no such key" : json_excerpt(*tokens));
-  return tokens->get<int64_t>();
+  struct Tokens {
+    int64_t tokens = 0;
+    void fields(JsonFieldReader& v) { v.count("tokens", tokens); }
+  } file;
+  read_json_fields(read_json_file(path), path.string(), file);
+  return file.tokens;
 }
 
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer) {

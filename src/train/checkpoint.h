@@ -23,6 +23,11 @@ struct DatasetIdentity {
   int64_t tokens = 0;
   double weight = 0.0;
   bool operator==(const DatasetIdentity&) const = default;
+
+  template <class V>
+  void fields(V& v) {
+    v("name", name), v("xxh3", checksum), v.count("tokens", tokens), v("weight", weight);
+  }
 };
 
 // Everything beside parameters and moments. Random numbers need no state: they are functions of (seed, step).
@@ -36,6 +41,11 @@ struct TrainState {
     int64_t step = -1;  // of the best validation after an update; -1: none yet
     double nll = 0.0;   // by train.best_by
     int64_t since = 0;  // validations after it
+
+    template <class V>
+    void fields(V& v) {
+      v("step", step), v("nll", nll), v.count("since", since);
+    }
   } best;
   RunTotals totals;
   MetricsInterval interval;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "eval/statistics.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
 #include "ops/route/losses.h"
@@ -18,28 +19,19 @@ namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json router_line(const RouterStats& stats) {
+RouterLine router_line(const RouterStats& stats) {
+  RouterLine line{.layer = stats.layer, .load_E = {}};
   int64_t routed = 0;
   for (const int64_t rows : stats.load_E) routed += rows;
-  ordered_json load = ordered_json::array();
   for (const int64_t rows : stats.load_E)
-    load.push_back(routed ? static_cast<double>(rows) / static_cast<double>(routed) : 0.0);
+    line.load_E.push_back(routed ? static_cast<double>(rows) / static_cast<double>(routed) : 0.0);
   const auto num_choices = static_cast<int64_t>(stats.dropped_K.size());
-  return {{"layer", stats.layer},
-          {"load", load},
-          {"entropy", stats.entropy()},
-          {"aux_loss", stats.loss(kBalanceLoss)},
-          {"overflow1", num_choices > 0 ? stats.drop_rate(0) : 0.0},
-          {"overflow2", num_choices > 1 ? stats.drop_rate(1) : 0.0},
-          {"unused_experts", stats.unused_experts()},
-          {"top20", stats.busiest_fifth()},
-          {"bottom20", stats.idlest_fifth()}};
-}
-
-ordered_json state_of(const RouterStats& stats) {
-  return {{"layer", stats.layer},          {"tokens", stats.tokens},           {"load", stats.load_E},
-          {"dropped", stats.dropped_K},    {"entropy_sum", stats.entropy_sum}, {"aux", stats.loss(kBalanceLoss)},
-          {"aux_tokens", stats.loss_tokens}};
+  line.entropy = stats.entropy(), line.aux_loss = stats.loss(kBalanceLoss);
+  line.overflow1 = num_choices > 0 ? stats.drop_rate(0) : 0.0;
+  line.overflow2 = num_choices > 1 ? stats.drop_rate(1) : 0.0;
+  line.unused_experts = stats.unused_experts();
+  line.top20 = stats.busiest_fifth(), line.bottom20 = stats.idlest_fifth();
+  return line;
 }
 
 }  // namespace
@@ -51,54 +43,18 @@ void MetricsInterval::add(const StepStats& stats, double step_seconds) {
   for (size_t i = 0; i < routers.size(); ++i) routers[i] += stats.routers[i];
 }
 
-ordered_json MetricsInterval::to_json() const {
-  ordered_json layers = ordered_json::array();
-  for (const RouterStats& stats : routers) layers.push_back(state_of(stats));
-  return {{"nll", loss.nll},         {"aux", loss.aux},         {"total", loss.total}, {"tokens", loss.tokens},
-          {"choices", loss.choices}, {"dropped", loss.dropped}, {"seconds", seconds},  {"routers", layers}};
-}
-
-MetricsInterval MetricsInterval::from_json(const nlohmann::json& object) {
-  MetricsInterval interval;
-  interval.loss = {.nll = number_or_nan(object.at("nll")),
-                   .aux = number_or_nan(object.at("aux")),
-                   .total = number_or_nan(object.at("total")),
-                   .tokens = object.at("tokens"),
-                   .choices = object.at("choices"),
-                   .dropped = object.at("dropped")};
-  interval.seconds = number_or_nan(object.at("seconds"));
-  for (const nlohmann::json& layer : object.at("routers")) {
-    RouterStats& stats = interval.routers.emplace_back();
-    stats.layer = layer.at("layer");
-    stats.tokens = layer.at("tokens");
-    stats.load_E = layer.at("load").get<std::vector<int64_t>>();
-    stats.dropped_K = layer.at("dropped").get<std::vector<int64_t>>();
-    stats.entropy_sum = number_or_nan(layer.at("entropy_sum"));
-    stats.losses.push_back({.name = kBalanceLoss, .mean = number_or_nan(layer.at("aux"))});
-    stats.loss_tokens = layer.at("aux_tokens");
-  }
-  return interval;
-}
-
-ordered_json train_line(const StepStats& last, const MetricsInterval& interval, const RunTotals& totals,
-                        double flops_per_token, double peak_flops) {
+StepLine train_line(const StepStats& last, const MetricsInterval& interval, const RunTotals& totals,
+                    double flops_per_token, double peak_flops) {
   const auto tokens = static_cast<double>(interval.loss.tokens);
-  const double loss = interval.loss.nll / tokens, tokens_per_s = tokens / interval.seconds;
-  ordered_json line = {{"schema", "troupe.train/1"},
-                       {"step", last.step},
-                       {"loss", loss},
-                       {"ppl", std::exp(loss)},
-                       {"aux_loss", interval.loss.aux / tokens},
-                       {"lr", last.lr},
-                       {"grad_norm", last.grad_norm},
-                       {"tokens", totals.tokens},
-                       {"tokens_per_s", tokens_per_s},
-                       {"mfu", nullptr},
-                       {"drop_rate", interval.loss.drop_rate()},
-                       {"time_s", totals.seconds}};
-  if (const double flops = flops_per_token * tokens_per_s; flops <= peak_flops) line["mfu"] = flops / peak_flops;
-  ordered_json& moe = line["moe"] = ordered_json::array();
-  for (const RouterStats& stats : interval.routers) moe.push_back(router_line(stats));
+  StepLine line{.step = last.step, .loss = interval.loss.nll / tokens, .moe = {}};
+  line.ppl = std::exp(line.loss), line.aux_loss = interval.loss.aux / tokens;
+  line.lr = last.lr, line.grad_norm = last.grad_norm;
+  line.tokens = totals.tokens, line.time_s = totals.seconds;
+  line.tokens_per_s = tokens / interval.seconds;
+  const double flops = flops_per_token * line.tokens_per_s;
+  line.mfu = flops <= peak_flops ? flops / peak_flops : kNan;
+  line.drop_rate = interval.loss.drop_rate();
+  for (const RouterStats& stats : interval.routers) line.moe.push_back(router_line(stats));
   return line;
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log_file.h"
 #include "base/threads.h"
+#include "io/json_fields.h"
 #include "io/provenance.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
@@ -32,11 +33,11 @@ TrainerOptions trainer_options(const TrainConfig& train) {
 }
 
 // Of the lines of a validation: that of a set, or the mean over all.
-double nll_by(const std::string& set, const std::vector<nlohmann::ordered_json>& lines) {
+double nll_by(const std::string& set, const std::vector<ValidLine>& lines) {
   double sum = 0.0;
-  for (const auto& line : lines) {
-    if (line["data"] == set) return line["nll"];
-    sum += line["nll"].get<double>();
+  for (const ValidLine& line : lines) {
+    if (line.data == set) return line.nll;
+    sum += line.nll;
   }
   return sum / static_cast<double>(lines.size());
 }
@@ -140,7 +141,7 @@ class Run {
     if (options_.step) options_.step(stats, steps_, seconds);
     if (!every(config_.train.log_every) && state_.step != steps_) return;
     const double flops = train_flops_per_token(config_.model, config_.model.context);
-    write(train_line(stats, state_.interval, state_.totals, flops, peak_flops_()));
+    write(json_of(train_line(stats, state_.interval, state_.totals, flops, peak_flops_())));
     last_loss_ = state_.interval.loss.nll / static_cast<double>(state_.interval.loss.tokens);
     state_.interval = {};
   }
@@ -163,7 +164,7 @@ class Run {
   void validate() {
     const auto sets = validation_.run(model_, state_.step, [&] { stop_if_interrupted(); });
     const auto figures = tasks_.run(model_, state_.step, [&] { stop_if_interrupted(); });
-    for (const auto& line : sets) write(line);
+    for (const ValidLine& line : sets) write(json_of(line));
     for (const auto& line : figures) write(line);
     state_.validated_step = state_.step;
     if (sets.empty() || state_.step == 0) return;  // a model without any update is nobody's best

@@ -59,14 +59,37 @@ cp "$2/corpus/manifest.json" corpus/manifest.json
 
 expect "study" 0 "o/report.html" "$program" study study.toml --out o
 grep -qF 'a (held out)' out || fail "study: the held-out domain beside the one of its name"
-grep -qE 'moe - dense: a \(held out\) +1 .* - +unknown' out || fail "study: a difference over one document is unknown"
+grep -qE 'moe - dense: a \(held out\) +1 +[-+]?[0-9.]+ +unknown' out || fail "study: a difference over one document is unknown"
 expect "study: samples are cut characters" 0 $'\xef\xbf\xbd' cat o/summary.json
 expect "study: one document has no standard error" 0 '"standard_error": null' cat o/dense/evaluation.json
 evaluation=$(stat -c %i o/dense/evaluation.json)
 expect "study again" 0 '"data":"a","held_out":true,' "$program" study study.toml --out o --json
 [ "$evaluation" = "$(stat -c %i o/dense/evaluation.json)" ] || fail "study again: evaluated again"
-[ "$(grep -c '"real":' out)" = 2 ] || fail "study: a comparison for each domain"
-[ "$(grep -cF '<tr><th>a</th><td class=' o/report.html)" = 2 ] || fail "study: the page shows a, and a held out"
+[ "$(grep -c 'troupe.study.comparison/1.*"verdict":' out)" = 2 ] || fail "study: a comparison for each domain"
+for text in '<h2>Perplexity</h2>' 'in domain: ' 'held out: ' 'over the documents of these two checkpoints' '(L2) of the last step' \
+  'temperature 0.8, seed 1, at most 20 tokens' 'trained by\|from step 0: troupe ' 'the first 4.00k\|all of each set'; do
+  grep -q -- "$text" o/report.html || fail "study: the page says $text"
+done
+[ "$(grep -oF '<tr><th scope="row">a</th>' o/report.html | wc -l)" -ge 4 ] || fail "study: the page shows a, and a held out"
+grep -q 'over the documents of these two checkpoints' <<<"$("$program" study study.toml --out o 2>/dev/null)" ||
+  fail "study: the terminal says what the interval holds"
+
+# Several seeds: a run of each model and seed, and the spread.
+sed 's/^tokens.*/tokens = 512\nseeds = [3, 4]/' study.toml >seeds.toml
+expect "study: seeds" 0 "over 2 seeds" "$program" study seeds.toml --out s
+for run in dense moe; do [ -d s/$run/seed-3/model ] && [ -d s/$run/seed-4/model ] || fail "study: seeds: runs of $run"; done
+grep -q '"seed": 4' s/summary.json || fail "study: seeds: summary"
+grep -q '<h2>Over seeds</h2>' s/report.html || fail "study: seeds: the page has the spread"
+grep -qE 'lower in [0-4] of 4 pairs of trainings' out || fail "study: seeds: how often"
+expect "study: seeds again" 0 '"schema":"troupe.study.seeds/1","model":"moe"' "$program" study seeds.toml --out s --json
+grep -q '"seeds":\[3,4\],"nll":[0-9.]*,"nll_deviation":[0-9.e-]*,"differences":\[[-0-9.e]*,[-0-9.e]*\]' out ||
+  fail "study: seeds: the line"
+cmp -s s/dense/seed-3/model/model.safetensors s/dense/seed-4/model/model.safetensors && fail "study: seeds that are one"
+sed 's/3, 4/3, 3/' seeds.toml >twice.toml
+expect "study: a seed twice" 2 "twice.toml:6: study.seeds: expected each seed once, got 3 twice" \
+  "$program" study twice.toml --out no
+expect "study: no seeds" 2 'study.seeds: expected a list of whole numbers in [0, 1000000000000000], got' \
+  "$program" study study.toml --out no --set 'study.seeds=["a"]'
 
 # A model in several files is a model: not trained again, evaluated as it is, and another one if its files change.
 cp -r o whole
@@ -116,12 +139,34 @@ expect "train: two sets called valid" 0 "x/run/model" "$program" train train.tom
 expect "report" 0 "x.html" "$program" report x/run --out x.html
 for set in a/valid b/valid; do
   grep -qF "\"data\":\"$set\"" x/run/metrics.jsonl || fail "metrics: $set"
-  grep -qF "<tr><th>$set</th>" x.html || fail "report: $set"
+  grep -qF "<tr><th scope=\"row\">$set</th>" x.html || fail "report: $set"
 done
 expect "train: one name given twice" 2 "data.valid: expected each name once, got v twice" \
   "$program" train train.toml --run z --set 'data.valid=["v=a/valid", "v=b/valid"]'
 cp -r x y
 expect "report: two runs called run" 0 "both.html" "$program" report x/run y/run --out both.html
 for run in x/run y/run; do grep -qF "<summary>$run</summary>" both.html || fail "report: $run"; done
+
+# Differences by document: of runs by their last validation, of models by the same text, and on a page of results.
+for set in a/valid b/valid; do
+  grep -qE "<th scope=\"row\">$set</th>.*(undecided|unknown)</small>" both.html || fail "report: no difference of $set"
+done
+grep -qF 'y/run − x/run' both.html || fail "report: the column of differences"
+expect "report: runs on other text" 0 "other.html" "$program" report x/run o/dense --out other.html
+grep -qF 'No differences: the models were not scored on the same documents' other.html || fail "report: no pair, said"
+expect "eval ppl: two models" 0 "moe - dense: a" "$program" eval ppl --model dense=o/dense moe=o/moe --data a=o/data/valid/a
+expect "eval ppl: one model twice" 2 "--model: " "$program" eval ppl --model o/dense o/dense --data a=o/data/valid/a
+for model in dense moe; do
+  expect "eval ppl: $model" 0 '"document_scores":[[' "$program" eval ppl --model o/$model --data a=o/data/valid/a --json
+  grep '^{' out >$model.jsonl
+done
+expect "eval ppl: both" 0 '"schema":"troupe.eval.comparison/1","model":"moe","baseline":"dense","data":"a"' \
+  "$program" eval ppl --model dense=o/dense moe=o/moe --data a=o/data/valid/a --json
+grep '^{' out >both.jsonl
+expect "eval report: differences" 0 "page.html" "$program" eval report dense=dense.jsonl moe=moe.jsonl --out page.html
+expect "eval report: of both" 0 "same.html" "$program" eval report both.jsonl --out same.html
+for page in page same; do
+  grep -qE 'moe − dense</td><td>[0-9]+</td>' $page.html || fail "eval report: $page: no difference"
+done
 
 finish

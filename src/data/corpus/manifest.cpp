@@ -1,10 +1,12 @@
 #include "data/corpus/manifest.h"
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "io/checksum.h"
 #include "io/folder_name.h"
+#include "io/json_fields.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
 
@@ -25,11 +27,41 @@ Json rules_json(const RuleOptions& rules) {
               {"overlap_words", rules.overlap_words},     {"max_overlap", rules.max_overlap}};
 }
 
-Split split_named(const std::string& text) {
+Split split_named(const std::string& text, const std::string& where) {
   for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut})
     if (text == name(split)) return split;
-  fail(ErrorCode::kData, "{}: parts.split: expected train, valid or heldout, got {}", kManifestName, text);
+  fail(ErrorCode::kData, "{}.split: expected train, valid or heldout, got {}", where, text);
 }
+
+uint64_t checksum_of(const std::string& hex, const std::string& where) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(hex.data(), hex.data() + hex.size(), value, 16);
+  if (error != std::errc() || end != hex.data() + hex.size())
+    fail(ErrorCode::kData, "{}.xxh3: expected up to 16 hexadecimal digits, got {}", where, hex);
+  return value;
+}
+
+struct PartEntry {
+  std::string file, split, domain, xxh3;
+  int64_t documents = 0, text_bytes = 0, file_bytes = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v("file", file), v("split", split), v("domain", domain), v.count("documents", documents);
+    v.count("text_bytes", text_bytes), v.count("file_bytes", file_bytes), v("xxh3", xxh3);
+  }
+};
+
+// Of the manifest what is read again.
+struct ManifestFile {
+  std::string corpus, recipe;
+  std::vector<PartEntry> parts;
+
+  void fields(JsonFieldReader& v) {
+    v.constant("format", kManifestFormat);
+    v("corpus", corpus), v("recipe", recipe), v("parts", parts);
+  }
+};
 
 // What the rules removed and kept of one domain.
 void add_report(Json& entry, const DomainReport& report) {
@@ -49,13 +81,13 @@ void add_report(Json& entry, const DomainReport& report) {
 
 void add_parts(Json& manifest, const std::vector<WrittenPart>& parts) {
   for (const WrittenPart& written : parts)
-    manifest["parts"].push_back(Json{{"file", written.part.file.generic_string()},
-                                     {"split", name(written.part.split)},
-                                     {"domain", written.part.domain},
-                                     {"documents", written.part.documents},
-                                     {"text_bytes", written.part.bytes},
-                                     {"file_bytes", written.file_bytes},
-                                     {"xxh3", to_hex(written.xxh3)}});
+    manifest["parts"].push_back(json_of(PartEntry{.file = written.part.file.generic_string(),
+                                                  .split = std::string(name(written.part.split)),
+                                                  .domain = written.part.domain,
+                                                  .xxh3 = to_hex(written.xxh3),
+                                                  .documents = written.part.documents,
+                                                  .text_bytes = written.part.bytes,
+                                                  .file_bytes = static_cast<int64_t>(written.file_bytes)}));
 }
 
 // What reading passed over or changed, each kind with its first.
@@ -145,36 +177,27 @@ Json make_manifest(const OwnTextOptions& options, const std::map<std::string, Te
 }
 
 ManifestSummary read_manifest(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / kManifestName;
-  const nlohmann::json json = read_json_file(file);
-  try {
-    if (json.at("format") != kManifestFormat)
-      fail(ErrorCode::kData, "{}: format: expected {}, got {}", file.string(), kManifestFormat,
-           json_excerpt(json.at("format")));
-    ManifestSummary summary{json.at("corpus"), json.at("recipe"), {}};
-    for (const auto& entry : json.at("parts")) {
-      WrittenPart written;
-      written.part.file = entry.at("file").get<std::string>();
-      written.part.split = split_named(entry.at("split"));
-      written.part.domain = entry.at("domain");
-      const std::string where = fmt::format("{}: parts[{}].domain", file.string(), summary.parts.size());
-      check_folder_name(written.part.domain, ErrorCode::kData, where);
-      for (const WrittenPart& other : summary.parts)
-        if (other.part.split == written.part.split && other.part.domain == written.part.domain)
-          fail(ErrorCode::kData, "{}: expected each domain of {} once, got {} again", where, name(written.part.split),
-               written.part.domain);
-      written.part.documents = entry.at("documents");
-      written.part.bytes = entry.at("text_bytes");
-      written.file_bytes = entry.at("file_bytes");
-      written.xxh3 = std::stoull(entry.at("xxh3").get<std::string>(), nullptr, 16);
-      summary.parts.push_back(std::move(written));
-    }
-    return summary;
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& error) {
-    fail(ErrorCode::kData, "{}: expected the manifest of a corpus, got: {}", file.string(), error.what());
+  const std::string where = (folder / kManifestName).string();
+  ManifestFile file;
+  read_json_fields(read_json_file(where), where, file);
+  ManifestSummary summary{file.corpus, file.recipe, {}};
+  for (const PartEntry& entry : file.parts) {
+    const std::string at = fmt::format("{}: parts[{}]", where, summary.parts.size());
+    const Split split = split_named(entry.split, at);
+    check_folder_name(entry.domain, ErrorCode::kData, at + ".domain");
+    for (const WrittenPart& other : summary.parts)
+      if (other.part.split == split && other.part.domain == entry.domain)
+        fail(ErrorCode::kData, "{}.domain: expected each domain of {} once, got {} again", at, entry.split,
+             entry.domain);
+    summary.parts.push_back({.part = {.domain = entry.domain,
+                                      .split = split,
+                                      .file = entry.file,
+                                      .documents = entry.documents,
+                                      .bytes = entry.text_bytes},
+                             .file_bytes = static_cast<uint64_t>(entry.file_bytes),
+                             .xxh3 = checksum_of(entry.xxh3, at)});
   }
+  return summary;
 }
 
 }  // namespace troupe::corpus

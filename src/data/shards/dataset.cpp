@@ -1,14 +1,13 @@
 #include "data/shards/dataset.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/threads.h"
 #include "base/utf8.h"
 #include "io/checksum.h"
+#include "io/json_fields.h"
 #include "io/json_file.h"
-#include "io/json_text.h"
 
 namespace troupe {
 namespace fs = std::filesystem;
@@ -16,22 +15,31 @@ namespace {
 
 constexpr const char* kFormat = "troupe.dataset/1";
 
-// One value of index.json, or a message with file and field.
-template <class T>
-T field(const nlohmann::ordered_json& object, const char* name, const std::string& where, const char* expected) {
-  const auto at = object.is_object() ? object.find(name) : object.end();
-  if (at == object.end()) fail(ErrorCode::kData, "{}: {}: expected {}, got nothing", where, name, expected);
-  if constexpr (std::is_same_v<T, std::string>) {
-    if (at->is_string()) return at->template get<std::string>();
-  } else if constexpr (std::is_same_v<T, int64_t>) {
-    if (at->is_number_unsigned() && at->template get<uint64_t>() <= INT64_MAX) return at->template get<int64_t>();
-  }
-  fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where, name, expected, json_excerpt(*at));
-}
+struct ShardEntry {
+  std::string file;
+  int64_t documents = 0, tokens = 0, text_bytes = 0, file_bytes = 0;
+  std::string xxh3;
 
-int64_t count(const nlohmann::ordered_json& object, const char* name, const std::string& where) {
-  return field<int64_t>(object, name, where, "a count");
-}
+  template <class V>
+  void fields(V& v) {
+    v("file", file), v.count("documents", documents), v.count("tokens", tokens), v.count("text_bytes", text_bytes);
+    v.may_lack("file_bytes", file_bytes), v("xxh3", xxh3);
+  }
+};
+
+struct IndexFile {
+  int64_t documents = 0, tokens = 0, text_bytes = 0, vocab_size = 0, end_of_text = 0;
+  std::string tokenizer_xxh3, xxh3;
+  std::vector<ShardEntry> shards;
+
+  template <class V>
+  void fields(V& v) {
+    v.constant("format", kFormat);
+    v.count("documents", documents), v.count("tokens", tokens), v.count("text_bytes", text_bytes);
+    v.may_lack("vocab_size", vocab_size), v.may_lack("end_of_text", end_of_text);
+    v.may_lack("tokenizer_xxh3", tokenizer_xxh3), v("xxh3", xxh3), v("shards", shards);
+  }
+};
 
 void require_equal(const std::string& where, const char* name, int64_t expected, int64_t got) {
   if (expected != got)
@@ -52,30 +60,24 @@ TokenDataset::TokenDataset(const fs::path& folder) : folder_(folder) {
   if (!fs::is_directory(folder))
     fail(ErrorCode::kData, "{}: expected a dataset folder, got {} (make one with `troupe encode`)", folder.string(),
          fs::exists(folder) ? "a file" : "nothing");
-  const nlohmann::ordered_json index = read_json_file(index_path);
   const std::string where = index_path.string();
-  if (const auto format = field<std::string>(index, "format", where, "a format name"); format != kFormat)
-    fail(ErrorCode::kData, "{}: format: expected {}, got {}", where, kFormat, format);
-  const auto list = index.find("shards");
-  if (list == index.end() || !list->is_array() || list->empty())
-    fail(ErrorCode::kData, "{}: shards: expected a list of files, got {}", where,
-         list == index.end() ? "nothing" : json_excerpt(*list));
+  IndexFile index;
+  read_json_fields(read_json_file(index_path), where, index);
+  if (index.shards.empty()) fail(ErrorCode::kData, "{}: shards: expected a list of files, got an empty one", where);
 
   std::vector<std::string> checksums;
-  for (size_t i = 0; i < list->size(); ++i) {
-    const nlohmann::ordered_json& entry = (*list)[i];
-    const std::string at = fmt::format("{}: shards[{}]", where, i);
-    const auto file = field<std::string>(entry, "file", at, "a file name");
-    if (fs::path(file).filename() != file || file == "." || file == "..")
-      fail(ErrorCode::kData, "{}: file: expected a name in the same folder, got {}", at, file);
-    const TokenShard& shard = shards_.emplace_back(folder / file);
+  for (size_t i = 0; i < index.shards.size(); ++i) {
+    const ShardEntry& entry = index.shards[i];
+    if (fs::path(entry.file).filename() != entry.file || entry.file == "." || entry.file == "..")
+      fail(ErrorCode::kData, "{}: shards[{}].file: expected a name in the same folder, got {}", where, i, entry.file);
+    const TokenShard& shard = shards_.emplace_back(folder / entry.file);
     const std::string name = shard.path().string();
-    require_equal(name, "documents", count(entry, "documents", at), shard.documents());
-    require_equal(name, "tokens", count(entry, "tokens", at), shard.tokens());
-    require_equal(name, "text_bytes", count(entry, "text_bytes", at), shard.text_bytes());
+    require_equal(name, "documents", entry.documents, shard.documents());
+    require_equal(name, "tokens", entry.tokens, shard.tokens());
+    require_equal(name, "text_bytes", entry.text_bytes, shard.text_bytes());
     checksums.push_back(to_hex(shard.checksum()));
-    if (const auto expected = field<std::string>(entry, "xxh3", at, "a checksum"); checksums.back() != expected)
-      fail(ErrorCode::kData, "{}: checksum: expected {} as in index.json, got {}", name, expected, checksums.back());
+    if (checksums.back() != entry.xxh3)
+      fail(ErrorCode::kData, "{}: checksum: expected {} as in index.json, got {}", name, entry.xxh3, checksums.back());
     if (i > 0 && shard.vocabulary() != vocabulary_)
       fail(ErrorCode::kData, "{}: vocabulary: expected that of {}, got another one", name,
            shards_.front().path().string());
@@ -84,12 +86,12 @@ TokenDataset::TokenDataset(const fs::path& folder) : folder_(folder) {
     text_bytes_ += shard.text_bytes();
     begin_.push_back(begin_.back() + shard.tokens());
   }
-  require_equal(folder.string(), "documents", count(index, "documents", where), documents_);
-  require_equal(folder.string(), "tokens", count(index, "tokens", where), tokens());
-  require_equal(folder.string(), "text_bytes", count(index, "text_bytes", where), text_bytes_);
+  require_equal(folder.string(), "documents", index.documents, documents_);
+  require_equal(folder.string(), "tokens", index.tokens, tokens());
+  require_equal(folder.string(), "text_bytes", index.text_bytes, text_bytes_);
   checksum_ = combined_checksum(checksums);
-  if (const auto expected = field<std::string>(index, "xxh3", where, "a checksum"); checksum_ != expected)
-    fail(ErrorCode::kData, "{}: xxh3: expected {} from the shards listed, got {}", where, checksum_, expected);
+  if (checksum_ != index.xxh3)
+    fail(ErrorCode::kData, "{}: xxh3: expected {} from the shards listed, got {}", where, checksum_, index.xxh3);
 }
 
 void TokenDataset::verify() const {
@@ -160,27 +162,26 @@ void DatasetWriter::finish() {
   if (documents_ == 0)
     fail(ErrorCode::kData, "{}: expected at least one document, got none", folder_.destination().string());
   if (shard_.documents() > 0) close_shard();
-  nlohmann::ordered_json shards = nlohmann::ordered_json::array();
+  IndexFile index{.documents = documents_,
+                  .tokens = tokens_,
+                  .text_bytes = text_bytes_,
+                  .vocab_size = vocabulary_.size,
+                  .end_of_text = vocabulary_.end_of_text,
+                  .tokenizer_xxh3 = to_hex(vocabulary_.tokenizer),
+                  .xxh3 = {},
+                  .shards = {}};
   std::vector<std::string> checksums;
   for (const Entry& entry : entries_) {
     checksums.push_back(to_hex(TokenShard(folder_.path() / entry.file).checksum()));
-    shards.push_back({{"file", entry.file},
-                      {"documents", entry.documents},
-                      {"tokens", entry.tokens},
-                      {"text_bytes", entry.text_bytes},
-                      {"file_bytes", entry.summary.bytes},
-                      {"xxh3", checksums.back()}});
+    index.shards.push_back({.file = entry.file,
+                            .documents = entry.documents,
+                            .tokens = entry.tokens,
+                            .text_bytes = entry.text_bytes,
+                            .file_bytes = static_cast<int64_t>(entry.summary.bytes),
+                            .xxh3 = checksums.back()});
   }
-  const nlohmann::ordered_json index = {{"format", kFormat},
-                                        {"documents", documents_},
-                                        {"tokens", tokens_},
-                                        {"text_bytes", text_bytes_},
-                                        {"vocab_size", vocabulary_.size},
-                                        {"end_of_text", vocabulary_.end_of_text},
-                                        {"tokenizer_xxh3", to_hex(vocabulary_.tokenizer)},
-                                        {"xxh3", combined_checksum(checksums)},
-                                        {"shards", shards}};
-  write_json_file(folder_.path() / "index.json", index);
+  index.xxh3 = combined_checksum(checksums);
+  write_json_file(folder_.path() / "index.json", json_of(index));
   folder_.commit();
 }
 

@@ -10,8 +10,4 @@ namespace troupe {
 // File name and content.
 std::span<const std::pair<std::string_view, std::string_view>> builtin_tasks();
 
-// The six of them whose average the study reports (Artetxe et al. 2021, figure 4).
-inline constexpr std::string_view kStudyTasks[] = {"record",     "hellaswag",  "piqa",
-                                                   "winogrande", "storycloze", "openbookqa"};
-
 }  // namespace troupe

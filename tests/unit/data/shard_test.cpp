@@ -212,9 +212,9 @@ TEST(Dataset, IndexAndShardsMustAgree) {
   EXPECT_THAT(with("\"documents\": 20", "\"documents\": -1"), HasSubstr("documents: expected a count, got -1"));
   EXPECT_THAT(with("d-00000.tok", "d-00009.tok"), HasSubstr("d-00009.tok: expected a readable file"));
   EXPECT_THAT(with("d-00000.tok", "../d/d-00000.tok"),
-              HasSubstr("shards[0]: file: expected a name in the same folder"));
+              HasSubstr("shards[0].file: expected a name in the same folder"));
   EXPECT_THAT(with("d-00000.tok", "d-00001.tok"), HasSubstr("as in index.json, got"));
-  EXPECT_THAT(with("\"shards\"", "\"shard\""), HasSubstr("shards: expected a list of files, got nothing"));
+  EXPECT_THAT(with("\"shards\"", "\"shard\""), HasSubstr("shards: expected a value, got no such key"));
   EXPECT_THAT(error_of([&] { TokenDataset(folder / "e"); }), HasSubstr("expected a dataset folder, got nothing"));
 }
 

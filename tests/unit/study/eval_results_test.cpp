@@ -49,8 +49,10 @@ TEST(EvalResults, NameTheLineAndFieldThatIsWrong) {
   EXPECT_EQ(error(task_line(0, "0.7") + task_line(0, "0.8")),
             "f:2: expected a figure once for each model, got piqa acc with 0 shots of m again");
   EXPECT_EQ(error("\n" + task_line(0, "\"x\"")), "f:2: value: expected a number, got \"x\"");
-  EXPECT_EQ(error("[]"), "f:1: expected a JSON object, got array");
-  EXPECT_EQ(error(kTaskStart + kModel), "f:1: stderr: expected a value, got no such key");
+  EXPECT_EQ(error("[]"), "f:1: expected a JSON object, got []");
+  EXPECT_EQ(error(kTaskStart + kModel), "f:1: value: expected a value, got no such key");
+  EXPECT_EQ(error("{}"), "f:1: schema: expected a value, got no such key");
+  EXPECT_EQ(error(task_line(-1, "0.7")), "f:1: shots: expected a count, got -1");
   EXPECT_NE(error(R"({"schema":"troupe.train/1","stderr":1,)" + kModel).find("f:1: schema: expected troupe.eval"),
             std::string::npos);
   std::string other = kPerplexity;
@@ -93,18 +95,43 @@ TEST(EvalPage, MarksAPartOfTheDataAndKeepsItOutOfMeans) {
     return line.replace(line.find("piqa"), 4, "copa");
   }();
   const std::string page = to_html(read(part + copa), "T", "no-such-gnuplot");
-  EXPECT_NE(page.find("piqa <span class=\"worse\">(a part of the data)</span></th>"), std::string::npos);
+  EXPECT_NE(page.find("piqa <span class=\"mark\">(a part of the data)</span></th>"), std::string::npos);
   EXPECT_NE(page.find("<td>20 of 1820</td>"), std::string::npos);
   EXPECT_EQ(page.find("copa <span"), std::string::npos);
   EXPECT_NE(page.find("in no mean"), std::string::npos);
   EXPECT_EQ(to_html(read(copa), "T", "no-such-gnuplot").find("in no mean"), std::string::npos);
 }
 
+TEST(EvalPage, KeepsErrorsOverItemsAndOverDrawsApart) {
+  const std::string page = to_html(read(task_line(0, "0.7") + task_line(2, "0.75")), "T", "no-such-gnuplot");
+  const size_t zero = page.find("<h2>Tasks, zero-shot</h2>"), few = page.find("<h2>Tasks with examples</h2>");
+  ASSERT_NE(zero, page.npos);
+  ASSERT_NE(few, page.npos);
+  EXPECT_LT(page.find("70.0 ± 20.0"), few);
+  EXPECT_GT(page.find("75.0 ± 20.0"), few);
+}
+
+TEST(EvalPage, ComparesTextsByDocuments) {
+  const auto line = [](const std::string& scores) {
+    std::string text = kPerplexity;
+    return text.insert(text.size() - 2, ",\"document_scores\":" + scores);
+  };
+  EvalResults results = read(line("[[30,10],[41,10],[52,10]]"), "a");
+  read_eval_results(line("[[20,10],[31,10],[42.1,10]]"), "g", "<b>", results);
+  const std::string page = to_html(results, "T", "no-such-gnuplot");
+  EXPECT_NE(page.find("&lt;b&gt; − a</td><td>3</td><td class=\"better\">-0.9967 ± 0.0143</td><td>better</td>"), page.npos)
+      << page.substr(page.find("Differences"));
+  EvalResults others = read(line("[[30,10],[41,10]]"), "a");
+  read_eval_results(line("[[20,10],[31,11]]"), "g", "b", others);
+  EXPECT_NE(to_html(others, "T", "no-such-gnuplot").find("No differences by document"), std::string::npos);
+  EXPECT_EQ(error(line("[[30]]")), "f:1: document_scores[0]: expected a list of 2, got [30]");
+}
+
 TEST(EvalResults, TakeTheTrainingFromWhereverItIsKnown) {
   std::string unknown = kPerplexity;
   unknown.replace(unknown.find("2.0"), 3, "null"), unknown.replace(unknown.find("6e12"), 4, "null");
-  EXPECT_EQ(read(unknown + kBias).models[0].train_flops, 6e12);
-  EXPECT_EQ(read(kBias + unknown).models[0].train_flops, 6e12);
+  EXPECT_EQ(read(unknown + kBias).models[0].facts.train_flops, 6e12);
+  EXPECT_EQ(read(kBias + unknown).models[0].facts.train_flops, 6e12);
   std::string other = kPerplexity;
   other.replace(other.find("2.0"), 3, "3.0");
   EXPECT_EQ(error(kBias + other), "f:2: train_tokens: expected 2, as in other results of m, got 3 (--train-tokens)");

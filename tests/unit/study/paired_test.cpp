@@ -20,7 +20,8 @@ TEST(PairedDifference, IsTheRatioEstimatorByHand) {
   EXPECT_DOUBLE_EQ(result.standard_error, std::sqrt(1.5 * 3.875) / 40);
   EXPECT_EQ(result.documents, 3);
   EXPECT_EQ(result.tokens, 40);
-  EXPECT_TRUE(result.is_real());  // 0.225 > 2 * 0.0603
+  EXPECT_NEAR(result.half_interval(), 4.3027 * result.standard_error, 1e-3);  // t with two degrees of freedom
+  EXPECT_EQ(result.verdict(), Verdict::kUndecided);  // 0.225 < 0.259
   EXPECT_GT(paired_difference(b, a, n).difference, 0.0);
 }
 
@@ -33,20 +34,31 @@ TEST(PairedDifference, IsPlainForDocumentsOfOneLength) {
   EXPECT_NEAR(result.standard_error, std::sqrt((0.0225 + 0.0025 + 0.0025 + 0.0225) / 3) / 2, 1e-15);
 }
 
-TEST(PairedDifference, IsNotRealWithinTwoStandardErrors) {
-  const std::vector<double> a = {10, 10, 10}, b = {12, 7, 11.5};
+TEST(PairedDifference, IsUndecidedWithinTheIntervalOverDocuments) {
+  const std::vector<double> a = {10, 10, 10}, b = {12, 7, 11.5}, c = {5, 5.1, 5.2};
   const std::vector<int64_t> n = {5, 5, 5};
-  EXPECT_FALSE(paired_difference(a, b, n).is_real());
-  EXPECT_FALSE(paired_difference(a, b, n).is_real());
+  EXPECT_EQ(paired_difference(a, b, n).verdict(), Verdict::kUndecided);
+  EXPECT_EQ(paired_difference(a, c, n).verdict(), Verdict::kBetter);
+  EXPECT_EQ(paired_difference(c, a, n).verdict(), Verdict::kWorse);
 }
 
-TEST(PairedDifference, OfOneDocumentOrEqualModelsIsNeverReal) {
+TEST(PairedDifference, NeedsTheSameDocuments) {
+  const DocumentScores a = {{10.0, 5}, {20.0, 10}}, b = {{9.0, 5}, {18.0, 10}}, other = {{9.0, 6}, {18.0, 9}};
+  ASSERT_TRUE(paired_difference(a, b));
+  EXPECT_DOUBLE_EQ(paired_difference(a, b)->difference, -0.2);
+  EXPECT_FALSE(paired_difference(a, other));
+  EXPECT_FALSE(paired_difference(a, DocumentScores{{9.0, 5}}));
+  EXPECT_FALSE(paired_difference({}, {}));
+  EXPECT_FALSE(paired_difference(DocumentScores{{0.0, 0}}, DocumentScores{{0.0, 0}}));
+}
+
+TEST(PairedDifference, OfOneDocumentOrEqualModelsSaysNothing) {
   const PairedDifference one = paired_difference(std::vector{5.0}, std::vector{1.0}, std::vector<int64_t>{4});
   EXPECT_EQ(one.difference, -1.0);
   EXPECT_TRUE(std::isnan(one.standard_error));
-  EXPECT_FALSE(one.is_real());
+  EXPECT_EQ(one.verdict(), Verdict::kUnknown);
   const std::vector<double> a = {1, 2};
-  EXPECT_FALSE(paired_difference(a, a, std::vector<int64_t>{3, 4}).is_real());
+  EXPECT_EQ(paired_difference(a, a, std::vector<int64_t>{3, 4}).verdict(), Verdict::kUndecided);
 }
 
 // Without a true difference about 5 % of experiments are called real.
@@ -63,7 +75,7 @@ TEST(PairedDifference, HasTheConfidenceThatItClaims) {
       a[i] = 4.0 * static_cast<double>(n[i]) + 10 * noise(random);
       b[i] = a[i] + std::sqrt(static_cast<double>(n[i])) * noise(random);
     }
-    real += paired_difference(a, b, n).is_real();
+    real += paired_difference(a, b, n).verdict() != Verdict::kUndecided;
   }
   EXPECT_NEAR(real / static_cast<double>(kExperiments), 0.05, 0.02);
 }

@@ -54,15 +54,15 @@ TEST(MetricsHistory, ReadsTrainAndValidationLines) {
   ASSERT_EQ(history.train.size(), 1u);
   EXPECT_EQ(history.train[0].loss, 5.5);
   EXPECT_TRUE(std::isnan(history.train[0].mfu));
-  ASSERT_EQ(history.train[0].routers.size(), 1u);
-  EXPECT_THAT(history.train[0].routers[0].load_E, ::testing::ElementsAre(0.25, 0.75));
+  ASSERT_EQ(history.train[0].moe.size(), 1u);
+  EXPECT_THAT(history.train[0].moe[0].load_E, ::testing::ElementsAre(0.25, 0.75));
   ASSERT_EQ(history.valid.size(), 1u);
   EXPECT_EQ(history.valid[0].data, "books");
 }
 
 TEST(MetricsHistory, KnowsTheTokensOfAStepBetweenLines) {
   MetricsHistory history;
-  history.train = {TrainPoint{}, TrainPoint{}};
+  history.train = {StepLine{}, StepLine{}};
   history.train[0].step = 10, history.train[0].tokens = 1000;
   history.train[1].step = 20, history.train[1].tokens = 3000;
   EXPECT_EQ(history.tokens_at(10), 1000);
@@ -77,9 +77,9 @@ TEST(MetricsHistory, NamesLineAndKey) {
   EXPECT_EQ(error_of(changed(kTrainLine, "\"lr\"", "\"rl\"")),
             "metrics.jsonl:1: lr: expected a value, got no such key");
   EXPECT_EQ(error_of(changed(kTrainLine, "\"step\":10", "\"step\":1.5")),
-            "metrics.jsonl:1: step: expected a whole number, got 1.5");
-  EXPECT_EQ(error_of(changed(kTrainLine, "[0.25,0.75]", "1")), "metrics.jsonl:1: load: expected a list, got 1");
-  EXPECT_EQ(error_of(changed(kValidLine, "\"books\"", "3")), "metrics.jsonl:1: data: expected a name, got 3");
+            "metrics.jsonl:1: step: expected a count, got 1.5");
+  EXPECT_EQ(error_of(changed(kTrainLine, "[0.25,0.75]", "1")), "metrics.jsonl:1: moe[0].load: expected a list, got 1");
+  EXPECT_EQ(error_of(changed(kValidLine, "\"books\"", "3")), "metrics.jsonl:1: data: expected a string, got 3");
   EXPECT_THAT(error_of("{\n"), HasSubstr("metrics.jsonl:1: column 2: expected JSON"));
   EXPECT_EQ(error_of("[]\n"), "metrics.jsonl:1: expected a JSON object, got []");
 }
@@ -98,33 +98,51 @@ TEST(MetricsHistory, SurvivesBrokenBytes) {
   }
 }
 
-Report make() {
-  Report report{.title = "A <b> & \"c\"", .notes = {"note's"}, .runs = {}, .comparisons = {}};
-  for (const char* name : {"dense", "<moe>"}) {
-    ReportRun run{.name = name};
-    run.params = 2'000'000, run.active_params = name[0] == 'd' ? 2'000'000 : 1'500'000;
-    run.flops_per_token = 1e7, run.tokens = 4e6, run.seconds = 100;
-    for (int i = 1; i <= 60; ++i) {
-      TrainPoint point;
-      point.step = 10 * i, point.tokens = 1e5 * i, point.loss = 4 + 4.0 / i, point.lr = 1e-3, point.grad_norm = 1;
-      point.tokens_per_s = 4e4;
-      if (name[0] != 'd') point.routers.push_back({.layer = 1, .load_E = {0.25, 0.75}, .entropy = 0.6, .top20 = 0.75});
-      run.metrics.train.push_back(point);
-      if (i % 20 == 0)
-        run.metrics.valid.push_back({.step = 10 * i, .tokens = 1, .data = "books", .nll = 5, .ppl = 148});
+// Documents of 100 tokens whose nll is `nll` per token, a little more or less in turn.
+DocumentScores documents(double nll, double spread = 0.0) {
+  DocumentScores scores;
+  for (int i = 0; i < 9; ++i) scores.emplace_back(100 * nll + (i - 4) * spread, 100);
+  return scores;
+}
+
+ModelResult make_model(const std::string& name, double nll) {
+  const bool moe = name != "dense";
+  ModelResult run{.name = name};
+  run.params = 2'000'000, run.active_params = moe ? 1'500'000 : 2'000'000;
+  run.flops_per_token = 1e7, run.tokens = 4'000'000, run.seconds = 100, run.step = run.steps = 600;
+  run.config.model.num_layers = 2, run.config.model.moe.num_experts = moe ? 2 : 0;
+  for (int i = 1; i <= 60; ++i) {
+    StepLine line;
+    line.step = 10 * i, line.tokens = 100'000 * i, line.loss = 4 + 4.0 / i, line.lr = 1e-3, line.grad_norm = 1;
+    line.tokens_per_s = 4e4;
+    if (moe) {
+      RouterLine router;
+      router.layer = 1, router.load_E = {0.25, 0.75}, router.entropy = 0.6, router.top20 = 0.75;
+      line.moe.push_back(router);
     }
-    run.domains = {{.name = "books", .held_out = false, .nll = std::log(100.0), .bits_per_byte = 1.5},
-                   {.name = "man<pages>", .held_out = true, .nll = std::log(200.0), .bits_per_byte = NAN}};
-    run.samples = {{.prompt = "Once </script>", .text = " upon\n\x01\xff a time"}};
-    run.config = "[model]\n# <!-- -->\n";
-    report.runs.push_back(run);
+    run.metrics.train.push_back(line);
+    if (i % 20 == 0) {
+      ValidLine valid;
+      valid.step = 10 * i, valid.tokens = 1, valid.data = "books", valid.nll = 5, valid.ppl = 148;
+      run.metrics.valid.push_back(valid);
+    }
   }
-  report.runs[1].load = {{.layer = 1, .domains = {"books", "man<pages>"}, .share_NE = {{0.25, 0.75}, {1.0, 0.0}}}};
-  report.comparisons = {{.baseline = "dense",
-                         .model = "<moe>",
-                         .domain = "books",
-                         .held_out = false,
-                         .difference = {.difference = -0.07, .standard_error = 0.01, .documents = 9, .tokens = 100}}};
+  DomainResult books{.name = "books", .in_domain = true, .documents = documents(nll, moe ? 2.0 : 1.0), .load_LE = {}};
+  books.nll = nll, books.bits_per_byte = 1.5, books.tokens = 900;
+  DomainResult pages{.name = "man<pages>", .held_out = true, .documents = {}, .load_LE = {}};
+  pages.nll = std::log(200.0);
+  if (moe) books.load_LE = {{1, 3}}, pages.load_LE = {{4, 0}};
+  run.domains = {books, pages};
+  run.samples = {{.prompt = "Once </script>", .text = " upon\n\x01\xff a time", .finish = "length"}};
+  run.config_text = "[model]\n# <!-- -->\n";
+  return run;
+}
+
+Report make() {
+  Report report{.title = "A <b> & \"c\"", .notes = {"note's"}};
+  report.models = {make_model("dense", std::log(100.0)), make_model("<moe>", std::log(100.0) - 0.07)};
+  report.comparisons = compare_to_first(report.models);
+  report.scored = "all of each set";
   return report;
 }
 
@@ -144,24 +162,97 @@ TEST(Report, HasTheFigures) {
   const std::string html = to_html(make());
   EXPECT_THAT(html, HasSubstr("<td>2.00M</td><td>1.50M</td><td>10.0 MFLOPs</td><td>4.00M</td><td>40.0 TFLOPs</td>"));
   EXPECT_THAT(html, HasSubstr("100.00"));
-  EXPECT_THAT(html, HasSubstr("<td class=\"better\">-0.0700 ± 0.0200</td>"));
-  EXPECT_THAT(html, HasSubstr("title=\"expert 1: 75.00 %\""));
+  // Differences of 0.07 nats and -0.04, -0.03, ... 0.04 around them: s / sqrt(9) = 0.0091, t(8) = 2.306.
+  EXPECT_THAT(html, HasSubstr("<td class=\"better\">-0.0700 ± 0.0211 <small>better</small></td>"));
+  EXPECT_THAT(html, HasSubstr("expert 1: 75.00 %"));
+  EXPECT_THAT(html, HasSubstr("even use is 50.00 %"));
+}
+
+TEST(Report, IsBoldOnlyBeyondTheInterval) {
+  Report report = make();
+  EXPECT_THAT(to_html(report), HasSubstr("<td class=\"best\">93.24</td>"));
+  report.models[1].domains[0].documents = documents(std::log(100.0) - 0.07, 40.0);
+  report.comparisons = compare_to_first(report.models);
+  const std::string html = to_html(report);
+  EXPECT_THAT(html, Not(HasSubstr("class=\"best\"")));
+  EXPECT_THAT(html, Not(HasSubstr("Bold:")));
+  EXPECT_THAT(html, HasSubstr("<small>undecided</small>"));
+}
+
+TEST(Report, ClaimsInDomainOnlyOfTextsThatAre) {
+  Report report = make();
+  EXPECT_THAT(to_html(report), HasSubstr("in domain"));
+  for (ModelResult& model : report.models) model.domains[0].in_domain = false;
+  EXPECT_THAT(to_html(report), Not(HasSubstr("in domain")));
+  EXPECT_THAT(to_html(report), HasSubstr(">validation sets</th>"));
+}
+
+TEST(Report, ComparesOnlyTheSameDocuments) {
+  Report report = make();
+  report.models[1].domains[0].documents.pop_back();
+  report.comparisons = compare_to_first(report.models);
+  EXPECT_TRUE(report.comparisons.empty());
+  EXPECT_THAT(to_html(report), HasSubstr("No differences: the models were not scored on the same documents"));
+  report.models[1].domains[0].documents.emplace_back(1.0, 99);
+  EXPECT_TRUE(compare_to_first(report.models).empty()) << "as many documents, of other lengths";
+}
+
+TEST(Report, SaysWhatTheIntervalHolds) {
+  EXPECT_THAT(to_html(make()), HasSubstr("over the documents of these two checkpoints"));
+}
+
+TEST(Report, MarksUnfinishedRunsAndDisturbedTimes) {
+  Report report = make();
+  EXPECT_THAT(to_html(report), Not(HasSubstr("nfinished")));
+  EXPECT_THAT(to_html(report), Not(HasSubstr("half the median speed")));
+  report.models[0].steps = 1000;
+  for (int i = 20; i < 26; ++i) report.models[1].metrics.train[static_cast<size_t>(i)].tokens_per_s = 1e4;
+  const std::string html = to_html(report);
+  EXPECT_THAT(html, HasSubstr("dense<span class=\"mark\"> (unfinished)</span>"));
+  EXPECT_THAT(html, HasSubstr("dense is at step 600 of 1000"));
+  EXPECT_THAT(html, HasSubstr("&lt;moe&gt;: 6 of 59 logging intervals ran at less than half the median speed, the slowest at 25 %"));
+}
+
+TEST(Report, ShowsTheSpreadOverSeeds) {
+  Report report = make();
+  std::vector<std::vector<ModelResult>> by_seed(3, report.models);
+  by_seed[1][1].domains[0].nll -= 0.02, by_seed[2][1].domains[0].nll += 0.02;
+  report.seeds = spread_over_seeds(by_seed), report.seed_list = {1, 2, 3};
+  const std::string html = to_html(report);
+  EXPECT_THAT(html, HasSubstr("<h2>Over seeds</h2>"));
+  EXPECT_THAT(html, HasSubstr("4.5352 (s 0.0200)"));
+  // t(2) = 4.303 times 0.02 / sqrt(3).
+  EXPECT_THAT(html, HasSubstr("<td class=\"better\">-0.0700 ± 0.0497</td>"));
+  EXPECT_THAT(to_html(make()), Not(HasSubstr("Over seeds")));
 }
 
 TEST(Report, ShowsHeldOutTextsBesideOwnOnesOfTheSameName) {
   Report report = make();
-  for (ReportRun& run : report.runs)
-    run.domains.push_back({.name = "books", .held_out = true, .nll = std::log(300.0), .bits_per_byte = 2.5});
-  report.comparisons.push_back({.baseline = "dense",
-                                .model = "<moe>",
-                                .domain = "books",
-                                .held_out = true,
-                                .difference = {.difference = 0.03, .standard_error = NAN, .documents = 1}});
+  for (size_t m = 0; m < 2; ++m) {
+    DomainResult books{.name = "books", .held_out = true, .documents = {{600.0 + static_cast<double>(m), 100}}, .load_LE = {}};
+    books.nll = std::log(300.0), books.bits_per_byte = 2.5;
+    report.models[m].domains.push_back(books);
+  }
+  report.comparisons = compare_to_first(report.models);
   const std::string html = to_html(report);
-  EXPECT_THAT(html, HasSubstr("<tr><th>books</th><td class=\"best\">100.00</td>"));
-  EXPECT_THAT(html, HasSubstr("<tr><th>books</th><td class=\"best\">300.00</td>"));
-  EXPECT_THAT(html, HasSubstr("<td class=\"better\">-0.0700 ± 0.0200</td>"));
-  EXPECT_THAT(html, HasSubstr("<td class=\"\">+0.0300 ± – (unknown)</td>"));
+  EXPECT_THAT(html, HasSubstr("<tr><th scope=\"row\">books</th><td>100.00</td><td class=\"best\">93.24</td>"));
+  EXPECT_THAT(html, HasSubstr("<tr><th scope=\"row\">books</th><td>300.00</td><td>300.00</td>"));
+  EXPECT_THAT(html, HasSubstr("<td>+0.0100 <small>unknown</small></td>")) << "one document has no interval";
+}
+
+TEST(Report, IsReadableByEveryone) {
+  const std::string html = to_html(make());
+  EXPECT_THAT(html, HasSubstr("<html lang=\"en\">"));
+  EXPECT_THAT(html, Not(HasSubstr("<th>"))) << "every header cell has a scope";
+  const auto count = [&](const std::string& what) {
+    size_t found = 0;
+    for (size_t at = html.find(what); at != html.npos; at = html.find(what, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("<table"), count("<caption"));
+  EXPECT_EQ(count("<svg role=\"img\"><title>") + count("<svg role=\"img\" "), count("<figure>"));
+  EXPECT_EQ(count("<title>") - 1, count("<figure>"));
+  EXPECT_EQ(count("<desc>"), count("<figure>"));
 }
 
 TEST(Report, TellsApartValidationSetsOfOneName) {
@@ -174,7 +265,7 @@ TEST(Report, TellsApartValidationSetsOfOneName) {
     write_file_atomically(run / "config.toml", to_toml(fields));
     write_file_atomically(run / "metrics.jsonl", std::string(kTrainLine) + "\n" + lines);
     std::string names;
-    for (const ReportDomain& domain : read_run(run.path(), "run").domains)
+    for (const DomainResult& domain : read_run(run.path(), "run").domains)
       names += fmt::format("{} {} ", domain.name, domain.nll);
     return names;
   };
@@ -191,7 +282,7 @@ TEST(Report, DrawsChartsThatFetchNothing) {
   const std::string html = to_html(make());
   if (html.find("gnuplot is not installed") != html.npos) GTEST_SKIP() << "gnuplot is not installed";
   size_t charts = 0;
-  for (size_t at = html.find("<svg"); at != html.npos; at = html.find("<svg", at + 1)) ++charts;
+  for (size_t at = html.find("<svg role"); at != html.npos; at = html.find("<svg role", at + 1)) ++charts;
   EXPECT_EQ(charts, 2u + 2u + 3u + 2u);  // training loss, validation, rate/norm/speed, entropy and busiest fifth
   EXPECT_THAT(html, HasSubstr("No choice was dropped in training."));
   EXPECT_THAT(html, Not(HasSubstr("<script")));
@@ -202,15 +293,15 @@ TEST(Report, DrawsChartsThatFetchNothing) {
 TEST(Report, SaysThatThereAreNoChartsWithoutGnuplot) {
   const std::string html = to_html(make(), "no-such-program");
   EXPECT_THAT(html, HasSubstr("No charts: no-such-program is not installed"));
-  EXPECT_THAT(html, Not(HasSubstr("<svg")));
+  EXPECT_THAT(html, Not(HasSubstr("<svg role")));
   EXPECT_THAT(html, HasSubstr("<h2>Perplexity</h2>"));
   EXPECT_THAT(to_html(make(), "false"), HasSubstr("No charts: false failed"));
 }
 
 TEST(Report, TakesEmptyRunsAndPointsThatAreNotFinite) {
   Report report = make();
-  report.runs[0].metrics = {};
-  for (TrainPoint& point : report.runs[1].metrics.train) point.loss = std::numeric_limits<double>::quiet_NaN();
+  report.models[0].metrics = {};
+  for (StepLine& point : report.models[1].metrics.train) point.loss = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THAT(to_html(report), HasSubstr("</html>"));
   EXPECT_THAT(to_html(Report{}), HasSubstr("</html>"));
 }
