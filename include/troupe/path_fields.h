@@ -7,6 +7,7 @@ namespace troupe {
 enum class Paths {
   kPlain,  // "PATH"
   kNamed,  // "NAME=PATH" or "PATH" (io/named_path.h)
+  kToml,   // "FILE.toml"; anything else is a name of something built in and stays as it is
 };
 
 }  // namespace troupe

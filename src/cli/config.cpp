@@ -24,8 +24,9 @@ constexpr const char* kPreamble =
     "(`--set model.moe.num_experts=16`), strings need no quotes, and the last value of a key counts. Whole numbers may be\n"
     "written as floats (`8e6`). An unknown key is an error that names the nearest one. `troupe config show CONFIG.toml`\n"
     "prints every resolved value and where it came from, and refuses what `troupe train` refuses.\n\n"
-    "Relative paths in a file (`base`, `data.train`, `data.valid`, `study.corpus`, `study.models`) start from the folder\n"
-    "of that file, wherever the program is started; those of flags and of `--set` start from the working directory.\n"
+    "Relative paths in a file (`base` and the keys whose type says path) start from the folder of that file, wherever the\n"
+    "program is started; those of flags and of `--set` start from the working directory. In a list of names and paths what\n"
+    "ends in `.toml` is a path.\n"
     "Those that a run records start from its folder, so that `RUN/config.toml` can be trained again as it is.\n\n";
 
 constexpr const char* kStudyPreamble =

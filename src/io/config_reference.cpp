@@ -8,8 +8,10 @@
 namespace troupe {
 namespace {
 
-std::string type_name(FieldKind kind) {
-  switch (kind) {
+std::string type_name(const Field& field) {
+  if (field.paths == Paths::kToml) return "names, paths";
+  if (field.paths) return field.kind == FieldKind::kString ? "path" : "paths";
+  switch (field.kind) {
     case FieldKind::kBool:
       return "boolean";
     case FieldKind::kInt:
@@ -55,7 +57,7 @@ std::string to_markdown(const FieldList& fields) {
                        out.empty() ? "" : "\n", table.empty() ? "Top level" : "`[" + table + "]`");
     for (const Field& field : fields.fields())
       if (table_of(field) == table)
-        out += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", key_of(field), type_name(field.kind),
+        out += fmt::format("| `{}` | {} | `{}` | {} | {} |\n", key_of(field), type_name(field),
                            in_cell(value_text(field)), allowed(field), in_cell(field.doc));
   }
   return out;

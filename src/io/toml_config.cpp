@@ -79,6 +79,10 @@ void change_paths(Field& field, const fs::path& base, const std::string& where, 
   }
   for (std::string& entry : *static_cast<std::vector<std::string>*>(field.value)) {
     if (entry.empty()) continue;  // refused by who reads it
+    if (field.paths == Paths::kToml) {
+      if (entry.ends_with(".toml")) entry = change(entry);
+      continue;
+    }
     const NamedPath named = parse_named_path(entry, where + ": " + field.path, base);
     entry = named.given ? named.name + "=" + change(named.path) : change(named.path);
   }
@@ -218,7 +222,8 @@ std::string to_toml_in(const fs::path& folder, const FieldList& fields) {
       field.value = &lists.emplace_back(*static_cast<const std::vector<std::string>*>(field.value));
     change_paths(field, {}, "configuration", [&](const fs::path& path) {
       if (path.is_absolute()) return path.string();
-      const fs::path from_there = fs::absolute(path).lexically_normal().lexically_relative(fs::weakly_canonical(folder));
+      const fs::path from_there =
+          fs::absolute(path).lexically_normal().lexically_relative(fs::weakly_canonical(fs::absolute(folder)));
       return from_there.empty() ? path.string() : from_there.string();
     });
   }

@@ -40,8 +40,8 @@ struct TasksConfig {
 
   template <class V>
   void fields(V& v) {
-    v("names", names, any_value(), "evaluation tasks at every validation: built-in ones or files FILE.toml");
-    v("data_dir", data_dir, any_value(), "folder of their data, as in `troupe eval tasks --data-dir`");
+    v("names", names, Paths::kToml, "evaluation tasks at every validation: built-in ones or files FILE.toml");
+    v("data_dir", data_dir, Paths::kPlain, "folder of their data, as in `troupe eval tasks --data-dir`");
     v("shots", shots, range(0, 1e6), "examples in front of each item, drawn once");
     v("limit", limit, range(0, 1e12), "only the first items of each group of a task; 0: all");
   }

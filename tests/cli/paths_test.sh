@@ -5,7 +5,24 @@
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 bpe=$(realpath "$2/gpt2-bpe")
 
-mkdir -p project/configs project/bases project/data elsewhere/deep
+mkdir -p project/configs project/bases project/data project/tasks/pets elsewhere/deep
+echo '{"q":"The 3th cat sat on","a":[" mat"," dog"],"y":0}' >project/tasks/pets/v.jsonl
+cat >project/tasks/pets.toml <<'END'
+name = "pets"
+about = "cats and dogs"
+citation = "none"
+published = "none"
+folder = "pets"
+evaluate = "v"
+[[source]]
+format = "jsonl"
+files = { v = "v.jsonl" }
+[harness]
+context = "{q}"
+choices = "{a}"
+label = "{y}"
+metrics = ["acc"]
+END
 for i in $(seq 1 40); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
 "$program" encode --tokenizer "$bpe" --out project/data/mine text.txt >/dev/null 2>&1
 "$program" encode --tokenizer "$bpe" --out elsewhere/other text.txt >/dev/null 2>&1
@@ -22,6 +39,9 @@ context = 16
 steps = 2
 batch_sequences = 2
 precision = "fp32"
+[train.tasks]
+names = ["../tasks/pets.toml"]
+data_dir = "../tasks"
 [data]
 valid = ["held out=../data/mine"]
 END
@@ -39,14 +59,21 @@ for folder in . project project/configs elsewhere/deep; do
 done
 expect "the values" 0 'train = ["../../project/configs/../data/mine"]  # ../../project/configs/run.toml:3' \
   in_folder elsewhere/deep "$program" config show ../../project/configs/run.toml
-expect "of a base" 0 'valid = ["held out=../../project/configs/../bases/../data/mine"]  # ../../project/configs/../bases/base.toml:14' \
+expect "of a base" 0 'valid = ["held out=../../project/configs/../bases/../data/mine"]  # ../../project/configs/../bases/base.toml:17' \
   in_folder elsewhere/deep "$program" config show ../../project/configs/run.toml
+expect "of a task" 0 'names = ["../../project/configs/../bases/../tasks/pets.toml"]' \
+  in_folder elsewhere/deep "$program" config show ../../project/configs/run.toml
+expect "a built-in task stays a name" 0 'names = ["piqa"]' \
+  in_folder elsewhere/deep "$program" config show ../../project/configs/run.toml --set train.tasks.names=piqa
 expect "--set" 0 'train = ["../other"]  # --set' \
   in_folder elsewhere/deep "$program" config show ../../project/configs/run.toml --set data.train=../other
 expect "train --set" 0 "s/model" \
   in_folder elsewhere/deep "$program" train ../../project/configs/run.toml --run s --set data.train=../other
 
 # What a run records is a file like any other.
+expect "figures of the task" 0 '"task":"pets"' cat elsewhere/deep/r/metrics.jsonl
+expect "the record of a task" 0 'names = ["../../../project/tasks/pets.toml"]' cat elsewhere/deep/r/config.toml
+expect "the record of its data" 0 'data_dir = "../../../project/tasks"' cat elsewhere/deep/r/config.toml
 expect "the record" 0 'train = ["../../../project/data/mine"]' cat elsewhere/deep/r/config.toml
 expect "the record of --set" 0 'train = ["../../other"]' cat elsewhere/deep/s/config.toml
 expect "training it again" 0 "again/model" "$program" train elsewhere/deep/r/config.toml --run again

@@ -59,6 +59,20 @@ TEST(RunConfig, WeightsOfDataHaveSumsAndShares) {
   EXPECT_THAT(objection({R"(data.weights=["a=1", "a=2"])"}), HasSubstr("expected each dataset once, got a twice"));
 }
 
+TEST(RunConfig, FilesOfTasksAndTheirDataStartFromTheFileAndNamesStay) {
+  RunConfig config;
+  FieldList fields = fields_of(config);
+  read_config_text("[train.tasks]\nnames = [\"piqa\", \"mine/pets.toml\", \"/abs/a=b.toml\"]\ndata_dir = \"data\"\n",
+                   "run.toml", "configs", fields);
+  EXPECT_THAT(config.train.tasks.names, testing::ElementsAre("piqa", "configs/mine/pets.toml", "/abs/a=b.toml"));
+  EXPECT_EQ(config.train.tasks.data_dir, "configs/data");
+  apply_override("train.tasks.names=mine/pets.toml", fields);
+  apply_override("train.tasks.data_dir=data", fields);
+  EXPECT_THAT(config.train.tasks.names, testing::ElementsAre("mine/pets.toml"));
+  EXPECT_EQ(config.train.tasks.data_dir, "data");
+  EXPECT_THAT(to_toml_in("runs/a", fields), testing::HasSubstr("names = [\"../../mine/pets.toml\"]\ndata_dir = \"../../data\""));
+}
+
 TEST(RunConfig, RulesHoldWithoutALengthOrData) {
   RunConfig config;
   check_rules(config, "model.toml");  // of a model that is part of a study
