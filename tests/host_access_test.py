@@ -31,6 +31,7 @@ ALLOWED = {
     'src/infer/': ('a tensor of the host', 'keys and values, which ops alone fill; logits, which the sampler reads'),
     'src/eval/': ('a tensor of the host', 'hidden states that are scored, which ops alone fill'),
     'src/cli/inspect.cpp': ('a tensor of the host', 'values of a file'),
+    'src/cli/peak': ('a tensor of the host', 'arrays, whose bandwidth is measured'),
     'src/cli/bench_': ('a tensor of the host', 'measures ops of the host'),
 }
 

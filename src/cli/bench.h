@@ -1,6 +1,6 @@
 // How a benchmark joins `troupe bench`: a row in bench.inc and a file that registers a subcommand. Results are lines
 //   name, shape, value, unit, peak, ratio_to_peak
-// where the ratio is the median over repetitions that alternate with bursts of the peak (kernels/peak.h).
+// where the ratio is the median over repetitions that alternate with bursts of the peak (cli/peak.h).
 #pragma once
 
 #include <functional>
@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/peak.h"
+#include "cli/peak.h"
 
 namespace CLI {
 class App;

@@ -14,8 +14,8 @@
 #include "cli/color.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/peak.h"
 #include "kernels/onednn/gemm.h"
-#include "kernels/peak.h"
 #include "kernels/table.h"
 
 namespace troupe::cli {

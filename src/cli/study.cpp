@@ -11,11 +11,11 @@
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/peak.h"
 #include "cli/progress.h"
 #include "io/json_file.h"
 #include "io/provenance.h"
 #include "io/writer_lock.h"
-#include "kernels/peak.h"
 #include "study/memory.h"
 #include "study/study_report.h"
 

@@ -1,4 +1,4 @@
-// Loops that do nothing but what a processor is fast at, for measured peaks (kernels/peak.h).
+// Loops that do nothing but what a processor is fast at, for measured peaks (cli/peak.h).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "data/tokenizer/bench.h"
+#include "cli/tokenizer_speed.h"
 
 #include <omp.h>
 
@@ -9,11 +9,11 @@
 #include "base/error.h"
 #include "data/tokenizer/bpe_trainer.h"
 
-namespace troupe {
+namespace troupe::cli {
 namespace {
 
 // Of this thread's processor time.
-double seconds_of(const auto& action) {
+double processor_seconds_of(const auto& action) {
   const auto now = [] {
     timespec time{};
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
@@ -27,7 +27,7 @@ double seconds_of(const auto& action) {
 // Sorted times of repeated passes, at least three, for about `seconds`.
 std::vector<double> times_of(double seconds, const auto& pass) {
   std::vector<double> times;
-  for (double total = 0; total < seconds || times.size() < 3; total += times.back()) times.push_back(seconds_of(pass));
+  for (double total = 0; total < seconds || times.size() < 3; total += times.back()) times.push_back(processor_seconds_of(pass));
   std::sort(times.begin(), times.end());
   return times;
 }
@@ -68,7 +68,7 @@ TokenizerSpeed measure_tokenizer(const Tokenizer& tokenizer, std::span<const std
   if (train_vocab_size > 0) {
     const int threads = omp_get_max_threads();
     omp_set_num_threads(1);
-    speed.train_bytes_per_s = bytes / seconds_of([&] {
+    speed.train_bytes_per_s = bytes / processor_seconds_of([&] {
                                 BpeTrainer trainer({.vocab_size = train_vocab_size});
                                 for (const std::string& text : texts) trainer.add(text);
                                 trainer.finish();
@@ -78,4 +78,4 @@ TokenizerSpeed measure_tokenizer(const Tokenizer& tokenizer, std::span<const std
   return speed;
 }
 
-}  // namespace troupe
+}  // namespace troupe::cli

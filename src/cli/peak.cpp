@@ -1,24 +1,20 @@
-#include "kernels/peak.h"
+#include "cli/peak.h"
 
 #include <omp.h>
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/median.h"
 #include "kernels/table.h"
 
-namespace troupe {
+namespace troupe::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kFloats = int64_t{16} << 20;  // 64 MiB an array: beyond the last-level cache of one or two sockets
 constexpr double kBurstSeconds = 0.005;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // Calls body(begin, end) on one range of the arrays per thread; returns the time.
 template <class Body>
@@ -143,4 +139,4 @@ PacedResult measure_against(PeakMeter& meter, Peak peak, double work, double sec
   return {median(rates), median(peaks), median(ratios), static_cast<int64_t>(ratios.size())};
 }
 
-}  // namespace troupe
+}  // namespace troupe::cli

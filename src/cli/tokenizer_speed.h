@@ -8,7 +8,7 @@
 
 #include "data/tokenizer/tokenizer.h"
 
-namespace troupe {
+namespace troupe::cli {
 
 struct TokenizerSpeed {
   int64_t bytes = 0, tokens = 0;       // of the texts
@@ -23,4 +23,4 @@ struct TokenizerSpeed {
 TokenizerSpeed measure_tokenizer(const Tokenizer& tokenizer, std::span<const std::string> texts, double seconds = 2.0,
                                  int64_t train_vocab_size = 4096);
 
-}  // namespace troupe
+}  // namespace troupe::cli

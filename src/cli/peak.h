@@ -8,7 +8,7 @@
 
 #include "tensor/buffer.h"
 
-namespace troupe {
+namespace troupe::cli {
 
 enum class Peak {
   kBf16,   // best bf16 product on registers or tiles (float32 below AVX512-BF16), FLOP/s
@@ -49,4 +49,4 @@ struct PacedResult {
 PacedResult measure_against(PeakMeter& meter, Peak peak, double work, double seconds,
                             const std::function<void()>& call);
 
-}  // namespace troupe
+}  // namespace troupe::cli
