@@ -129,37 +129,36 @@ Question read_question(const CostFlags& flags) {
   return question;
 }
 
-void print_cost(const CostFlags& flags) {
-  const Question question = read_question(flags);
+int64_t output_columns(const Question& question) {
+  return question.rule.vocab_size > 0 ? question.rule.vocab_size : question.model.vocab_size;
+}
+
+void print_cost_line(const Question& question, const Cost& cost, const MemoryEstimate& memory) {
+  print_json({{"schema", "troupe.cost/1"},
+              {"preset", question.name},
+              {"params_total", cost.params_total},
+              {"params_active", cost.params_active},
+              {"train_zflops", cost.train_zflops()},
+              {"flops_per_token", cost.flops_per_token},
+              {"params_experts", cost.params_experts},
+              {"tokens", question.tokens},
+              {"seq_len", question.seq_len},
+              {"vocab", output_columns(question)},
+              {"rule", question.rule_name},
+              {"forward_flops_per_token",
+               {{"projections", cost.forward.projections},
+                {"attention", cost.forward.attention},
+                {"dense_ffn", cost.forward.dense_ffn},
+                {"experts", cost.forward.experts},
+                {"router", cost.forward.router},
+                {"output", cost.forward.output}}},
+              {"precision", to_string(question.precision)},
+              {"micro_batch", question.micro_batch},
+              {"memory_bytes", to_json(memory)}});
+}
+
+void print_totals(const Question& question, const Cost& cost) {
   const ModelConfig& model = question.model;
-  const Cost cost = cost_of(model, question.tokens, question.seq_len, question.rule);
-  const MemoryEstimate memory =
-      estimate_memory(model, question.micro_batch, question.seq_len, question.precision);
-  const int64_t vocab = question.rule.vocab_size > 0 ? question.rule.vocab_size : model.vocab_size;
-  if (flags.json) {
-    print_json({{"schema", "troupe.cost/1"},
-                {"preset", question.name},
-                {"params_total", cost.params_total},
-                {"params_active", cost.params_active},
-                {"train_zflops", cost.train_zflops()},
-                {"flops_per_token", cost.flops_per_token},
-                {"params_experts", cost.params_experts},
-                {"tokens", question.tokens},
-                {"seq_len", question.seq_len},
-                {"vocab", vocab},
-                {"rule", question.rule_name},
-                {"forward_flops_per_token",
-                 {{"projections", cost.forward.projections},
-                  {"attention", cost.forward.attention},
-                  {"dense_ffn", cost.forward.dense_ffn},
-                  {"experts", cost.forward.experts},
-                  {"router", cost.forward.router},
-                  {"output", cost.forward.output}}},
-                {"precision", to_string(question.precision)},
-                {"micro_batch", question.micro_batch},
-                {"memory_bytes", to_json(memory)}});
-    return;
-  }
   const std::string experts = model.moe.num_experts == 0
                                   ? "dense"
                                   : fmt::format("{} experts, top-{}, in {} of the layers", model.moe.num_experts,
@@ -173,8 +172,10 @@ void print_cost(const CostFlags& flags) {
   print("  per token        {:>20}: {}, V = {}, context {}\n\n", flops_text(cost.flops_per_token),
              question.rule_name == "paper" ? "the paper's rule (layers recomputed, router left out)"
                                            : "nothing recomputed, router counted",
-             grouped(vocab), grouped(question.seq_len));
+             grouped(output_columns(question)), grouped(question.seq_len));
+}
 
+void print_forward(const Question& question, const Cost& cost) {
   std::vector<std::vector<std::string>> rows = {{"forward pass, per token", "MFLOPs", "share"}};
   const auto flops_row = [&](const char* name, double flops) {
     rows.push_back(
@@ -183,19 +184,22 @@ void print_cost(const CostFlags& flags) {
   flops_row("attention projections", cost.forward.projections);
   flops_row("attention", cost.forward.attention);
   flops_row("dense FFN", cost.forward.dense_ffn);
-  if (model.moe.num_experts > 0) {
+  if (question.model.moe.num_experts > 0) {
     flops_row("experts", cost.forward.experts);
     if (question.rule.router) flops_row("router", cost.forward.router);
   }
   flops_row("output layer", cost.forward.output);
   flops_row("total", cost.forward.total());
   print_table(rows);
+}
 
+void print_memory(const Question& question, const MemoryEstimate& memory) {
   const bool small = memory.total(false) < 1'000'000'000;
   const auto size_text = [&](int64_t bytes) {
     return fmt::format("{:.{}f}", static_cast<double>(bytes) / (small ? 1e6 : 1e9), small ? 1 : 3);
   };
-  rows = {{fmt::format("memory of training, {}", small ? "MB" : "GB"), "total", "experts"}};
+  std::vector<std::vector<std::string>> rows = {
+      {fmt::format("memory of training, {}", small ? "MB" : "GB"), "total", "experts"}};
   const auto memory_row = [&](const std::string& name, const MemoryPart& part) {
     rows.push_back({name, size_text(part.total), size_text(part.experts)});
   };
@@ -209,8 +213,19 @@ void print_cost(const CostFlags& flags) {
   rows.push_back({"total", size_text(memory.total(false)), ""});
   rows.push_back({"  with recomputation", size_text(memory.total(true)), ""});
   memory_row("weights for use (eval, generate, score)", memory.inference);
-  print("\n");
   print_table(rows);
+}
+
+void print_cost(const CostFlags& flags) {
+  const Question question = read_question(flags);
+  const Cost cost = cost_of(question.model, question.tokens, question.seq_len, question.rule);
+  const MemoryEstimate memory =
+      estimate_memory(question.model, question.micro_batch, question.seq_len, question.precision);
+  if (flags.json) return print_cost_line(question, cost, memory);
+  print_totals(question, cost);
+  print_forward(question, cost);
+  print("\n");
+  print_memory(question, memory);
 }
 
 }  // namespace

@@ -7,11 +7,8 @@
 #include "cli/choice.h"
 #include "cli/validators.h"
 #include "eval/capacity.h"
-#include "io/provenance.h"
-#include "model/decoder_parameters.h"
-#include "model/flops.h"
 #include "model/model_directory.h"
-#include "train/checkpoint.h"
+#include "train/model_facts.h"
 
 namespace troupe::cli {
 
@@ -42,23 +39,6 @@ void add_train_tokens_flag(CLI::App& command, double& train_tokens) {
                   "tokens the model was trained on, for results (default: what its folder says)")
       ->transform(positive_number())
       ->default_str("");
-}
-
-ModelFacts model_facts(const std::string& model, const ModelConfig& config, double train_tokens) {
-  const std::filesystem::path folder = find_model(model);
-  if (train_tokens == 0.0) train_tokens = static_cast<double>(trained_tokens(folder).value_or(0));
-  ModelFacts facts{.model = model,
-                   .model_checksum = model_checksum(folder),
-                   .params = make_parameter_table(config).num_parameters(),
-                   .active_params = num_active_parameters(config),
-                   .experts = config.moe.num_experts,
-                   .provenance = provenance()};
-  facts.provenance->date.clear();  // the same evaluation gives the same bytes
-  if (train_tokens > 0.0) {
-    facts.train_tokens = train_tokens;
-    facts.train_flops = train_tokens * train_flops_per_token(config, config.context);
-  }
-  return facts;
 }
 
 EvalModel load_eval_model(const EvalFlags& flags) {

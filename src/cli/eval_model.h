@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "cli/model_tokenizer.h"
+#include "cli/tokenizer_flags.h"
 #include "eval/requests.h"
 #include "eval/result_lines.h"
 #include "model/language_model.h"
@@ -16,7 +16,7 @@ class App;
 namespace troupe::cli {
 
 struct EvalFlags {
-  TokenizerFlags tokenizer;
+  TokenizerChoice tokenizer;
   std::string model, capacity = "dropless", journal;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   int64_t context = 0, batch_tokens = 4096;
@@ -26,9 +26,6 @@ struct EvalFlags {
 // Adds --model, --tokenizer, --any-tokenizer, --precision, --capacity, --context, --batch-tokens, --journal and --train-tokens.
 void add_eval_flags(CLI::App& command, EvalFlags& flags);
 void add_train_tokens_flag(CLI::App& command, double& train_tokens);
-
-// Tokens are those given, if any, else those that the folder names.
-ModelFacts model_facts(const std::string& model, const ModelConfig& config, double train_tokens);
 
 struct EvalModel {
   std::unique_ptr<LanguageModel> model;

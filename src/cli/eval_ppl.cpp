@@ -11,18 +11,19 @@
 #include "cli/command.h"
 #include "cli/eval.h"
 #include "cli/eval_model.h"
-#include "cli/model_tokenizer.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/text_options.h"
+#include "cli/tokenizer_flags.h"
 #include "cli/validators.h"
-#include "data/fairseq/indexed_dataset.h"
 #include "eval/capacity.h"
+#include "eval/data_sets.h"
 #include "eval/perplexity.h"
 #include "io/json_fields.h"
 #include "io/named_path.h"
 #include "model/model_directory.h"
 #include "study/study_report.h"
+#include "train/model_facts.h"
 
 namespace troupe::cli {
 namespace {
@@ -30,7 +31,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct PerplexityFlags {
-  TokenizerFlags tokenizer;
+  TokenizerChoice tokenizer;
   std::vector<std::string> models;
   std::string capacity;
   PrecisionChoice precision = PrecisionChoice::kAuto;
@@ -40,104 +41,6 @@ struct PerplexityFlags {
   PerplexityOptions options;
   double train_tokens = 0.0;
   bool json = false;
-};
-
-// Paths of one data set in the order of the command line.
-struct DataSet {
-  std::string name;
-  bool given = false;  // NAME=, which may come again with further files
-  std::vector<std::string> paths;
-};
-
-// What a file of text is called for short: 3.10.txt.zst is 3.10.
-std::string without_text_extensions(std::string name) {
-  for (const std::vector<std::string_view>& extensions :
-       {std::vector<std::string_view>{".zst", ".gz"}, {".txt", ".jsonl", ".ndjson", ".bin", ".idx"}})
-    for (const std::string_view extension : extensions)
-      if (name.size() > extension.size() && name.ends_with(extension)) {
-        name.resize(name.size() - extension.size());
-        break;
-      }
-  return name;
-}
-
-std::vector<DataSet> parse_data(const std::vector<std::string>& arguments) {
-  std::vector<DataSet> sets;
-  for (const std::string& argument : arguments) {
-    NamedPath entry = parse_named_path(argument, "--data", [](const std::string& path) {
-      std::error_code error;
-      return fs::exists(path, error) || is_fairseq_binary(path);
-    });
-    if (!entry.given) entry.name = without_text_extensions(entry.name);
-    const auto same =
-        std::find_if(sets.begin(), sets.end(), [&](const DataSet& set) { return set.name == entry.name; });
-    if (same == sets.end()) {
-      sets.push_back({entry.name, entry.given, {entry.path}});
-      continue;
-    }
-    if (!same->given || !entry.given)
-      fail(ErrorCode::kUsage,
-           "--data: expected names that differ, got {} for {} and {} (write NAME=PATH; given twice it is one data set)",
-           entry.name, same->paths.front(), entry.path);
-    const auto is_entry = [&](const std::string& path) {
-      return fs::weakly_canonical(path) == fs::weakly_canonical(entry.path);
-    };
-    if (std::any_of(same->paths.begin(), same->paths.end(), is_entry))
-      fail(ErrorCode::kUsage, "--data: {}: expected each file once, got {} twice", entry.name, entry.path);
-    same->paths.push_back(entry.path);
-  }
-  return sets;
-}
-
-struct ReadText {
-  EvalText text;
-  TokenizerMatch tokenizer;  // that made its ids
-  int64_t skipped = 0;       // damaged documents of the data set that were passed over
-};
-
-// Reads data sets; the tokenizer is loaded when text first needs it.
-class Reader {
- public:
-  Reader(const PerplexityFlags& flags, const fs::path& model, const ModelConfig& config)
-      : flags_(flags), model_(model), config_(config) {}
-
-  std::vector<ReadText> read(const DataSet& set) {
-    const auto eos = static_cast<int32_t>(config_.eos_id);
-    const auto is_binary = [](const std::string& path) {
-      return fs::is_regular_file(fs::path(path) / "index.json") || is_fairseq_binary(path);
-    };
-    if (std::none_of(set.paths.begin(), set.paths.end(), is_binary)) return read_text(set, eos);
-    if (!flags_.text.meta_field.empty())
-      fail(ErrorCode::kUsage, "--by-field: expected JSON lines, got token ids, {}", set.paths[0]);
-    if (set.paths.size() > 1)
-      fail(ErrorCode::kUsage, "--data: {}: expected one folder of shards or one pair of fairseq files, got {} paths",
-           set.name, set.paths.size());
-    if (fs::is_regular_file(fs::path(set.paths[0]) / "index.json")) {
-      const TokenDataset shards(set.paths[0]);
-      return {{read_eval_shards(set.name, shards, eos), match_shards(flags_.tokenizer, model_, config_, shards)}};
-    }
-    log::info("{}: names no tokenizer: whether its ids are those of the model's is not known", set.paths[0]);
-    return {{read_eval_fairseq(set.name, set.paths[0], eos), TokenizerMatch::kUnknown}};
-  }
-
- private:
-  std::vector<ReadText> read_text(const DataSet& set, int32_t eos) {
-    if (!tokenizer_) tokenizer_.emplace(load_model_tokenizer(flags_.tokenizer, model_, config_));
-    EvalTextOptions options{.text = flags_.text, .end_of_text = eos};
-    options.newline = flags_.newline;
-    TextStats stats;
-    std::vector<EvalText> texts = read_eval_text(set.name, set.paths, tokenizer_->tokenizer, options, stats);
-    log::info("{}: {}", set.name, stats.report());
-    std::vector<ReadText> read;
-    const int64_t skipped = stats.total_skipped() - stats.skip(SkipReason::kEmpty).count;
-    for (EvalText& text : texts) read.push_back({std::move(text), tokenizer_->match, skipped});
-    return read;
-  }
-
-  const PerplexityFlags& flags_;
-  const fs::path model_;
-  const ModelConfig& config_;
-  std::optional<ModelTokenizer> tokenizer_;
 };
 
 // One model on every data set: a line or a row each, and the results that comparisons need.
@@ -150,9 +53,9 @@ class ModelRun {
 
   // Reads and checks everything.
   void read(const std::vector<DataSet>& sets) {
-    Reader reader(flags_, folder_, config_);
+    DataSetReader reader(flags_.tokenizer, {.text = flags_.text, .newline = flags_.newline}, folder_, config_);
     for (const DataSet& set : sets)
-      for (ReadText& read : reader.read(set)) {
+      for (SetText& read : reader.read(set)) {
         check_eval_text(read.text, config_);
         texts_.push_back(std::move(read));
       }
@@ -217,10 +120,37 @@ class ModelRun {
   const std::string name_, given_;
   const fs::path folder_;
   ModelConfig config_;
-  std::vector<ReadText> texts_;
+  std::vector<SetText> texts_;
   std::vector<std::string> checksums_;
   std::string precision_;
 };
+
+// Every model's texts, read and checked before the first token is scored.
+std::vector<std::unique_ptr<ModelRun>> read_runs(const PerplexityFlags& flags, const std::vector<DataSet>& sets,
+                                                 const std::vector<NamedPath>& entries) {
+  if (entries.size() > 1)
+    for (const DataSet& set : sets)
+      if (std::find(set.paths.begin(), set.paths.end(), "-") != set.paths.end())
+        fail(ErrorCode::kUsage, "--data: {}: expected files for several models, got standard input, which can be read once",
+             set.name);
+  std::vector<std::unique_ptr<ModelRun>> runs;
+  for (const NamedPath& entry : entries) {
+    runs.push_back(std::make_unique<ModelRun>(flags, entry));
+    runs.back()->read(sets);
+  }
+  return runs;
+}
+
+// What is to be compared with `first` but read other tokens is no pair.
+void drop_other_tokens(const ModelRun& first, const ModelRun& run, const std::string& name_of_first,
+                       ModelResult& results) {
+  for (size_t d = 0; d < results.domains.size() && d < first.checksums().size(); ++d)
+    if (run.checksums()[d] != first.checksums()[d]) {
+      log::warning("{}: {} and {} read other tokens (another tokenizer): their scores are not compared",
+                   results.domains[d].name, name_of_first, results.name);
+      results.domains[d].documents.clear();
+    }
+}
 
 void run(PerplexityFlags& flags) {
   if (flags.options.stride > 0 && flags.options.mode == WindowMode::kBlocks)
@@ -230,32 +160,17 @@ void run(PerplexityFlags& flags) {
                                           : flags.options.fairseq ? "configured"
                                                                   : "dropless");
   const Precision precision = precision_of(flags.precision);
-  const std::vector<DataSet> sets = parse_data(flags.data);
+  const std::vector<DataSet> sets = parse_data_sets(flags.data);
   const std::vector<NamedPath> entries = parse_named_paths(flags.models, "--model");
-  const bool named = entries.size() > 1 || entries.front().given;
-  if (entries.size() > 1)
-    for (const DataSet& set : sets)
-      if (std::find(set.paths.begin(), set.paths.end(), "-") != set.paths.end())
-        fail(ErrorCode::kUsage, "--data: {}: expected files for several models, got standard input, which can be read once",
-             set.name);
-  // Everything is read and checked before the first token is scored.
-  std::vector<std::unique_ptr<ModelRun>> runs;
-  for (const NamedPath& entry : entries) {
-    runs.push_back(std::make_unique<ModelRun>(flags, entry));
-    runs.back()->read(sets);
-  }
+  const std::vector<std::unique_ptr<ModelRun>> runs = read_runs(flags, sets, entries);
   const std::string mode = flags.options.fairseq ? "fairseq" : std::string(name_of_enum(flags.options.mode));
+  const bool named = entries.size() > 1 || entries.front().given;
   TextTable table = {{"data", "documents", "tokens", "nll", "std. error", "ppl", "bits/byte", "dropped"}};
   if (named) table.front().insert(table.front().begin(), "model");
   std::vector<ModelResult> results;
   for (const auto& run : runs) {
     results.push_back(run->score(precision, mode, named, table));
-    for (size_t d = 0; d < results.back().domains.size() && d < results.front().domains.size(); ++d)
-      if (run->checksums()[d] != runs.front()->checksums()[d]) {
-        log::warning("{}: {} and {} read other tokens (another tokenizer): their scores are not compared",
-                     results.back().domains[d].name, results.front().name, results.back().name);
-        results.back().domains[d].documents.clear();
-      }
+    drop_other_tokens(*runs.front(), *run, results.front().name, results.back());
   }
   const std::vector<Comparison> comparisons = compare_to_first(results);
   if (flags.json) {

@@ -199,46 +199,58 @@ void write_details(const std::string& path, const std::string& task, Convention 
   }
 }
 
-void run(TasksFlags& flags) {
-  std::vector<std::filesystem::path> folders(flags.task_dirs.begin(), flags.task_dirs.end());
-  std::vector<TaskFile> tasks = load_tasks(folders);
-  if (flags.list) return print_list(flags, flags.tasks.empty() ? tasks : select_tasks(tasks, flags.tasks));
-  if (flags.tasks.empty()) fail(ErrorCode::kUsage, "--tasks: expected names or all, got none (--list shows them)");
-  if (flags.data_dir.empty()) fail(ErrorCode::kUsage, "--data-dir: expected the folder of the data, got none");
-  const bool all = std::find(flags.tasks.begin(), flags.tasks.end(), "all") != flags.tasks.end();
+// Of the tasks asked for those whose files are there: with "all" one without files is named and passed over, one asked
+// for by name must be there.
+std::vector<TaskFile> chosen_tasks(const TasksFlags& flags, bool all, std::vector<TaskFile> tasks) {
   tasks = select_tasks(std::move(tasks), flags.tasks);
   for (const TaskFile& task : tasks)
     if (!task.replaces.empty()) log::warning("{}: {} stands for the {}", task.name, task.where, task.replaces);
-  flags.options.data_dir = flags.data_dir;
-  // With "all" a task whose files are not there is named and passed over; a task asked for by name must be there.
+  const bool shots = flags.options.shots > 0;
+  const auto is_there = [&](const TaskFile& task) {
+    return find_split(task, flags.data_dir, task.evaluate).source &&
+           (!shots || task.shots.empty() || find_split(task, flags.data_dir, task.shots).source);
+  };
   std::erase_if(tasks, [&](const TaskFile& task) {
-    const bool there =
-        find_split(task, flags.data_dir, task.evaluate).source &&
-        (flags.options.shots == 0 || task.shots.empty() || find_split(task, flags.data_dir, task.shots).source);
-    if (all && !there)
-      log::warning("{}: not evaluated: no {} in {}", task.name,
-                   files_wanted(task, task.evaluate) + (flags.options.shots > 0 ? " with examples" : ""),
-                   (std::filesystem::path(flags.data_dir) / task.folder).string());
-    return all && !there;
+    if (!all || is_there(task)) return false;
+    log::warning("{}: not evaluated: no {} in {}", task.name,
+                 files_wanted(task, task.evaluate) + (shots ? " with examples" : ""),
+                 (std::filesystem::path(flags.data_dir) / task.folder).string());
+    return true;
   });
   if (tasks.empty())
     fail(ErrorCode::kData, "{}: expected the data of at least one task, got none (--list shows the files)",
          flags.data_dir);
+  return tasks;
+}
 
-  // Every file is read and checked before the first request is scored. What is wrong with the data of one task does not
-  // stop the others.
-  struct Job {
-    const TaskFile* task;
-    TaskOptions options;
-    TaskData data;
-  };
-  std::vector<Job> jobs;
-  std::string broken;
-  const auto pass_over = [&](const TaskFile& task, const Error& error) {
-    if (error.code() != ErrorCode::kData || tasks.size() == 1) throw;
+// A task under one of its conventions.
+struct Job {
+  const TaskFile* task;
+  TaskOptions options;
+  TaskData data;
+};
+
+// What is wrong with the data of one task does not stop the others.
+class BrokenTasks {
+ public:
+  explicit BrokenTasks(size_t tasks) : alone_(tasks == 1) {}
+
+  // In a handler of `error`: throws it again if it is of another kind, or if there are no other tasks.
+  void add(const TaskFile& task, const Error& error) {
+    if (error.code() != ErrorCode::kData || alone_) throw;
     log::warning("not evaluated: {}", error.what());
-    broken += (broken.empty() ? "" : ", ") + task.name;
-  };
+    names_ += (names_.empty() ? "" : ", ") + task.name;
+  }
+  const std::string& names() const { return names_; }
+
+ private:
+  const bool alone_;
+  std::string names_;
+};
+
+// Reads and checks every file of the tasks.
+std::vector<Job> load_jobs(const TasksFlags& flags, bool all, const std::vector<TaskFile>& tasks, BrokenTasks& broken) {
+  std::vector<Job> jobs;
   for (const TaskFile& task : tasks) {
     try {
       for (const Convention convention : conventions(flags.convention)) {
@@ -253,20 +265,32 @@ void run(TasksFlags& flags) {
         job.data = load_task_data(task, job.options);
       }
     } catch (const Error& error) {
-      pass_over(task, error);
+      broken.add(task, error);
       std::erase_if(jobs, [&](const Job& job) { return job.task == &task; });
     }
   }
-  if (jobs.empty() && !broken.empty())
-    fail(ErrorCode::kData, "--tasks: nothing to evaluate because of the data of {} (see above)", broken);
+  if (jobs.empty() && !broken.names().empty())
+    fail(ErrorCode::kData, "--tasks: nothing to evaluate because of the data of {} (see above)", broken.names());
+  return jobs;
+}
 
-  EvalModel loaded = load_eval_model(flags.model);
+// What was not as usual.
+void log_report(const TaskReport& report) {
+  if (report.skipped > 0) log::info("{}: {} records left out by the task's rule", report.task, report.skipped);
+  if (const int64_t left_out = report.figures.front().left_out; left_out > 0)
+    log::info("{}: {} items left out by --limit", report.task, left_out);
+  if (report.requests.truncated > 0)
+    log::warning("{} ({}): {} of {} sequences were longer than the context and lost tokens on their left", report.task,
+                 name_of_enum(report.convention), report.requests.truncated, report.requests.requests);
+}
+
+// Each job's figures; returns what all took.
+RequestStats run_jobs(const TasksFlags& flags, std::vector<Job>& jobs, EvalModel& loaded, BrokenTasks& broken) {
   std::FILE* details_file = flags.details.empty() ? nullptr : std::fopen(flags.details.c_str(), "wb");
   if (!flags.details.empty() && !details_file)
     fail(ErrorCode::kEnvironment, "{}: cannot open for writing", flags.details);
   Results results(flags, loaded);
   RequestStats total;
-  const auto start = Clock::now();
   for (Job& job : jobs) {
     const TaskFile& task = *job.task;
     const Convention convention = job.options.convention;
@@ -279,17 +303,12 @@ void run(TasksFlags& flags) {
           *loaded.model, *loaded.tokenizer, task, job.options, job.data,
           [&](double share) { progress.update(share, ""); }, details_file ? &details : nullptr);
     } catch (const Error& error) {  // of a text that is no token of its own after its context
-      pass_over(task, error);
+      broken.add(task, error);
       continue;
     }
     progress.clear();
     if (details_file) write_details(flags.details, task.name, convention, details, details_file);
-    if (report.skipped > 0) log::info("{}: {} records left out by the task's rule", task.name, report.skipped);
-    if (const int64_t left_out = report.figures.front().left_out; left_out > 0)
-      log::info("{}: {} items left out by --limit", task.name, left_out);
-    if (report.requests.truncated > 0)
-      log::warning("{} ({}): {} of {} sequences were longer than the context and lost tokens on their left", task.name,
-                   name_of_enum(convention), report.requests.truncated, report.requests.requests);
+    log_report(report);
     total.tokens += report.requests.tokens, total.run_tokens += report.requests.run_tokens;
     total.requests += report.requests.requests, total.from_journal += report.requests.from_journal;
     results.add(report);
@@ -297,12 +316,32 @@ void run(TasksFlags& flags) {
   }
   if (details_file) std::fclose(details_file);
   results.finish();
+  return total;
+}
+
+void run(TasksFlags& flags) {
+  std::vector<std::filesystem::path> folders(flags.task_dirs.begin(), flags.task_dirs.end());
+  std::vector<TaskFile> known = load_tasks(folders);
+  if (flags.list) return print_list(flags, flags.tasks.empty() ? known : select_tasks(known, flags.tasks));
+  if (flags.tasks.empty()) fail(ErrorCode::kUsage, "--tasks: expected names or all, got none (--list shows them)");
+  if (flags.data_dir.empty()) fail(ErrorCode::kUsage, "--data-dir: expected the folder of the data, got none");
+  flags.options.data_dir = flags.data_dir;
+  const bool all = std::find(flags.tasks.begin(), flags.tasks.end(), "all") != flags.tasks.end();
+  const std::vector<TaskFile> tasks = chosen_tasks(flags, all, std::move(known));
+
+  // Every file is read and checked before the first request is scored.
+  BrokenTasks broken(tasks.size());
+  std::vector<Job> jobs = load_jobs(flags, all, tasks, broken);
+  EvalModel loaded = load_eval_model(flags.model);
+  const auto start = Clock::now();
+  const RequestStats total = run_jobs(flags, jobs, loaded, broken);
   const double seconds = seconds_since(start);
   log::info("{} requests ({} from the journal) of {} tokens, {} after sharing, in {} ({} tokens/s)",
             short_number(static_cast<double>(total.requests)), total.from_journal,
             short_number(static_cast<double>(total.tokens)), short_number(static_cast<double>(total.run_tokens)),
             short_duration(seconds), short_number(static_cast<double>(total.tokens) / std::max(seconds, 1e-9)));
-  if (!broken.empty()) fail(ErrorCode::kData, "--tasks: not evaluated because of their data: {} (see above)", broken);
+  if (!broken.names().empty())
+    fail(ErrorCode::kData, "--tasks: not evaluated because of their data: {} (see above)", broken.names());
 }
 
 }  // namespace

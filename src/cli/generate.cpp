@@ -12,9 +12,9 @@
 #include "base/log.h"
 #include "cli/choice.h"
 #include "cli/command.h"
-#include "cli/model_tokenizer.h"
 #include "cli/output.h"
 #include "cli/standard_streams.h"
+#include "cli/tokenizer_flags.h"
 #include "cli/validators.h"
 #include "infer/generator.h"
 #include "infer/prompts.h"
@@ -26,7 +26,7 @@ namespace troupe::cli {
 namespace {
 
 struct GenerateFlags {
-  TokenizerFlags tokenizer;
+  TokenizerChoice tokenizer;
   std::string model, prompt, prompts;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   std::vector<std::string> stops;

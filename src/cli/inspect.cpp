@@ -15,6 +15,7 @@
 #include "io/json_config.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
+#include "io/path_kind.h"
 #include "io/tensor_stats.h"
 #include "model/decoder_parameters.h"
 #include "model/fairseq_model.h"
@@ -115,29 +116,32 @@ Subject open_dataset(const fs::path& path) {
   return subject;
 }
 
-std::optional<int64_t> checkpoint_step(const fs::path& folder) {
+Subject open_checkpoint(const fs::path& folder) {
   const fs::path manifest = folder / "manifest.json";
-  if (!fs::exists(manifest)) return std::nullopt;
-  return parse_manifest(read_file(manifest), manifest.string()).step;
+  return open_checkpoint({folder, parse_manifest(read_file(manifest), manifest.string()).step});
 }
 
 Subject open(const fs::path& path) {
-  if (fs::is_directory(path)) {
-    if (const auto step = checkpoint_step(path)) return open_checkpoint({path, *step});
-    for (const auto& entry : fs::directory_iterator(path))
-      if (entry.path().extension() == ".pt") return open_fairseq(path);
-    if (fs::exists(path / "config.json")) return open_model(path);
-    if (fs::exists(path / "index.json")) return open_dataset(path);
-    const fs::path found = find_model(path);
-    return open_checkpoint({found, checkpoint_step(found).value()});
+  switch (kind_of_path(path)) {
+    case PathKind::kCheckpoint:
+      return open_checkpoint(path);
+    case PathKind::kFairseq:
+      return open_fairseq(path);
+    case PathKind::kModel:
+      return open_model(path);
+    case PathKind::kTokens:
+      return open_dataset(path);
+    case PathKind::kTokenShard:
+      return open_tokens(TokenShard(path), "token shard", path);
+    case PathKind::kSafetensors:
+      return open_safetensors(path);
+    case PathKind::kFolder:
+      return open_checkpoint(find_model(path));
+    case PathKind::kFile:
+      fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .pt or .tok, got another kind of file", path.string());
+    case PathKind::kNothing:
+      break;
   }
-  if (fs::is_regular_file(path)) {
-    if (path.extension() == ".safetensors") return open_safetensors(path);
-    if (path.extension() == ".tok") return open_tokens(TokenShard(path), "token shard", path);
-    if (path.extension() == ".pt") return open_fairseq(path);
-    fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .pt or .tok, got another kind of file", path.string());
-  }
-  if (fs::exists(path.string() + "-shared.pt")) return open_fairseq(path);
   fail(ErrorCode::kData, "{}: expected a model, checkpoint, tensor file or token shard, got nothing of this name",
        path.string());
 }

@@ -20,6 +20,7 @@
 #include "data/text/reader.h"
 #include "data/tokenizer/bpe_trainer.h"
 #include "data/tokenizer/definition.h"
+#include "io/json_fields.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
 #include "io/unfinished.h"
@@ -29,30 +30,39 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Calls use(object, where) for each line of standard input, blank ones apart.
+// Calls use(value, where) for each line of standard input, blank ones apart.
 template <class Use>
 void for_each_json_line(const Use& use) {
   int64_t number = 0;
   for (std::string line; read_standard_input_line(line);) {
     const std::string where = fmt::format("standard input:{}", ++number);
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    const Json object = parse_json(line, where);
-    if (!object.is_object()) fail(ErrorCode::kData, "{}: expected a JSON object, got {}", where, object.type_name());
-    use(object, where);
+    use(parse_json(line, where), where);
   }
 }
 
-const Json& field(const Json& object, const char* name, const char* expected, const std::string& where) {
-  const auto found = object.find(name);
-  if (found == object.end()) fail(ErrorCode::kData, "{}: {}: expected {}, got no such field", where, name, expected);
-  return *found;
+// A line of input: what is asked of it is under one key.
+struct TextLine {
+  std::string text;
+  void fields(JsonFieldReader& v) { v("text", text); }
+};
+struct IdsLine {
+  nlohmann::json ids;
+  void fields(JsonFieldReader& v) { v("ids", ids); }
+};
+
+template <class Line>
+Line line_of(const nlohmann::json& object, const std::string& where) {
+  Line line;
+  read_json_fields(object, where, line);
+  return line;
 }
 
-std::vector<int32_t> ids_from_json(const Json& array, const std::string& where) {
+std::vector<int32_t> ids_from_json(const nlohmann::json& array, const std::string& where) {
   if (!array.is_array())
     fail(ErrorCode::kData, "{}: ids: expected an array of integers, got {}", where, array.type_name());
   std::vector<int32_t> ids;
-  for (const Json& id : array) {
+  for (const nlohmann::json& id : array) {
     if (!id.is_number_integer() || id < 0 || id > kMaxTokenId)
       fail(ErrorCode::kData, "{}: ids[{}]: expected an integer from 0 to {}, got {}", where, ids.size(), kMaxTokenId,
            json_excerpt(id));
@@ -66,12 +76,12 @@ std::vector<int32_t> ids_from_text(const std::string& text, const std::string& w
   const size_t first = text.find_first_not_of(" \t\r\n");
   if (first == text.npos) return {};
   if (text[first] == '{' || text[first] == '[') {
-    const Json value = parse_json(text, where);
-    return ids_from_json(value.is_object() ? field(value, "ids", "an array of integers", where) : value, where);
+    const nlohmann::json value = parse_json(text, where);
+    return ids_from_json(value.is_object() ? line_of<IdsLine>(value, where).ids : value, where);
   }
-  Json array = Json::array();
+  nlohmann::json array = nlohmann::json::array();
   std::istringstream words(text);
-  for (std::string word; words >> word;) array.push_back(Json::parse(word, nullptr, false));
+  for (std::string word; words >> word;) array.push_back(nlohmann::json::parse(word, nullptr, false));
   for (size_t i = 0; i < array.size(); ++i)
     if (!array[i].is_number_integer())
       fail(ErrorCode::kData, "{}: expected integers separated by spaces, got something else as number {}", where,
@@ -144,10 +154,8 @@ void run_encode(const CodeFlags& flags) {
   const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
   const auto added = flags.as_text ? Tokenizer::AddedTokens::kAsText : Tokenizer::AddedTokens::kMatch;
   if (!flags.jsonl) return print_ids(tokenizer.encode(read_standard_input(), added));
-  for_each_json_line([&](const Json& object, const std::string& where) {
-    const Json& text = field(object, "text", "a string", where);
-    if (!text.is_string()) fail(ErrorCode::kData, "{}: text: expected a string, got {}", where, text.type_name());
-    print_ids(tokenizer.encode(text.get_ref<const std::string&>(), added));
+  for_each_json_line([&](const nlohmann::json& object, const std::string& where) {
+    print_ids(tokenizer.encode(line_of<TextLine>(object, where).text, added));
   });
 }
 
@@ -176,8 +184,8 @@ void run_decode(const CodeFlags& flags) {
     const std::string where = "standard input";
     return print_text(decode(ids_from_text(read_standard_input(), where), where), flags);
   }
-  for_each_json_line([&](const Json& object, const std::string& where) {
-    print_text(decode(ids_from_json(field(object, "ids", "an array of integers", where), where), where), flags);
+  for_each_json_line([&](const nlohmann::json& object, const std::string& where) {
+    print_text(decode(ids_from_json(line_of<IdsLine>(object, where).ids, where), where), flags);
   });
 }
 

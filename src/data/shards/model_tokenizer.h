@@ -1,4 +1,4 @@
-// The tokenizer that goes with a model.
+// The tokenizer that goes with a model: its own, or one that the user names.
 #pragma once
 
 #include <filesystem>
@@ -8,18 +8,13 @@
 #include "data/tokenizer/tokenizer.h"
 #include "troupe/config.h"
 
-namespace CLI {
-class App;
-}
+namespace troupe {
 
-namespace troupe::cli {
-
-struct TokenizerFlags {
+// What the flags --tokenizer and --any-tokenizer say.
+struct TokenizerChoice {
   std::string path;  // empty: the one in the model's folder
   bool any = false;  // also one that is not the model's
 };
-// Adds --tokenizer and --any-tokenizer.
-void add_tokenizer_flags(CLI::App& command, TokenizerFlags& flags);
 
 // Whether ids mean to the model what they mean to who wrote them.
 enum class TokenizerMatch {
@@ -29,17 +24,17 @@ enum class TokenizerMatch {
 };
 std::string match_name(TokenizerMatch match);
 
-// The tokenizer to use. Throws kUsage if it is not the one in the model's folder, where there is one, unless flags.any,
+// The tokenizer to use. Throws kUsage if it is not the one in the model's folder, where there is one, unless choice.any,
 // or has more ids than the model; otherwise as Tokenizer::load() does. What else than kSame it is, a log line says.
 struct ModelTokenizer {
   Tokenizer tokenizer;
   TokenizerMatch match;
 };
-ModelTokenizer load_model_tokenizer(const TokenizerFlags& flags, const std::filesystem::path& model_folder,
+ModelTokenizer load_model_tokenizer(const TokenizerChoice& choice, const std::filesystem::path& model_folder,
                                     const ModelConfig& config);
 
 // The same for shards, which name the tokenizer that wrote them: throws kData.
-TokenizerMatch match_shards(const TokenizerFlags& flags, const std::filesystem::path& model_folder,
+TokenizerMatch match_shards(const TokenizerChoice& choice, const std::filesystem::path& model_folder,
                             const ModelConfig& config, const TokenDataset& shards);
 
-}  // namespace troupe::cli
+}  // namespace troupe

@@ -1,0 +1,50 @@
+#include "data/fairseq/carry_tokenizer.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "data/fairseq/renumber.h"
+#include "data/tokenizer/tokenizer.h"
+#include "io/atomic_file.h"
+
+namespace troupe {
+
+namespace fs = std::filesystem;
+
+void carry_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_size) {
+  const auto exists = [&](const char* name) { return fs::is_regular_file(from / name); };
+  if (exists("dict.txt")) fs::copy_file(from / "dict.txt", to / "dict.txt");
+  if (exists("tokenizer.json")) {
+    const Tokenizer tokenizer = Tokenizer::load((from / "tokenizer.json").string());
+    if (tokenizer.vocab_size() > vocab_size)
+      fail(ErrorCode::kData, "{}: expected at most {} ids (the model's vocabulary), got {}",
+           (from / "tokenizer.json").string(), vocab_size, tokenizer.vocab_size());
+    fs::copy_file(from / "tokenizer.json", to / "tokenizer.json");
+    return;
+  }
+  const char* with_token_ids = "the model takes token ids only (score), no text";
+  if (!exists("dict.txt")) {
+    log::warning("{}: no tokenizer.json and no dict.txt: {}. --tokenizer DIR names a folder with one of them",
+                 from.string(), with_token_ids);
+    return;
+  }
+  const std::string dictionary = (from / "dict.txt").string();
+  const FairseqDictionary symbols = FairseqDictionary::load(dictionary);
+  if (symbols.size() > vocab_size)
+    fail(ErrorCode::kData, "{}: expected at most {} symbols ({} embedding rows), got {}", dictionary,
+         vocab_size - FairseqDictionary::kFirst, vocab_size, symbols.symbols().size());
+  if (!exists("encoder.json") || !exists("vocab.bpe")) {
+    log::warning("{}: dict.txt without encoder.json and vocab.bpe (GPT-2's BPE): no tokenizer.json, {}", from.string(),
+                 with_token_ids);
+    return;
+  }
+  const TokenizerDefinition gpt2 = parse_gpt2_files(read_file(from / "encoder.json"), (from / "encoder.json").string(),
+                                                    read_file(from / "vocab.bpe"), (from / "vocab.bpe").string());
+  try {
+    Tokenizer(renumber(gpt2, symbols, dictionary)).save((to / "tokenizer.json").string());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kData) throw;
+    log::warning("{}: no tokenizer.json, {}", error.what(), with_token_ids);
+  }
+}
+
+}  // namespace troupe

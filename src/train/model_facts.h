@@ -1,0 +1,14 @@
+// What every line of results says of the model (eval/result_lines.h): its size, and what its training took.
+#pragma once
+
+#include <string>
+
+#include "eval/result_lines.h"
+#include "troupe/config.h"
+
+namespace troupe {
+
+// `model` is a model's folder or a run, as given. Tokens are those given, if any, else those that the folder names.
+ModelFacts model_facts(const std::string& model, const ModelConfig& config, double train_tokens);
+
+}  // namespace troupe
