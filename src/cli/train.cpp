@@ -50,7 +50,7 @@ std::filesystem::path run_folder(const TrainArguments& arguments) {
 }
 
 void print_plan(const RunPlan& plan) {
-  const auto size = [](int64_t bytes) { return short_number(static_cast<double>(bytes)) + "B"; };
+  const auto size = [](int64_t bytes) { return short_bytes(static_cast<double>(bytes)); };
   const auto free_of = [&](const std::optional<int64_t>& bytes) { return bytes ? size(*bytes) : "unknown"; };
   std::vector<std::vector<std::string>> rows = {{"data", "tokens", "share", "epochs"}};
   for (const RunPlan::Domain& domain : plan.domains)

@@ -10,9 +10,9 @@ namespace troupe {
 
 TextStream::TextStream(std::vector<std::string> stops) : stops_(std::move(stops)) {
   for (const std::string& stop : stops_) {
-    if (stop.empty()) fail(ErrorCode::kUsage, "stop: expected a text, got an empty one");
+    if (stop.empty()) fail(ErrorCode::kUsage, "--stop: expected a text, got an empty one");
     if (const auto at = find_invalid_utf8(stop))
-      fail(ErrorCode::kUsage, "stop: expected UTF-8, got byte 0x{:02X} at byte {}",
+      fail(ErrorCode::kUsage, "--stop: expected UTF-8, got byte 0x{:02X} at byte {}",
            static_cast<unsigned char>(stop[*at]), *at + 1);
   }
 }

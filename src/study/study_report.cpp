@@ -55,19 +55,21 @@ struct SeedsLine {
 };
 
 std::string summary_over_seeds(const std::vector<SeedResult>& results, const std::string& model, size_t seeds) {
-  int64_t better = 0, beyond = 0, texts = 0, all = 0;
+  int64_t lower = 0, pairs = 0, texts = 0, better = 0, worse = 0;
   for (const SeedResult& result : results) {
     if (result.model != model) continue;
     ++texts;
     const std::vector<double>& values = result.difference.values;
-    better += std::count_if(values.begin(), values.end(), [](double value) { return value < 0; });
-    all += static_cast<int64_t>(values.size());
-    if (result.difference.mean() + result.difference.half_interval() < 0) ++beyond;
+    lower += std::count_if(values.begin(), values.end(), [](double value) { return value < 0; });
+    pairs += static_cast<int64_t>(values.size());
+    const double mean = result.difference.mean(), half = result.difference.half_interval();
+    better += mean + half < 0;
+    worse += mean - half > 0;
   }
   return fmt::format(
-      "{} against {} over {} seeds: lower in {} of {} pairs of trainings; on {} of {} sets of text the mean lies beyond "
-      "the 95 % interval over seeds.",
-      model, results.front().baseline, seeds, better, all, beyond, texts);
+      "{} against {} over {} seeds: lower in {} of {} pairs of trainings; by the mean and its 95 % interval over seeds "
+      "better on {} of {} sets of text, worse on {}, undecided on {}.",
+      model, results.front().baseline, seeds, lower, pairs, better, texts, worse, texts - better - worse);
 }
 
 }  // namespace

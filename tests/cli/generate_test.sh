@@ -62,8 +62,8 @@ before=${text%%"$stop"*}
 [ "$(texts cut)" = "$before\"" ] || { fail "expected $before before $stop"; cat cut; }
 generate --prompt "The old" --ignore-eos --temperature 0 --stop "$stop" >stream
 [ "$(cat stream)" = "The old${before#\"}" ] || { fail "the stream before a stop text"; cat stream; }
-expect "no stop text" 2 "stop: expected a text, got an empty one" "$program" generate --model run --stop ""
-expect "a stop text that cuts characters" 2 "stop: expected UTF-8" "$program" generate --model run --stop $'\xa9'
+expect "no stop text" 2 "--stop: expected a text, got an empty one" "$program" generate --model run --stop ""
+expect "a stop text that cuts characters" 2 "--stop: expected UTF-8" "$program" generate --model run --stop $'\xa9'
 
 # Filters: a min-p of 1 leaves the most probable token; a penalty changes what is drawn, of greedy texts too.
 generate --prompt "The old" --ignore-eos --min-p 1 --json >min_p

@@ -84,6 +84,17 @@ grep -qE 'lower in [0-4] of 4 pairs of trainings' out || fail "study: seeds: how
 expect "study: seeds again" 0 '"schema":"troupe.study.seeds/1","model":"moe"' "$program" study seeds.toml --out s --json
 grep -q '"seeds":\[3,4\],"nll":[0-9.]*,"nll_deviation":[0-9.e-]*,"differences":\[[-0-9.e]*,[-0-9.e]*\]' out ||
   fail "study: seeds: the line"
+# The sentence counts what the lines say, better and worse alike.
+expected=$(python3 - out <<'END'
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1]) if line.startswith("{")]
+lines = [line for line in lines if line["schema"] == "troupe.study.seeds/1" and line["model"] == "moe"]
+better = sum(line["difference"] + line["half_interval"] < 0 for line in lines)
+worse = sum(line["difference"] - line["half_interval"] > 0 for line in lines)
+print(f"better on {better} of {len(lines)} sets of text, worse on {worse}, undecided on {len(lines) - better - worse}.")
+END
+)
+expect "study: seeds: the verdict" 0 "over seeds $expected" "$program" study seeds.toml --out s
 cmp -s s/dense/seed-3/model/model.safetensors s/dense/seed-4/model/model.safetensors && fail "study: seeds that are one"
 sed 's/3, 4/3, 3/' seeds.toml >twice.toml
 expect "study: a seed twice" 2 "twice.toml:6: study.seeds: expected each seed once, got 3 twice" \

@@ -62,6 +62,8 @@ expect "a plan" 0 "3,840" "$program" train run.toml --run plan --dry-run
 for word in 'cats ' 'dogs ' 'updates     30' 'parameters  ' 'memory  ' 'disk  ' 'time        about'; do
   grep -qF "$word" out || fail "a plan: expected \"$word\" in $(cat out)"
 done
+grep -qE '^memory .* [0-9.]+ [kMGT]B needed, [0-9.]+ [kMGT]B free$' out || fail "a plan: bytes of memory in $(cat out)"
+grep -qE '^disk .* [0-9.]+ [kMGT]B at most .* [kMGT]B free$' out || fail "a plan: bytes of disk in $(cat out)"
 expect "a plan for programs" 0 '"schema":"troupe.train.plan/1"' "$program" train run.toml --run plan --dry-run --json
 [ ! -e plan ] || fail "a plan wrote something"
 expect "a plan of data that is not there" 3 "expected a dataset folder" \
