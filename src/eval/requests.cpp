@@ -140,11 +140,12 @@ int64_t common_prefix(std::span<const Group> groups) {
 template <class P>
 class CachedScorer {
  public:
-  CachedScorer(Decoder<P>& decoder, Sink& sink) : decoder_(decoder), incremental_(decoder), sink_(sink) {}
+  CachedScorer(Decoder<P>& decoder, Sink& sink)
+      : decoder_(decoder), incremental_(decoder), pool_(decoder.config(), decoder.weights().params->memory()), sink_(sink) {}
 
   void score(std::span<const Group> groups, int64_t batch_tokens) {
     const int64_t shared = common_prefix(groups);
-    KvCache<P> prefix(decoder_.config());
+    KvSequence<P> prefix(pool_);
     if (shared > 0)
       run_in_chunks(std::span(groups[0].context).first(static_cast<size_t>(shared)), prefix, batch_tokens);
     for (size_t begin = 0; begin < groups.size();) {
@@ -153,7 +154,7 @@ class CachedScorer {
         tokens += groups[end].length() - shared;
         if (end > begin && tokens > batch_tokens) break;
       }
-      score_batch(groups.subspan(begin, end - begin), shared > 0 ? &prefix : nullptr, static_cast<size_t>(shared));
+      score_batch(groups.subspan(begin, end - begin), prefix);
       for (size_t i = begin; i < end; ++i) sink_.finished(groups[i]);
       begin = end;
     }
@@ -162,10 +163,10 @@ class CachedScorer {
  private:
   using operand = typename P::operand;
 
-  void run_in_chunks(std::span<const int32_t> tokens, KvCache<P>& cache, int64_t chunk) {
+  void run_in_chunks(std::span<const int32_t> tokens, KvSequence<P>& past, int64_t chunk) {
     for (size_t at = 0; at < tokens.size();) {
       const size_t count = std::min(tokens.size() - at, static_cast<size_t>(chunk));
-      const NewTokens<P> part{tokens.subspan(at, count), nullptr, &cache};
+      const NewTokens<P> part{tokens.subspan(at, count), &past};
       incremental_.run({&part, 1});
       at += count;
     }
@@ -174,52 +175,54 @@ class CachedScorer {
 
   // One context after the other through the model up to their last tokens, then a round for each continuation: the last
   // token of the context with all but the last of the continuation. A context with one continuation goes with it.
-  void score_batch(std::span<const Group> groups, const KvCache<P>* prefix, size_t shared) {
-    std::vector<KvCache<P>> caches;
-    caches.reserve(groups.size());
+  void score_batch(std::span<const Group> groups, const KvSequence<P>& prefix) {
+    std::vector<KvSequence<P>> pasts;
+    pasts.reserve(groups.size());
     std::vector<NewTokens<P>> contexts;
-    std::vector<int64_t> cached(groups.size(), 0);
     size_t rounds = 0;
     int64_t tokens = 0;
     for (size_t g = 0; g < groups.size(); ++g) {
-      KvCache<P>& cache = caches.emplace_back(decoder_.config());
+      KvSequence<P>& past = pasts.emplace_back(prefix.fork());
       rounds = std::max(rounds, groups[g].pieces.size());
-      const std::span<const int32_t> rest = std::span(groups[g].context).subspan(shared);
+      const std::span<const int32_t> rest = rest_of(groups[g], past);
       if (groups[g].pieces.size() < 2 || rest.size() < 2) continue;
-      contexts.push_back({rest.first(rest.size() - 1), prefix, &cache});
-      cached[g] = static_cast<int64_t>(rest.size()) - 1;
-      tokens += cached[g];
+      contexts.push_back({rest.first(rest.size() - 1), &past});
+      tokens += static_cast<int64_t>(rest.size()) - 1;
     }
     if (!contexts.empty()) incremental_.run(contexts);
     sink_.ran(tokens);
-    for (size_t round = 0; round < rounds; ++round) score_round(groups, round, prefix, shared, caches, cached);
+    for (size_t round = 0; round < rounds; ++round) score_round(groups, round, pasts);
   }
 
-  void score_round(std::span<const Group> groups, size_t round, const KvCache<P>* prefix, size_t shared,
-                   std::vector<KvCache<P>>& caches, const std::vector<int64_t>& cached) {
+  // What of a group's context has not run.
+  std::span<const int32_t> rest_of(const Group& group, const KvSequence<P>& past) const {
+    return std::span(group.context).subspan(static_cast<size_t>(past.length()));
+  }
+
+  void score_round(std::span<const Group> groups, size_t round, std::vector<KvSequence<P>>& pasts) {
     std::vector<std::vector<int32_t>> inputs;
     std::vector<NewTokens<P>> requests;
     std::vector<int32_t> targets;
-    std::vector<int64_t> first_rows;
+    std::vector<int64_t> first_rows, lengths(groups.size());  // lengths: of pasts before the round
     inputs.reserve(groups.size());
     int64_t rows = 0;
     for (size_t g = 0; g < groups.size(); ++g) {
       if (round >= groups[g].pieces.size()) continue;
       const std::vector<int32_t>& continuation = groups[g].pieces[round].continuation;
-      const std::span<const int32_t> rest =
-          std::span(groups[g].context).subspan(shared + static_cast<size_t>(cached[g]));
+      const std::span<const int32_t> rest = rest_of(groups[g], pasts[g]);
       std::vector<int32_t>& input = inputs.emplace_back(rest.begin(), rest.end());
       input.insert(input.end(), continuation.begin(), continuation.end() - 1);
       targets.insert(targets.end(), continuation.begin(), continuation.end());
       first_rows.push_back(rows + static_cast<int64_t>(rest.size()) - 1);
       rows += static_cast<int64_t>(input.size());
-      requests.push_back({input, prefix, &caches[g]});
+      lengths[g] = pasts[g].length();
+      requests.push_back({input, &pasts[g]});
     }
     const Matrix<const operand> hidden = incremental_.run(requests);
     sink_.ran(rows);
 
     const int64_t D = decoder_.config().d_model;
-    Buffer<operand> scored(static_cast<int64_t>(targets.size()) * D);
+    Buffer<operand> scored(static_cast<int64_t>(targets.size()) * D, decoder_.weights().params->memory());
     nll_.resize(targets.size()), argmax_.resize(targets.size());
     int64_t row = 0;
     size_t request = 0;
@@ -243,12 +246,13 @@ class CachedScorer {
         ++at;
       }
       sink_.add(piece, logprob, is_greedy);
-      caches[g].truncate(cached[g]);
+      pasts[g].truncate(lengths[g]);
     }
   }
 
   Decoder<P>& decoder_;
   IncrementalDecoder<P> incremental_;
+  KvPool<P> pool_;
   Sink& sink_;
   std::vector<typename P::real> nll_;
   std::vector<int32_t> argmax_;

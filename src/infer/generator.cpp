@@ -41,7 +41,8 @@ class GeneratorOf final : public Generator::Impl {
       : config_(decoder.config()),
         prompt_(start_of(prompt, config_)),
         incremental_(decoder),
-        cache_(config_),
+        pool_(config_, decoder.weights().params->memory()),
+        past_(pool_),
         prompt_logits_(config_.vocab_size),
         logits_(config_.vocab_size) {}
 
@@ -51,7 +52,7 @@ class GeneratorOf final : public Generator::Impl {
     if (options.max_tokens < 1) return result;
     prefill();
     result.prefill_seconds = prefill_seconds_;
-    cache_.truncate(result.prompt_tokens);  // what earlier samples appended
+    past_.truncate(result.prompt_tokens);  // what earlier samples appended
     std::copy_n(prompt_logits_.data(), config_.vocab_size, logits_.data());
 
     const Clock::time_point begin = Clock::now();
@@ -86,15 +87,15 @@ class GeneratorOf final : public Generator::Impl {
 
  private:
   void prefill() {
-    if (cache_.length() > 0) return;
+    if (past_.length() > 0) return;
     const Clock::time_point begin = Clock::now();
     step(prompt_, prompt_logits_);
     prefill_seconds_ = seconds_since(begin);
   }
 
-  // The logits after the last of these tokens, which join the cache.
+  // The logits after the last of these tokens, which join the past.
   void step(std::span<const int32_t> tokens, Buffer<float>& logits) {
-    const NewTokens<P> request{tokens, nullptr, &cache_};
+    const NewTokens<P> request{tokens, &past_};
     const auto hidden = incremental_.run({&request, 1});
     incremental_.logits(hidden.rows_from(hidden.rows - 1, 1), {logits.data(), 1, config_.vocab_size});
   }
@@ -102,7 +103,8 @@ class GeneratorOf final : public Generator::Impl {
   const ModelConfig& config_;
   std::vector<int32_t> prompt_;
   IncrementalDecoder<P> incremental_;
-  KvCache<P> cache_;  // of the prompt, and after it of the last sample
+  KvPool<P> pool_;
+  KvSequence<P> past_;  // of the prompt, and after it of the last sample
   Buffer<float> prompt_logits_, logits_;
   double prefill_seconds_ = 0.0;
 };

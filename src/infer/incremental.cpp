@@ -1,6 +1,6 @@
 #include "infer/incremental.h"
 
-#include <array>
+#include <algorithm>
 
 #include "base/error.h"
 #include "model/walk.h"
@@ -9,14 +9,6 @@
 #include "ops/route/policy.h"
 
 namespace troupe {
-namespace {
-
-template <class P>
-int64_t past_length(const NewTokens<P>& sequence) {
-  return (sequence.prefix ? sequence.prefix->length() : 0) + sequence.cache->length();
-}
-
-}  // namespace
 
 template <class P>
 void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> sequences, Matrix<const real> x,
@@ -24,20 +16,21 @@ void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> 
   const AttentionBlock<P>& block = weights_.layers[static_cast<size_t>(layer)].attention;
   const auto [q_THC, k_TGC, v_TGC] = block.project(x, acts);
 
-  std::vector<std::array<KvSegment<operand>, 2>> pasts(sequences.size());
+  std::vector<KvSegment<operand>> segments;
   std::vector<DecodeSequence<P>> decode;
+  std::vector<size_t> first_segments;  // of each sequence
   int64_t row = 0;
   for (const NewTokens<P>& sequence : sequences) {
     const auto count = static_cast<int64_t>(sequence.tokens.size());
-    for (int64_t i = 0; i < count; ++i)
-      sequence.cache->append(layer, i, k_TGC.rows_from(row + i, 1).data, v_TGC.rows_from(row + i, 1).data);
-    const int64_t own = sequence.cache->length() + count, shared = sequence.prefix ? sequence.prefix->length() : 0;
-    std::array<KvSegment<operand>, 2>& past = pasts[decode.size()];
-    if (sequence.prefix) past[0] = {sequence.prefix->keys(layer, shared), sequence.prefix->values(layer, shared)};
-    past[1] = {sequence.cache->keys(layer, own), sequence.cache->values(layer, own)};
-    decode.push_back({q_THC.rows_from(row, count), past, acts.ctx_TD.rows_from(row, count)});
+    sequence.past->write(layer, k_TGC.rows_from(row, count), v_TGC.rows_from(row, count));
+    first_segments.push_back(segments.size());
+    sequence.past->append_segments(layer, sequence.past->length() + count, segments);
+    decode.push_back({q_THC.rows_from(row, count), {}, acts.ctx_TD.rows_from(row, count)});
     row += count;
   }
+  first_segments.push_back(segments.size());
+  for (size_t i = 0; i < decode.size(); ++i)
+    decode[i].past = std::span(segments).subspan(first_segments[i], first_segments[i + 1] - first_segments[i]);
   troupe::run(AttentionDecode<P>{.heads = block.heads(), .sequences = decode});
   block.out_proj().forward(acts.ctx_TD, {}, {.out_real = out, .residual = x});
 }
@@ -55,7 +48,7 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
   std::vector<int32_t> tokens, positions;
   int64_t last_position = 0;
   for (const NewTokens<P>& sequence : sequences) {
-    const int64_t past = past_length(sequence);
+    const int64_t past = sequence.past->length();
     for (size_t i = 0; i < sequence.tokens.size(); ++i) {
       const int32_t id = sequence.tokens[i];
       if (id < 0 || id >= config.vocab_size)
@@ -64,11 +57,12 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
       positions.push_back(static_cast<int32_t>(kFirstPosition + past + static_cast<int64_t>(i)));
       last_position = std::max<int64_t>(last_position, positions.back());
     }
-    sequence.cache->reserve(static_cast<int64_t>(sequence.tokens.size()));
   }
   if (config.positions == Positions::kLearned && last_position >= config.context + kFirstPosition)
     fail(ErrorCode::kUsage, "sequence: expected at most {} tokens (model.context, learned positions), got {}",
          config.context, last_position - kFirstPosition + 1);
+
+  for (const NewTokens<P>& sequence : sequences) sequence.past->reserve(static_cast<int64_t>(sequence.tokens.size()));
 
   const auto T = static_cast<int64_t>(tokens.size());
   work_.plan(config, 1, T, Keep::kNothing);
@@ -79,7 +73,7 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
        [&](int64_t layer, Matrix<const real> x, auto& acts, Matrix<real> out) {
          attend(layer, sequences, x, acts, out);
        });
-  for (const NewTokens<P>& sequence : sequences) sequence.cache->advance(static_cast<int64_t>(sequence.tokens.size()));
+  for (const NewTokens<P>& sequence : sequences) sequence.past->advance(static_cast<int64_t>(sequence.tokens.size()));
   return work_.final_norm.y_TD;
 }
 

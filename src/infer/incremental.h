@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "infer/kv_cache.h"
+#include "infer/kv_pool.h"
 #include "model/decoder.h"
 #include "model/workspace.h"
 
@@ -16,9 +16,8 @@ namespace troupe {
 // New tokens of one sequence.
 template <class P>
 struct NewTokens {
-  std::span<const int32_t> tokens;     // at least one
-  const KvCache<P>* prefix = nullptr;  // a past that other sequences may share; not changed
-  KvCache<P>* cache = nullptr;         // the sequence's own past after the prefix; the new tokens are appended
+  std::span<const int32_t> tokens;  // at least one
+  KvSequence<P>* past = nullptr;    // the new tokens are appended; no other sequence of the call has the same
 };
 
 template <class P>
@@ -32,7 +31,8 @@ class IncrementalDecoder {
   explicit IncrementalDecoder(const Decoder<P>& decoder);
 
   // Final hidden states of all new tokens, sequence after sequence: [sum of lengths, D], valid until the next pass.
-  // Throws kData for an id outside the vocabulary and kUsage past the last learned position.
+  // Throws kData for an id outside the vocabulary, kUsage past the last learned position, and kEnvironment if the pool
+  // has not enough pages; the pasts are then as they were.
   Matrix<const operand> run(std::span<const NewTokens<P>> sequences);
 
   // -log p(target) for rows of hidden states; targets < 0 give 0. argmax may be empty.
@@ -43,7 +43,7 @@ class IncrementalDecoder {
   void logits(Matrix<const operand> hidden, Matrix<real> out) const;
 
  private:
-  // out = x + attention(LN(x)) with the caches' keys and values, to which the new ones are appended.
+  // out = x + attention(LN(x)) with the keys and values of the pasts, to which the new ones are written.
   void attend(int64_t layer, std::span<const NewTokens<P>> sequences, Matrix<const real> x,
               typename AttentionBlock<P>::Activations& acts, Matrix<real> out) const;
 

@@ -8,29 +8,29 @@
 namespace troupe {
 namespace {
 
-// The prefix without its last token is cached and shared; the last token and the continuation run per candidate.
+// The prefix without its last token runs once; the last token and the continuation run per candidate.
 template <class P>
 std::vector<ContinuationScore> score_with(Decoder<P>& decoder, std::span<const int32_t> prefix,
                                           std::span<const std::vector<int32_t>> continuations) {
   IncrementalDecoder<P> incremental(decoder);
-  KvCache<P> shared(decoder.config());
+  KvPool<P> pool(decoder.config(), decoder.weights().params->memory());
+  KvSequence<P> shared(pool);
   if (prefix.size() > 1) {
-    const NewTokens<P> request{prefix.first(prefix.size() - 1), nullptr, &shared};
+    const NewTokens<P> request{prefix.first(prefix.size() - 1), &shared};
     incremental.run({&request, 1});
   }
-  std::vector<KvCache<P>> own;
+  std::vector<KvSequence<P>> pasts;
   std::vector<std::vector<int32_t>> inputs;
   std::vector<NewTokens<P>> requests;
   std::vector<int32_t> targets;
-  own.reserve(continuations.size()), inputs.reserve(continuations.size());
+  pasts.reserve(continuations.size()), inputs.reserve(continuations.size());
   for (const std::vector<int32_t>& continuation : continuations) {
     if (continuation.empty()) continue;
-    own.emplace_back(decoder.config());
     std::vector<int32_t>& input = inputs.emplace_back();
     input.push_back(prefix.back());
     input.insert(input.end(), continuation.begin(), continuation.end() - 1);
     targets.insert(targets.end(), continuation.begin(), continuation.end());
-    requests.push_back({input, prefix.size() > 1 ? &shared : nullptr, &own.back()});
+    requests.push_back({input, &pasts.emplace_back(shared.fork())});
   }
   std::vector<ContinuationScore> scores(continuations.size());
   if (requests.empty()) return scores;

@@ -58,12 +58,12 @@ TEST_P(Incremental, PiecesScoreLikeTheWholeSequence) {
   const std::vector<double> expected = whole_pass(decoder, tokens);
 
   IncrementalDecoder<F64> incremental(decoder);
-  KvCache<F64> prefix(config), own(config);
+  KvPool<F64> pool(config, host_memory());
+  KvSequence<F64> past(pool);
   std::vector<double> actual;
   size_t at = 0;
-  for (const size_t count : {7, 1, 1, 6, 4}) {  // the first piece is the shared prefix
-    const NewTokens<F64> request{std::span(tokens).subspan(at, count), at == 0 ? nullptr : &prefix,
-                                 at == 0 ? &prefix : &own};
+  for (const size_t count : {7, 1, 1, 6, 4}) {
+    const NewTokens<F64> request{std::span(tokens).subspan(at, count), &past};
     const auto hidden = incremental.run({&request, 1});
     std::vector<double> nll(count);
     incremental.score(hidden, std::span(tokens).subspan(at + 1, count), nll);
@@ -72,8 +72,7 @@ TEST_P(Incremental, PiecesScoreLikeTheWholeSequence) {
   }
   ASSERT_EQ(actual.size(), expected.size());
   for (size_t i = 0; i < actual.size(); ++i) EXPECT_NEAR(actual[i], expected[i], 1e-12) << i;
-  EXPECT_EQ(prefix.length(), 7);
-  EXPECT_EQ(own.length(), 12);
+  EXPECT_EQ(past.length(), 19);
 }
 
 // Decoding goes through the same weights with memory of its own: what a whole pass left is still there.
@@ -88,8 +87,9 @@ TEST_P(Incremental, LeavesTheDecodersMemoryAlone) {
   const HostMatrix<double> hidden = decoder.workspace().final_norm.y_TD;
   const std::vector<double> left(hidden.data, hidden.data + hidden.rows * hidden.cols);
   IncrementalDecoder<F64> incremental(decoder);
-  KvCache<F64> own(config);
-  const NewTokens<F64> request{std::span(tokens).first(9), nullptr, &own};
+  KvPool<F64> pool(config, host_memory());
+  KvSequence<F64> past(pool);
+  const NewTokens<F64> request{std::span(tokens).first(9), &past};
   incremental.run({&request, 1});
   EXPECT_EQ(decoder.workspace().final_norm.y_TD.data, hidden.data);
   EXPECT_TRUE(std::equal(left.begin(), left.end(), hidden.data));
