@@ -88,6 +88,47 @@ INSTANTIATE_TEST_SUITE_P(FairseqSmall, Updates, testing::Values("dense", "dense-
                            return name;
                          });
 
+// bf16 rounds the inputs of products to 8 bits of mantissa: a relative error u = 2^-9 on each of the two factors of some
+// n = 4 L + 1 products forward and twice as many back, and errors of sums add like a random walk. So gradients are off by
+// r = u sqrt(2 * 3 n) of their size. Adam divides each by its own size: an update differs where the error turns a
+// gradient's sign, for a share r / pi of gradients with normal distribution, by twice its size: sqrt(4 r / pi) in the mean.
+TEST_P(Updates, InBf16StayWithinItsRounding) {
+  const std::filesystem::path folder = test::committed_fairseq() / GetParam();
+  const nlohmann::json config = read_json_file(folder / "config.json");
+  const SafetensorsFile steps(folder / "steps.safetensors");
+  const auto model = test::load_golden(folder, Precision::kBf16);
+  const ParameterStore<float>& params = std::as_const(*model).params();
+  const std::vector<float> before(params.all().begin(), params.all().end());
+  Trainer trainer(*model, schedule_of(config, steps.at("lr").shape[0]),
+                  {.clip_norm = config.at("clip_norm"), .adam = adam_of(config)},
+                  [&](int64_t step, int64_t) { return test::batch_of(steps, fmt::format("step{}.", step)); });
+  const double products = 3.0 * (4.0 * static_cast<double>(model->config().num_layers) + 1.0);
+  const double r = 0x1p-9 * std::sqrt(2.0 * products);
+  const auto grad_norm = test::values_of<double>(steps, "grad_norm"), nll = test::values_of<double>(steps, "nll_sum"),
+             tokens = test::values_of<double>(steps, "ntokens");
+  for (size_t i = 0; i < nll.size(); ++i) {
+    SCOPED_TRACE(fmt::format("update {}", i));
+    const StepStats stats = trainer.step();
+    EXPECT_EQ(static_cast<double>(stats.loss.tokens), tokens[i]);
+    EXPECT_NEAR(stats.loss.nll, nll[i], 5.0 * r * nll[i] / std::sqrt(tokens[i]));
+    EXPECT_NEAR(stats.grad_norm, grad_norm[i], r * grad_norm[i]);
+  }
+  const SafetensorsFile after(folder / fmt::format("after{}.safetensors", nll.size()));
+  double difference = 0.0, update = 0.0;
+  for (const Parameter& parameter : params.table().entries()) {
+    if (parameter.name.ends_with("k_proj.bias")) continue;  // its true gradient is zero
+    const std::vector<float> expected = test::values_of<float>(after, fairseq_name_of(parameter.name).value());
+    const std::span<const float> actual = params.at(parameter.slot);
+    const float* const first = before.data() + (actual.data() - params.all().data());
+    for (size_t i = 0; i < expected.size(); ++i) {
+      difference += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
+      update += std::pow(static_cast<double>(expected[i]) - first[i], 2);
+    }
+  }
+  EXPECT_LE(std::sqrt(difference / update), std::sqrt(4.0 * r / std::numbers::pi));
+  EXPECT_GT(difference, 0.0);  // it was bf16
+}
+
 // The batches of several processes are accumulated micro-batches, each with its own routing and capacity.
 TEST(Updates, OfProcessesEqualMicroBatches) {
   const std::filesystem::path folder = test::fairseq("moe-parallel");

@@ -63,11 +63,24 @@ void expect_same_checkpoint(const fs::path& a, const fs::path& b) {
     EXPECT_EQ(xxh3_of_file(a / file), xxh3_of_file(b / file)) << a << " and " << b << ": " << file;
 }
 
-class Resume : public testing::TestWithParam<std::tuple<Kind, int>> {
+struct Variant {
+  const char* name;
+  int threads;
+  PrecisionChoice precision;
+  bool recompute;
+};
+
+class Resume : public testing::TestWithParam<std::tuple<Kind, Variant>> {
  protected:
   void SetUp() override {
     threads_ = omp_get_max_threads();
-    omp_set_num_threads(std::get<1>(GetParam()));
+    omp_set_num_threads(variant().threads);
+  }
+  static const Variant& variant() { return std::get<1>(GetParam()); }
+  static RunConfig run_of(const fs::path& folder) {
+    RunConfig config = small_run(folder, std::get<0>(GetParam()));
+    config.train.precision = variant().precision, config.train.recompute = variant().recompute;
+    return config;
   }
   void TearDown() override { omp_set_num_threads(threads_); }
   int threads_ = 1;
@@ -75,7 +88,7 @@ class Resume : public testing::TestWithParam<std::tuple<Kind, int>> {
 
 TEST_P(Resume, EqualsARunThatWasNotStopped) {
   const TemporaryFolder folder;
-  const RunConfig config = small_run(folder.path(), std::get<0>(GetParam()));
+  const RunConfig config = run_of(folder.path());
   const PretrainResult whole = run(config, folder / "whole");
   EXPECT_EQ(whole.step, 12);
   EXPECT_EQ(metrics(folder / "whole").size(), 6u + 3u);
@@ -98,7 +111,7 @@ TEST_P(Resume, EqualsARunThatWasNotStopped) {
 // A tensor is found by its name, in whatever file: as several writers would leave a checkpoint.
 TEST_P(Resume, FromACheckpointOfSeveralFiles) {
   const TemporaryFolder folder;
-  const RunConfig config = small_run(folder.path(), std::get<0>(GetParam()));
+  const RunConfig config = run_of(folder.path());
   const PretrainResult whole = run(config, folder / "whole");
   const PretrainResult first = run(config, folder / "parts", {.stop_after = 7});
   fs::rename(first.checkpoint, folder / "of-one");
@@ -132,7 +145,7 @@ TEST_P(Resume, FromACheckpointOfSeveralFiles) {
 // What follows a checkpoint is computed again after a crash, and lines written meanwhile are dropped.
 TEST_P(Resume, FromAnOlderCheckpointDropsLaterMetrics) {
   const TemporaryFolder folder;
-  const RunConfig config = small_run(folder.path(), std::get<0>(GetParam()));
+  const RunConfig config = run_of(folder.path());
   const PretrainResult whole = run(config, folder / "run");
   const std::vector<std::string> lines = metrics(folder / "run");
   fs::rename(folder / "run" / "checkpoints" / "step-00000012", folder / "kept");
@@ -143,10 +156,14 @@ TEST_P(Resume, FromAnOlderCheckpointDropsLaterMetrics) {
   EXPECT_EQ(metrics(folder / "run"), lines);
 }
 INSTANTIATE_TEST_SUITE_P(Models, Resume,
-                         testing::Combine(testing::Values(Kind::kDense, Kind::kMoe), testing::Values(1, 2)),
+                         testing::Combine(testing::Values(Kind::kDense, Kind::kMoe),
+                                          testing::Values(Variant{"1", 1, PrecisionChoice::kFp32, false},
+                                                          Variant{"2", 2, PrecisionChoice::kFp32, false},
+                                                          Variant{"bf16", 2, PrecisionChoice::kBf16, false},
+                                                          Variant{"bf16recompute", 2, PrecisionChoice::kBf16, true})),
                          [](const auto& info) {
-                           return fmt::format("{}{}", std::get<0>(info.param) == Kind::kMoe ? "moe" : "dense",
-                                              std::get<1>(info.param));
+                           return std::string(std::get<0>(info.param) == Kind::kMoe ? "moe" : "dense") +
+                                  std::get<1>(info.param).name;
                          });
 
 TEST(Threads, DoNotChangeABit) {

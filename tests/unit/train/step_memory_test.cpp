@@ -7,6 +7,8 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <string>
+#include <tuple>
 
 #include "counting_memory.h"
 #include "train/trainer.h"
@@ -35,11 +37,11 @@ void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 namespace troupe {
 namespace {
 
-class StepMemory : public testing::TestWithParam<int64_t> {
+class StepMemory : public testing::TestWithParam<std::tuple<int64_t, Precision>> {
  protected:
   static ModelConfig config() {
     ModelConfig config{.num_layers = 2, .d_model = 128, .num_heads = 2, .d_ff = 512, .vocab_size = 1000, .context = 64};
-    config.moe.num_experts = GetParam();
+    config.moe.num_experts = std::get<0>(GetParam());
     return config;
   }
   static Trainer trainer_of(LanguageModel& model) {
@@ -57,7 +59,7 @@ class StepMemory : public testing::TestWithParam<int64_t> {
 };
 
 TEST_P(StepMemory, StepsAfterTheFirstTakeNone) {
-  LanguageModel model(config(), Precision::kFp32);
+  LanguageModel model(config(), std::get<1>(GetParam()));
   Trainer trainer = trainer_of(model);
   const int64_t mappings_before = mappings;
   trainer.step();
@@ -72,7 +74,7 @@ TEST_P(StepMemory, StepsAfterTheFirstTakeNone) {
 TEST_P(StepMemory, IsThatOfTheModel) {
   test::CountingMemory memory;
   {
-    LanguageModel model(config(), Precision::kFp32, {}, memory);
+    LanguageModel model(config(), std::get<1>(GetParam()), {}, memory);
     Trainer trainer = trainer_of(model);
     const auto weights = static_cast<int64_t>(std::as_const(model).params().all().size_bytes());
     EXPECT_EQ(memory.held_bytes, 4 * weights);  // and gradients and two moments
@@ -82,8 +84,11 @@ TEST_P(StepMemory, IsThatOfTheModel) {
   EXPECT_EQ(memory.held_bytes, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, StepMemory, testing::Values(0, 4),
-                         [](const auto& info) { return info.param == 0 ? "dense" : "moe"; });
+INSTANTIATE_TEST_SUITE_P(Models, StepMemory, testing::Combine(testing::Values(0, 4), testing::Values(Precision::kFp32, Precision::kBf16)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param) == 0 ? "dense" : "moe") +
+                                  to_string(std::get<1>(info.param));
+                         });
 
 }  // namespace
 }  // namespace troupe
