@@ -46,6 +46,12 @@ struct EvaluationFile {
   }
 };
 
+ModelEvaluation read_evaluation(const nlohmann::json& saved, const fs::path& path) {
+  EvaluationFile file;
+  read_json_fields(saved, path.string(), file);
+  return std::move(file.evaluation);
+}
+
 void add_load(std::vector<std::vector<int64_t>>& load_LE, std::span<const RouterStats> stats) {
   load_LE.resize(stats.size());
   for (size_t layer = 0; layer < stats.size(); ++layer) {
@@ -94,11 +100,8 @@ ModelEvaluation evaluate_model(const fs::path& model_folder, const fs::path& cac
   const Json sources = made_from(model_folder, config, data);
   if (fs::exists(cache)) {
     const nlohmann::json saved = read_json_file(cache);
-    if (saved.is_object() && saved.contains("made_from") && saved["made_from"] == nlohmann::json(sources)) {
-      EvaluationFile file;
-      read_json_fields(saved, cache.string(), file);
-      return file.evaluation;
-    }
+    if (saved.is_object() && saved.contains("made_from") && saved["made_from"] == nlohmann::json(sources))
+      return read_evaluation(saved, cache);
   }
   const auto model = load_model(model_folder, default_precision());
   const Tokenizer tokenizer = Tokenizer::load(data.tokenizer.string());
@@ -110,7 +113,7 @@ ModelEvaluation evaluate_model(const fs::path& model_folder, const fs::path& cac
   Json file = json_of(EvaluationFile{.made_from = {}, .evaluation = evaluation});
   file["made_from"] = sources;
   write_json_file(cache, file);
-  return evaluation;
+  return read_evaluation(read_json_file(cache), cache);  // what the next run will see: samples may end within a character
 }
 
 }  // namespace troupe
