@@ -10,8 +10,8 @@
 
 #include "data/fairseq/dictionary.h"
 #include "eval/perplexity.h"
+#include "eval/requests.h"
 #include "eval/score_file.h"
-#include "infer/prefix_scorer.h"
 #include "io/safetensors.h"
 #include "model/language_model.h"
 #include "golden.h"
@@ -218,15 +218,20 @@ TEST(FairseqHub, ContinuesGreedilyWithTheSameTokens) {
     const auto tokens = expected.at("tokens").get<std::vector<int32_t>>();
     const auto scores = expected.at("positional_scores").get<std::vector<double>>();
     const size_t given = expected.at("prefix").size();
-    const std::vector<int32_t> start = {FairseqDictionary::kEos};
-    const std::vector<std::vector<int32_t>> continuations = {tokens};
-    const ContinuationScore score = score_continuations(*model, start, continuations)[0];
-    ASSERT_EQ(score.logprobs.size(), scores.size());
+    ASSERT_EQ(tokens.size(), scores.size());
+    std::vector<ScoreRequest> requests;  // one a token
+    std::vector<int32_t> before = {FairseqDictionary::kEos};
+    for (const int32_t token : tokens) {
+      requests.push_back({before, {token}});
+      before.push_back(token);
+    }
+    RequestStats stats;
+    const std::vector<ScoreAnswer> answers = score_requests(*model, requests, {}, stats);
     for (size_t i = 0; i < scores.size(); ++i) {
-      EXPECT_NEAR(score.logprobs[i], scores[i], kFloat32) << "token " << i;
+      EXPECT_NEAR(answers[i].logprob, scores[i], kFloat32) << "token " << i;
       // fairseq ends a continuation at its length limit with </s>, most probable or not.
       if (i >= given && i + 1 < tokens.size()) {
-        EXPECT_TRUE(score.is_greedy[i]) << "token " << i;
+        EXPECT_TRUE(answers[i].is_greedy) << "token " << i;
       }
     }
   }

@@ -14,7 +14,6 @@
 
 #include "error_of.h"
 #include "infer/generator.h"
-#include "infer/prefix_scorer.h"
 #include "model/decoder_parameters.h"
 #include "tensor/host_matrix.h"
 
@@ -95,27 +94,41 @@ TEST_P(Incremental, LeavesTheDecodersMemoryAlone) {
   EXPECT_TRUE(std::equal(left.begin(), left.end(), hidden.data));
 }
 
-TEST_P(Incremental, ContinuationsOfASharedPrefixScoreLikeWholeSequences) {
-  LanguageModel model(GetParam(), Precision::kFp32);
-  initialize(model.params(), 4);
+// Several continuations of one past in one pass.
+TEST_P(Incremental, ContinuationsOfASharedPastScoreLikeWholeSequences) {
+  const ModelConfig& config = GetParam();
+  const ParameterTable table = make_parameter_table(config);
+  ParameterStore<double> params(table);
+  initialize(params, 4);
+  Decoder<F64> decoder(config, params);
+  IncrementalDecoder<F64> incremental(decoder);
+  KvPool<F64> pool(config, host_memory());
+  KvSequence<F64> shared(pool);
   const std::vector<int32_t> prefix = random_tokens(9, 2);
-  const std::vector<std::vector<int32_t>> continuations = {
-      random_tokens(1, 5), {}, random_tokens(6, 6), random_tokens(3, 7)};
-  const auto scores = score_continuations(model, prefix, continuations);
-  ASSERT_EQ(scores.size(), continuations.size());
-  for (size_t i = 0; i < continuations.size(); ++i) {
-    std::vector<int32_t> all = prefix;
-    all.insert(all.end(), continuations[i].begin(), continuations[i].end());
-    Batch batch;
-    batch.B = 1, batch.S = static_cast<int64_t>(all.size()) - 1;
-    batch.src.assign(all.begin(), all.end() - 1);
-    batch.tgt.assign(all.begin() + 1, all.end());
-    std::vector<float> nll(static_cast<size_t>(batch.S));
-    model.score(batch, {.capacity = {CapacityRule::kDropless}}, nll);
-    ASSERT_EQ(scores[i].logprobs.size(), continuations[i].size());
-    for (size_t j = 0; j < continuations[i].size(); ++j)
-      EXPECT_NEAR(scores[i].logprobs[j], -nll[prefix.size() - 1 + j], 2e-5) << i << ", " << j;
+  const NewTokens<F64> first{std::span(prefix).first(8), &shared};
+  incremental.run({&first, 1});
+
+  std::vector<std::vector<int32_t>> wholes;
+  std::vector<KvSequence<F64>> pasts;
+  std::vector<NewTokens<F64>> requests;
+  std::vector<int32_t> targets;
+  for (const size_t count : {1, 6, 3}) {
+    const std::vector<int32_t> continuation = random_tokens(count, 5 + count);
+    std::vector<int32_t>& whole = wholes.emplace_back(prefix);
+    whole.insert(whole.end(), continuation.begin(), continuation.end());
+    targets.insert(targets.end(), continuation.begin(), continuation.end());
+    pasts.push_back(shared.fork());
   }
+  for (size_t i = 0; i < wholes.size(); ++i)
+    requests.push_back({std::span(wholes[i]).subspan(8, wholes[i].size() - 9), &pasts[i]});
+  std::vector<double> nll(targets.size());
+  incremental.score(incremental.run(requests), targets, nll);
+  size_t row = 0;
+  for (const std::vector<int32_t>& whole : wholes) {
+    const std::vector<double> expected = whole_pass(decoder, whole);
+    for (size_t i = 8; i < expected.size(); ++i) EXPECT_NEAR(nll[row++], expected[i], 1e-12) << whole.size() << ", " << i;
+  }
+  EXPECT_EQ(row, nll.size());
 }
 
 TEST_P(Incremental, GreedyGenerationPicksTheMostProbableToken) {
