@@ -6,16 +6,9 @@
 export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 bad=$'b\xff' shown=$'b\xef\xbf\xbd'
 
-for i in $(seq 1 60); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
-cat >run.toml <<'END'
-[model]
-num_layers = 1
-d_model = 32
-num_heads = 2
-d_ff = 64
-vocab_size = 50257
-eos_id = 50256
-context = 32
+cats 60 >text.txt
+small_model 1 32 >run.toml
+cat >>run.toml <<'END'
 [train]
 steps = 2
 batch_sequences = 2

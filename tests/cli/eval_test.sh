@@ -4,16 +4,9 @@
 # Usage: eval_test.sh PROGRAM TEST_DATA
 . "$(dirname "$0")/expect.sh"
 
-for i in $(seq 1 60); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
-cat >base.toml <<'END'
-[model]
-num_layers = 2
-d_model = 32
-num_heads = 2
-d_ff = 64
-vocab_size = 50257
-eos_id = 50256
-context = 64
+cats 60 >text.txt
+small_model 2 64 >base.toml
+cat >>base.toml <<'END'
 [train]
 steps = 4
 batch_sequences = 2

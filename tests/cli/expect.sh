@@ -26,6 +26,18 @@ expect() {
   fi
 }
 
+# cats N: that many small documents.
+cats() {
+  local i
+  for i in $(seq "$1"); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done
+}
+
+# small_model LAYERS CONTEXT: the table of a model under GPT-2's tokens, for the start of a configuration.
+small_model() {
+  printf '%s\n' '[model]' "num_layers = $1" 'd_model = 32' 'num_heads = 2' 'd_ff = 64' 'vocab_size = 50257' 'eos_id = 50256' \
+    "context = $2"
+}
+
 finish() {
   [ $failures -eq 0 ] && echo "all as expected"
   exit $((failures > 0))

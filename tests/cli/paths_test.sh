@@ -23,7 +23,7 @@ choices = "{a}"
 label = "{y}"
 metrics = ["acc"]
 END
-for i in $(seq 1 40); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
+cats 40 >text.txt
 "$program" encode --tokenizer "$bpe" --out project/data/mine text.txt >/dev/null 2>&1
 "$program" encode --tokenizer "$bpe" --out elsewhere/other text.txt >/dev/null 2>&1
 cat >project/bases/base.toml <<'END'

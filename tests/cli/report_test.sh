@@ -19,16 +19,9 @@ for key in cpu isa threads memory_bytes peak_bf16_flops peak_fp32_flops bandwidt
   grep -qF "\"$key\":" <<<"${doctor:=$("$program" doctor --json)}" || fail "doctor: $key"
 done
 
-for i in $(seq 1 100); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
-cat >base.toml <<'END'
-[model]
-num_layers = 2
-d_model = 32
-num_heads = 2
-d_ff = 64
-vocab_size = 50257
-eos_id = 50256
-context = 32
+cats 100 >text.txt
+small_model 2 32 >base.toml
+cat >>base.toml <<'END'
 [train]
 steps = 4
 batch_sequences = 2

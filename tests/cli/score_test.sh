@@ -40,7 +40,7 @@ expect "score: no targets" 3 "tgt" score moe --tokens missing.safetensors --out 
 [ ! -e x ] || fail "score: what was refused wrote a file"
 
 # A model in two files.
-for i in $(seq 1 60); do printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11)); done >text.txt
+cats 60 >text.txt
 expect "a tokenizer" 0 "" "$program" tokenizer train --vocab-size 280 --out tok text.txt
 expect "shards" 0 "" "$program" encode --tokenizer tok --out data text.txt
 cat >run.toml <<'END'

@@ -4,9 +4,7 @@
 . "$(dirname "$0")/expect.sh"
 export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 
-for i in $(seq 1 400); do
-  printf 'The %sth cat sat on mat number %s.\n\n' $((i % 7)) $((i % 11))
-done >text.txt
+cats 400 >text.txt
 cat >run.toml <<'END'
 [model]
 num_layers = 2
