@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -66,6 +67,22 @@ void check_rules(const RunConfig& config, const std::string& where) {
   data_weights(config.data, where);
 }
 
+// Datasets have different names, and weights are of all of them or of none.
+static void check_training_sets(const DataConfig& config, const std::string& where) {
+  const std::map<std::string, double> weights = data_weights(config, where);
+  std::set<std::string> names;
+  for (const std::string& text : config.train)
+    if (const std::string name = parse_named_path(text, where + ": data.train").name; !names.insert(name).second)
+      fail(ErrorCode::kUsage, "{}: data.train: expected different names, got {} twice (write NAME=FOLDER)", where, name);
+  for (const auto& [name, weight] : weights)
+    if (!names.contains(name))
+      fail(ErrorCode::kUsage, "{}: data.weights: expected a name from data.train, got {}", where, name);
+  for (const std::string& name : names)
+    if (!weights.empty() && !weights.contains(name))
+      fail(ErrorCode::kUsage, "{}: data.weights: expected a weight for every dataset or for none, got none for {}", where,
+           name);
+}
+
 // What is asked of validations needs some.
 static void check_validation_rules(const RunConfig& config, const std::string& where) {
   const TrainConfig& train = config.train;
@@ -96,6 +113,7 @@ void check(const RunConfig& config, const std::string& where) {
   if (config.data.train.empty())
     fail(ErrorCode::kUsage, "{}: data.train: expected at least one dataset, got none (make one with `troupe encode`)",
          where);
+  check_training_sets(config.data, where);
   check_validation_rules(config, where);
 }
 

@@ -37,7 +37,7 @@ void check_tokenizer(const DataConfig& config, const TokenDataset& data, const T
 }  // namespace
 
 Loader open_training_data(const RunConfig& config, const std::string& where) {
-  std::map<std::string, double> weights = data_weights(config.data, where);
+  const std::map<std::string, double> weights = data_weights(config.data, where);
   std::vector<Corpus> corpora;
   for (const std::string& text : config.data.train) {
     const NamedPath entry = parse_named_path(text, where + ": data.train");
@@ -45,10 +45,7 @@ Loader open_training_data(const RunConfig& config, const std::string& where) {
     corpora.push_back({.name = entry.name,
                        .data = open_dataset(entry.path, config.data),
                        .weight = weight == weights.end() ? 0.0 : weight->second});
-    if (weight != weights.end()) weights.erase(weight);
   }
-  if (!weights.empty())
-    fail(ErrorCode::kUsage, "{}: data.weights: expected a name from data.train, got {}", where, weights.begin()->first);
   Loader loader(std::move(corpora), static_cast<uint64_t>(config.train.seed), config.train.batch_sequences,
                 config.model.context);
   for (const Corpus& corpus : loader.corpora()) check_vocabulary(config.model, *corpus.data, where);

@@ -57,6 +57,12 @@ TEST(RunConfig, WeightsOfDataHaveSumsAndShares) {
                 HasSubstr("run.toml: data.weights: b: expected a number from 1e-09 to 1000000000, got "))
         << bad;
   EXPECT_THAT(objection({R"(data.weights=["a=1", "a=2"])"}), HasSubstr("expected each dataset once, got a twice"));
+  EXPECT_THAT(objection({R"(data.weights=["a=1", "c=1"])"}),
+              HasSubstr("run.toml: data.weights: expected a name from data.train, got c"));
+  EXPECT_THAT(objection({R"(data.weights=["a=1"])"}),
+              HasSubstr("run.toml: data.weights: expected a weight for every dataset or for none, got none for b"));
+  EXPECT_THAT(objection({R"(data.train=["a=x", "a=y"])"}),
+              HasSubstr("run.toml: data.train: expected different names, got a twice (write NAME=FOLDER)"));
 }
 
 TEST(RunConfig, FilesOfTasksAndTheirDataStartFromTheFileAndNamesStay) {
