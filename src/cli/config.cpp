@@ -23,7 +23,7 @@ constexpr const char* kPreamble =
     "`--set key=value` on the command line, which is recorded in the run directory. In `--set`, keys are written in full\n"
     "(`--set model.moe.num_experts=16`), strings need no quotes, and the last value of a key counts. Whole numbers may be\n"
     "written as floats (`8e6`). An unknown key is an error that names the nearest one. `troupe config show CONFIG.toml`\n"
-    "prints every resolved value and where it came from, and refuses what `troupe train` refuses.\n\n"
+    "prints every resolved value and where it came from, and refuses what `troupe train` refuses before it opens data.\n\n"
     "Relative paths in a file (`base` and the keys whose type says path) start from the folder of that file, wherever the\n"
     "program is started; those of flags and of `--set` start from the working directory. In a list of names and paths what\n"
     "ends in `.toml` is a path.\n"
@@ -88,7 +88,7 @@ void add_config(CLI::App& app) {
   command->require_subcommand(1);
   const auto flags = std::make_shared<ConfigFlags>();
 
-  auto* const show_command = command->add_subcommand("show", "Every value, and the file and line that it comes from; refuses what `train` refuses");
+  auto* const show_command = command->add_subcommand("show", "Every value, and the file and line that it comes from; refuses what `train` refuses before it opens data");
   show_command->add_option("config", flags->config, "A run's configuration file")->required()->type_name("CONFIG.toml");
   show_command->add_option("--set", flags->overrides, "Change one key; may be repeated")
       ->type_name("key=value")
