@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . tools/setup.sh
 echo "[1/4] Debian packages"
-install_packages build optional
+install_packages build quickstart optional
 echo "[2/4] Build"
 build release troupe
 troupe=build/release/src/cli/troupe

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . tools/setup.sh
-install_packages build optional tests
+install_packages build quickstart optional tests
 build release all
 # Test programs share the cores: waiting threads should sleep, not spin.
 export OMP_WAIT_POLICY=passive

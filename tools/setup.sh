@@ -39,7 +39,7 @@ can_be_root() {
   if [ -t 0 ]; then sudo -v; else sudo -n true 2>/dev/null; fi
 }
 
-# install_packages NEED...: the packages of these needs ("build" must be had; "optional" may be lacking).
+# install_packages NEED...: the packages of these needs ("optional" may be lacking, the others must be had).
 install_packages() {
   if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
     other_distribution "$@"

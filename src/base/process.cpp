@@ -104,7 +104,9 @@ ProcessResult run_program(const std::vector<std::string>& argv, const std::files
   pid_t child = 0;
   const int error = posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environment.data());
   posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return {.status = error == ENOENT ? 127 : 126, .output = {}, .errors = std::strerror(error)};
+  // A name that is found nowhere is EACCES, too, if a folder of PATH cannot be searched.
+  const bool none = error == ENOENT || (error == EACCES && argv[0].find('/') == argv[0].npos);
+  if (error != 0) return {.status = none ? 127 : 126, .output = {}, .errors = std::strerror(error)};
 
   out.writer.reset(), err.writer.reset();
   ProcessResult result;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 namespace troupe {
 namespace {
 
@@ -18,6 +20,15 @@ TEST(RunProgram, SaysAsAShellWhyAProgramDidNotStart) {
   const ProcessResult folder = run_program({"/"});
   EXPECT_EQ(folder.status, 126);
   EXPECT_EQ(folder.errors, "Permission denied");
+}
+
+// Such a folder of PATH cannot be made for root, but a folder of the program's name gives the same error.
+TEST(RunProgram, IsNotFoundWhereAFolderOfPathCannotBeSearched) {
+  const std::string path = std::getenv("PATH");
+  setenv("PATH", "/", 1);
+  const int status = run_program({"etc"}).status;
+  setenv("PATH", path.c_str(), 1);
+  EXPECT_EQ(status, 127);
 }
 
 TEST(RunProgram, GivesInputOfAnySizeAndTakesBackAsMuch) {

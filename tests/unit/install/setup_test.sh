@@ -51,6 +51,14 @@ expect 0 'Optional and not to be had: gnuplot-nox: charts on pages' 'Installing 
 program apt-get 'case "$*" in *install*) echo "E: no such package" >&2; exit 100 ;; esac'
 expect 4 'E: no such package' 'error: apt-get could not install: libfmt-dev' -- setup 'install_packages build optional'
 
+# What the quickstart's corpus needs must be had, too.
+program dpkg-query 'case $3 in mandoc | gnuplot-nox) echo "deinstall ok config-files" ;; *) echo "install ok installed" ;; esac'
+program apt-get 'echo "apt-get $*"'
+expect 0 'Installing 1 Debian packages: mandoc' -- setup 'install_packages build quickstart optional'
+expect 0 '^$' -- setup 'install_packages build; echo'
+program dpkg-query 'case $3 in libfmt-dev | gnuplot-nox) echo "deinstall ok config-files" ;; *) echo "install ok installed" ;; esac'
+program apt-get 'case "$*" in *install*) echo "E: no such package" >&2; exit 100 ;; esac'
+
 # The same by somebody who may not install.
 program id 'echo 1000'
 expect 0 'Optional and not installed \(neither root nor sudo\): gnuplot-nox' 'Not installed \(neither root nor sudo\): libfmt-dev' \
