@@ -38,6 +38,26 @@ small_model() {
     "context = $2"
 }
 
+# pets_task: a task file whose items are in pets/v.jsonl.
+pets_task() {
+  cat <<'END'
+name = "pets"
+about = "cats and dogs"
+citation = "none"
+published = "none"
+folder = "pets"
+evaluate = "v"
+[[source]]
+format = "jsonl"
+files = { v = "v.jsonl" }
+[harness]
+context = "{q}"
+choices = "{a}"
+label = "{y}"
+metrics = ["acc"]
+END
+}
+
 finish() {
   [ $failures -eq 0 ] && echo "all as expected"
   exit $((failures > 0))

@@ -16,15 +16,7 @@ expect_lost() {
 }
 
 seq 1 2000 >text.txt
-cat >run.toml <<'END'
-[model]
-num_layers = 1
-d_model = 16
-num_heads = 1
-d_ff = 16
-vocab_size = 50257
-eos_id = 50256
-context = 16
+{ small_model 1 16; cat <<'END'; } >run.toml
 [train]
 steps = 200
 batch_sequences = 2

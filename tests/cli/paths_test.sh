@@ -7,34 +7,11 @@ bpe=$(realpath "$2/gpt2-bpe")
 
 mkdir -p project/configs project/bases project/data project/tasks/pets elsewhere/deep
 echo '{"q":"The 3th cat sat on","a":[" mat"," dog"],"y":0}' >project/tasks/pets/v.jsonl
-cat >project/tasks/pets.toml <<'END'
-name = "pets"
-about = "cats and dogs"
-citation = "none"
-published = "none"
-folder = "pets"
-evaluate = "v"
-[[source]]
-format = "jsonl"
-files = { v = "v.jsonl" }
-[harness]
-context = "{q}"
-choices = "{a}"
-label = "{y}"
-metrics = ["acc"]
-END
+pets_task >project/tasks/pets.toml
 cats 40 >text.txt
 "$program" encode --tokenizer "$bpe" --out project/data/mine text.txt >/dev/null 2>&1
 "$program" encode --tokenizer "$bpe" --out elsewhere/other text.txt >/dev/null 2>&1
-cat >project/bases/base.toml <<'END'
-[model]
-num_layers = 1
-d_model = 16
-num_heads = 1
-d_ff = 16
-vocab_size = 50257
-eos_id = 50256
-context = 16
+{ small_model 1 16; cat <<'END'; } >project/bases/base.toml
 [train]
 steps = 2
 batch_sequences = 2

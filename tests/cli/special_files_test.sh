@@ -6,15 +6,7 @@ export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 bpe=$2/gpt2-bpe
 seq 1 400 >text.txt
 "$program" encode --tokenizer "$bpe" --out data text.txt >/dev/null 2>&1
-cat >run.toml <<'END'
-[model]
-num_layers = 1
-d_model = 16
-num_heads = 1
-d_ff = 16
-vocab_size = 50257
-eos_id = 50256
-context = 16
+{ small_model 1 16; cat <<'END'; } >run.toml
 [train]
 steps = 1
 batch_sequences = 2

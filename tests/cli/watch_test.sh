@@ -38,22 +38,7 @@ END2
 mkdir -p tasks/pets
 echo '{"q":"The 3th cat sat on","a":[" mat"," dog"],"y":0}' >tasks/pets/v.jsonl
 echo '{"q":"A dog of 4 years","a":[" barks"," sat"],"y":0}' >>tasks/pets/v.jsonl
-cat >pets.toml <<'END2'
-name = "pets"
-about = "cats and dogs"
-citation = "none"
-published = "none"
-folder = "pets"
-evaluate = "v"
-[[source]]
-format = "jsonl"
-files = { v = "v.jsonl" }
-[harness]
-context = "{q}"
-choices = "{a}"
-label = "{y}"
-metrics = ["acc"]
-END2
+pets_task >pets.toml
 
 # The plan: nothing is written, and what the run would refuse is refused.
 expect "a plan" 0 "3,840" "$program" train run.toml --run plan --dry-run
