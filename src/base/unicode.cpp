@@ -14,8 +14,8 @@
 namespace troupe::unicode {
 namespace {
 
-constexpr char32_t kCapitalSigma = 0x3A3, kFinalSigma = 0x3C2, kIota = 0x3B9, kIotaBelow = 0x345, kDottedCapitalI = 0x130,
-                   kSmallNAfterApostrophe = 0x149;
+constexpr char32_t kCapitalSigma = 0x3A3, kFinalSigma = 0x3C2, kIota = 0x3B9, kIotaBelow = 0x345,
+                   kDottedCapitalI = 0x130, kSmallNAfterApostrophe = 0x149;
 
 int32_t number(char32_t c) { return static_cast<int32_t>(c); }
 char32_t small(char32_t c) { return static_cast<char32_t>(utf8proc_tolower(number(c))); }
@@ -49,8 +49,8 @@ void append_title(char32_t c, std::string& out) {
     append_utf8(static_cast<char32_t>(letter) == kIota ? kIotaBelow : static_cast<char32_t>(letter), out);
 }
 
-// The property Cased of Unicode (letters with cases, and signs made of such letters) but for modifier letters, which are
-// Case_Ignorable too, and looked at first.
+// The property Cased of Unicode (letters with cases, and signs made of such letters) but for modifier letters, which
+// are Case_Ignorable too, and looked at first.
 bool is_cased(char32_t c) {
   const auto in = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
   switch (utf8proc_category(number(c))) {

@@ -1,6 +1,6 @@
-// What Unicode says of characters: letters, case, normal form, width. utf8proc has the tables (Unicode 15); its mappings
-// are completed to those of SpecialCasing.txt that hold in every language, as Python's str.lower() and str.upper() have
-// them. Texts are well-formed UTF-8.
+// What Unicode says of characters: letters, case, normal form, width. utf8proc has the tables (Unicode 15); its
+// mappings are completed to those of SpecialCasing.txt that hold in every language, as Python's str.lower() and
+// str.upper() have them. Texts are well-formed UTF-8.
 #pragma once
 
 #include <cstddef>

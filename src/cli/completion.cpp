@@ -1,5 +1,5 @@
-// troupe completion bash | zsh | fish: what a shell needs to complete commands, flags, names, files and keys. The scripts
-// hold everything: completing starts no process of ours.
+// troupe completion bash | zsh | fish: what a shell needs to complete commands, flags, names, files and keys. The
+// scripts hold everything: completing starts no process of ours.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -113,7 +113,8 @@ _troupe_paths() {
 _troupe_value() {
   case "$command $1" in
 )";
-  for (const auto& [way, places] : ways_of(root, shell)) out += fmt::format("    {}) {} ;;\n", joined(places, "|"), way);
+  for (const auto& [way, places] : ways_of(root, shell))
+    out += fmt::format("    {}) {} ;;\n", joined(places, "|"), way);
   out += R"(    *) return 1 ;;
   esac
   return 0
@@ -184,7 +185,8 @@ std::string zsh_script(const Command& root) {
 _troupe_value() {
   case "$troupe_command $1" in
 )";
-  for (const auto& [way, places] : ways_of(root, shell)) out += fmt::format("    ({}) {} ;;\n", joined(places, "|"), way);
+  for (const auto& [way, places] : ways_of(root, shell))
+    out += fmt::format("    ({}) {} ;;\n", joined(places, "|"), way);
   out += R"(    (*) return 1 ;;
   esac
   return 0

@@ -160,15 +160,17 @@ void add_corpus(CLI::App& app) {
   CLI::Option* cache_option =
       build_command->add_option("--cache", cache, "packages: folder where downloads are kept")
           ->type_name("DIR");
-  CLI::Option* packages_option = build_command->add_option("--packages-dir", packages_dir,
-                                                           "packages: folder with the .deb files; nothing is downloaded")
-                                     ->type_name("DIR");
+  CLI::Option* packages_option =
+      build_command
+          ->add_option("--packages-dir", packages_dir, "packages: folder with the .deb files; nothing is downloaded")
+          ->type_name("DIR");
   build_command->add_flag("--force", options.force, "build again even if the corpus is there");
   add_json(build_command);
   CLI::Option* domain_option =
       build_command
-          ->add_option("--domain", domains,
-                       "own text for training and validation: .txt, .jsonl (each also .zst or .gz), a folder, or - (repeat)")
+          ->add_option(
+              "--domain", domains,
+              "own text for training and validation: .txt, .jsonl (each also .zst or .gz), a folder, or - (repeat)")
           ->type_name("NAME=PATH")
           ->allow_extra_args(false);
   domain_option->excludes(name_option)->excludes(cache_option)->excludes(packages_option);

@@ -61,7 +61,8 @@ std::vector<Backend> find_backends(Isa isa) {
   backends.push_back({"OpenMP", fmt::format("{}", _OPENMP)});
   backends.push_back({"gnuplot", find_tool("gnuplot", "pages have no charts (Debian: gnuplot-nox)")});
   backends.push_back({"apt-get", find_tool("apt-get", "`corpus build quickstart` needs --packages-dir")});
-  backends.push_back({"mandoc", find_tool("mandoc", "`corpus build quickstart` cannot read manual pages (Debian: mandoc)")});
+  backends.push_back(
+      {"mandoc", find_tool("mandoc", "`corpus build quickstart` cannot read manual pages (Debian: mandoc)")});
   return backends;
 }
 
@@ -184,7 +185,8 @@ void print_text(const Findings& f) {
   for (const Backend& backend : f.backends) line(backend.name.c_str(), backend.state);
   print("\n");
   if (f.warnings.empty()) print("Nothing to change.\n");
-  for (const std::string& warning : f.warnings) print_bytes(painted("!", Paint::kWarning, Stream::kOut) + " " + visible_text(warning) + "\n");
+  for (const std::string& warning : f.warnings)
+    print_bytes(painted("!", Paint::kWarning, Stream::kOut) + " " + visible_text(warning) + "\n");
 }
 
 }  // namespace

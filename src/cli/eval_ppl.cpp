@@ -131,8 +131,8 @@ std::vector<std::unique_ptr<ModelRun>> read_runs(const PerplexityFlags& flags, c
   if (entries.size() > 1)
     for (const DataSet& set : sets)
       if (std::find(set.paths.begin(), set.paths.end(), "-") != set.paths.end())
-        fail(ErrorCode::kUsage, "--data: {}: expected files for several models, got standard input, which can be read once",
-             set.name);
+        fail(ErrorCode::kUsage,
+             "--data: {}: expected files for several models, got standard input, which can be read once", set.name);
   std::vector<std::unique_ptr<ModelRun>> runs;
   for (const NamedPath& entry : entries) {
     runs.push_back(std::make_unique<ModelRun>(flags, entry));
@@ -193,9 +193,10 @@ void add_eval_ppl(CLI::App& eval) {
   const auto flags = std::make_shared<PerplexityFlags>();
   CLI::App* const command = eval.add_subcommand("ppl", "Perplexity and bits per byte on text");
   command
-      ->add_option("--model", flags->models,
-                   "model directory, or a run's folder; several, each DIR or NAME=DIR, are compared document by document "
-                   "with the first")
+      ->add_option(
+          "--model", flags->models,
+          "model directory, or a run's folder; several, each DIR or NAME=DIR, are compared document by document "
+          "with the first")
       ->required()
       ->type_name("MODEL");
   command

@@ -364,7 +364,9 @@ void add_eval_tasks(CLI::App& eval) {
       ->transform(count());
   command->add_option("--draws", flags->options.draws, "samples of examples")->transform(positive_count());
   command->add_option("--seed", flags->options.seed, "of the samples")->transform(seed());
-  command->add_option("--limit", flags->options.limit, "only the first N items of each task, in tasks with groups of each group; not a result of the task")
+  command
+      ->add_option("--limit", flags->options.limit,
+                   "only the first N items of each task, in tasks with groups of each group; not a result of the task")
       ->transform(positive_count());
   command->add_flag("--groups", flags->groups, "table: also the parts of tasks that have them (always in JSON)");
   command->add_option("--details", flags->details, "JSON lines to write: every candidate with its score (last draw)")

@@ -138,7 +138,8 @@ Subject open(const fs::path& path) {
     case PathKind::kFolder:
       return open_checkpoint(find_model(path));
     case PathKind::kFile:
-      fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .pt or .tok, got another kind of file", path.string());
+      fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .pt or .tok, got another kind of file",
+           path.string());
     case PathKind::kNothing:
       break;
   }

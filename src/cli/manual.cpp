@@ -36,7 +36,8 @@ constexpr Line kEnvironment[] = {
     {"OMP_PROC_BIND", "whether threads stay on cores; by default they do where there are several NUMA nodes"},
     {"OMP_PLACES", "where they run"},
     {"GOMP_SPINCOUNT", "how long threads spin before they sleep; by default some microseconds"},
-    {"TROUPE_ISA", "caps the instruction set: generic, avx2, avx512, avx512bf16, amx; one that the CPU lacks is an error"},
+    {"TROUPE_ISA",
+     "caps the instruction set: generic, avx2, avx512, avx512bf16, amx; one that the CPU lacks is an error"},
     {"TROUPE_TASK_DATA", "folder of evaluation data, instead of --data-dir"},
     {"TROUPE_LOG", "dispatch: says which implementation of every op was chosen, and why others refused"},
     {"NO_COLOR", "if not empty: no colours, unless --color says"},
@@ -66,7 +67,8 @@ std::string usage(const Command& command) {
   if (!command.commands.empty()) return text + " COMMAND [OPTIONS]";
   text += " [OPTIONS]";
   for (const Flag& flag : command.flags)
-    if (flag.positional) text += " " + (flag.required ? spelled(flag) : "[" + spelled(flag) + "]") + (flag.repeated ? "..." : "");
+    if (flag.positional)
+      text += " " + (flag.required ? spelled(flag) : "[" + spelled(flag) + "]") + (flag.repeated ? "..." : "");
   return text;
 }
 
@@ -186,8 +188,8 @@ void check_markdown(const std::string& path, const std::string& expected) {
   const std::string text = read_file(path);
   const size_t mark = text.find(kMark);
   if (mark == text.npos || text.substr(mark) != expected)
-    fail(ErrorCode::kNo, "{}: expected the output of `troupe man --markdown` at its end, got another text (write it anew)",
-         path);
+    fail(ErrorCode::kNo,
+         "{}: expected the output of `troupe man --markdown` at its end, got another text (write it anew)", path);
 }
 
 void run(const Command& root, const ManFlags& flags) {
@@ -203,13 +205,15 @@ void run(const Command& root, const ManFlags& flags) {
 }  // namespace
 
 void add_manual(CLI::App& app) {
-  auto* const command = app.add_subcommand("man", "Manual pages of all commands; without a flag that of troupe, as roff");
+  auto* const command =
+      app.add_subcommand("man", "Manual pages of all commands; without a flag that of troupe, as roff");
   const auto flags = std::make_shared<ManFlags>();
   CLI::Option* const out =
       command->add_option("--out", flags->out, "folder to write troupe.1, troupe-train.1 and so on")->type_name("DIR");
   CLI::Option* const text =
       command->add_flag("--markdown", flags->markdown, "the reference of all flags at the end of docs/cli.md instead");
-  command->add_option("--check", flags->check, "compare the end of this file with --markdown; exit code 1 if it is stale")
+  command
+      ->add_option("--check", flags->check, "compare the end of this file with --markdown; exit code 1 if it is stale")
       ->type_name("FILE")
       ->excludes(out)
       ->excludes(text);

@@ -1,5 +1,5 @@
-// Results on stdout: one JSON object a line for programs, text and aligned tables for people. All of it throws if stdout
-// cannot be written.
+// Results on stdout: one JSON object a line for programs, text and aligned tables for people. All of it throws if
+// stdout cannot be written.
 #pragma once
 
 #include <fmt/core.h>

@@ -54,7 +54,8 @@ void Progress::update(double done, std::string_view detail) {
     std::fprintf(stderr, "%s\n", line.c_str());
     return;
   }
-  if (const size_t columns = terminal_columns(Stream::kError); line.size() >= columns) line.resize(utf8_whole_bytes(std::string_view(line).substr(0, columns - 1)));
+  if (const size_t columns = terminal_columns(Stream::kError); line.size() >= columns)
+    line.resize(utf8_whole_bytes(std::string_view(line).substr(0, columns - 1)));
   std::fprintf(stderr, "\r\033[K%s", line.c_str());
   std::fflush(stderr);
   drawn_ = true;
@@ -69,7 +70,8 @@ void Progress::clear() {
 
 void Progress::finish(std::string_view detail) {
   clear();
-  if (!log::is_quiet()) std::fprintf(stderr, "%s: %.*s\n", label_.c_str(), static_cast<int>(detail.size()), detail.data());
+  if (!log::is_quiet())
+    std::fprintf(stderr, "%s: %.*s\n", label_.c_str(), static_cast<int>(detail.size()), detail.data());
 }
 
 }  // namespace troupe::cli

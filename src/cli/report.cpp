@@ -37,7 +37,8 @@ void run(const ReportFlags& flags) {
 }  // namespace
 
 void add_report(CLI::App& app) {
-  auto* const command = app.add_subcommand("report", "Training runs as one HTML page: tables, differences by document, curves, routing");
+  auto* const command =
+      app.add_subcommand("report", "Training runs as one HTML page: tables, differences by document, curves, routing");
   const auto flags = std::make_shared<ReportFlags>();
   command->add_option("runs", flags->runs, "Run folders of `troupe train`, as FOLDER or NAME=FOLDER")
       ->required()

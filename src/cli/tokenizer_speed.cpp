@@ -27,7 +27,8 @@ double processor_seconds_of(const auto& action) {
 // Sorted times of repeated passes, at least three, for about `seconds`.
 std::vector<double> times_of(double seconds, const auto& pass) {
   std::vector<double> times;
-  for (double total = 0; total < seconds || times.size() < 3; total += times.back()) times.push_back(processor_seconds_of(pass));
+  for (double total = 0; total < seconds || times.size() < 3; total += times.back())
+    times.push_back(processor_seconds_of(pass));
   std::sort(times.begin(), times.end());
   return times;
 }

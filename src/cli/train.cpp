@@ -66,8 +66,9 @@ void print_plan(const RunPlan& plan) {
   print("disk        {} at most ({} a checkpoint), {} free\n", size(plan.disk_bytes),
         size(plan.checkpoint_bytes), free_of(plan.free_disk_bytes));
   if (plan.tokens_per_s > 0.0)
-    print("time        about {} at {} tokens/s, as measured just now; validation, samples and checkpoints not counted\n",
-          short_duration(plan.seconds), short_number(plan.tokens_per_s));
+    print(
+        "time        about {} at {} tokens/s, as measured just now; validation, samples and checkpoints not counted\n",
+        short_duration(plan.seconds), short_number(plan.tokens_per_s));
 }
 
 // Ends as the run would.
@@ -169,8 +170,9 @@ void add_train(CLI::App& app) {
   command->add_option("--run", arguments->run, "folder of the run; runs/NAME of the configuration if not given")
       ->type_name("DIR");
   command->add_flag("--resume", arguments->resume, "go on from the newest complete checkpoint in the run's folder");
-  command->add_flag("--dry-run", arguments->dry_run,
-                    "check everything and say what the run would take (data, FLOPs, memory, disk, time); write nothing");
+  command->add_flag(
+      "--dry-run", arguments->dry_run,
+      "check everything and say what the run would take (data, FLOPs, memory, disk, time); write nothing");
   command->add_flag("--ignore-memory", arguments->ignore_memory,
                     "start even if the run needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", arguments->json, "print the lines of metrics.jsonl on stdout, too");

@@ -1,6 +1,6 @@
 // Numbers on the command line: what every flag takes and how it is refused, "--seed: expected ..., got ...".
-// For ->transform(), not ->check(): CLI11 itself reads 010 as 8, -1 as 2^64 - 1 where no sign fits and what is too large
-// as the largest, so a number is handed on to it in one spelling.
+// For ->transform(), not ->check(): CLI11 itself reads 010 as 8, -1 as 2^64 - 1 where no sign fits and what is too
+// large as the largest, so a number is handed on to it in one spelling.
 #pragma once
 
 #include <CLI/CLI.hpp>

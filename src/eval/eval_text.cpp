@@ -66,8 +66,8 @@ std::vector<EvalText> read_eval_text(const std::string& name, const std::vector<
 EvalText read_eval_shards(const std::string& name, const TokenDataset& dataset, int64_t end_of_text,
                           int64_t max_tokens) {
   if (dataset.vocabulary().end_of_text != end_of_text)
-    fail(ErrorCode::kData, "{}: end_of_text: expected the model's eos_id {}, got {}", dataset.path().string(), end_of_text,
-         dataset.vocabulary().end_of_text);
+    fail(ErrorCode::kData, "{}: end_of_text: expected the model's eos_id {}, got {}", dataset.path().string(),
+         end_of_text, dataset.vocabulary().end_of_text);
   const TokenDataset::Prefix prefix = dataset.prefix(max_tokens);
   EvalText text{.name = name};
   text.ids.resize(static_cast<size_t>(prefix.tokens));

@@ -37,7 +37,8 @@ struct Field {
 // What a file holds at one key: a value of one of these types, or something else (a table, a date). `text` is how
 // messages show it.
 struct GivenValue {
-  std::variant<std::monostate, bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>> value;
+  std::variant<std::monostate, bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>>
+      value;
   std::string text;
 };
 

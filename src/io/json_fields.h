@@ -1,5 +1,6 @@
 // Lines and files of JSON that Troupe both writes and reads, as structs that list their members once:
-//   template <class V> void fields(V& v) { v.constant("schema", "troupe.valid/1"), v("data", data), v.count("step", step); }
+//   template <class V> void fields(V& v) { v.constant("schema", "troupe.valid/1"), v("data", data), v.count("step",
+//   step); }
 // json_of() and read_json_fields() visit that list, so that writer and reader cannot disagree. (Configurations, whose
 // unknown keys are errors and whose values have ranges and docs, are io/fields.h.)
 // Members: bool, int64_t, uint64_t, double (NaN is null), std::string, enums with EnumNames, std::optional (null),

@@ -1,5 +1,5 @@
-// Rows between tokens and experts on the host, the same for every processor: their cost is reading and writing. Tasks are
-// those of ops/moe_rows.h.
+// Rows between tokens and experts on the host, the same for every processor: their cost is reading and writing. Tasks
+// are those of ops/moe_rows.h.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Routing by the policy "top_k" and its balance loss on the host, in parallel over tokens and groups; tasks are those of
-// ops/route.
+// Routing by the policy "top_k" and its balance loss on the host, in parallel over tokens and groups; tasks are those
+// of ops/route.
 #pragma once
 
 #include <algorithm>

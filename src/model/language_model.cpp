@@ -73,7 +73,8 @@ LossSum LanguageModel::score(const Batch& batch, const RunMode& mode, std::span<
 }
 
 LossSum LanguageModel::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads) {
-  if (packed_) fail(ErrorCode::kInternal, "model: expected one for training, got one for inference: its weights are packed");
+  if (packed_)
+    fail(ErrorCode::kInternal, "model: expected one for training, got one for inference: its weights are packed");
   return visit([&](auto& decoder) { return decoder.forward_backward(batch, mode, grads); });
 }
 

@@ -31,8 +31,8 @@ class LanguageModel {
   const ParameterStore<float>& params() const { return params_; }
   Precision precision() const { return precision_; }
 
-  // Fills what params() does not hold (DecoderOptions::inference): `read` gives the values of a parameter, one matrix at
-  // a time in float32.
+  // Fills what params() does not hold (DecoderOptions::inference): `read` gives the values of a parameter, one matrix
+  // at a time in float32.
   using WeightReader = std::function<void(const Parameter&, std::span<float>)>;
   void pack_weights(const WeightReader& read);
 

@@ -43,8 +43,8 @@ constexpr auto kEmbeddingAt = []<Isa level>(const auto& task, Context& context) 
 
 template <class P>
 Implementations<EmbeddingForward<P>> EmbeddingForward<P>::implementations() {
-  static const auto rows =
-      rows_at<EmbeddingForward>(VectorLevels<P>(), kEmbeddingAt, [](const auto& task) { ref::embedding_forward(task); });
+  static const auto rows = rows_at<EmbeddingForward>(VectorLevels<P>(), kEmbeddingAt,
+                                                     [](const auto& task) { ref::embedding_forward(task); });
   return rows;
 }
 

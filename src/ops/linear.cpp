@@ -169,7 +169,8 @@ void LinearBank<P>::pack(int64_t expert, const WeightSource& source) {
 template <class P>
 void LinearBank<P>::require_weights(const char* product) const {
   if (!has_weights())
-    fail(ErrorCode::kInternal, "linear: {}: expected weights, got packed copies for the forward product alone", product);
+    fail(ErrorCode::kInternal, "linear: {}: expected weights, got packed copies for the forward product alone",
+         product);
 }
 
 template <class P>

@@ -1,5 +1,5 @@
-// The edges between the host and where tensors lie: files, seeds, batches and samples are the host's. Where both are the
-// host's memory, to_host and from_host copy nothing.
+// The edges between the host and where tensors lie: files, seeds, batches and samples are the host's. Where both are
+// the host's memory, to_host and from_host copy nothing.
 #pragma once
 
 #include <span>

@@ -80,7 +80,8 @@ std::string models_table(const EvalResults& results) {
 }
 
 // Rows of figures, a column a model. A row whose models were measured on different data or items says so.
-std::string figures_table(const EvalResults& results, const std::string& caption, const std::vector<std::string>& rows) {
+std::string figures_table(const EvalResults& results, const std::string& caption,
+                          const std::vector<std::string>& rows) {
   const auto any = [&](const auto& of) {
     return std::any_of(rows.begin(), rows.end(), [&](const std::string& key) { return of(any_of_key(results, key)); });
   };
@@ -163,8 +164,9 @@ std::vector<Family> families(const EvalResults& results) {
       found[{results.models[m].facts.experts, results.models[m].family()}].push_back(m);
   std::vector<Family> list;
   for (auto& [key, models] : found) {
-    std::sort(models.begin(), models.end(),
-              [&](size_t a, size_t b) { return results.models[a].facts.train_flops < results.models[b].facts.train_flops; });
+    std::sort(models.begin(), models.end(), [&](size_t a, size_t b) {
+      return results.models[a].facts.train_flops < results.models[b].facts.train_flops;
+    });
     list.push_back({key.second, std::move(models)});
   }
   return list;
@@ -333,10 +335,11 @@ void add_gain_charts(const EvalResults& results, const std::vector<int64_t>& sho
   }
   if (labels.empty()) return;
   charts.section("<h2>Gain from shots</h2>\n", names);
-  charts.add("Accuracy with examples minus without", caption, "points", 0.0, labels.size(), [&](size_t model, size_t label) {
-    return mean_over(labels[label].tasks,
-                     [&](const EvalFigure& task) { return gain(results, task, model, labels[label].shots); });
-  });
+  charts.add(
+      "Accuracy with examples minus without", caption, "points", 0.0, labels.size(), [&](size_t model, size_t label) {
+        return mean_over(labels[label].tasks,
+                         [&](const EvalFigure& task) { return gain(results, task, model, labels[label].shots); });
+      });
 }
 
 std::string gain_table(const EvalResults& results, const std::vector<int64_t>& shots) {
@@ -369,10 +372,11 @@ std::string tasks_html(const EvalResults& results) {
     out += "<h2>Tasks, zero-shot</h2>\n" + figures_table(results, "Tasks, zero-shot", zero) +
            html::soft_paragraph("Percent (perplexities as they are), ± half the 95 % interval over items.");
   if (const auto few = rows(false, true); !few.empty())
-    out += "<h2>Tasks with examples</h2>\n" + figures_table(results, "Tasks with examples", few) +
-           html::soft_paragraph(
-               "Percent, mean over draws of examples, ± half the 95 % interval over draws (t; with one draw over items): "
-               "not the error of the zero-shot table, which is over items.");
+    out +=
+        "<h2>Tasks with examples</h2>\n" + figures_table(results, "Tasks with examples", few) +
+        html::soft_paragraph(
+            "Percent, mean over draws of examples, ± half the 95 % interval over draws (t; with one draw over items): "
+            "not the error of the zero-shot table, which is over items.");
   std::string parts;
   for (const bool shots : {false, true})
     if (const auto of = rows(true, shots); !of.empty())
@@ -397,7 +401,8 @@ std::string to_html(const EvalResults& results, const std::string& title, const 
                                   " is not in the charts: its training tokens are not known (--train-tokens).");
   if (std::any_of(results.figures.begin(), results.figures.end(),
                   [](const EvalFigure& figure) { return figure.left_out > 0; }))
-    out += html::soft_paragraph("Figures of a part of the data (--limit, documents passed over) are marked and in no mean.");
+    out += html::soft_paragraph(
+        "Figures of a part of the data (--limit, documents passed over) are marked and in no mean.");
   out += gain_table(results, shots) + tasks_html(results);
   const auto of_kind = [&](EvalFigure::Kind kind) {
     return keys(results, [=](const EvalFigure& figure) { return figure.kind == kind; });
@@ -407,12 +412,14 @@ std::string to_html(const EvalResults& results, const std::string& title, const 
            html::soft_paragraph("Nats per token; n: documents, over which the 95 % interval is taken.") +
            differences_html(results, rows);
   if (const auto rows = of_kind(EvalFigure::kBias); !rows.empty())
-    out += "<h2>Bias</h2>\n" + figures_table(results, "Bias", rows) +
-           html::soft_paragraph(
-               "lms, language modelling score: how often a related candidate is more probable than an unrelated one, 100 "
-               "is best. ss and stereotype_score, pct_stereotype: how often the stereotypical one is preferred, 50 is no "
-               "preference. icat: lms · min(ss, 100 − ss) / 50, 100 is best. neutral: ties. likelihood_diff: mean distance "
-               "of a pair's log-probabilities, nats.");
+    out +=
+        "<h2>Bias</h2>\n" + figures_table(results, "Bias", rows) +
+        html::soft_paragraph(
+            "lms, language modelling score: how often a related candidate is more probable than an unrelated one, 100 "
+            "is best. ss and stereotype_score, pct_stereotype: how often the stereotypical one is preferred, 50 is no "
+            "preference. icat: lms · min(ss, 100 − ss) / 50, 100 is best. neutral: ties. likelihood_diff: mean "
+            "distance "
+            "of a pair's log-probabilities, nats.");
   return html::page(title, out);
 }
 

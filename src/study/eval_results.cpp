@@ -23,7 +23,8 @@ size_t index_of(const EvaluatedModel& model, const std::string& where, std::vect
   if (same->facts.model_checksum != model.facts.model_checksum)
     fail(ErrorCode::kData, "{}: model_checksum: expected {}, as in other results of {}, got {} (write NAME=FILE)",
          where, same->facts.model_checksum, model.name, model.facts.model_checksum);
-  if (!std::isfinite(same->facts.train_flops)) same->facts.train_tokens = model.facts.train_tokens, same->facts.train_flops = model.facts.train_flops;
+  if (!std::isfinite(same->facts.train_flops))
+    same->facts.train_tokens = model.facts.train_tokens, same->facts.train_flops = model.facts.train_flops;
   if (std::isfinite(model.facts.train_tokens) && model.facts.train_tokens != same->facts.train_tokens)
     fail(ErrorCode::kData, "{}: train_tokens: expected {}, as in other results of {}, got {} (--train-tokens)", where,
          same->facts.train_tokens, model.name, model.facts.train_tokens);
@@ -95,7 +96,9 @@ void add_line(const nlohmann::json& object, const std::string& where, const std:
 
 }  // namespace
 
-std::string EvaluatedModel::family() const { return facts.experts == 0 ? "dense" : fmt::format("MoE, {} experts", facts.experts); }
+std::string EvaluatedModel::family() const {
+  return facts.experts == 0 ? "dense" : fmt::format("MoE, {} experts", facts.experts);
+}
 
 std::string EvalFigure::key() const {
   return fmt::format("{}\n{}\n{}\n{}\n{}\n{}", static_cast<int>(kind), set, group, convention, metric, shots);

@@ -67,7 +67,8 @@ Table& Table::cell_with(const std::string& attributes, const std::string& html) 
 Table& Table::group(const std::string& name) {
   if (open_) body_ += "</tr>\n";
   open_ = false;
-  body_ += fmt::format("<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"{}\">{}</th></tr>\n", header_.size(), name);
+  body_ +=
+      fmt::format("<tr class=\"group\"><th scope=\"rowgroup\" colspan=\"{}\">{}</th></tr>\n", header_.size(), name);
   return *this;
 }
 

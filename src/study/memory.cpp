@@ -48,7 +48,8 @@ void require_memory(const RunConfig& config, const Machine& machine, const std::
   const auto gigabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
   const int64_t activations = config.train.recompute ? memory.activations_recompute : memory.activations;
   fail(ErrorCode::kEnvironment,
-       "{}: expected at least {:.2f} GB of memory for training ({:.2f} GB of it activations), got {:.2f} GB that are free "
+       "{}: expected at least {:.2f} GB of memory for training ({:.2f} GB of it activations), got {:.2f} GB that are "
+       "free "
        "here (train.micro_sequences and train.recompute need less; --ignore-memory starts anyway)",
        where, gigabytes(need), gigabytes(activations), gigabytes(*have));
 }

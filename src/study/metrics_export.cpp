@@ -22,7 +22,8 @@ using nlohmann::json;
 double wall_time_of(const json& line) {
   const json date = line.value("provenance", json::object()).value("date", json());
   std::tm time{};
-  if (!date.is_string() || !strptime(date.get_ref<const std::string&>().c_str(), "%Y-%m-%dT%H:%M:%SZ", &time)) return 0.0;
+  if (!date.is_string() || !strptime(date.get_ref<const std::string&>().c_str(), "%Y-%m-%dT%H:%M:%SZ", &time))
+    return 0.0;
   return static_cast<double>(timegm(&time));
 }
 

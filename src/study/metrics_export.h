@@ -20,8 +20,8 @@ struct Scalar {
 // In the order of the lines. Throws kData naming file and line for one that is no object or has no step.
 std::vector<Scalar> read_scalars(const std::filesystem::path& metrics);
 
-// RFC 4180: a header `step,TAG,...`, then one line a step with empty cells for what it has not. Of a tag that comes twice
-// at a step the last counts.
+// RFC 4180: a header `step,TAG,...`, then one line a step with empty cells for what it has not. Of a tag that comes
+// twice at a step the last counts.
 std::string to_csv(const std::vector<Scalar>& scalars);
 
 // A file of tensorflow.Event records (TFRecord: length, masked CRC-32C, data, masked CRC-32C), opened by brain.Event:2.

@@ -113,7 +113,8 @@ ModelEvaluation evaluate_model(const fs::path& model_folder, const fs::path& cac
   Json file = json_of(EvaluationFile{.made_from = {}, .evaluation = evaluation});
   file["made_from"] = sources;
   write_json_file(cache, file);
-  return read_evaluation(read_json_file(cache), cache);  // what the next run will see: samples may end within a character
+  return read_evaluation(read_json_file(cache),
+                         cache);  // what the next run will see: samples may end within a character
 }
 
 }  // namespace troupe

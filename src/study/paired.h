@@ -30,10 +30,10 @@ struct PairedDifference {
   Verdict verdict() const;
 };
 
-// Documents are the units: tokens of one text depend on each other. A ratio estimator (ratio_of(), eval/statistics.h) of
-// d_i, the difference of document i's sums, over its tokens.
-// nll_a, nll_b: sums of negative log-likelihoods per document, natural log; tokens: scored tokens per document.
-// Throws kUsage unless the three have one length and some document has tokens.
+// Documents are the units: tokens of one text depend on each other. A ratio estimator (ratio_of(), eval/statistics.h)
+// of d_i, the difference of document i's sums, over its tokens. nll_a, nll_b: sums of negative log-likelihoods per
+// document, natural log; tokens: scored tokens per document. Throws kUsage unless the three have one length and some
+// document has tokens.
 PairedDifference paired_difference(std::span<const double> nll_a, std::span<const double> nll_b,
                                    std::span<const int64_t> tokens);
 

@@ -26,9 +26,10 @@ std::string samples_html(const Report& report) {
     }
   if (out.empty()) return out;
   return "<h2>Samples</h2>\n" +
-         html::soft_paragraph(fmt::format("Continuations of the bold openings{}{}. {}[end of text]: the model ended it.",
-                                          report.sampling.empty() ? "" : ": ", html::escaped(report.sampling),
-                                          cut ? "[…]: cut at the most tokens. " : "")) +
+         html::soft_paragraph(
+             fmt::format("Continuations of the bold openings{}{}. {}[end of text]: the model ended it.",
+                         report.sampling.empty() ? "" : ": ", html::escaped(report.sampling),
+                         cut ? "[…]: cut at the most tokens. " : "")) +
          "<div class=\"samples\">\n" + out + "</div>\n";
 }
 
@@ -63,7 +64,8 @@ std::string disturbance_text(const ModelResult& model) {
   const ModelResult::Disturbance found = model.disturbance();
   if (found.intervals == 0) return {};
   return fmt::format(
-      "{}: {} of {} logging intervals ran at less than half the median speed, the slowest at {}: something else used the "
+      "{}: {} of {} logging intervals ran at less than half the median speed, the slowest at {}: something else used "
+      "the "
       "machine, and time and tokens/s are not what it can do.",
       model.name, found.intervals, found.of, percent_text(found.slowest, 0));
 }

@@ -83,7 +83,8 @@ std::string perplexity_table(const Report& report) {
     note += "Differences are over the same documents, below 0 the model predicts better. " + html::escaped(kPairedNote);
   else if (report.models.size() > 1)
     note +=
-        "No differences: the models were not scored on the same documents, or their runs are of a version that does not "
+        "No differences: the models were not scored on the same documents, or their runs are of a version that does "
+        "not "
         "keep scores by document.";
   return "<h2>Perplexity</h2>\n" + table.html() + (note.empty() ? "" : html::soft_paragraph(note));
 }
@@ -91,7 +92,8 @@ std::string perplexity_table(const Report& report) {
 std::string bits_table(const Report& report) {
   std::vector<std::string> header = {"text"};
   const auto drops = [](const ModelResult& model) {
-    return std::any_of(model.domains.begin(), model.domains.end(), [](const DomainResult& d) { return d.drop_rate > 0; });
+    return std::any_of(model.domains.begin(), model.domains.end(),
+                       [](const DomainResult& d) { return d.drop_rate > 0; });
   };
   bool dropped = false, moe = false;
   for (const ModelResult& model : report.models) {
@@ -122,9 +124,10 @@ std::string heat_map(const ReportLoad& load, double most) {
     table.row(html::escaped(load.domains[n]));
     for (size_t e = 0; e < experts; ++e) {
       const double share = load.share_NE[n][e];
-      table.cell_with(fmt::format("title=\"{}, expert {}: {}\" style=\"--share:{:.2f}\"", html::escaped(load.domains[n]), e,
-                                  percent_text(share, 2), most > 0 ? share / most : 0.0),
-                      number_text(100 * share, experts > 32 && share < 0.0995 ? 1 : 0));
+      table.cell_with(
+          fmt::format("title=\"{}, expert {}: {}\" style=\"--share:{:.2f}\"", html::escaped(load.domains[n]), e,
+                      percent_text(share, 2), most > 0 ? share / most : 0.0),
+          number_text(100 * share, experts > 32 && share < 0.0995 ? 1 : 0));
     }
   }
   return fmt::format("<h3>Layer {}</h3>\n", load.layer) + table.html();
@@ -150,9 +153,10 @@ std::string models_table(const Report& report) {
         .cell(number_text(model.metrics.train.empty() ? NAN : model.metrics.train.back().loss, 4));
     const std::string name = html::escaped(model.name);
     if (!model.is_finished())
-      notes += html::soft_paragraph(mark("Unfinished: ") + fmt::format("{} is at step {} of {}; its learning rate has not "
-                                                                       "come down, and its losses are no results.",
-                                                                       name, model.step, model.steps));
+      notes +=
+          html::soft_paragraph(mark("Unfinished: ") + fmt::format("{} is at step {} of {}; its learning rate has not "
+                                                                  "come down, and its losses are no results.",
+                                                                  name, model.step, model.steps));
     if (disturbed) notes += html::soft_paragraph(mark("* ") + html::escaped(disturbance_text(model)));
     for (const std::string& by : model.computed_by)
       notes += html::soft_paragraph(fmt::format("{}, {}", name, html::escaped(by)));
@@ -174,7 +178,8 @@ std::string seeds_table(const Report& report) {
   std::vector<std::string> header = {"text"};
   for (const ModelResult& model : report.models) header.push_back(html::escaped(model.name) + "<br>nats per token");
   for (size_t m = 1; m < report.models.size(); ++m)
-    header.push_back(fmt::format("{} − {}", html::escaped(report.models[m].name), html::escaped(report.models[0].name)));
+    header.push_back(
+        fmt::format("{} − {}", html::escaped(report.models[m].name), html::escaped(report.models[0].name)));
   html::Table table("Over seeds", header);
   for_each_domain(report, table, [&](const DomainResult& domain) {
     const auto of = [&](const ModelResult& model) {
@@ -199,11 +204,13 @@ std::string seeds_table(const Report& report) {
     }
   });
   return "<h2>Over seeds</h2>\n" + table.html() +
-         html::soft_paragraph(fmt::format(
-             "Trainings with the seeds {}: initialisation, order of the data, dropout. Mean and s, the standard deviation "
-             "over trainings; differences are of trainings of one seed, ± half the 95 % interval of their mean, by t over "
-             "{} seeds. All other tables and charts are of seed {}.",
-             fmt::join(report.seed_list, ", "), report.seed_list.size(), report.seed_list.front()));
+         html::soft_paragraph(fmt::format("Trainings with the seeds {}: initialisation, order of the data, dropout. "
+                                          "Mean and s, the standard deviation "
+                                          "over trainings; differences are of trainings of one seed, ± half the 95 % "
+                                          "interval of their mean, by t over "
+                                          "{} seeds. All other tables and charts are of seed {}.",
+                                          fmt::join(report.seed_list, ", "), report.seed_list.size(),
+                                          report.seed_list.front()));
 }
 
 std::vector<ReportLoad> expert_load(const ModelResult& model) {
@@ -237,9 +244,10 @@ std::string load_tables(const Report& report) {
         for (const double share : shares) most = std::max(most, share);
     const size_t experts = loads.front().share_NE.empty() ? 0 : loads.front().share_NE.front().size();
     out += fmt::format("<h2>Expert load by domain: {}</h2>\n", html::escaped(model.name)) +
-           html::soft_paragraph(fmt::format("Percent of a text's choices that go to each of {} experts; even use is {}. "
-                                            "One scale for all layers:",
-                                            experts, percent_text(experts ? 1.0 / static_cast<double>(experts) : NAN, 2))) +
+           html::soft_paragraph(
+               fmt::format("Percent of a text's choices that go to each of {} experts; even use is {}. "
+                           "One scale for all layers:",
+                           experts, percent_text(experts ? 1.0 / static_cast<double>(experts) : NAN, 2))) +
            fmt::format("<div class=\"scale\"><span>0 %</span><i></i><span>{}</span></div>\n", percent_text(most));
     for (const ReportLoad& load : loads) out += heat_map(load, most);
   }

@@ -33,7 +33,8 @@ void tell_apart(std::vector<ValidLine>& lines, size_t sets) {
 }  // namespace
 
 const char* const kPairedNote =
-    "± is half the 95 % interval over the documents of these two checkpoints. It holds the choice of documents, not that "
+    "± is half the 95 % interval over the documents of these two checkpoints. It holds the choice of documents, not "
+    "that "
     "of trainings: with another seed a difference may be another (study.seeds).";
 
 double DomainResult::perplexity() const { return std::exp(nll); }

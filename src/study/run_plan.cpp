@@ -57,7 +57,8 @@ RunPlan plan_run(const RunConfig& config, const std::string& where, const fs::pa
   const int64_t model_bytes = 4 * plan.params;
   plan.checkpoint_bytes = 3 * model_bytes;  // parameters and two moments
   // One more checkpoint while the next is written, and an old and a new copy of what is exported.
-  plan.disk_bytes = (config.train.keep_last + 1) * plan.checkpoint_bytes + (config.train.keep_best ? 3 : 1) * model_bytes;
+  plan.disk_bytes =
+      (config.train.keep_last + 1) * plan.checkpoint_bytes + (config.train.keep_best ? 3 : 1) * model_bytes;
   plan.free_disk_bytes = free_disk(run);
   if (probe_seconds > 0.0 && plan.memory_fits()) {
     plan.tokens_per_s = probe_training(config, probe_seconds);

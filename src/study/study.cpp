@@ -126,7 +126,8 @@ ModelResult evaluate(const PlannedRun& run, const StudyConfig& study, const Stud
     fail(ErrorCode::kData, "{}: expected at least one line of training, got none",
          RunFiles{run.folder}.metrics().string());
   ModelEvaluation evaluation = evaluate_model(
-      RunFiles{run.folder}.model(), run.folder / "evaluation.json", study, data, [&](const std::string& domain, double share) {
+      RunFiles{run.folder}.model(), run.folder / "evaluation.json", study, data,
+      [&](const std::string& domain, double share) {
         if (events.interrupted && events.interrupted())
           fail(ErrorCode::kInterrupted, "interrupted in the evaluation of {}: run the same command again to go on",
                run.label);

@@ -87,9 +87,8 @@ StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const f
     (part.split == corpus::Split::kTrain ? data.train : data.evaluation).push_back(std::move(domain));
   }
   for (StudyDomain& domain : data.evaluation)
-    domain.in_domain = !domain.held_out && std::any_of(data.train.begin(), data.train.end(), [&](const StudyDomain& of) {
-      return of.name == domain.name;
-    });
+    domain.in_domain = !domain.held_out && std::any_of(data.train.begin(), data.train.end(),
+                                                       [&](const StudyDomain& of) { return of.name == domain.name; });
   if (!complete) write_json_file(stamp, made_from);
   return data;
 }

@@ -89,8 +89,9 @@ TextTable study_table(const StudyResult& result) {
   row("training", [](const ModelResult& m) { return short_flops(m.train_flops()); });
   row("training time",
       [](const ModelResult& m) { return short_duration(m.seconds) + (m.disturbance().intervals ? " *" : ""); });
-  row("tokens/s",
-      [](const ModelResult& m) { return short_number(m.tokens_per_second()) + (m.disturbance().intervals ? " *" : ""); });
+  row("tokens/s", [](const ModelResult& m) {
+    return short_number(m.tokens_per_second()) + (m.disturbance().intervals ? " *" : "");
+  });
   const auto per_domain = [&](const std::string& what, const auto& value) {
     for (const DomainResult& domain : all_domains(models))
       row(what + ": " + domain.label(), [&](const ModelResult& m) {
@@ -121,7 +122,8 @@ TextTable comparison_table(const std::vector<Comparison>& comparisons) {
 }
 
 TextTable seeds_table(const StudyResult& result) {
-  TextTable table = {{fmt::format("over {} seeds", result.by_seed.size()), "nats per token", "deviation", "difference"}};
+  TextTable table = {
+      {fmt::format("over {} seeds", result.by_seed.size()), "nats per token", "deviation", "difference"}};
   for (const SeedResult& seeds : spread_over_seeds(result.by_seed))
     table.push_back({fmt::format("{}: {}", seeds.model, seeds.domain.label()), number_text(seeds.nll.mean(), 4),
                      number_text(seeds.nll.deviation(), 4), spread_text(seeds.difference)});
@@ -214,8 +216,8 @@ Report make_report(const StudyResult& result) {
                       ? fmt::format("the first {} tokens of each set, cut at a document (study.valid_tokens)",
                                     short_number(static_cast<double>(config.valid_tokens)))
                       : std::string("all of each set");
-  report.sampling = fmt::format("temperature {:g}, seed {}, at most {} tokens", config.sample_temperature, seeds.front(),
-                                config.sample_tokens);
+  report.sampling = fmt::format("temperature {:g}, seed {}, at most {} tokens", config.sample_temperature,
+                                seeds.front(), config.sample_tokens);
   return report;
 }
 

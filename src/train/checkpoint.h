@@ -56,8 +56,8 @@ Checkpoint save_checkpoint(const std::filesystem::path& root, const TrainState& 
 
 // Reads the state alone. Throws kData naming file and field.
 TrainState load_train_state(const Checkpoint& checkpoint);
-// Tokens that the model in this folder was trained on, if the folder says so (train_state.json). Throws kData for a file
-// that cannot be read.
+// Tokens that the model in this folder was trained on, if the folder says so (train_state.json). Throws kData for a
+// file that cannot be read.
 std::optional<int64_t> trained_tokens(const std::filesystem::path& model_folder);
 // Fills parameters, moments and step counters of a trainer of the same model.
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer);

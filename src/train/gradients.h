@@ -21,8 +21,8 @@ double clip_factor(double norm, double max_norm);
 void require_finite(int64_t step, const LossSum& loss, double norm, const ParameterStore<float>& params,
                     const ParameterStore<float>& grads);
 
-// Throws kNonFinite naming the step and the first tensor if update `step` made a value that is not finite. `kind` stands
-// before the tensor's name: "first moment of ".
+// Throws kNonFinite naming the step and the first tensor if update `step` made a value that is not finite. `kind`
+// stands before the tensor's name: "first moment of ".
 void require_finite_update(int64_t step, const std::string& kind, const ParameterStore<float>& values);
 
 }  // namespace troupe

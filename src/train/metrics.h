@@ -1,5 +1,5 @@
-// metrics.jsonl: one JSON object a line, appended while a run goes on (docs/training.md lists the fields). The structs of
-// its lines are what writes them and what reads them back (study/metrics_history.h).
+// metrics.jsonl: one JSON object a line, appended while a run goes on (docs/training.md lists the fields). The structs
+// of its lines are what writes them and what reads them back (study/metrics_history.h).
 #pragma once
 
 #include <cstdint>
@@ -79,8 +79,8 @@ struct RunTotals {
   double seconds = 0.0;  // in training steps
 };
 
-// mfu is model FLOPs (nothing recomputed) over peak_flops; unknown if that is 0 or below what was reached, since then it
-// was no peak.
+// mfu is model FLOPs (nothing recomputed) over peak_flops; unknown if that is 0 or below what was reached, since then
+// it was no peak.
 StepLine train_line(const StepStats& last, const MetricsInterval& interval, const RunTotals& totals,
                     double flops_per_token, double peak_flops);
 

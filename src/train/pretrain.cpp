@@ -60,12 +60,9 @@ class Run {
         tasks_(config, tokenizer(), where),
         samples_(config, tokenizer(), where),
         peak_flops_(options.measure_peak),
-        state_(folder_.begin({.config = config,
-                              .where = where,
-                              .data = identities(loader_),
-                              .steps = steps_,
-                              .resume = options.resume},
-                             trainer_, [&] { initialize(model_.params(), static_cast<uint64_t>(config.train.seed)); })) {}
+        state_(folder_.begin(
+            {.config = config, .where = where, .data = identities(loader_), .steps = steps_, .resume = options.resume},
+            trainer_, [&] { initialize(model_.params(), static_cast<uint64_t>(config.train.seed)); })) {}
 
   PretrainResult go() {
     describe();
@@ -146,8 +143,8 @@ class Run {
     state_.interval = {};
   }
 
-  // What a run sees of its model meanwhile. A new best is a checkpoint, of which best/ is the export: so a run that goes
-  // on from any checkpoint finds the best one of its time.
+  // What a run sees of its model meanwhile. A new best is a checkpoint, of which best/ is the export: so a run that
+  // goes on from any checkpoint finds the best one of its time.
   void look() {
     const bool validates = validation_due(), samples = samples_due();
     const int64_t best_before = state_.best.step;

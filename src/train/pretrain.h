@@ -17,7 +17,8 @@ namespace troupe {
 struct PretrainOptions {
   std::filesystem::path run;  // the folder
   bool resume = false;        // go on from the newest complete checkpoint; without one start from the beginning
-  // Measures the peak of the machine in the run's precision now, FLOP/s, for mfu; asked every few seconds. May be empty.
+  // Measures the peak of the machine in the run's precision now, FLOP/s, for mfu; asked every few seconds. May be
+  // empty.
   std::function<double()> measure_peak;
 
   // What happens meanwhile; each may be empty. All are called on the calling thread.

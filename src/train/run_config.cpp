@@ -73,14 +73,15 @@ static void check_training_sets(const DataConfig& config, const std::string& whe
   std::set<std::string> names;
   for (const std::string& text : config.train)
     if (const std::string name = parse_named_path(text, where + ": data.train").name; !names.insert(name).second)
-      fail(ErrorCode::kUsage, "{}: data.train: expected different names, got {} twice (write NAME=FOLDER)", where, name);
+      fail(ErrorCode::kUsage, "{}: data.train: expected different names, got {} twice (write NAME=FOLDER)", where,
+           name);
   for (const auto& [name, weight] : weights)
     if (!names.contains(name))
       fail(ErrorCode::kUsage, "{}: data.weights: expected a name from data.train, got {}", where, name);
   for (const std::string& name : names)
     if (!weights.empty() && !weights.contains(name))
-      fail(ErrorCode::kUsage, "{}: data.weights: expected a weight for every dataset or for none, got none for {}", where,
-           name);
+      fail(ErrorCode::kUsage, "{}: data.weights: expected a weight for every dataset or for none, got none for {}",
+           where, name);
 }
 
 // What is asked of validations needs some.
@@ -99,7 +100,8 @@ static void check_validation_rules(const RunConfig& config, const std::string& w
   const std::vector<NamedPath> sets = parse_named_paths(config.data.valid, where + ": data.valid");
   if (!train.best_by.empty() &&
       std::none_of(sets.begin(), sets.end(), [&](const NamedPath& set) { return set.name == train.best_by; }))
-    fail(ErrorCode::kUsage, "{}: train.best_by: expected the name of a set in data.valid, got {}", where, train.best_by);
+    fail(ErrorCode::kUsage, "{}: train.best_by: expected the name of a set in data.valid, got {}", where,
+         train.best_by);
   if (train.samples.every > 0 && train.samples.prompts.empty())
     fail(ErrorCode::kUsage, "{}: train.samples.prompts: expected at least one prompt, got none", where);
   if (!train.tasks.names.empty() && train.tasks.data_dir.empty())

@@ -84,15 +84,18 @@ struct TrainConfig {
     v("schedule", schedule);
     v("adam", adam);
     v("log_every", log_every, range(1, 1e12), "updates between two lines of metrics.jsonl");
-    v("valid_every", valid_every, range(0, 1e12), "updates between validations; 0 validates after the last update only");
-    v("valid_tokens", valid_tokens, range(0, 1e15), "tokens of each validation set, cut at a document; 0 means all of it");
+    v("valid_every", valid_every, range(0, 1e12),
+      "updates between validations; 0 validates after the last update only");
+    v("valid_tokens", valid_tokens, range(0, 1e15),
+      "tokens of each validation set, cut at a document; 0 means all of it");
     v("valid_at_start", valid_at_start, any_value(), "validate before the first update, too");
     v("keep_best", keep_best, any_value(), "keep the model of the best validation in the folder best of the run");
     v("best_by", best_by, any_value(),
       "validation set whose nats per token say which validation is best; empty: the mean over all sets");
     v("patience", patience, range(0, 1e12),
       "validations in a row that are not better than the best after which the run ends; 0: never");
-    v("checkpoint_every", checkpoint_every, range(0, 1e12), "updates between checkpoints; 0 writes one at the end only");
+    v("checkpoint_every", checkpoint_every, range(0, 1e12),
+      "updates between checkpoints; 0 writes one at the end only");
     v("keep_last", keep_last, range(1, 1e6), "checkpoints that are kept");
     v("samples", samples);
     v("tasks", tasks);
@@ -112,7 +115,8 @@ struct DataConfig {
     v("weights", weights, any_value(), "\"NAME=SHARE\" for every dataset; none: each in proportion to its size");
     v("valid", valid, Paths::kNamed, "validation datasets, written like train");
     v("any_tokenizer", any_tokenizer, any_value(),
-      "validate on data of another tokenizer, too, though its ids mean other tokens; and take a dataset's tokenizer.json "
+      "validate on data of another tokenizer, too, though its ids mean other tokens; and take a dataset's "
+      "tokenizer.json "
       "that is not the one of its shards");
     v("verify", verify, any_value(), "read all data and check its checksums before training");
   }

@@ -58,7 +58,8 @@ Validation open_validation_data(const RunConfig& config, const Loader& training,
     const auto dataset = open_dataset(entry.path, config.data);
     check_vocabulary(config.model, *dataset, where);
     check_tokenizer(config.data, *dataset, *training.corpora().front().data, where);
-    validation.add(read_eval_shards(entry.name, *dataset, dataset->vocabulary().end_of_text, config.train.valid_tokens));
+    validation.add(
+        read_eval_shards(entry.name, *dataset, dataset->vocabulary().end_of_text, config.train.valid_tokens));
   }
   return validation;
 }

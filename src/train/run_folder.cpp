@@ -115,7 +115,8 @@ void RunFolder::restore_best(const TrainState& state) const {
   if (has_weights(files_.best()) && load_train_state({files_.best(), step}).step == step) return;
   for (const Checkpoint& checkpoint : list_checkpoints(files_.checkpoints()))
     if (checkpoint.step == step && problem_of(checkpoint).empty()) return export_model(checkpoint, files_.best());
-  say("warning: {}: expected the model of step {}, the best so far, got none or another, and its checkpoint is gone: it "
+  say("warning: {}: expected the model of step {}, the best so far, got none or another, and its checkpoint is gone: "
+      "it "
       "is written again at the next validation that is better",
       files_.best().string(), step);
 }

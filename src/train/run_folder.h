@@ -39,8 +39,8 @@ struct RunFiles {
   std::filesystem::path best() const { return folder / "best"; }
 };
 
-// What there is to go on from: nothing in a new run. Throws kUsage for a run with checkpoints, unless `resume`; kData for
-// the remains of a run of which no checkpoint can be read, which must not be written over. Changes nothing.
+// What there is to go on from: nothing in a new run. Throws kUsage for a run with checkpoints, unless `resume`; kData
+// for the remains of a run of which no checkpoint can be read, which must not be written over. Changes nothing.
 FoundCheckpoints find_start(const RunFiles& files, bool resume);
 
 class RunFolder {

@@ -81,7 +81,8 @@ std::vector<std::string> RunHistory::computed_by() const {
   std::vector<std::string> lines;
   for_each([&](const std::string& event, int64_t step, const nlohmann::json& line) {
     if (event == "start" || event == "resume")
-      lines.push_back(fmt::format("from step {}: {}", step, describe_provenance(line.value("provenance", nlohmann::json()))));
+      lines.push_back(
+          fmt::format("from step {}: {}", step, describe_provenance(line.value("provenance", nlohmann::json()))));
   });
   return lines;
 }

@@ -17,8 +17,8 @@ namespace troupe {
 
 class RunSamples {
  public:
-  // Reads the tokenizer if there is something to sample. Throws kData without one, kUsage for a prompt that does not fit
-  // into the model's learned positions.
+  // Reads the tokenizer if there is something to sample. Throws kData without one, kUsage for a prompt that does not
+  // fit into the model's learned positions.
   RunSamples(const RunConfig& config, const std::filesystem::path& tokenizer_json, const std::string& where);
 
   bool empty() const { return !tokenizer_; }

@@ -18,8 +18,9 @@ TaskFile find_task(const std::string& name, const std::vector<TaskFile>& built_i
     if (task.name == name) return task;
     names.push_back(task.name);
   }
-  fail(ErrorCode::kUsage, "{}: train.tasks.names: expected a built-in task or a file FILE.toml, got {} (did you mean {}?)",
-       where, name, nearest(name, names));
+  fail(ErrorCode::kUsage,
+       "{}: train.tasks.names: expected a built-in task or a file FILE.toml, got {} (did you mean {}?)", where, name,
+       nearest(name, names));
 }
 
 }  // namespace

@@ -17,8 +17,8 @@ namespace troupe {
 
 class RunTasks {
  public:
-  // Reads and checks the data of all tasks. Throws kUsage for an unknown task or a broken task file, kData for data that
-  // is missing or damaged, and without a tokenizer.
+  // Reads and checks the data of all tasks. Throws kUsage for an unknown task or a broken task file, kData for data
+  // that is missing or damaged, and without a tokenizer.
   RunTasks(const RunConfig& config, const std::filesystem::path& tokenizer_json, const std::string& where);
 
   bool empty() const { return jobs_.empty(); }

@@ -43,8 +43,8 @@ struct ScheduleConfig {
 };
 
 // n < warmup, all kinds but `fixed`: lr n / warmup. After it, with x = (n - warmup) / (total - warmup):
-//   polynomial    end + (lr - end) (1 - x)^power, `end` from n = total on   (fairseq polynomial_decay_schedule.py:74-89)
-//   inverse_sqrt  lr sqrt(warmup / n)                                       (fairseq inverse_square_root_schedule.py)
+//   polynomial    end + (lr - end) (1 - x)^power, `end` from n = total on   (fairseq
+//   polynomial_decay_schedule.py:74-89) inverse_sqrt  lr sqrt(warmup / n) (fairseq inverse_square_root_schedule.py)
 //   cosine        end + (lr - end) (1 + cos(pi x)) / 2, `end` from n = total on
 //   constant      lr
 //   fixed         lr min(1, (n + 1) / warmup): first rate lr / warmup       (fairseq fixed_schedule.py)

@@ -208,6 +208,8 @@ std::vector<Archive> collect_archives(const std::vector<std::string>& packages, 
   return archives;
 }
 
-void for_each_file(const Archive& archive, const MemberVisitor& visit) { for_each_file_of(archive.file, "data", visit); }
+void for_each_file(const Archive& archive, const MemberVisitor& visit) {
+  for_each_file_of(archive.file, "data", visit);
+}
 
 }  // namespace troupe::corpus

@@ -102,9 +102,10 @@ void check_rest(const OwnTextOptions& options, const std::vector<CorpusDocument>
            report.parsed.documents, gone, report.overlapping.documents,
            valid ? fmt::format(", {} are validation (--valid-share is {})", valid, options.rules.valid_share) : "");
     if (domain.side == Split::kHeldOut && left < report.parsed.documents)
-      log::warning("corpus: {}: left out {} of {} held-out documents: {} are in the corpus already, {} overlap training",
-                   domain.name, report.parsed.documents - left, report.parsed.documents,
-                   report.exact_duplicates.documents, report.overlapping.documents);
+      log::warning(
+          "corpus: {}: left out {} of {} held-out documents: {} are in the corpus already, {} overlap training",
+          domain.name, report.parsed.documents - left, report.parsed.documents, report.exact_duplicates.documents,
+          report.overlapping.documents);
   }
 }
 

@@ -27,8 +27,8 @@ struct OwnTextOptions {
 };
 
 // A document is training or validation by its text alone: more files or other domains move none, though one may go
-// because another holds the same text. Throws Error: kUsage (names, `out` is there, a share that leaves a domain without
-// validation), kData (damaged text, a domain of which nothing is left), kEnvironment (disk, another writer).
+// because another holds the same text. Throws Error: kUsage (names, `out` is there, a share that leaves a domain
+// without validation), kData (damaged text, a domain of which nothing is left), kEnvironment (disk, another writer).
 BuildResult build_own_text(const OwnTextOptions& options);
 
 // Is this the folder of such a corpus?

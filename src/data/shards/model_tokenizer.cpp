@@ -34,7 +34,8 @@ ModelTokenizer load_model_tokenizer(const TokenizerChoice& choice, const std::fi
     loaded.match = TokenizerMatch::kUnknown;
   } else if (!is_tokenizer(model_folder, checksum_of(loaded.tokenizer))) {
     if (!choice.any)
-      fail(ErrorCode::kUsage, "--tokenizer: expected the model's, in {}, got another one, {} (--any-tokenizer takes it)",
+      fail(ErrorCode::kUsage,
+           "--tokenizer: expected the model's, in {}, got another one, {} (--any-tokenizer takes it)",
            model_folder.string(), choice.path);
     log::warning("{}: not the tokenizer of the model, in {}", choice.path, model_folder.string());
     loaded.match = TokenizerMatch::kAnother;
@@ -44,12 +45,15 @@ ModelTokenizer load_model_tokenizer(const TokenizerChoice& choice, const std::fi
 
 TokenizerMatch match_shards(const TokenizerChoice& choice, const std::filesystem::path& model_folder,
                             const ModelConfig& config, const TokenDataset& shards) {
-  const std::string data = shards.path().string(), tokenizer = choice.path.empty() ? model_folder.string() : choice.path;
+  const std::string data = shards.path().string(),
+                    tokenizer = choice.path.empty() ? model_folder.string() : choice.path;
   if (const int64_t size = shards.vocabulary().size; size > config.vocab_size && !choice.any)
-    fail(ErrorCode::kData, "{}: vocab_size: expected at most {} (the model's vocabulary), got {} (--any-tokenizer takes it)",
-         data, config.vocab_size, size);
+    fail(ErrorCode::kData,
+         "{}: vocab_size: expected at most {} (the model's vocabulary), got {} (--any-tokenizer takes it)", data,
+         config.vocab_size, size);
   if (choice.path.empty() && !has_tokenizer(model_folder)) {
-    log::info("{}: has no tokenizer: whether {} was written with the one of its training is not known", tokenizer, data);
+    log::info("{}: has no tokenizer: whether {} was written with the one of its training is not known", tokenizer,
+              data);
     return TokenizerMatch::kUnknown;
   }
   const uint64_t wrote = shards.vocabulary().tokenizer;

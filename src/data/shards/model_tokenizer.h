@@ -24,8 +24,9 @@ enum class TokenizerMatch {
 };
 std::string match_name(TokenizerMatch match);
 
-// The tokenizer to use. Throws kUsage if it is not the one in the model's folder, where there is one, unless choice.any,
-// or has more ids than the model; otherwise as Tokenizer::load() does. What else than kSame it is, a log line says.
+// The tokenizer to use. Throws kUsage if it is not the one in the model's folder, where there is one, unless
+// choice.any, or has more ids than the model; otherwise as Tokenizer::load() does. What else than kSame it is, a log
+// line says.
 struct ModelTokenizer {
   Tokenizer tokenizer;
   TokenizerMatch match;

@@ -1,4 +1,5 @@
-// Which tokenizer is it? Shards name the one that wrote them by the XXH3-64 of its tokenizer.json (Vocabulary::tokenizer).
+// Which tokenizer is it? Shards name the one that wrote them by the XXH3-64 of its tokenizer.json
+// (Vocabulary::tokenizer).
 #pragma once
 
 #include <cstdint>

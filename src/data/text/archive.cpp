@@ -18,7 +18,8 @@ namespace {
 // libarchive reading from a ByteSource, whose exceptions must not pass through C.
 class Reader {
  public:
-  explicit Reader(ByteSource& source) : source_(source), buffer_(1 << 16), archive_(archive_read_new(), archive_read_free) {
+  explicit Reader(ByteSource& source)
+      : source_(source), buffer_(1 << 16), archive_(archive_read_new(), archive_read_free) {
     if (!archive_) fail(ErrorCode::kEnvironment, "libarchive: out of memory");
     ::archive* const a = archive_.get();
     // By name: some of `all` start programs, or have no users but exploits.

@@ -1,5 +1,5 @@
-// Files inside archives: tar, zip and ar, plain or compressed with gzip, bzip2, xz, lzma or zstd, as a stream. Nothing is
-// written to disk, and nothing is kept in memory.
+// Files inside archives: tar, zip and ar, plain or compressed with gzip, bzip2, xz, lzma or zstd, as a stream. Nothing
+// is written to disk, and nothing is kept in memory.
 #pragma once
 
 #include <functional>
@@ -12,11 +12,11 @@ namespace troupe {
 // `path` is the name in the archive, whose bytes may be any, without "./" or "/" in front. `bytes` ends with the visit.
 using MemberVisitor = std::function<void(const std::string& path, ByteSource& bytes)>;
 
-// Calls `visit` for every regular file, in the order of the archive; what it does not read is passed over. Folders, links
-// (hard ones name a file that was there before) and devices are no files; zip says only at its end what is a link, so
-// there a symbolic one is a file that holds its target. An archive inside is one more source: call this for it again.
-// Throws Error(kData) for damage and for what is no archive; whatever damage is found during a visit, by the visitor too,
-// has the member's path in front: "a.tar.xz: b.txt: expected ...".
+// Calls `visit` for every regular file, in the order of the archive; what it does not read is passed over. Folders,
+// links (hard ones name a file that was there before) and devices are no files; zip says only at its end what is a
+// link, so there a symbolic one is a file that holds its target. An archive inside is one more source: call this for it
+// again. Throws Error(kData) for damage and for what is no archive; whatever damage is found during a visit, by the
+// visitor too, has the member's path in front: "a.tar.xz: b.txt: expected ...".
 void for_each_member(ByteSource& archive, const MemberVisitor& visit);
 
 }  // namespace troupe

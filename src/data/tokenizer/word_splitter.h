@@ -2,7 +2,8 @@
 // are the text, whatever its bytes:
 //   1. Text is cut into maximal runs that are well-formed UTF-8 and runs that are not.
 //   2. A run that is not well-formed is one word.
-//   3. A well-formed run is matched from left to right with the pattern, as if it were the whole text; what lies between
+//   3. A well-formed run is matched from left to right with the pattern, as if it were the whole text; what lies
+//   between
 //      two matches is a word too.
 // PCRE2 is the specification. For GPT-2's pattern a scanner serves the words made of ASCII alone (ascii_scanner.h).
 #pragma once

@@ -31,7 +31,10 @@ template <class P>
 class CachedScorer {
  public:
   CachedScorer(Decoder<P>& decoder, Sink& sink)
-      : decoder_(decoder), incremental_(decoder), pool_(decoder.config(), decoder.weights().params->memory()), sink_(sink) {}
+      : decoder_(decoder),
+        incremental_(decoder),
+        pool_(decoder.config(), decoder.weights().params->memory()),
+        sink_(sink) {}
 
   void score(std::span<const Group> groups, int64_t batch_tokens) {
     const int64_t shared = common_prefix(groups);

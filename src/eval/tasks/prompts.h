@@ -28,7 +28,8 @@ class PromptMaker {
 
   // What follows `context`; the continuation is delimiter + choice. Tokens that the pair and the context alone begin
   // with in common are context (paper); the harness cuts after as many tokens as the context alone has, having moved
-  // white space at its end to the continuation (Python's str.rstrip). Throws kData naming `where` if no token is left to score.
+  // white space at its end to the continuation (Python's str.rstrip). Throws kData naming `where` if no token is left
+  // to score.
   ScoreRequest request(int64_t count, const std::string& context, const std::string& delimiter,
                        const std::string& choice, const std::string& where) const;
 

@@ -117,8 +117,8 @@ TaskFile parse_task_file(std::string_view text, const std::string& where);
 // order of name. Throws kUsage for a broken file and for two files in the folders with one name.
 std::vector<TaskFile> load_tasks(const std::vector<std::filesystem::path>& folders = {});
 
-// The named ones, in order; "all" alone means every one. Throws kUsage naming the nearest for an unknown name, and for a
-// name twice.
+// The named ones, in order; "all" alone means every one. Throws kUsage naming the nearest for an unknown name, and for
+// a name twice.
 std::vector<TaskFile> select_tasks(std::vector<TaskFile> tasks, const std::vector<std::string>& names);
 
 }  // namespace troupe

@@ -57,8 +57,8 @@ void forward_rows(const EpilogueBlock& block, const float* bias, const ForwardEp
     const auto* const residual = at(e.residual, row, block.col);
     auto* const out_operand = at(e.out_operand, row, block.col);
     auto* const out_real = at(e.out_real, row, block.col);
-    // Fetched without asking again whether there is one: a second branch would let the compiler make one operation, with
-    // other bits, of the product with the factor and the sum with the residual.
+    // Fetched without asking again whether there is one: a second branch would let the compiler make one operation,
+    // with other bits, of the product with the factor and the sum with the residual.
     const float* const fetched = residual ? residual : z_i;
     for_dropped_vectors(
         e.dropout, element_of(e.dropout, row, block.col, block.width),

@@ -35,8 +35,8 @@ void linear_forward(const WeightView<P>& bank, HostMatrix<const typename P::oper
 }
 
 template <class P>
-void linear_backward_input(const WeightView<P>& bank, HostMatrix<const typename P::operand> dy_RN, const int64_t* offsets,
-                           const BackwardEpilogue<P>& epilogue) {
+void linear_backward_input(const WeightView<P>& bank, HostMatrix<const typename P::operand> dy_RN,
+                           const int64_t* offsets, const BackwardEpilogue<P>& epilogue) {
   using real = typename P::real;
   using operand = typename P::operand;
   for (int64_t e = 0; e < bank.num_experts; ++e)
@@ -46,7 +46,8 @@ void linear_backward_input(const WeightView<P>& bank, HostMatrix<const typename 
         real dx = 0;
         for (int64_t n = 0; n < bank.out; ++n) dx += static_cast<real>(dy_RN(r, n)) * as_operand<P>(w[n * bank.in]);
         if (epilogue.activation != Activation::kNone)
-          dx *= activation_derivative(epilogue.activation, static_cast<real>(HostMatrix(epilogue.pre_activation)(r, k)));
+          dx *=
+              activation_derivative(epilogue.activation, static_cast<real>(HostMatrix(epilogue.pre_activation)(r, k)));
         if (epilogue.out_operand) HostMatrix(epilogue.out_operand)(r, k) = static_cast<operand>(dx);
         if (epilogue.out_real) HostMatrix(epilogue.out_real)(r, k) = dx;
       }

@@ -155,8 +155,8 @@ void top_k_route(const Task& task) {
       ++task.stats.load_E[e], task.stats.dropped_K[i % routing.K] += !routing.choices.kept_TK[i];
 }
 
-// dL/dz by the chain rule, from dw and what losses say of p. With s the divisor of token t, w_k = p_k / s where choice k
-// is kept:
+// dL/dz by the chain rule, from dw and what losses say of p. With s the divisor of token t, w_k = p_k / s where choice
+// k is kept:
 //   dw_k/dp_j = [k is kept] ([j = k] - [j counts in s, s not clamped] w_k) / s        dp_e/dz_f = p_e ([e = f] - p_f)
 template <class Task>
 void top_k_route_backward(const Task& task) {
@@ -223,7 +223,8 @@ void balance_loss_backward(const Task& task) {
   for (int64_t g = 0; g < dprob_GE.rows; ++g) {
     const auto S = static_cast<double>(task.request.groups.end(g, task.routing.T) - task.request.groups.begin(g));
     for (int64_t e = 0; e < dprob_GE.cols; ++e)
-      dprob_GE(g, e) += static_cast<real>(task.scale_G[g] * static_cast<double>(task.routing.E) * first_share(task, g, e) / S);
+      dprob_GE(g, e) +=
+          static_cast<real>(task.scale_G[g] * static_cast<double>(task.routing.E) * first_share(task, g, e) / S);
   }
 }
 
