@@ -4,8 +4,8 @@
 
 #include "base/clock.h"
 #include "base/median.h"
+#include "train/pretrain.h"
 #include "train/random_batch.h"
-#include "train/trainer.h"
 
 namespace troupe {
 
@@ -13,12 +13,10 @@ double probe_training(const RunConfig& config, double seconds) {
   LanguageModel model(config.model, precision_of(config.train.precision), {.recompute = config.train.recompute});
   initialize(model.params(), static_cast<uint64_t>(config.train.seed));
   const int64_t rows = micro_batch(config.train);
-  Trainer trainer(
-      model, Schedule(config.train.schedule, 1000),
-      {.seed = 1, .micro_batches = config.train.batch_sequences / rows, .clip_norm = 0.0, .adam = config.train.adam},
-      [&](int64_t step, int64_t micro) {
-        return random_batch(rows, config.model.context, config.model.vocab_size, step, micro);
-      });
+  Trainer trainer(model, Schedule(config.train.schedule, 1000), trainer_options(config.train),
+                  [&](int64_t step, int64_t micro) {
+                    return random_batch(rows, config.model.context, config.model.vocab_size, step, micro);
+                  });
   trainer.step();
   std::vector<double> rates;
   const Clock::time_point begin = Clock::now();

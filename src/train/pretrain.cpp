@@ -25,13 +25,6 @@ namespace {
 
 struct Interrupted {};
 
-TrainerOptions trainer_options(const TrainConfig& train) {
-  return {.seed = static_cast<uint64_t>(train.seed),
-          .micro_batches = train.batch_sequences / micro_batch(train),
-          .clip_norm = train.clip_norm,
-          .adam = train.adam};
-}
-
 // Of the lines of a validation: that of a set, or the mean over all.
 double nll_by(const std::string& set, const std::vector<ValidLine>& lines) {
   double sum = 0.0;
@@ -239,6 +232,14 @@ class Run {
 };
 
 }  // namespace
+
+TrainerOptions trainer_options(const TrainConfig& train) {
+  return {.seed = static_cast<uint64_t>(train.seed),
+          .micro_batches = train.batch_sequences / micro_batch(train),
+          .clip_norm = train.clip_norm,
+          .adam = train.adam,
+          .optimizer = train.optimizer};
+}
 
 PretrainResult pretrain(const RunConfig& config, const std::string& where, const PretrainOptions& options) {
   check(config, where);

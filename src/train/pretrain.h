@@ -14,6 +14,8 @@
 
 namespace troupe {
 
+TrainerOptions trainer_options(const TrainConfig& train);
+
 struct PretrainOptions {
   std::filesystem::path run;  // the folder
   bool resume = false;        // go on from the newest complete checkpoint; without one start from the beginning

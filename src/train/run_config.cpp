@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "io/named_path.h"
+#include "model/decoder_parameters.h"
 
 namespace troupe {
 
@@ -30,6 +31,23 @@ double parse_weight(const NamedEntry& entry, const std::string& where) {
 int64_t tokens_per_step(const RunConfig& config, const std::string& where) {
   return checked_product({config.train.batch_sequences, config.model.context},
                          where + ": train.batch_sequences x model.context");
+}
+
+// A rate of its own is of some parameters, and follows a schedule.
+void check_group_rates(const RunConfig& config, const std::string& where) {
+  const GroupRates& rates = config.train.optimizer.lr;
+  const ParameterTable table = make_parameter_table(config.model);
+  for (const auto& [name, group] : {std::pair{"embedding", ParameterGroup::kEmbedding},
+                                    {"head", ParameterGroup::kHead},
+                                    {"matrices", ParameterGroup::kMatrices},
+                                    {"rest", ParameterGroup::kRest}}) {
+    if (rates.of(group) == 0.0) continue;
+    if (std::ranges::none_of(table.families(), [&](const auto& family) { return group_of(family.pattern) == group; }))
+      fail(ErrorCode::kUsage, "{}: train.optimizer.lr.{}: expected 0, got {} (the model has no parameters of this group)",
+           where, name, rates.of(group));
+    if (config.train.schedule.lr == 0.0)
+      fail(ErrorCode::kUsage, "{}: train.optimizer.lr.{}: expected train.schedule.lr above 0 with it, got 0", where, name);
+  }
 }
 
 }  // namespace
@@ -64,6 +82,7 @@ void check_rules(const RunConfig& config, const std::string& where) {
   checked_product({steps, train.batch_sequences, config.model.context},
                   where + ": train.steps x train.batch_sequences x model.context");
   if (steps > 0) static_cast<void>(Schedule(train.schedule, steps, where + ": train.schedule"));
+  check_group_rates(config, where);
   data_weights(config.data, where);
 }
 

@@ -58,6 +58,7 @@ struct TrainConfig {
   double clip_norm = 0.0;
   ScheduleConfig schedule;
   AdamConfig adam;
+  OptimizerConfig optimizer;
   int64_t log_every = 10;
   int64_t valid_every = 0;
   int64_t valid_tokens = 0;
@@ -83,6 +84,7 @@ struct TrainConfig {
     v("clip_norm", clip_norm, range(0, 1e9), "largest L2 norm of the whole gradient; 0 measures without clipping");
     v("schedule", schedule);
     v("adam", adam);
+    v("optimizer", optimizer);
     v("log_every", log_every, range(1, 1e12), "updates between two lines of metrics.jsonl");
     v("valid_every", valid_every, range(0, 1e12),
       "updates between validations; 0 validates after the last update only");

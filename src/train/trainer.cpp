@@ -51,7 +51,7 @@ StepStats Trainer::step() {
   stats.grad_norm = gradient_norm(grads_, stats.loss.tokens);
   require_finite(stats.step, stats.loss, stats.grad_norm, model_.params(), grads_);
   const double scale = clip_factor(stats.grad_norm, options_.clip_norm) / static_cast<double>(stats.loss.tokens);
-  optimizer_.update(model_.params(), grads_, stats.lr, scale);
+  optimizer_.update(model_.params(), grads_, rates_at(options_.optimizer.lr, stats.lr, schedule_.peak()), scale);
   require_finite_update(stats.step, "", model_.params());
   ++step_;
   return stats;

@@ -26,6 +26,7 @@ struct TrainerOptions {
   int64_t micro_batches = 1;  // forward and backward passes per update
   double clip_norm = 0.0;
   AdamConfig adam;
+  OptimizerConfig optimizer;
   Selection trained = {};  // empty: every parameter that can be; others are frozen, without gradient and moments
 };
 

@@ -65,6 +65,14 @@ TEST(RunConfig, WeightsOfDataHaveSumsAndShares) {
               HasSubstr("run.toml: data.train: expected different names, got a twice (write NAME=FOLDER)"));
 }
 
+TEST(RunConfig, RatesOfGroupsAreOfSomeParametersAndFollowTheSchedule) {
+  EXPECT_EQ(objection({"train.optimizer.lr.embedding=0.15", "train.optimizer.lr.matrices=0.02"}), "");
+  EXPECT_THAT(objection({"train.optimizer.lr.head=0.004"}),
+              HasSubstr("run.toml: train.optimizer.lr.head: expected 0, got 0.004 (the model has no parameters of this "));
+  EXPECT_THAT(objection({"train.schedule.lr=0", "train.optimizer.lr.rest=0.1"}),
+              HasSubstr("run.toml: train.optimizer.lr.rest: expected train.schedule.lr above 0 with it, got 0"));
+}
+
 TEST(RunConfig, FilesOfTasksAndTheirDataStartFromTheFileAndNamesStay) {
   RunConfig config;
   FieldList fields = fields_of(config);

@@ -52,6 +52,19 @@ TEST(Schedule, ConstantAndFixedDifferInTheWarmUp) {
   expect_near(rates({.kind = ScheduleKind::kFixed, .lr = 1.0}, 2), {1.0, 1.0});
 }
 
+TEST(Schedule, ConstantThenLinear) {
+  const ScheduleConfig config{
+      .kind = ScheduleKind::kConstantLinear, .lr = 1.0, .warmup_steps = 2, .end_lr = 0.2, .cooldown_fraction = 0.4};
+  expect_near(rates(config, 12, 10), {0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2, 0.2});
+  expect_near(rates({.kind = ScheduleKind::kConstantLinear, .lr = 1.0, .decay_steps = 2, .cooldown_fraction = 1.0}, 4),
+              {1.0, 0.5, 0.0, 0.0});
+  expect_near(rates({.kind = ScheduleKind::kConstantLinear, .lr = 1.0, .cooldown_fraction = 0.0}, 3, 2), {1, 1, 1});
+  // Two halves of an odd number: what is left after the warm-up.
+  expect_near(rates({.kind = ScheduleKind::kConstantLinear, .lr = 3.0, .warmup_fraction = 0.5, .cooldown_fraction = 0.5},
+                    6, 5),
+              {0, 1.0, 2.0, 3.0, 1.5, 0.0});
+}
+
 TEST(Schedule, WarmUpAsAShareOfTheRun) {
   EXPECT_EQ(Schedule({.warmup_fraction = 0.04}, 977).warmup(), 39);
   EXPECT_EQ(Schedule({.warmup_fraction = 0.04}, 977).total(), 977);
@@ -63,6 +76,8 @@ TEST(Schedule, RefusesContradictions) {
   };
   EXPECT_THAT(message({.warmup_steps = 2, .warmup_fraction = 0.1}), HasSubstr("warmup_steps or warmup_fraction"));
   EXPECT_THAT(message({.warmup_steps = 11}), HasSubstr("expected at most the 10 steps of the decay, got 11"));
+  EXPECT_THAT(message({.kind = ScheduleKind::kConstantLinear, .warmup_steps = 4, .cooldown_fraction = 0.7}),
+              HasSubstr("train.schedule.cooldown_fraction: expected at most the 6 updates after the warm-up, got 7 of"));
   EXPECT_THAT(message({.kind = ScheduleKind::kInverseSqrt}), HasSubstr("expected at least 1 with inverse_sqrt"));
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 
 #include "error_of.h"
 #include "train/trainer.h"
@@ -131,6 +132,42 @@ TEST(Adam, UpdatesSomeExpertsAsItUpdatesAll) {
   for (const Parameter& parameter : table.entries())
     EXPECT_TRUE(std::ranges::equal(p_some.at(parameter.slot), (chosen(parameter) ? p_all : start).at(parameter.slot)))
         << parameter.name;
+}
+
+// One of each group, with the same values and gradients: rates and decay alone tell them apart.
+TEST(Adam, GroupsHaveRatesOfTheirOwnAndMatricesAloneMayDecay) {
+  ParameterTable table;
+  table.add({.name = "tokens", .shape = {2, 4}});
+  table.add({.name = "head", .shape = {2, 4}, .product = true});
+  table.add({.name = "matrix", .shape = {2, 4}, .layer = 0, .product = true});
+  table.add_experts({.name = "e.{}", .shape = {2, 4}, .layer = 0, .product = true}, 2);
+  table.add({.name = "router", .shape = {2, 4}, .layer = 0});
+  table.add({.name = "bias", .shape = {8}, .layer = 0});
+  const auto updated = [&](const GroupRates& peaks, const AdamConfig& config) {
+    ParameterStore<float> params(table), grads(table);
+    for (float& value : params.all()) value = 2.0f;
+    for (float& value : grads.all()) value = 0.5f;
+    AdamOptimizer(table, config).update(params, grads, rates_at(peaks, 0.1, 0.2), 1.0);
+    std::map<std::string, float> values;
+    for (const Parameter& parameter : table.entries()) values[parameter.name] = params.at(parameter.slot)[0];
+    return values;
+  };
+  const auto all_at = [&](double lr, const AdamConfig& config) { return updated({lr, lr, lr, lr}, config); };
+  const AdamConfig plain;
+  EXPECT_EQ(updated({}, plain), all_at(0.2, plain));
+  const auto own = updated({.embedding = 0.4, .head = 0.8, .matrices = 1.6, .rest = 3.2}, plain);
+  EXPECT_EQ(own.at("tokens"), all_at(0.4, plain).at("tokens"));
+  EXPECT_EQ(own.at("head"), all_at(0.8, plain).at("head"));
+  for (const char* name : {"matrix", "e.0", "e.1"}) EXPECT_EQ(own.at(name), all_at(1.6, plain).at("matrix")) << name;
+  for (const char* name : {"router", "bias"}) EXPECT_EQ(own.at(name), all_at(3.2, plain).at("bias")) << name;
+  EXPECT_NE(own.at("tokens"), own.at("head"));
+
+  const auto decayed = updated({}, {.weight_decay = 0.5, .weight_decay_of = WeightDecayOf::kMatrices});
+  for (const auto& [name, value] : decayed) {
+    const bool matrix = name == "matrix" || name.starts_with("e.");
+    EXPECT_EQ(value, all_at(0.2, {.weight_decay = matrix ? 0.5 : 0.0}).at(name)) << name;
+  }
+  EXPECT_LT(decayed.at("matrix"), decayed.at("bias"));
 }
 
 // decays = false: the same update as without weight decay.
