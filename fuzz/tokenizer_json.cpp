@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
 #include "data/tokenizer/definition.h"
 #include "data/tokenizer/tokenizer.h"
@@ -13,8 +14,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const troupe::Tokenizer tokenizer(troupe::parse_tokenizer_json(text, "fuzz"));
     const std::string saved = troupe::tokenizer_json(tokenizer.definition());
     const troupe::Tokenizer again(troupe::parse_tokenizer_json(saved, "saved"));
-    if (tokenizer.encode(text) != again.encode(text)) std::abort();
-    tokenizer.decode(tokenizer.encode(text));
+    const std::vector<int32_t> ids = tokenizer.encode(text);
+    if (ids != again.encode(text) || tokenizer.prefix() != again.prefix()) std::abort();
+    if (tokenizer.decode(ids) != again.decode(ids)) std::abort();
   } catch (const troupe::Error&) {
   }
   return 0;

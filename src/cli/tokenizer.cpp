@@ -143,7 +143,7 @@ void run_train(const TrainFlags& flags) {
 
 struct CodeFlags {
   std::string tokenizer;
-  bool jsonl = false, json = false, as_text = false, raw = false;
+  bool jsonl = false, json = false, as_text = false, bare = false, raw = false;
 };
 
 void print_ids(const std::vector<int32_t>& ids) {
@@ -153,9 +153,16 @@ void print_ids(const std::vector<int32_t>& ids) {
 void run_encode(const CodeFlags& flags) {
   const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
   const auto added = flags.as_text ? Tokenizer::AddedTokens::kAsText : Tokenizer::AddedTokens::kMatch;
-  if (!flags.jsonl) return print_ids(tokenizer.encode(read_standard_input(), added));
+  const auto print_ids_of = [&](const std::string& text) {
+    std::vector<int32_t> ids;
+    if (!flags.bare) ids = tokenizer.prefix();
+    tokenizer.encode(text, ids, added);
+    if (!flags.bare) ids.insert(ids.end(), tokenizer.suffix().begin(), tokenizer.suffix().end());
+    print_ids(ids);
+  };
+  if (!flags.jsonl) return print_ids_of(read_standard_input());
   for_each_json_line([&](const nlohmann::json& object, const std::string& where) {
-    print_ids(tokenizer.encode(line_of<TextLine>(object, where).text, added));
+    print_ids_of(line_of<TextLine>(object, where).text);
   });
 }
 
@@ -235,6 +242,8 @@ void add_tokenizer(CLI::App& app) {
   encode_command->add_flag("--jsonl", encode->jsonl, "Input is JSON lines with `text`, not one text");
   encode_command->add_flag("--added-as-text", encode->as_text,
                            "Read \"<|endoftext|>\" and other added tokens in the text as ordinary text");
+  encode_command->add_flag("--bare", encode->bare,
+                           "Leave out what the tokenizer puts around a text, such as <|begin_of_text|>");
   encode_command->callback([encode] { run_encode(*encode); });
 
   const auto decode = std::make_shared<CodeFlags>();

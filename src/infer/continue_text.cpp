@@ -14,7 +14,7 @@ Continuation continue_text(LanguageModel& model, const Tokenizer& tokenizer, std
   options.allowed = tokenizer.text_ids();
   Continuation continuation;
   continuation.generation = generate(model, prompt_ids(model.config(), tokenizer, prompt), options);
-  continuation.text = tokenizer.decode(continuation.generation.tokens);
+  for (const int32_t token : continuation.generation.tokens) continuation.text += tokenizer.token_bytes(token);
   return continuation;
 }
 

@@ -10,6 +10,7 @@
 #include "io/json_file.h"
 #include "io/json_text.h"
 #include "io/mapped_file.h"
+#include "io/tokenizer_files.h"
 #include "model/decoder_parameters.h"
 #include "ops/adam.h"
 #include "ops/transfer.h"
@@ -18,7 +19,7 @@ namespace troupe {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char *kConfig = "config.json", *kWeights = "model.safetensors", *kTokenizer = "tokenizer.json",
+constexpr const char *kConfig = "config.json", *kWeights = "model.safetensors",
                      *kIndex = "model.safetensors.index.json", *kFormat = "troupe.model/1";
 
 std::string whole_name(const std::string& stem) { return stem + ".safetensors"; }
@@ -209,7 +210,8 @@ std::vector<fs::path> model_files(const fs::path& folder) {
   std::unordered_map<std::string, std::string> weight_map;
   std::vector<fs::path> files = tensor_files(folder, "model", weight_map);
   if (!weight_map.empty()) files.push_back(folder / kIndex);
-  for (const char* name : {kConfig, kTokenizer})
+  if (fs::exists(folder / kConfig)) files.push_back(folder / kConfig);
+  for (const char* name : kTokenizerFiles)
     if (fs::exists(folder / name)) files.push_back(folder / name);
   return files;
 }

@@ -6,6 +6,7 @@
 #include "io/json_config.h"
 #include "io/json_fields.h"
 #include "io/json_file.h"
+#include "io/tokenizer_files.h"
 #include "model/model_directory.h"
 #include "ops/adam.h"
 #include "ops/route/losses.h"
@@ -135,7 +136,9 @@ Checkpoint save_checkpoint(const fs::path& root, const TrainState& state, Traine
   writer.add_file("config.json", [&](FileWriter& file) { file.write(config_json(model.config())); });
   writer.add_tensors("model.safetensors", tensors_of(model.params()));
   if (fs::exists(tokenizer_json))
-    writer.add_file("tokenizer.json", [&](FileWriter& file) { file.write(read_file(tokenizer_json)); });
+    for (const char* name : kTokenizerFiles)
+      if (const fs::path source = tokenizer_json.parent_path() / name; fs::exists(source))
+        writer.add_file(name, [&](FileWriter& file) { file.write(read_file(source)); });
   writer.add_tensors(std::string(kMoments) + ".safetensors", moments);
   writer.add_json(kTrainStateFile, to_json(state));
   return writer.commit();

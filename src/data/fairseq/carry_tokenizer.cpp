@@ -5,6 +5,7 @@
 #include "data/fairseq/renumber.h"
 #include "data/tokenizer/tokenizer.h"
 #include "io/atomic_file.h"
+#include "io/tokenizer_files.h"
 
 namespace troupe {
 
@@ -18,7 +19,8 @@ void carry_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_siz
     if (tokenizer.vocab_size() > vocab_size)
       fail(ErrorCode::kData, "{}: expected at most {} ids (the model's vocabulary), got {}",
            (from / "tokenizer.json").string(), vocab_size, tokenizer.vocab_size());
-    fs::copy_file(from / "tokenizer.json", to / "tokenizer.json");
+    for (const char* name : kTokenizerFiles)
+      if (exists(name)) fs::copy_file(from / name, to / name);
     return;
   }
   const char* with_token_ids = "the model takes token ids only (score), no text";

@@ -6,15 +6,20 @@
 
 namespace troupe {
 
-AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens, const std::string& where) {
-  for (const AddedToken& token : tokens) by_content_.emplace(token.content, token);
+AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens, const std::string& where,
+                                   std::vector<Normalizer> normalizers)
+    : normalizers_(std::move(normalizers)) {
+  std::string storage;
+  for (const AddedToken& token : tokens)
+    by_content_[token.normalized].emplace(
+        token.normalized ? normalize(normalizers_, token.content, storage) : token.content, token);
   for (const bool normalized : {false, true}) {
     std::vector<std::string_view> contents;
-    for (const AddedToken& token : tokens)
-      if (token.normalized == normalized) contents.push_back(token.content);
+    for (const auto& [content, token] : by_content_[normalized]) contents.push_back(content);
     if (contents.empty()) continue;
     // Alternatives are tried in order, so the longest comes first.
-    std::stable_sort(contents.begin(), contents.end(), [](auto a, auto b) { return a.size() > b.size(); });
+    std::sort(contents.begin(), contents.end(),
+              [](auto a, auto b) { return std::pair(b.size(), a) < std::pair(a.size(), b); });
     std::string pattern;
     for (const std::string_view content : contents) {
       if (!pattern.empty()) pattern += '|';
@@ -32,7 +37,7 @@ AddedTokenFinder::Matcher::Matcher(const AddedTokenFinder& tokens) : tokens_(tok
 bool AddedTokenFinder::Matcher::find(size_t pass, std::string_view whole, size_t& from, size_t done, Match& match) {
   if (!matchers_[pass] || !matchers_[pass]->find(whole, from, match.begin, match.end)) return false;
   const AddedToken& token =
-      tokens_.by_content_.find(std::string(whole.substr(match.begin, match.end - match.begin)))->second;
+      tokens_.by_content_[pass].find(std::string(whole.substr(match.begin, match.end - match.begin)))->second;
   match.id = token.id;
   from = match.end;
   if (token.lstrip && match.begin > done) match.begin -= trailing_white_space(whole.substr(done, match.begin - done));

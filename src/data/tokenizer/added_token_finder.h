@@ -1,6 +1,7 @@
 // Finds added tokens in text before it is cut into words, as Hugging Face tokenizers does: tokens that are not
-// `normalized` first, the others in what is left; at each place the longest one; leftmost first. White space that a
-// token takes along (`rstrip`) is still searched: a token in it is found as well, and text goes on where that one ends.
+// `normalized` first, the others in what is left, once it is normalised; at each place the longest one; leftmost first.
+// White space that a token takes along (`rstrip`) is still searched: a token in it is found as well, and text goes on
+// where that one ends.
 #pragma once
 
 #include <memory>
@@ -10,24 +11,38 @@
 #include <vector>
 
 #include "data/tokenizer/definition.h"
+#include "data/tokenizer/normalizer.h"
 #include "data/tokenizer/regex.h"
 
 namespace troupe {
 
 class AddedTokenFinder {
  public:
-  AddedTokenFinder(const std::vector<AddedToken>& tokens, const std::string& where);
+  AddedTokenFinder(const std::vector<AddedToken>& tokens, const std::string& where,
+                   std::vector<Normalizer> normalizers = {});
 
   // One per thread.
   class Matcher {
    public:
     explicit Matcher(const AddedTokenFinder& tokens);
 
-    // Calls text(part) and token(id) for the parts of `whole`, in order; parts of text are not empty.
+    // Calls text(part, first) and token(id) for the parts of `whole`, in order; parts of text are normalised and not
+    // empty, `first` says that one begins where the whole does. A part is valid until the next call.
     template <class Text, class Token>
     void split(std::string_view whole, const Text& text, const Token& token) {
       split_pass(
-          0, whole, [&](std::string_view part) { split_pass(1, part, text, token); }, token);
+          0, whole,
+          [&](std::string_view part, bool first) {
+            split_pass(
+                1, normalize(tokens_.normalizers_, part, normalized_),
+                [&](std::string_view piece, bool begins) { text(piece, first && begins); }, token);
+          },
+          token);
+    }
+    // The same, all of it being text.
+    template <class Text>
+    void as_text(std::string_view whole, const Text& text) {
+      if (!whole.empty()) text(normalize(tokens_.normalizers_, whole, normalized_), true);
     }
 
    private:
@@ -36,11 +51,11 @@ class AddedTokenFinder {
       size_t from = 0, done = 0;  // where to search, and up to where parts were handed on
       Match match;
       while (find(pass, whole, from, done, match)) {
-        if (match.begin > done) text(whole.substr(done, match.begin - done));
+        if (match.begin > done) text(whole.substr(done, match.begin - done), done == 0);
         token(match.id);
         done = match.end;
       }
-      if (done < whole.size()) text(whole.substr(done));
+      if (done < whole.size()) text(whole.substr(done), done == 0);
     }
 
     struct Match {
@@ -52,11 +67,13 @@ class AddedTokenFinder {
 
     const AddedTokenFinder& tokens_;
     std::unique_ptr<RegexMatcher> matchers_[2];  // null if the pass has no tokens
+    std::string normalized_;
   };
 
  private:
-  std::unordered_map<std::string, AddedToken> by_content_;
+  std::unordered_map<std::string, AddedToken> by_content_[2];  // by pass
   std::unique_ptr<Regex> passes_[2];
+  std::vector<Normalizer> normalizers_;
 };
 
 }  // namespace troupe

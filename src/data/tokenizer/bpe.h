@@ -1,11 +1,13 @@
-// Byte-pair encoding of one word: start from its bytes; as long as two neighbours form a merge, join those of the
-// merge listed first, the leftmost ones first (Sennrich et al. 2016; the order of Hugging Face tokenizers).
+// Byte-pair encoding of one word: start from its bytes, or from the characters that have a token; as long as two
+// neighbours form a merge, join those of the merge listed first, the leftmost ones first (Sennrich et al. 2016; the
+// order of Hugging Face tokenizers).
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "data/tokenizer/pair_table.h"
@@ -19,7 +21,9 @@ struct Merge {
 class Bpe {
  public:
   // byte_ids: the token of each byte. Merges in order of priority, each pair once.
-  Bpe(const std::array<int32_t, 256>& byte_ids, std::span<const Merge> merges);
+  // characters: those that start as one token rather than as their bytes.
+  Bpe(const std::array<int32_t, 256>& byte_ids, std::span<const Merge> merges,
+      std::span<const std::pair<char32_t, int32_t>> characters = {});
 
   // Appends the ids of `word`. Thread-safe. Cost: O(n^2) up to 64 bytes, where that is faster; O(n log n) beyond.
   void encode(std::string_view word, std::vector<int32_t>& ids) const;
@@ -39,7 +43,13 @@ class Bpe {
     return found ? *found : kNone;
   }
 
+  // The tokens that a word starts as, at most one a byte; returns how many.
+  size_t start(std::string_view word, int32_t* symbols) const;
+  void merge_short(int32_t* symbols, size_t count, std::vector<int32_t>& ids) const;  // at most kShortBytes
+  void merge_long(std::span<const int32_t> symbols, std::vector<int32_t>& ids) const;
+
   std::array<int32_t, 256> byte_ids_;
+  std::vector<int32_t> character_ids_;  // by code point, -1 where there is none; empty: words start as bytes
   PairTable<Ranked> merges_;
 };
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "data/tokenizer/character_sets.h"
 
 namespace troupe {
@@ -430,6 +431,13 @@ class Translator {
 
 std::string oniguruma_to_pcre2(std::string_view pattern, const std::string& where) {
   return Translator(pattern, where).run();
+}
+
+std::string literal_to_pcre2(std::string_view text) {
+  std::string pattern;
+  for (const std::string_view character : characters(text))
+    pattern += fmt::format("\\x{{{:x}}}", static_cast<uint32_t>(code_point(character)));
+  return pattern;
 }
 
 }  // namespace troupe

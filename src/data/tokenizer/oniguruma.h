@@ -26,5 +26,7 @@ namespace troupe {
 
 // Throws kData "WHERE: expected ..., got CONSTRUCT (character N)".
 std::string oniguruma_to_pcre2(std::string_view pattern, const std::string& where);
+// The pattern that matches this text alone.
+std::string literal_to_pcre2(std::string_view text);
 
 }  // namespace troupe

@@ -1,5 +1,6 @@
 #include "data/tokenizer/tokenizer.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <mutex>
 #include <unordered_map>
@@ -8,41 +9,89 @@
 #include "data/tokenizer/added_token_finder.h"
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/definition.h"
+#include "data/tokenizer/token_names.h"
 #include "data/tokenizer/word_cache.h"
-#include "data/tokenizer/word_splitter.h"
+#include "data/tokenizer/word_pipeline.h"
 #include "io/atomic_file.h"
+#include "io/tokenizer_files.h"
 
 namespace troupe {
 
 struct Tokenizer::Tables {
   Tables(TokenizerDefinition source, const std::string& where)
       : definition(std::move(source)),
-        bpe(definition.byte_ids, definition.merges),
-        splitter(definition.pattern, where + ": pre_tokenizer"),
-        added(definition.added, where) {
-    for (size_t id = 0; id < definition.tokens.size(); ++id)
-      if (definition.tokens[id].bytes == kEndOfText) end_of_text = static_cast<int32_t>(id);
+        bpe(definition.byte_ids, definition.merges, definition.characters),
+        words(definition.pre_tokenizers, where + ": pre_tokenizer"),
+        added(definition.added, where, definition.normalizers),
+        cut_at_metaspaces(!definition.byte_level() && no_token_goes_past_metaspace()) {
+    end_of_text = id_of(kEndOfText);
+    if (const std::string& token = definition.config.eos_token; !token.empty()) {
+      end_of_text = id_of(token);
+      if (end_of_text < 0)
+        fail(ErrorCode::kData, "{}: eos_token in {} beside it: expected one of its tokens, got \"{}\"", where,
+             kTokenizerConfigFile, token);
+    }
+    std::vector<int32_t>* side = &prefix;
+    for (const TextTemplate::Piece& piece : definition.around.single) {
+      if (piece.is_text) {
+        side = &suffix;
+        continue;
+      }
+      const std::vector<int32_t>& ids = definition.around.special_tokens.at(piece.name).ids;
+      side->insert(side->end(), ids.begin(), ids.end());
+    }
     if (!definition.ignore_merges) return;
     std::vector<bool> in_words(definition.tokens.size(), true);
     for (const AddedToken& token : definition.added)
-      in_words[static_cast<size_t>(token.id)] = from_byte_alphabet(token.content).has_value();
+      in_words[static_cast<size_t>(token.id)] =
+          !definition.byte_level() || from_byte_alphabet(token.content).has_value();
     for (size_t id = 0; id < definition.tokens.size(); ++id)
       if (in_words[id] && definition.tokens[id].kind == TokenizerDefinition::Kind::kModel)
-        whole_words.emplace(definition.tokens[id].bytes, static_cast<int32_t>(id));
+        whole_words.emplace(name_of(definition.tokens[id]), static_cast<int32_t>(id));
+  }
+
+  // The last one, -1 if there is none.
+  int32_t id_of(std::string_view name) const {
+    for (size_t id = definition.tokens.size(); id-- > 0;)
+      if (definition.tokens[id].kind != TokenizerDefinition::Kind::kNone && name_of(definition.tokens[id]) == name)
+        return static_cast<int32_t>(id);
+    return -1;
+  }
+
+  // What words are made of: bytes, or names without byte_level().
+  static const std::string& name_of(const TokenizerDefinition::Token& token) {
+    return token.name.empty() ? token.bytes : token.name;
+  }
+
+  // Whether no merge joins U+2581 to something else before it (SentencePiece's "split by whitespace"): then a word may
+  // be cut there, and its parts remembered.
+  bool no_token_goes_past_metaspace() const {
+    const auto goes_past = [&](const TokenizerDefinition::Token& token) {
+      const std::string& name = name_of(token);
+      for (size_t at = 1; (at = name.find(kMetaspace, at)) != name.npos; at += kMetaspace.size())
+        if (!std::string_view(name).substr(0, at).ends_with(kMetaspace)) return true;
+      return false;
+    };
+    if (definition.ignore_merges) return std::none_of(definition.tokens.begin(), definition.tokens.end(), goes_past);
+    return std::none_of(definition.merges.begin(), definition.merges.end(), [&](const Merge& merge) {
+      return goes_past(definition.tokens[static_cast<size_t>(merge.result)]);
+    });
   }
 
   // What one thread needs while it encodes; kept for the next call, since its cache is warm.
   struct Worker {
-    explicit Worker(const Tables& tables) : words(tables.splitter), added(tables.added) {}
-    WordSplitter::Matcher words;
+    explicit Worker(const Tables& tables) : words(tables.words), added(tables.added) {}
+    WordPipeline::Matcher words;
     AddedTokenFinder::Matcher added;
     WordCache cache;
   };
 
   TokenizerDefinition definition;
   Bpe bpe;
-  WordSplitter splitter;
+  WordPipeline words;
   AddedTokenFinder added;
+  bool cut_at_metaspaces;
+  std::vector<int32_t> prefix, suffix;
   std::unordered_map<std::string_view, int32_t> whole_words;  // with ignore_merges; views into definition
   int32_t end_of_text = -1;
 
@@ -71,9 +120,21 @@ struct Tokenizer::Tables {
     for (int32_t i = 0; i < slot.count; ++i) out.push_back(slot.ids[i]);
   }
 
-  void encode_text(std::string_view text, Worker& worker, std::vector<int32_t>& out) const {
-    const char* const end = text.data() + text.size();
-    worker.words.split(text, [&](std::string_view word) { encode_word(word, end, worker.cache, out); });
+  void encode_text(std::string_view text, bool first, Worker& worker, std::vector<int32_t>& out) const {
+    worker.words.split(text, first, [&](std::string_view word, const char* end) {
+      if (cut_at_metaspaces) {
+        for (size_t at = 1; (at = word.find(kMetaspace, at)) != word.npos;) {
+          if (word.substr(0, at).ends_with(kMetaspace)) {
+            at += kMetaspace.size();
+            continue;
+          }
+          encode_word(word.substr(0, at), end, worker.cache, out);
+          word.remove_prefix(at);
+          at = 1;
+        }
+      }
+      encode_word(word, end, worker.cache, out);
+    });
   }
 };
 
@@ -83,7 +144,9 @@ Tokenizer::Tokenizer(TokenizerDefinition definition, const std::string& where)
 Tokenizer Tokenizer::load(const std::string& path) {
   namespace fs = std::filesystem;
   const auto from_json = [](const fs::path& file) {
-    return Tokenizer(parse_tokenizer_json(read_file(file), file.string()), file.string());
+    TokenizerDefinition definition = parse_tokenizer_json(read_file(file), file.string());
+    definition.config = read_tokenizer_config(file.parent_path());
+    return Tokenizer(std::move(definition), file.string());
   };
   if (!fs::is_directory(path)) return from_json(path);
   const fs::path folder = path;
@@ -100,6 +163,7 @@ Tokenizer Tokenizer::load(const std::string& path) {
 
 void Tokenizer::save(const std::string& path) const {
   write_file_atomically(path, tokenizer_json(tables_->definition));
+  write_tokenizer_config(std::filesystem::path(path).parent_path(), tables_->definition.config);
 }
 
 void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, AddedTokens added) const {
@@ -113,18 +177,11 @@ void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, AddedTo
   }
   if (!worker) worker = std::make_unique<Tables::Worker>(*tables_);
 
-  std::string prefixed;
-  const auto part = [&](std::string_view part_text) {
-    if (tables_->definition.add_prefix_space && !part_text.empty() && part_text.front() != ' ') {
-      prefixed.assign(1, ' ').append(part_text);
-      part_text = prefixed;
-    }
-    tables_->encode_text(part_text, *worker, ids);
-  };
+  const auto part = [&](std::string_view piece, bool first) { tables_->encode_text(piece, first, *worker, ids); };
   if (added == AddedTokens::kMatch)
     worker->added.split(text, part, [&](int32_t id) { ids.push_back(id); });
   else
-    part(text);
+    worker->added.as_text(text, part);
 
   const std::lock_guard lock(tables_->mutex);
   tables_->idle.push_back(std::move(worker));
@@ -150,7 +207,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
   std::string text;
   text.reserve(ids.size() * 5);
   for (const int32_t id : ids) text += token_bytes(id);
-  return text;
+  return ids.empty() ? text : without_opening(definition().decoders, std::move(text), token_bytes(ids[0]).size());
 }
 
 int32_t Tokenizer::find_token(std::string_view bytes) const {
@@ -172,6 +229,8 @@ std::vector<int32_t> Tokenizer::text_ids() const {
   return ids;
 }
 
+const std::vector<int32_t>& Tokenizer::prefix() const { return tables_->prefix; }
+const std::vector<int32_t>& Tokenizer::suffix() const { return tables_->suffix; }
 int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(tables_->definition.tokens.size()); }
 int32_t Tokenizer::end_of_text() const { return tables_->end_of_text; }
 const TokenizerDefinition& Tokenizer::definition() const { return tables_->definition; }

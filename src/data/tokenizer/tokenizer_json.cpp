@@ -1,4 +1,5 @@
 // tokenizer.json: the parts that this tokenizer executes are read; every other setting is refused unless it is off.
+// What is around the model: pipeline_json.h.
 #include <simdjson.h>
 
 #include <nlohmann/json.hpp>
@@ -7,71 +8,16 @@
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/definition.h"
 #include "data/tokenizer/json_value.h"
-#include "data/tokenizer/oniguruma.h"
+#include "data/tokenizer/pipeline_json.h"
 #include "data/tokenizer/vocabulary.h"
 #include "io/json_text.h"
 
 namespace troupe {
 namespace {
 
-void require_absent_or_null(const JsonValue& object, std::string_view key) {
-  if (const auto value = object.find(key); value && !value->is_null()) value->refuse("null");
-}
-
-void require_absent_or_false(const JsonValue& object, std::string_view key) {
-  if (const auto value = object.find(key); value && value->boolean()) value->refuse("false");
-}
-
 void require_absent_or_empty(const JsonValue& object, std::string_view key) {
   if (const auto value = object.find(key); value && !value->is_null() && !value->string().empty())
     value->refuse("null or \"\"");
-}
-
-bool boolean_or(const JsonValue& object, std::string_view key, bool otherwise) {
-  const auto value = object.find(key);
-  return value ? value->boolean() : otherwise;
-}
-
-void require_type(const JsonValue& object, std::string_view type) {
-  if (const JsonValue value = object.at("type"); value.string() != type) value.refuse(fmt::format("\"{}\"", type));
-}
-
-// {"type": "ByteLevel", ...}; returns use_regex.
-bool read_byte_level(const JsonValue& object, bool* add_prefix_space) {
-  require_type(object, "ByteLevel");
-  object.require_known_keys({"type", "add_prefix_space", "trim_offsets", "use_regex"});
-  boolean_or(object, "trim_offsets", true);  // about offsets, which are not computed here
-  const bool prefix = boolean_or(object, "add_prefix_space", true);
-  if (add_prefix_space) *add_prefix_space = prefix;
-  return boolean_or(object, "use_regex", true);
-}
-
-void read_pre_tokenizer(const JsonValue& object, TokenizerDefinition& definition) {
-  const JsonValue type = object.at("type");
-  if (type.string() == "ByteLevel") {
-    if (!read_byte_level(object, &definition.add_prefix_space))
-      object.at("use_regex").refuse("true (or a Split before it, in a Sequence)");
-    return;
-  }
-  if (type.string() != "Sequence") type.refuse("\"ByteLevel\" or a \"Sequence\" of Split and ByteLevel");
-  object.require_known_keys({"type", "pretokenizers"});
-  const JsonValue list = object.at("pretokenizers");
-  std::vector<JsonValue> items;
-  list.for_each_item([&](const JsonValue& item) { items.push_back(item); });
-  if (items.size() != 2) list.refuse("two of them, Split and ByteLevel");
-  const JsonValue &split = items[0], &byte_level = items[1];
-
-  require_type(split, "Split");
-  split.require_known_keys({"type", "pattern", "behavior", "invert"});
-  const JsonValue pattern = split.at("pattern");
-  pattern.require_known_keys({"Regex"});
-  definition.pattern = pattern.at("Regex").string();
-  oniguruma_to_pcre2(definition.pattern, pattern.at("Regex").where());
-  if (const JsonValue behavior = split.at("behavior"); behavior.string() != "Isolated") behavior.refuse("\"Isolated\"");
-  require_absent_or_false(split, "invert");
-  bool add_prefix_space = false;
-  if (read_byte_level(byte_level, &add_prefix_space)) byte_level.refuse("use_regex false after a Split");
-  if (add_prefix_space) byte_level.refuse("add_prefix_space false after a Split");
 }
 
 void read_vocabulary(const JsonValue& model, VocabularyBuilder& builder) {
@@ -111,6 +57,29 @@ void read_added_token(const JsonValue& object, VocabularyBuilder& builder) {
   builder.add_added_token(std::move(token), object.where());
 }
 
+// What stands for text without tokens: here every byte has one, so unk_token never comes.
+void read_unknown(const JsonValue& model, TokenizerDefinition& definition) {
+  if (const auto unknown = model.find("unk_token"); unknown && !unknown->is_null())
+    definition.unk_token = unknown->string();
+  const bool fuse = boolean_or(model, "fuse_unk", false);
+  if (definition.byte_level()) return require_absent_or_false(model, "byte_fallback");
+  definition.fuse_unk = fuse;
+  if (!boolean_or(model, "byte_fallback", false))
+    fail(ErrorCode::kData, "{}: byte_fallback: expected true (or a ByteLevel as decoder), got false", model.where());
+  for (const TokenDecoder& step : definition.decoders)
+    if (step.kind == TokenDecoder::Kind::kByteFallback) return;
+  fail(ErrorCode::kData, "{}: byte_fallback: expected a ByteFallback in the decoder, got none", model.where());
+}
+
+void check_template(const JsonValue& root, const TokenizerDefinition& definition) {
+  for (const auto& [name, token] : definition.around.special_tokens)
+    for (const int32_t id : token.ids)
+      if (static_cast<size_t>(id) >= definition.tokens.size() ||
+          definition.tokens[static_cast<size_t>(id)].kind == TokenizerDefinition::Kind::kNone)
+        fail(ErrorCode::kData, "{}: special_tokens.{}: expected ids of tokens, got {}",
+             root.at("post_processor").where(), name, id);
+}
+
 }  // namespace
 
 TokenizerDefinition parse_tokenizer_json(std::string_view text, const std::string& where) {
@@ -121,24 +90,19 @@ TokenizerDefinition parse_tokenizer_json(std::string_view text, const std::strin
   if (const auto version = root.find("version"); version && version->string() != "1.0") version->refuse("\"1.0\"");
   require_absent_or_null(root, "truncation");
   require_absent_or_null(root, "padding");
-  require_absent_or_null(root, "normalizer");
 
   const JsonValue model = root.at("model");
   model.require_known_keys({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                             "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
   if (model.find("type")) require_type(model, "BPE");  // early files leave it out
   require_absent_or_null(model, "dropout");
-  require_absent_or_null(model, "unk_token");
   require_absent_or_empty(model, "continuing_subword_prefix");
   require_absent_or_empty(model, "end_of_word_suffix");
-  boolean_or(model, "fuse_unk", false);  // concerns unk_token alone
-  require_absent_or_false(model, "byte_fallback");
 
   TokenizerDefinition definition;
   definition.ignore_merges = boolean_or(model, "ignore_merges", false);
-  read_pre_tokenizer(root.at("pre_tokenizer"), definition);
-  read_byte_level(root.at("decoder"), nullptr);
-  if (const auto post = root.find("post_processor"); post && !post->is_null()) read_byte_level(*post, nullptr);
+  read_pipeline(root, definition);
+  read_unknown(model, definition);
 
   VocabularyBuilder builder(definition, model.at("vocab").where());
   read_vocabulary(model, builder);
@@ -146,6 +110,7 @@ TokenizerDefinition parse_tokenizer_json(std::string_view text, const std::strin
     added->for_each_item([&](const JsonValue& token) { read_added_token(token, builder); });
   read_merges(model, builder);
   builder.finish();
+  check_template(root, definition);
   return definition;
 }
 
@@ -163,19 +128,10 @@ std::string tokenizer_json(const TokenizerDefinition& definition) {
                      {"normalized", token.normalized},
                      {"special", token.special}});
   }
-  const Json byte_level = {{"type", "ByteLevel"},
-                           {"add_prefix_space", definition.add_prefix_space},
-                           {"trim_offsets", true},
-                           {"use_regex", definition.pattern == kGpt2Pattern}};
-  Json pre_tokenizer = byte_level;
-  if (definition.pattern != kGpt2Pattern) {
-    const Json split = {
-        {"type", "Split"}, {"pattern", {{"Regex", definition.pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-    pre_tokenizer = {{"type", "Sequence"}, {"pretokenizers", {split, byte_level}}};
-  }
   const auto name = [&](int32_t id) {
-    const std::string& bytes = definition.tokens[static_cast<size_t>(id)].bytes;
-    return is_added[static_cast<size_t>(id)] ? bytes : to_byte_alphabet(bytes);
+    const auto& [kind, bytes, other_name] = definition.tokens[static_cast<size_t>(id)];
+    if (!other_name.empty()) return other_name;
+    return is_added[static_cast<size_t>(id)] || !definition.byte_level() ? bytes : to_byte_alphabet(bytes);
   };
   Json merges = Json::array();
   for (const Merge& merge : definition.merges) merges.push_back(name(merge.left) + " " + name(merge.right));
@@ -190,18 +146,18 @@ std::string tokenizer_json(const TokenizerDefinition& definition) {
                {"truncation", nullptr},
                {"padding", nullptr},
                {"added_tokens", std::move(added)},
-               {"normalizer", nullptr},
-               {"pre_tokenizer", std::move(pre_tokenizer)},
-               {"post_processor", byte_level},
-               {"decoder", byte_level},
+               {"normalizer", normalizer_json(definition)},
+               {"pre_tokenizer", pre_tokenizer_json(definition)},
+               {"post_processor", post_processor_json(definition)},
+               {"decoder", decoder_json(definition)},
                {"model",
                 {{"type", "BPE"},
                  {"dropout", nullptr},
-                 {"unk_token", nullptr},
+                 {"unk_token", definition.unk_token.empty() ? Json() : Json(definition.unk_token)},
                  {"continuing_subword_prefix", nullptr},
                  {"end_of_word_suffix", nullptr},
-                 {"fuse_unk", false},
-                 {"byte_fallback", false},
+                 {"fuse_unk", definition.fuse_unk},
+                 {"byte_fallback", !definition.byte_level()},
                  {"ignore_merges", definition.ignore_merges},
                  {"vocab", Json::object()},
                  {"merges", std::move(merges)}}}};

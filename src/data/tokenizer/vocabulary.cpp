@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "data/tokenizer/byte_alphabet.h"
+#include "data/tokenizer/token_names.h"
 
 namespace troupe {
 
@@ -70,15 +73,31 @@ void VocabularyBuilder::add_added_token(AddedToken token, const std::string& whe
 }
 
 void VocabularyBuilder::finish() {
+  definition_.byte_level() ? finish_byte_level() : finish_characters();
+  // A token that is found in normalised text stands for normalised text.
+  for (const AddedToken& added : definition_.added) {
+    std::string storage;
+    if (!added.normalized || normalize(definition_.normalizers, added.content, storage) == added.content) continue;
+    TokenizerDefinition::Token& token = definition_.tokens[static_cast<size_t>(added.id)];
+    token.bytes = decoded_name(definition_.decoders, storage);
+    token.name = added.content;
+  }
+}
+
+int32_t VocabularyBuilder::require_byte(int byte, const std::string& name) const {
+  const int32_t id = find(name);
+  if (id < 0)
+    fail(ErrorCode::kData, "{}: expected a token for each of the 256 bytes, got none for byte 0x{:02x} (\"{}\")",
+         where_, byte, name);
+  return id;
+}
+
+void VocabularyBuilder::finish_byte_level() {
   std::vector<bool> is_added(definition_.tokens.size());
   for (const AddedToken& token : definition_.added) is_added[static_cast<size_t>(token.id)] = true;
   std::vector<bool> merged(definition_.tokens.size());  // BPE can produce it
   for (int byte = 0; byte < 256; ++byte) {
-    const std::string name = to_byte_alphabet(std::string(1, static_cast<char>(byte)));
-    const int32_t id = find(name);
-    if (id < 0)
-      fail(ErrorCode::kData, "{}: expected a token for each of the 256 bytes, got none for byte 0x{:02x} (\"{}\")",
-           where_, byte, name);
+    const int32_t id = require_byte(byte, to_byte_alphabet(std::string(1, static_cast<char>(byte))));
     merged[static_cast<size_t>(id)] = true;
     definition_.byte_ids[static_cast<size_t>(byte)] = id;
   }
@@ -99,6 +118,18 @@ void VocabularyBuilder::finish() {
            "{}: \"{}\": expected characters of the byte alphabet (GPT-2's byte-level kind), got others", where_,
            token.bytes);
     token.bytes = std::move(*bytes);
+  }
+}
+
+void VocabularyBuilder::finish_characters() {
+  for (int byte = 0; byte < 256; ++byte)
+    definition_.byte_ids[static_cast<size_t>(byte)] = require_byte(byte, fmt::format("<0x{:02X}>", byte));
+  for (size_t id = 0; id < definition_.tokens.size(); ++id) {
+    TokenizerDefinition::Token& token = definition_.tokens[id];
+    if (token.kind == Kind::kModel && first_character(token.bytes).size() == token.bytes.size())
+      definition_.characters.emplace_back(code_point(token.bytes), static_cast<int32_t>(id));
+    std::string bytes = decoded_name(definition_.decoders, token.bytes);
+    if (bytes != token.bytes) token.name = std::exchange(token.bytes, std::move(bytes));
   }
 }
 

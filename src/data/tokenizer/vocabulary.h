@@ -1,4 +1,5 @@
-// From a vocabulary and merges as files write them (in the byte alphabet) to tokens and ids, with every check on the
+// From a vocabulary and merges as files write them (in the byte alphabet, or with U+2581 for a space and <0x0A> for a
+// byte) to tokens and ids, with every check on the
 // way.
 #pragma once
 
@@ -23,12 +24,15 @@ class VocabularyBuilder {
   void add_added_token(AddedToken token, const std::string& where);
   // -1 if absent.
   int32_t find(std::string_view name) const;
-  // Every other rule: all bytes present, names in the byte alphabet, ...
+  // Every other rule: all bytes present, names in the byte alphabet (byte-level) or characters, ...
   void finish();
 
  private:
   int32_t require(std::string_view name, const std::string& where) const;
   void reserve_id(int64_t id, const std::string& where);
+  int32_t require_byte(int byte, const std::string& name) const;
+  void finish_byte_level();
+  void finish_characters();
 
   TokenizerDefinition& definition_;
   std::string where_;

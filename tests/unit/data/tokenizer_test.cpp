@@ -146,7 +146,7 @@ TEST(AddedTokens, AreFoundInWhiteSpaceThatAnotherTakesAlong) {
   const auto parts = [&](std::string_view text) {
     std::string joined;
     AddedTokenFinder::Matcher(finder).split(
-        text, [&](std::string_view part) { joined += fmt::format("'{}'", part); },
+        text, [&](std::string_view part, bool) { joined += fmt::format("'{}'", part); },
         [&](int32_t id) { joined += fmt::format("[{}]", id); });
     return joined;
   };
