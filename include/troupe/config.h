@@ -1,5 +1,6 @@
-// What a model is: sizes, variants and routing. Semantics: docs/formats/model.md and docs/routing.md, after
-// fairseq's transformer_lm (branch moe) and GShard/Switch gating.
+// What a decoder is: facts that are independent of each other, sizes and routing. Semantics: docs/formats/model.md and
+// docs/routing.md. The defaults are fairseq's transformer_lm (branch moe) with GShard/Switch gating; a family of models
+// is a choice of these facts (model/hf/families.cpp).
 #pragma once
 
 #include <cstdint>
@@ -9,11 +10,55 @@
 
 namespace troupe {
 
-enum class Positions { kSinusoidal, kLearned };
+enum class Positions { kSinusoidal, kLearned, kRotary };
 template <>
 struct EnumNames<Positions> {
-  static constexpr std::array<std::pair<std::string_view, Positions>, 2> values = {
-      {{"sinusoidal", Positions::kSinusoidal}, {"learned", Positions::kLearned}}};
+  static constexpr std::array<std::pair<std::string_view, Positions>, 3> values = {
+      {{"sinusoidal", Positions::kSinusoidal}, {"learned", Positions::kLearned}, {"rotary", Positions::kRotary}}};
+};
+
+// How rotary frequencies are changed for contexts longer than the original one (ops/rotary.cpp has the formulas).
+enum class RopeScaling { kNone, kLinear, kDynamic, kLlama3, kYarn };
+template <>
+struct EnumNames<RopeScaling> {
+  static constexpr std::array<std::pair<std::string_view, RopeScaling>, 5> values = {{{"none", RopeScaling::kNone},
+                                                                                      {"linear", RopeScaling::kLinear},
+                                                                                      {"dynamic", RopeScaling::kDynamic},
+                                                                                      {"llama3", RopeScaling::kLlama3},
+                                                                                      {"yarn", RopeScaling::kYarn}}};
+};
+
+enum class Norm { kLayer, kRms };
+template <>
+struct EnumNames<Norm> {
+  static constexpr std::array<std::pair<std::string_view, Norm>, 2> values = {
+      {{"layer", Norm::kLayer}, {"rms", Norm::kRms}}};
+};
+
+// x + f(norm(x)), or x + norm(f(x)).
+enum class NormPlace { kBefore, kAfter };
+template <>
+struct EnumNames<NormPlace> {
+  static constexpr std::array<std::pair<std::string_view, NormPlace>, 2> values = {
+      {{"before", NormPlace::kBefore}, {"after", NormPlace::kAfter}}};
+};
+
+// RMSNorm of queries and keys before they turn: of every head by itself, or of all heads as one row.
+enum class QkNorm { kNone, kHead, kWhole };
+template <>
+struct EnumNames<QkNorm> {
+  static constexpr std::array<std::pair<std::string_view, QkNorm>, 3> values = {
+      {{"none", QkNorm::kNone}, {"head", QkNorm::kHead}, {"whole", QkNorm::kWhole}}};
+};
+
+// Of the feed-forward network; which gelu is a fact of its own.
+enum class FfnActivation { kGelu, kRelu, kSilu, kRelu2 };
+template <>
+struct EnumNames<FfnActivation> {
+  static constexpr std::array<std::pair<std::string_view, FfnActivation>, 4> values = {{{"gelu", FfnActivation::kGelu},
+                                                                                        {"relu", FfnActivation::kRelu},
+                                                                                        {"silu", FfnActivation::kSilu},
+                                                                                        {"relu2", FfnActivation::kRelu2}}};
 };
 
 enum class Gelu { kErf, kTanh };
@@ -61,6 +106,7 @@ inline constexpr int64_t kMaxTopK = 64;  // a bound on time: choosing costs E K^
 struct MoeConfig {
   int64_t num_experts = 0;
   int64_t every = 2;
+  int64_t first_layer = 0;
   int64_t top_k = 2;
   int64_t expert_d_ff = 0;
   Capacity capacity = Capacity::kDropless;
@@ -78,6 +124,7 @@ struct MoeConfig {
   void fields(V& v) {
     v("num_experts", num_experts, range(0, 65536), "E, experts per MoE layer; 0 makes the model dense");
     v("every", every, range(1, 4096), "layer i (from 0) is MoE if (i + 1) is a multiple of this");
+    v("first_layer", first_layer, range(0, 4096), "layers before this one are dense");
     v("top_k", top_k, range(1, kMaxTopK), "K, experts per token");
     v("expert_d_ff", expert_d_ff, range(0, 1 << 24), "FFN width of one expert; 0 means model.d_ff");
     v("capacity", capacity, any_value(), "dropless, or fairseq's places per expert (over-full choices are dropped)");
@@ -95,6 +142,36 @@ struct MoeConfig {
   }
 };
 
+struct RopeConfig {
+  double theta = 10000.0;
+  double part = 1.0;
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1.0;
+  int64_t original_context = 0;
+  double low_freq_factor = 1.0;
+  double high_freq_factor = 4.0;
+  double beta_fast = 32.0;
+  double beta_slow = 1.0;
+  double attention_factor = 0.0;
+  bool truncate = true;
+
+  template <class V>
+  void fields(V& v) {
+    v("theta", theta, range(1, 1e12), "base of the wave lengths");
+    v("part", part, range(0, 1), "share of a head's columns that turn");
+    v("scaling", scaling, any_value(), "how frequencies change for contexts longer than the original one");
+    v("factor", factor, range(1, 1e6), "longest context over the original one (linear, dynamic, llama3, yarn)");
+    v("original_context", original_context, range(0, 1 << 24),
+      "context before scaling (llama3, yarn, dynamic); 0 means model.context");
+    v("low_freq_factor", low_freq_factor, range(1e-6, 1e6), "llama3: waves longer than original_context over this scale");
+    v("high_freq_factor", high_freq_factor, range(1e-6, 1e6), "llama3: waves shorter than original_context over this stay");
+    v("beta_fast", beta_fast, range(1e-6, 1e6), "yarn: columns with more turns than this stay");
+    v("beta_slow", beta_slow, range(1e-6, 1e6), "yarn: columns with fewer turns than this scale");
+    v("attention_factor", attention_factor, range(0, 1e3), "yarn: factor on queries and keys; 0 means 0.1 ln(factor) + 1");
+    v("truncate", truncate, any_value(), "yarn: the ramp between the two begins and ends at whole columns");
+  }
+};
+
 struct ModelConfig {
   int64_t num_layers = 4;
   int64_t d_model = 192;
@@ -105,32 +182,88 @@ struct ModelConfig {
   Positions positions = Positions::kSinusoidal;
   Gelu gelu = Gelu::kErf;
   bool scale_embedding = true;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t window = 0;
+  int64_t window_from = 0;
+  QkNorm qk_norm = QkNorm::kNone;
+  bool qkv_bias = true;
+  bool out_bias = true;
+  Norm norm = Norm::kLayer;
+  double norm_epsilon = 1e-5;
+  bool norm_bias = true;
+  NormPlace norm_place = NormPlace::kBefore;
+  FfnActivation activation = FfnActivation::kGelu;
+  bool ffn_gated = false;
+  bool ffn_bias = true;
+  bool parallel_block = false;
+  bool tied_output = true;
+  double embedding_multiplier = 1.0;
+  double residual_multiplier = 1.0;
+  double attention_multiplier = 0.0;
+  double logit_divisor = 1.0;
   double dropout = 0.0;
   double attention_dropout = 0.0;
   int64_t pad_id = -1;
   int64_t eos_id = 0;
+  RopeConfig rope;
   MoeConfig moe;
 
-  bool is_moe_layer(int64_t layer) const { return moe.num_experts > 0 && (layer + 1) % moe.every == 0; }
-  int64_t num_moe_layers() const { return moe.num_experts > 0 ? num_layers / moe.every : 0; }
+  bool is_moe_layer(int64_t layer) const {
+    return moe.num_experts > 0 && layer >= moe.first_layer && (layer + 1) % moe.every == 0;
+  }
+  int64_t num_moe_layers() const {
+    int64_t count = 0;
+    for (int64_t layer = 0; layer < num_layers; ++layer) count += is_moe_layer(layer);
+    return count;
+  }
   int64_t expert_d_ff() const { return moe.expert_d_ff > 0 ? moe.expert_d_ff : d_ff; }
-  int64_t head_dim() const { return d_model / num_heads; }
+  int64_t head_width() const { return head_dim > 0 ? head_dim : d_model / num_heads; }
+  int64_t num_kv_heads() const { return kv_heads > 0 ? kv_heads : num_heads; }
+  int64_t query_width() const { return num_heads * head_width(); }
+  int64_t kv_width() const { return num_kv_heads() * head_width(); }
+  int64_t rotary_width() const {  // columns of a head that turn
+    if (positions != Positions::kRotary) return 0;
+    return static_cast<int64_t>(static_cast<double>(head_width()) * rope.part) / 2 * 2;
+  }
+  int64_t window_of(int64_t layer) const { return layer >= window_from ? window : 0; }
 
   template <class V>
   void fields(V& v) {
     v("num_layers", num_layers, range(1, 4096), "transformer layers");
     v("d_model", d_model, range(1, 1 << 20), "D, model width");
-    v("num_heads", num_heads, range(1, 4096), "H, attention heads; divides d_model");
+    v("num_heads", num_heads, range(1, 4096), "H, attention heads; divides d_model unless head_dim is given");
     v("d_ff", d_ff, range(1, 1 << 24), "F, feed-forward width");
     v("vocab_size", vocab_size, range(1, 1 << 24), "V, embedding rows");
     v("context", context, range(1, 1 << 24), "S, longest sequence in training");
-    v("positions", positions, any_value(), "position embeddings");
+    v("positions", positions, any_value(), "position embeddings added to tokens, or rotary: queries and keys turn");
     v("gelu", gelu, any_value(), "erf (exact) or its tanh approximation");
     v("scale_embedding", scale_embedding, any_value(), "multiply token embeddings by sqrt(d_model)");
+    v("kv_heads", kv_heads, range(0, 4096), "G, heads of keys and values, which divides num_heads; 0 means num_heads");
+    v("head_dim", head_dim, range(0, 1 << 16), "C, width of a head; 0 means d_model / num_heads");
+    v("window", window, range(0, 1 << 24), "a token sees this many tokens, itself included; 0 means all before it");
+    v("window_from", window_from, range(0, 4096), "first layer with the window");
+    v("qk_norm", qk_norm, any_value(), "RMSNorm of queries and keys: of each head, or of the whole");
+    v("qkv_bias", qkv_bias, any_value(), "biases of queries, keys and values");
+    v("out_bias", out_bias, any_value(), "bias of attention's output");
+    v("norm", norm, any_value(), "LayerNorm or RMSNorm");
+    v("norm_epsilon", norm_epsilon, range(0, 1), "added to the variance in every norm");
+    v("norm_bias", norm_bias, any_value(), "biases of LayerNorm; RMSNorm has none");
+    v("norm_place", norm_place, any_value(), "x + f(norm(x)), or after: x + norm(f(x))");
+    v("activation", activation, any_value(), "of the feed-forward network; model.gelu says which gelu");
+    v("ffn_gated", ffn_gated, any_value(), "fc2(f(gate(x)) * up(x)) in place of fc2(f(fc1(x)))");
+    v("ffn_bias", ffn_bias, any_value(), "biases of the feed-forward network and of experts");
+    v("parallel_block", parallel_block, any_value(), "the feed-forward network reads the layer's input, as attention does");
+    v("tied_output", tied_output, any_value(), "the output matrix is the token embedding");
+    v("embedding_multiplier", embedding_multiplier, range(1e-6, 1e6), "factor on token embeddings");
+    v("residual_multiplier", residual_multiplier, range(1e-6, 1e6), "factor on what attention and FFN add");
+    v("attention_multiplier", attention_multiplier, range(0, 1e6), "factor on attention logits; 0 means 1 / sqrt(head_dim)");
+    v("logit_divisor", logit_divisor, range(1e-6, 1e6), "logits are divided by this");
     v("dropout", dropout, range(0, 0.999), "on the embedding sum, attention output and FFN output");
     v("attention_dropout", attention_dropout, range(0, 0.999), "on attention weights");
     v("pad_id", pad_id, range(-1, (1 << 24) - 1), "padding token, never predicted nor attended to; -1 if there is none");
     v("eos_id", eos_id, range(-1, (1 << 24) - 1), "token that ends a document and stands before the first; -1 if there is none");
+    v("rope", rope);
     v("moe", moe);
   }
 };

@@ -164,13 +164,20 @@ TensorStats stats_of_entry(const Entry& entry, Buffer<float>& room) {
   return stats_of(values);
 }
 
+// The feed-forward network in words: "silu, gated".
+std::string ffn_text(const ModelConfig& config) {
+  const bool gelu = config.activation == FfnActivation::kGelu;
+  return fmt::format("{}{}", gelu ? fmt::format("{} gelu", name_of_enum(config.gelu)) : name_of_enum(config.activation),
+                     config.ffn_gated ? ", gated" : "");
+}
+
 void print_config(const ModelConfig& config) {
-  print("{} layers, width {}, {} heads, FFN {}, vocabulary {}, context {}, {} positions, {} gelu\n",
-             config.num_layers, config.d_model, config.num_heads, config.d_ff, grouped(config.vocab_size),
-             config.context, name_of_enum(config.positions), name_of_enum(config.gelu));
+  print("{} layers, width {}, {} heads, FFN {}, vocabulary {}, context {}, {} positions, {}\n", config.num_layers,
+        config.d_model, config.num_heads, config.d_ff, grouped(config.vocab_size), config.context,
+        name_of_enum(config.positions), ffn_text(config));
   if (config.moe.num_experts > 0)
     print("{} MoE layers of {} experts (FFN {}), top-{}, {} capacity\n", config.num_moe_layers(),
-               config.moe.num_experts, config.expert_d_ff(), config.moe.top_k, name_of_enum(config.moe.capacity));
+          config.moe.num_experts, config.expert_d_ff(), config.moe.top_k, name_of_enum(config.moe.capacity));
 }
 
 void print_text(const Subject& subject, const InspectFlags& flags, int64_t params) {

@@ -11,10 +11,11 @@
 namespace troupe {
 
 template <class P>
-void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> sequences, Matrix<const real> x,
-                                   typename AttentionBlock<P>::Activations& acts, Matrix<real> out) const {
+void IncrementalDecoder<P>::attend(const Pass<P>& pass, int64_t layer, std::span<const NewTokens<P>> sequences,
+                                   Matrix<const real> x, typename AttentionBlock<P>::Activations& acts,
+                                   Matrix<real> out) const {
   const AttentionBlock<P>& block = weights_.layers[static_cast<size_t>(layer)].attention;
-  const auto [q_THC, k_TGC, v_TGC] = block.project(x, acts);
+  const auto [q_THC, k_TGC, v_TGC] = block.project(pass, x, acts);
 
   std::vector<KvSegment<operand>> segments;
   std::vector<DecodeSequence<P>> decode;
@@ -25,14 +26,14 @@ void IncrementalDecoder<P>::attend(int64_t layer, std::span<const NewTokens<P>> 
     sequence.past->write(layer, k_TGC.rows_from(row, count), v_TGC.rows_from(row, count));
     first_segments.push_back(segments.size());
     sequence.past->append_segments(layer, sequence.past->length() + count, segments);
-    decode.push_back({q_THC.rows_from(row, count), {}, acts.ctx_TD.rows_from(row, count)});
+    decode.push_back({q_THC.rows_from(row, count), {}, acts.ctx_THC.rows_from(row, count)});
     row += count;
   }
   first_segments.push_back(segments.size());
   for (size_t i = 0; i < decode.size(); ++i)
     decode[i].past = std::span(segments).subspan(first_segments[i], first_segments[i + 1] - first_segments[i]);
   troupe::run(AttentionDecode<P>{.heads = block.heads(), .sequences = decode});
-  block.out_proj().forward(acts.ctx_TD, {}, {.out_real = out, .residual = x});
+  block.finish(pass, x, acts, out);
 }
 
 template <class P>
@@ -68,10 +69,11 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
   work_.plan(config, 1, T, Keep::kNothing);
   RunMode mode;
   mode.capacity = {CapacityRule::kDropless};
-  const Pass<P> pass{.shape = {1, T, {}}, .mode = mode, .scratch = work_.scratch};
+  Pass<P> pass{.shape = {1, T, {}}, .mode = mode, .scratch = work_.scratch};
+  set_positions(weights_, work_, last_position + 1, pass);
   walk(weights_, {tokens, positions, last_position + 1}, pass, work_,
        [&](int64_t layer, Matrix<const real> x, auto& acts, Matrix<real> out) {
-         attend(layer, sequences, x, acts, out);
+         attend(pass, layer, sequences, x, acts, out);
        });
   for (const NewTokens<P>& sequence : sequences) sequence.past->advance(static_cast<int64_t>(sequence.tokens.size()));
   return work_.final_norm.y_TD;
@@ -80,12 +82,13 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
 template <class P>
 void IncrementalDecoder<P>::score(Matrix<const operand> hidden, std::span<const int32_t> targets, std::span<real> nll,
                                   std::span<int32_t> argmax) const {
-  troupe::run(OutputLoss<P>{weights_.output.bank(), hidden, targets, nll, argmax});
+  troupe::run(OutputLoss<P>{weights_.output.bank(), hidden, targets, nll, argmax, weights_.config.logit_divisor});
 }
 
 template <class P>
 void IncrementalDecoder<P>::logits(Matrix<const operand> hidden, Matrix<real> out) const {
-  weights_.output.forward(hidden, {}, {.out_real = out});
+  const auto factor = static_cast<float>(1.0 / weights_.config.logit_divisor);
+  weights_.output.forward(hidden, {}, {.out_real = out, .dropout = {.multiplier = factor}});
 }
 
 template class IncrementalDecoder<F64>;

@@ -43,8 +43,8 @@ class IncrementalDecoder {
   void logits(Matrix<const operand> hidden, Matrix<real> out) const;
 
  private:
-  // out = x + attention(LN(x)) with the keys and values of the pasts, to which the new ones are written.
-  void attend(int64_t layer, std::span<const NewTokens<P>> sequences, Matrix<const real> x,
+  // A layer's attention with the keys and values of the pasts, to which the new ones are written.
+  void attend(const Pass<P>& pass, int64_t layer, std::span<const NewTokens<P>> sequences, Matrix<const real> x,
               typename AttentionBlock<P>::Activations& acts, Matrix<real> out) const;
 
   const DecoderWeights<P>& weights_;

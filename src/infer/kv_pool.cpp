@@ -19,7 +19,7 @@ int64_t num_pages(int64_t rows, int64_t page_rows) { return (rows + page_rows - 
 template <class P>
 KvPool<P>::KvPool(const ModelConfig& config, Memory& memory, int64_t max_pages)
     : num_layers_(config.num_layers),
-      width_(config.d_model),
+      width_(config.kv_width()),
       max_pages_(max_pages),
       page_size_(2 * kPageRows * width_),
       slab_pages_(std::max<int64_t>(1, (kHugePage - 1) / (page_size_ * static_cast<int64_t>(sizeof(operand))))),

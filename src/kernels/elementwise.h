@@ -38,4 +38,14 @@ void copy(const Task& task) {
   });
 }
 
+template <class Task>
+void add(const Task& task) {
+  const HostMatrix a(task.a), b(task.b);
+  const HostMatrix out(task.out);
+  parallel_chunks(out.rows, kPassRows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t j = 0; j < out.cols; ++j) out(i, j) = a(i, j) + b(i, j);
+  });
+}
+
 }  // namespace troupe::host

@@ -44,7 +44,10 @@ void combine_rows(const Task& task) {
   parallel_chunks(out_TD.rows, kMoeRowChunk, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       real* const out = out_TD.row(t);
-      if (out != residual_TD.row(t)) std::copy_n(residual_TD.row(t), D, out);
+      if (!residual_TD)
+        std::fill_n(out, D, real{0});
+      else if (out != residual_TD.row(t))
+        std::copy_n(residual_TD.row(t), D, out);
       for (const int32_t row : task.rows.rows_of(t)) {
         const real* const y = ye_RD.row(row);
         const real weight = task.rows.weight_R[row];
@@ -53,7 +56,8 @@ void combine_rows(const Task& task) {
           for (int64_t d = 0; d < D; ++d)
             out[d] += weight * (y[d] * static_cast<real>(task.dropout.scale(element, d, D)));
         } else {
-          for (int64_t d = 0; d < D; ++d) out[d] += weight * y[d];
+          const real factor = weight * static_cast<real>(task.dropout.multiplier);
+          for (int64_t d = 0; d < D; ++d) out[d] += factor * y[d];
         }
       }
     }
@@ -77,8 +81,8 @@ void combine_rows_backward(const Task& task) {
         const int64_t element = task.rows.element_of(row);
         real partial[16] = {};  // fixed lanes: the sum does not depend on how the loop is vectorised
         for (int64_t d = 0; d < D; ++d) {
-          const real scaled =
-              task.dropout.active() ? dout[d] * static_cast<real>(task.dropout.scale(element, d, D)) : dout[d];
+          const real scaled = dout[d] * (task.dropout.active() ? static_cast<real>(task.dropout.scale(element, d, D))
+                                                               : static_cast<real>(task.dropout.multiplier));
           dy[d] = static_cast<operand>(weight * scaled);
           partial[d % 16] += scaled * y[d];
         }

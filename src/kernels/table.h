@@ -7,9 +7,12 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/functions.h"
+#include "kernels/cpu/gate.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/layer_norm.h"
 #include "kernels/cpu/peak.h"
+#include "kernels/cpu/rms_norm.h"
+#include "kernels/cpu/rotary.h"
 #include "kernels/cpu/rows.h"
 
 namespace troupe {

@@ -11,6 +11,9 @@ void check(const MoeConfig& moe, int64_t num_layers, const std::string& where) {
   if (moe.every > num_layers)
     fail(ErrorCode::kUsage, "{}: moe.every: expected at most num_layers ({}), got {} (no layer would be MoE)", where,
          num_layers, moe.every);
+  if (const int64_t last = num_layers / moe.every * moe.every; moe.first_layer >= last)
+    fail(ErrorCode::kUsage, "{}: moe.first_layer: expected below {}, got {} (no layer would be MoE)", where, last,
+         moe.first_layer);
   if (moe.top_k > moe.num_experts)
     fail(ErrorCode::kUsage, "{}: moe.top_k: expected at most moe.num_experts ({}), got {}", where, moe.num_experts,
          moe.top_k);
@@ -34,20 +37,50 @@ void check_size(const ModelConfig& config, const std::string& where) {
   const auto real = [](int64_t n) { return static_cast<double>(n); };
   const double D = real(config.d_model), L = real(config.num_layers), experts = real(config.moe.num_experts);
   const double ffn = D * (2.0 * std::max(real(config.d_ff), experts * real(config.expert_d_ff())) + experts);
-  const double parameters = real(config.vocab_size + config.context) * D + L * (4.0 * D * D + ffn);
+  const double attention = 2.0 * D * real(config.head_width()) * real(config.num_heads + config.num_kv_heads());
+  const double gates = config.ffn_gated ? 1.5 : 1.0;
+  const double parameters =
+      (real(config.vocab_size) * (config.tied_output ? 1.0 : 2.0) + real(config.context)) * D +
+      L * (attention + gates * ffn);
   if (parameters > kMost)
     fail(ErrorCode::kUsage,
          "{}: expected at most {:.0e} parameters, got {:.1e} (num_layers, d_model, d_ff, moe.num_experts, vocab_size)",
          where, kMost, parameters);
 }
 
+void check(const RopeConfig& rope, const ModelConfig& config, const std::string& where) {
+  if (config.rotary_width() < 2)
+    fail(ErrorCode::kUsage, "{}: rope.part: expected at least 2 of {} columns of a head, got {} of them", where,
+         config.head_width(), rope.part);
+  const bool needs_original = rope.scaling == RopeScaling::kLlama3 || rope.scaling == RopeScaling::kYarn;
+  if (needs_original && rope.original_context == 0)
+    fail(ErrorCode::kUsage, "{}: rope.original_context: expected a context with scaling {}, got 0", where,
+         name_of_enum(rope.scaling));
+  if (rope.scaling == RopeScaling::kLlama3 && rope.low_freq_factor >= rope.high_freq_factor)
+    fail(ErrorCode::kUsage, "{}: rope.low_freq_factor: expected below high_freq_factor ({}), got {}", where,
+         rope.high_freq_factor, rope.low_freq_factor);
+  if (rope.scaling == RopeScaling::kDynamic && config.rotary_width() < 4)
+    fail(ErrorCode::kUsage, "{}: rope.scaling: expected another than dynamic for 2 columns, got dynamic", where);
+  if (rope.theta <= 1.0)
+    fail(ErrorCode::kUsage, "{}: rope.theta: expected above 1, got {}", where, rope.theta);
+}
+
 }  // namespace
 
 void check(const ModelConfig& config, const std::string& where) {
-  check_size(config, where);
-  if (config.d_model % config.num_heads != 0)
+  if (config.head_dim == 0 && config.d_model % config.num_heads != 0)
     fail(ErrorCode::kUsage, "{}: num_heads: expected a divisor of d_model ({}), got {}", where, config.d_model,
          config.num_heads);
+  if (config.num_heads % config.num_kv_heads() != 0)
+    fail(ErrorCode::kUsage, "{}: kv_heads: expected a divisor of num_heads ({}), got {}", where, config.num_heads,
+         config.kv_heads);
+  check_size(config, where);
+  if (config.positions == Positions::kRotary) check(config.rope, config, where);
+  if (config.norm_place == NormPlace::kAfter && config.residual_multiplier != 1.0)
+    fail(ErrorCode::kUsage, "{}: residual_multiplier: expected 1 with norm_place after, got {} (the norm would undo it)",
+         where, config.residual_multiplier);
+  if (config.norm_place == NormPlace::kAfter && config.parallel_block)
+    fail(ErrorCode::kUsage, "{}: parallel_block: expected false with norm_place after, got true", where);
   if (config.positions == Positions::kSinusoidal && config.d_model < 4)
     fail(ErrorCode::kUsage, "{}: d_model: expected at least 4 with sinusoidal positions, got {}", where,
          config.d_model);

@@ -124,19 +124,24 @@ struct MicroBatch {
   RunMode mode;
 
   const ModelConfig& config() const { return s.weights.config; }
-  Pass<P> pass() const { return {.shape = s.shape, .mode = mode, .scratch = s.work.scratch}; }
+  int64_t num_positions() const { return s.shape.S + kFirstPosition; }
+  Pass<P> pass() const {
+    Pass<P> pass{.shape = s.shape, .mode = mode, .scratch = s.work.scratch};
+    set_positions(s.weights, s.work, num_positions(), pass);
+    return pass;
+  }
 
   // Attention over the batch's own sequences.
   auto attend(const Pass<P>& pass) const {
     return [&](int64_t l, Matrix<const real> x, auto& acts, Matrix<real> out) {
-      s.weights.layers[static_cast<size_t>(l)].attention.forward(pass, x, acts, out);
+      s.weights.layers[static_cast<size_t>(l)].attention.forward(pass, x, x, acts, out);
     };
   }
 
   void forward() const {
     Pass<P> reporting = pass();
     reporting.reports = &s.stats;
-    walk(s.weights, {batch.src, s.positions_T, s.shape.S + kFirstPosition}, reporting, s.work, attend(reporting));
+    walk(s.weights, {batch.src, s.positions_T, num_positions()}, reporting, s.work, attend(reporting));
   }
 
   // From the gradient of the final norm's output, in scratch.dnorm_TD.
@@ -154,8 +159,13 @@ struct MicroBatch {
       const DecoderLayer<P>& layer = s.weights.layers[static_cast<size_t>(l)];
       LayerActivations<P>& acts = work.layer(l);
       const Matrix<const real> x = work.stream[2 * l], mid = work.stream[2 * l + 1];
-      std::visit([&](const auto& block) { block.backward(back, mid, acts.of(block), dx, grads); }, layer.feed_forward);
-      layer.attention.backward(back, x, acts.attention, dx, grads);
+      const bool parallel = config().parallel_block;
+      const Matrix<real> dout = parallel ? work.scratch.dout_TD : dx;
+      if (parallel) run(Copy<real>{dx, dout});
+      std::visit(
+          [&](const auto& block) { block.backward(back, parallel ? x : mid, dout, acts.of(block), dx, grads); },
+          layer.feed_forward);
+      layer.attention.backward(back, x, dout, acts.attention, dx, grads);
     }
     run(EmbeddingBackward<P>{.tokens_T = work.ids_T,
                              .positions_T = work.positions_T,
@@ -241,7 +251,8 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
                                 .targets_T = s.work.targets_T,
                                 .nll_T = s.work.nll_T,
                                 .dh_TD = s.work.scratch.dnorm_TD,
-                                .dembed_VD = micro.rows_of(grads.at(s.weights.slots.embed_tokens)).data});
+                                .dembed_VD = micro.rows_of(grads.at(s.weights.slots.output)).data,
+                                .divisor = config().logit_divisor});
   micro.backward(grads);
   return micro.sums(s.work.nll_T);
 }
@@ -258,7 +269,8 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
                     .h_TD = s.work.final_norm.y_TD,
                     .targets_T = s.work.targets_T,
                     .nll_T = s.work.nll_T,
-                    .argmax_T = argmax_T.empty() ? std::span<int32_t>() : s.work.argmax_T});
+                    .argmax_T = argmax_T.empty() ? std::span<int32_t>() : s.work.argmax_T,
+                    .divisor = config().logit_divisor});
   copy<real>(s.work.nll_T.first(nll_T.size()), nll_T);
   copy<int32_t>(s.work.argmax_T.first(argmax_T.size()), argmax_T);
   return micro.sums(s.work.nll_T);

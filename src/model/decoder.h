@@ -1,7 +1,7 @@
-// The decoder-only language model, dense or with Mixture-of-Experts layers: pre-LN blocks, tied output
-// (fairseq models/transformer_lm.py, branch moe). Forward and backward are explicit; there is no tape.
+// The decoder-only language model, dense or with Mixture-of-Experts layers, as the facts of ModelConfig say. Forward and
+// backward are explicit; there is no tape.
 //
-//   x = embedding;  per layer: x += attention(LN(x)), x += ffn(LN(x)) or moe(LN(x));  logits = LN(x) E^T
+//   x = embedding;  per layer: x += attention(norm(x)), x += ffn(norm(x)) or moe(norm(x));  logits = norm(x) W^T
 //
 // One Decoder works on one micro-batch at a time and owns the activations; parameters and gradients belong to the
 // caller.

@@ -19,70 +19,99 @@ Init xavier(int64_t fan_in, int64_t fan_out, double gain) {
   return uniform(gain * std::sqrt(6.0 / static_cast<double>(fan_in + fan_out)));
 }
 
-NormSlots add_norm(ParameterTable& table, int64_t layer, const std::string& name, int64_t width) {
-  return {
-      .weight = table.add({.name = name + ".weight", .shape = {width}, .init = constant(1.0), .layer = layer}),
-      .bias = table.add({.name = name + ".bias", .shape = {width}, .init = constant(0.0), .layer = layer}),
-  };
-}
+// Adds the parameters of one layer, or (layer -1) of none.
+class Maker {
+ public:
+  Maker(ParameterTable& table, const ModelConfig& config, int64_t layer)
+      : table_(table), config_(config), layer_(layer), prefix_(layer < 0 ? "" : fmt::format("layers.{}.", layer)) {}
 
-LinearSlots add_linear(ParameterTable& table, int64_t layer, const std::string& name, int64_t out, int64_t in,
-                       const Init& weight, const Init& bias) {
-  return {
-      .weight = table.add(
-          {.name = name + ".weight", .shape = {out, in}, .init = weight, .layer = layer, .product = true}),
-      .bias = table.add({.name = name + ".bias", .shape = {out}, .init = bias, .layer = layer}),
-  };
-}
+  NormSlots norm(const std::string& name) const {
+    NormSlots slots{.weight = vector(name + ".weight", config_.d_model, constant(1.0)), .bias = {}};
+    if (config_.norm == Norm::kLayer && config_.norm_bias)
+      slots.bias = vector(name + ".bias", config_.d_model, constant(0.0));
+    return slots;
+  }
 
-// q, k and v are one [3D, D] product.
-AttentionSlots add_attention(ParameterTable& table, int64_t layer, const std::string& prefix, int64_t D) {
-  const auto qkv = [&](const char* kind, const Shape& shape, const Init& init) {
-    std::vector<Parameter> three;
-    for (const char* name : {"q_proj", "k_proj", "v_proj"})
-      three.push_back({.name = fmt::format("{}.attn.{}.{}", prefix, name, kind),
-                       .shape = shape,
-                       .init = init,
-                       .layer = layer,
-                       .product = shape.size() == 2});
-    return table.add(std::move(three));
-  };
-  return {
-      .norm = add_norm(table, layer, prefix + ".attn_norm", D),
-      .qkv_proj = {.weight = qkv("weight", {D, D}, xavier(D, D, 1.0 / std::sqrt(2.0))),
-                   .bias = qkv("bias", {D}, linear_default(D))},
-      .out_proj = add_linear(table, layer, prefix + ".attn.out_proj", D, D, xavier(D, D, 1.0), constant(0.0)),
-  };
-}
+  // q, k and v are one product.
+  AttentionSlots attention() const {
+    const int64_t D = config_.d_model, q = config_.query_width(), kv = config_.kv_width();
+    const auto qkv = [&](const char* kind, const auto& shape, const auto& init) {
+      std::vector<Parameter> three;
+      for (const auto& [name, rows] : {std::pair{"q_proj", q}, {"k_proj", kv}, {"v_proj", kv}})
+        three.push_back(parameter(fmt::format("attn.{}.{}", name, kind), shape(rows), init(rows)));
+      return table_.add(std::move(three));
+    };
+    AttentionSlots slots;
+    slots.norm = norm("attn_norm");
+    slots.qkv_proj.weight = qkv(
+        "weight", [&](int64_t rows) { return Shape{rows, D}; },
+        [&](int64_t rows) { return xavier(rows, D, 1.0 / std::sqrt(2.0)); });
+    if (config_.qkv_bias)
+      slots.qkv_proj.bias = qkv(
+          "bias", [](int64_t rows) { return Shape{rows}; }, [&](int64_t) { return linear_default(D); });
+    if (config_.qk_norm != QkNorm::kNone) {
+      const bool whole = config_.qk_norm == QkNorm::kWhole;
+      slots.q_norm = vector("attn.q_norm.weight", whole ? q : config_.head_width(), constant(1.0));
+      slots.k_norm = vector("attn.k_norm.weight", whole ? kv : config_.head_width(), constant(1.0));
+    }
+    slots.out_proj = linear("attn.out_proj", D, q, xavier(D, q, 1.0), constant(0.0), config_.out_bias);
+    return slots;
+  }
 
-FfnSlots add_ffn(ParameterTable& table, int64_t layer, const std::string& prefix, int64_t D, int64_t F) {
-  return {
-      .norm = add_norm(table, layer, prefix + ".ffn_norm", D),
-      .mlp = {.fc1 = add_linear(table, layer, prefix + ".ffn.fc1", F, D, linear_default(D), linear_default(D)),
-              .fc2 = add_linear(table, layer, prefix + ".ffn.fc2", D, F, linear_default(F), linear_default(F))},
-  };
-}
+  FfnSlots ffn() const {
+    FfnSlots slots;
+    slots.norm = norm("ffn_norm");
+    slots.mlp = mlp("ffn", config_.d_ff);
+    return slots;
+  }
 
-// Experts of one kind lie back to back, so that grouped products see one [E, out, in] tensor.
-MoeSlots add_moe(ParameterTable& table, int64_t layer, const std::string& prefix, int64_t E, int64_t D, int64_t F) {
-  const auto experts = [&](const char* kind, const Shape& shape, const Init& init) {
-    return table.add_experts({.name = fmt::format("{}.moe.experts.{{}}.{}", prefix, kind),
-                              .shape = shape,
-                              .init = init,
-                              .layer = layer,
-                              .product = shape.size() == 2},
-                             E);
-  };
-  return {
-      .norm = add_norm(table, layer, prefix + ".ffn_norm", D),
-      .router = table.add(
-          {.name = prefix + ".moe.router.weight", .shape = {E, D}, .init = linear_default(D), .layer = layer}),
-      .mlp = {.fc1 = {.weight = experts("fc1.weight", {F, D}, linear_default(D)),
-                      .bias = experts("fc1.bias", {F}, linear_default(D))},
-              .fc2 = {.weight = experts("fc2.weight", {D, F}, linear_default(F)),
-                      .bias = experts("fc2.bias", {D}, linear_default(F))}},
-  };
-}
+  // Experts of one kind lie back to back, so that grouped products see one [E, out, in] tensor.
+  MoeSlots moe() const {
+    const int64_t E = config_.moe.num_experts, D = config_.d_model, F = config_.expert_d_ff();
+    const auto experts = [&](const char* kind, const Shape& shape, const Init& init) {
+      return table_.add_experts(parameter(fmt::format("moe.experts.{{}}.{}", kind), shape, init), E);
+    };
+    MoeSlots slots;
+    slots.norm = norm("ffn_norm");
+    Parameter router = parameter("moe.router.weight", {E, D}, linear_default(D));
+    router.product = false;  // multiplies in real
+    slots.router = table_.add(std::move(router));
+    slots.mlp.fc1.weight = experts("fc1.weight", {fc1_rows(F), D}, linear_default(D));
+    if (config_.ffn_bias) slots.mlp.fc1.bias = experts("fc1.bias", {fc1_rows(F)}, linear_default(D));
+    slots.mlp.fc2.weight = experts("fc2.weight", {D, F}, linear_default(F));
+    if (config_.ffn_bias) slots.mlp.fc2.bias = experts("fc2.bias", {D}, linear_default(F));
+    return slots;
+  }
+
+ private:
+  int64_t fc1_rows(int64_t F) const { return config_.ffn_gated ? 2 * F : F; }
+  // A matrix is read by products alone.
+  Parameter parameter(const std::string& name, const Shape& shape, const Init& init) const {
+    return {.name = prefix_ + name, .shape = shape, .init = init, .layer = layer_, .product = shape.size() == 2};
+  }
+  Slot vector(const std::string& name, int64_t width, const Init& init) const {
+    return table_.add(parameter(name, {width}, init));
+  }
+  LinearSlots linear(const std::string& name, int64_t out, int64_t in, const Init& weight, const Init& bias,
+                     bool has_bias) const {
+    LinearSlots slots;
+    slots.weight = table_.add(parameter(name + ".weight", {out, in}, weight));
+    if (has_bias) slots.bias = vector(name + ".bias", out, bias);
+    return slots;
+  }
+  MlpSlots mlp(const std::string& name, int64_t F) const {
+    const int64_t D = config_.d_model;
+    MlpSlots slots;
+    slots.fc1 = linear(name + ".fc1", fc1_rows(F), D, linear_default(D), linear_default(D), config_.ffn_bias);
+    slots.fc2 = linear(name + ".fc2", D, F, linear_default(F), linear_default(F), config_.ffn_bias);
+    return slots;
+  }
+
+  ParameterTable& table_;
+  const ModelConfig& config_;
+  int64_t layer_;
+  std::string prefix_;
+};
 
 }  // namespace
 
@@ -100,15 +129,21 @@ DecoderParameters make_decoder_parameters(const ModelConfig& config) {
                                        .shape = {num_position_rows(config), D},
                                        .init = {Init::kNormal, embedding_std, kPadPosition}});
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const std::string prefix = fmt::format("layers.{}", layer);
+    const Maker make(table, config, layer);
     LayerSlots& of_layer = slots.layers.emplace_back();
-    of_layer.attention = add_attention(table, layer, prefix, D);
+    of_layer.attention = make.attention();
     if (config.is_moe_layer(layer))
-      of_layer.feed_forward = add_moe(table, layer, prefix, config.moe.num_experts, D, config.expert_d_ff());
+      of_layer.feed_forward = make.moe();
     else
-      of_layer.feed_forward = add_ffn(table, layer, prefix, D, config.d_ff);
+      of_layer.feed_forward = make.ffn();
   }
-  slots.final_norm = add_norm(table, -1, "final_norm", D);
+  slots.final_norm = Maker(table, config, -1).norm("final_norm");
+  slots.output = slots.embed_tokens;
+  if (!config.tied_output)
+    slots.output = table.add({.name = "output.weight",
+                              .shape = {config.vocab_size, D},
+                              .init = {Init::kNormal, embedding_std, config.pad_id},
+                              .product = true});
   return made;
 }
 

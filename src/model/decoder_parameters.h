@@ -23,8 +23,9 @@ struct LayerSlots {
 };
 
 struct DecoderSlots {
-  Slot embed_tokens;     // the output layer's weight too
-  Slot embed_positions;  // empty if they are sinusoidal
+  Slot embed_tokens;
+  Slot output;           // the output layer's weight; embed_tokens if it is tied
+  Slot embed_positions;  // empty unless they are learned
   std::vector<LayerSlots> layers;
   NormSlots final_norm;
 };

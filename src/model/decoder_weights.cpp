@@ -7,11 +7,33 @@
 namespace troupe {
 namespace {
 
+Activation activation_of(const ModelConfig& config) {
+  switch (config.activation) {
+    case FfnActivation::kRelu:
+      return Activation::kRelu;
+    case FfnActivation::kSilu:
+      return Activation::kSilu;
+    case FfnActivation::kRelu2:
+      return Activation::kRelu2;
+    case FfnActivation::kGelu:
+      break;
+  }
+  return config.gelu == Gelu::kErf ? Activation::kGeluErf : Activation::kGeluTanh;
+}
+
 MlpSpec mlp_spec(const ModelConfig& config, int64_t num_experts, int64_t d_ff) {
   return {.num_experts = num_experts,
           .d_model = config.d_model,
           .d_ff = d_ff,
-          .activation = config.gelu == Gelu::kErf ? Activation::kGeluErf : Activation::kGeluTanh};
+          .activation = activation_of(config),
+          .gated = config.ffn_gated};
+}
+
+SublayerSpec sublayer_spec(const ModelConfig& config) {
+  return {.norm = norm_spec(config),
+          .place = config.norm_place,
+          .multiplier = config.residual_multiplier,
+          .dropout = config.dropout};
 }
 
 template <class P>
@@ -25,22 +47,36 @@ DecoderLayer<P> make_layer(const ModelConfig& config, int64_t layer, const Layer
 
 }  // namespace
 
+NormSpec norm_spec(const ModelConfig& config) {
+  return {.kind = config.norm, .epsilon = config.norm_epsilon, .width = config.d_model};
+}
+
 AttentionSpec attention_spec(const ModelConfig& config, int64_t layer) {
+  const int64_t C = config.head_width();
+  const double scale =
+      config.attention_multiplier > 0 ? config.attention_multiplier : 1.0 / std::sqrt(static_cast<double>(C));
   return {.layer = layer,
           .d_model = config.d_model,
-          .num_heads = config.num_heads,
-          .dropout = config.dropout,
+          .heads = {.H = config.num_heads,
+                    .G = config.num_kv_heads(),
+                    .C = C,
+                    .scale = scale,
+                    .window = config.window_of(layer)},
+          .rotary_width = config.rotary_width(),
+          .qk_norm = config.qk_norm,
+          .norm_epsilon = config.norm_epsilon,
+          .sublayer = sublayer_spec(config),
           .weight_dropout = config.attention_dropout};
 }
 
 FfnSpec ffn_spec(const ModelConfig& config, int64_t layer) {
-  return {.layer = layer, .mlp = mlp_spec(config, 1, config.d_ff), .dropout = config.dropout};
+  return {.layer = layer, .mlp = mlp_spec(config, 1, config.d_ff), .sublayer = sublayer_spec(config)};
 }
 
 MoeSpec moe_spec(const ModelConfig& config, int64_t layer) {
   return {.layer = layer,
           .mlp = mlp_spec(config, config.moe.num_experts, config.expert_d_ff()),
-          .dropout = config.dropout,
+          .sublayer = sublayer_spec(config),
           .routing = config.moe};
 }
 
@@ -53,13 +89,14 @@ DecoderWeights<P>::DecoderWeights(const ModelConfig& config, const ParameterStor
   slots = std::move(made.slots);
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
     layers.push_back(make_layer<P>(config, layer, slots.layers[static_cast<size_t>(layer)], params));
-  final_norm = NormLayer<P>(params, slots.final_norm);
-  output = Linear<P>(params, {.weight = slots.embed_tokens}, 1, config.vocab_size, config.d_model);
+  final_norm = NormLayer<P>(norm_spec(config), slots.final_norm, params);
+  output = Linear<P>(params, {.weight = slots.output, .bias = {}}, 1, config.vocab_size, config.d_model);
 }
 
 template <class P>
 double DecoderWeights<P>::embedding_scale() const {
-  return config.scale_embedding ? std::sqrt(static_cast<double>(config.d_model)) : 1.0;
+  return config.embedding_multiplier *
+         (config.scale_embedding ? std::sqrt(static_cast<double>(config.d_model)) : 1.0);
 }
 
 template struct DecoderWeights<F64>;

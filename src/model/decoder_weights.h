@@ -13,6 +13,7 @@
 namespace troupe {
 
 // The blocks of a layer by the model's configuration: sizes and choices.
+NormSpec norm_spec(const ModelConfig& config);
 AttentionSpec attention_spec(const ModelConfig& config, int64_t layer);
 FfnSpec ffn_spec(const ModelConfig& config, int64_t layer);
 MoeSpec moe_spec(const ModelConfig& config, int64_t layer);
@@ -33,7 +34,7 @@ struct DecoderWeights {
   DecoderSlots slots;
   std::vector<DecoderLayer<P>> layers;
   NormLayer<P> final_norm;
-  Linear<P> output;  // tied to the token embedding
+  Linear<P> output;  // often tied to the token embedding
 
   // `params` has the table of make_parameter_table(config) and must outlive the weights.
   DecoderWeights(const ModelConfig& config, const ParameterStore<real>& params);
@@ -43,13 +44,14 @@ struct DecoderWeights {
   }
   double embedding_scale() const;
 
-  // Calls f with every map whose weights are read by products alone. (The output layer's are looked up, too.)
+  // Calls f with every map whose weights are read by products alone. (A tied output layer's are looked up, too.)
   template <class F>
   void each_map(const F& f) {
     for (DecoderLayer<P>& layer : layers) {
       layer.attention.each_map(f);
       std::visit([&](auto& block) { block.each_map(f); }, layer.feed_forward);
     }
+    if (!config.tied_output) f(output);
   }
 };
 

@@ -18,10 +18,10 @@ struct FlopsRule {
 
 // Forward pass, FLOPs per token, summed over layers.
 struct ForwardFlops {
-  double projections = 0;  // q, k, v, out: 8 D^2 a layer
-  double attention = 0;    // scores and their weighted sum: 4 S D a layer
-  double dense_ffn = 0;    // 4 D F a dense layer
-  double experts = 0;      // 4 K D F_e a MoE layer
+  double projections = 0;  // q, k, v, out: 4 D (H C + G C) a layer, 8 D^2 if heads have all keys and make up D
+  double attention = 0;    // scores and their weighted sum: 4 S H C a layer, with S at most its window
+  double dense_ffn = 0;    // 4 D F a dense layer, 6 D F if gated
+  double experts = 0;      // 4 K D F_e a MoE layer, 6 K D F_e if gated
   double router = 0;       // 2 D E a MoE layer, if counted
   double output = 0;       // 2 D V
 

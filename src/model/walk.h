@@ -23,15 +23,24 @@ Dropout embedding_dropout(const DecoderWeights<P>& weights, const RunMode& mode)
   return mode.dropout(weights.config.dropout, kEmbeddingLayer, RunMode::kEmbedding, mode.first_token);
 }
 
-// One layer: attend(layer, x, acts, mid) writes x + attention(LN(x)) to mid.
+// One layer: attend(layer, x, acts, mid) writes what attention makes of x to mid. The feed-forward block adds to mid
+// what it makes of mid, or of x where the two are parallel.
 template <class P, class Attend>
 void walk_layer(const DecoderWeights<P>& weights, int64_t l, const Pass<P>& pass, Workspace<P>& work,
                 const Attend& attend) {
   const auto at = static_cast<size_t>(2 * l);
   LayerActivations<P>& acts = work.layer(l);
   attend(l, work.stream[at], acts.attention, work.stream[at + 1]);
-  std::visit([&](const auto& block) { block.forward(pass, work.stream[at + 1], acts.of(block), work.stream[at + 2]); },
+  const Matrix<typename P::real> mid = work.stream[at + 1], x = weights.config.parallel_block ? work.stream[at] : mid;
+  std::visit([&](const auto& block) { block.forward(pass, x, mid, acts.of(block), work.stream[at + 2]); },
              weights.layers[static_cast<size_t>(l)].feed_forward);
+}
+
+// What a pass's blocks need of positions, which walk() places.
+template <class P>
+void set_positions(const DecoderWeights<P>& weights, Workspace<P>& work, int64_t num_positions, Pass<P>& pass) {
+  pass.positions_T = work.positions_T;
+  pass.rotary_PR = work.rotary(weights, num_positions);
 }
 
 // Leaves the final hidden states in work.final_norm.y_TD.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/embedding.h"
+#include "ops/rotary.h"
 
 namespace troupe {
 namespace {
@@ -16,11 +17,15 @@ void plan_layer(Arena& arena, const ModelConfig& config, bool dense, bool sparse
 }
 
 ScratchSpec scratch_spec(const ModelConfig& config) {
-  ScratchSpec spec{.d_model = config.d_model};
-  if (config.num_moe_layers() < config.num_layers) spec.d_ff = config.d_ff;
+  ScratchSpec spec{.d_model = config.d_model,
+                   .query_width = config.query_width(),
+                   .kv_width = config.kv_width(),
+                   .norm_after = config.norm_place == NormPlace::kAfter,
+                   .parallel = config.parallel_block};
+  if (config.num_moe_layers() < config.num_layers) spec.ffn_width = ffn_spec(config, 0).mlp.work_width();
   if (config.num_moe_layers() > 0) {
     spec.routing = config.moe;
-    spec.expert_d_ff = config.expert_d_ff();
+    spec.expert_width = moe_spec(config, 0).mlp.work_width();
   }
   return spec;
 }
@@ -35,11 +40,12 @@ void Workspace<P>::lay_out(const ModelConfig& config, int64_t T, Keep keep) {
   targets_T = arena_.span<int32_t>("batch.targets", T);
   valid_T = arena_.span<uint8_t>("batch.valid", T);
   stream.assign(static_cast<size_t>(2 * L + 1), {});
-  Matrix<real> shared;
-  if (keep != Keep::kAll) shared = arena_.matrix<real>("stream.shared", T, D);
+  Matrix<real> shared, beside;  // parallel blocks read a layer's input after attention was added to it
+  if (keep != Keep::kAll) beside = shared = arena_.matrix<real>("stream.shared", T, D);
+  if (keep == Keep::kNothing && config.parallel_block) beside = arena_.matrix<real>("stream.beside", T, D);
   for (int64_t i = 0; i <= 2 * L; ++i) {
     const bool own = keep == Keep::kAll || (keep == Keep::kLayerInputs && i % 2 == 0);
-    stream[static_cast<size_t>(i)] = own ? arena_.matrix<real>("stream", T, D) : shared;
+    stream[static_cast<size_t>(i)] = own ? arena_.matrix<real>("stream", T, D) : i % 2 == 0 ? shared : beside;
   }
   layers_.assign(static_cast<size_t>(keep == Keep::kAll ? L : 1), {});
   if (keep == Keep::kAll)
@@ -48,7 +54,7 @@ void Workspace<P>::lay_out(const ModelConfig& config, int64_t T, Keep keep) {
                     layers_[static_cast<size_t>(layer)]);
   else
     plan_layer<P>(arena_, config, config.num_moe_layers() < L, config.num_moe_layers() > 0, T, layers_[0]);
-  final_norm.plan(arena_, T, D);
+  final_norm.plan(arena_, norm_spec(config), T);
   scratch.plan(arena_, scratch_spec(config), T, keep != Keep::kNothing);
   if (keep != Keep::kNothing) dx_TD = arena_.matrix<real>("dx", T, D);
   nll_T = arena_.span<real>("nll", T);
@@ -76,6 +82,7 @@ template <class P>
 Matrix<const typename P::real> Workspace<P>::positions(const DecoderWeights<P>& weights, int64_t rows) {
   const ModelConfig& config = weights.config;
   const int64_t D = config.d_model, usual = num_position_rows(config);
+  if (config.positions == Positions::kRotary) return {};
   if (config.positions == Positions::kLearned)
     return {weights.params->at(weights.slots.embed_positions).data(), usual, D};
   if (rows > num_sinusoids_) {
@@ -84,6 +91,25 @@ Matrix<const typename P::real> Workspace<P>::positions(const DecoderWeights<P>& 
     run(SinusoidalPositions<real>{{sinusoids_.data(), num_sinusoids_, D}});
   }
   return {sinusoids_.data(), num_sinusoids_, D};
+}
+
+template <class P>
+Matrix<const typename P::real> Workspace<P>::rotary(const DecoderWeights<P>& weights, int64_t rows) {
+  const ModelConfig& config = weights.config;
+  const int64_t R = config.rotary_width();
+  if (R == 0) return {};
+  const int64_t wanted = std::max({rows, num_turns_, num_position_rows(config)});
+  const int64_t length = config.rope.scaling == RopeScaling::kDynamic ? rows - kFirstPosition : 0;
+  if (wanted > num_turns_ || length != turns_length_) {
+    num_turns_ = wanted, turns_length_ = length;
+    turns_.reserve(num_turns_ * R);
+    const RotaryFrequencies frequencies = rotary_frequencies(config.rope, R, config.context, length);
+    run(RotaryTable<real>{.frequencies = frequencies.w,
+                          .factor = frequencies.factor,
+                          .first = -kFirstPosition,
+                          .table_PR = {turns_.data(), num_turns_, R}});
+  }
+  return {turns_.data(), num_turns_, R};
 }
 
 template class Workspace<F64>;

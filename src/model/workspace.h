@@ -32,7 +32,7 @@ class Workspace {
  public:
   using real = typename P::real;
 
-  explicit Workspace(Memory& memory = host_memory()) : arena_(memory), sinusoids_(memory) {}
+  explicit Workspace(Memory& memory = host_memory()) : arena_(memory), sinusoids_(memory), turns_(memory) {}
 
   // Bytes that plan() takes for T = B * S tokens.
   static int64_t bytes(const ModelConfig& config, int64_t T, Keep keep);
@@ -43,8 +43,11 @@ class Workspace {
   const Arena& arena() const { return arena_; }
   Keep keep() const { return keep_; }
   LayerActivations<P>& layer(int64_t i) { return layers_[keep_ == Keep::kAll ? static_cast<size_t>(i) : 0]; }
-  // Rows of the position embeddings: the learned ones, or sinusoids, made here as far as they are needed.
+  // Rows of the position embeddings: the learned ones, or sinusoids, made here as far as they are needed. Empty if
+  // positions are rotary.
   Matrix<const real> positions(const DecoderWeights<P>& weights, int64_t rows);
+  // The table of rotary positions for a pass with so many rows of positions (ops/rotary.h). Empty if they are not.
+  Matrix<const real> rotary(const DecoderWeights<P>& weights, int64_t rows);
 
   std::span<int32_t> ids_T, positions_T, targets_T;  // of the batch, as ops read it
   std::span<uint8_t> valid_T;
@@ -64,6 +67,8 @@ class Workspace {
   std::vector<LayerActivations<P>> layers_;
   Buffer<real> sinusoids_;
   int64_t num_sinusoids_ = 0;
+  Buffer<real> turns_;
+  int64_t num_turns_ = 0, turns_length_ = 0;  // rows of the rotary table; the length that its frequencies are for
 };
 
 extern template class Workspace<F64>;

@@ -1,23 +1,33 @@
 #include "nn/block.h"
 
 #include "ops/layer_norm.h"
+#include "ops/rms_norm.h"
 #include "ops/route/policy.h"
 
 namespace troupe {
 
 template <class P>
-void NormLayer<P>::Activations::plan(Arena& arena, int64_t T, int64_t D) {
-  mean_T = arena.span<real>("norm.mean", T);
+void NormLayer<P>::Activations::plan(Arena& arena, const NormSpec& spec, int64_t T) {
+  if (spec.kind == Norm::kLayer) mean_T = arena.span<real>("norm.mean", T);
   rstd_T = arena.span<real>("norm.rstd", T);
-  y_TD = arena.matrix<operand>("norm.y", T, D);
+  y_TD = arena.matrix<operand>("norm.y", T, spec.width);
 }
 
 template <class P>
-void NormLayer<P>::forward(Matrix<const real> x_TD, Activations& acts, Matrix<real> y_real_TD) const {
+void NormLayer<P>::normalise(Matrix<const real> x_TD, Activations& acts, Matrix<operand> y_TD,
+                             Matrix<real> y_real_TD) const {
+  if (spec.kind == Norm::kRms)
+    return run(RmsNormForward<P>{.x_TD = x_TD,
+                                 .gamma_D = params->at(slots.weight),
+                                 .epsilon = spec.epsilon,
+                                 .y_TD = y_TD,
+                                 .y_real_TD = y_real_TD,
+                                 .rstd_T = acts.rstd_T});
   run(LayerNormForward<P>{.x_TD = x_TD,
                           .gamma_D = params->at(slots.weight),
                           .beta_D = params->at(slots.bias),
-                          .y_TD = acts.y_TD,
+                          .epsilon = spec.epsilon,
+                          .y_TD = y_TD,
                           .y_real_TD = y_real_TD,
                           .mean_T = acts.mean_T,
                           .rstd_T = acts.rstd_T});
@@ -26,6 +36,13 @@ void NormLayer<P>::forward(Matrix<const real> x_TD, Activations& acts, Matrix<re
 template <class P>
 void NormLayer<P>::backward(Matrix<const real> x_TD, const Activations& acts, Matrix<const real> dy_TD,
                             Matrix<real> dx_TD, ParameterStore<real>& grads) const {
+  if (spec.kind == Norm::kRms)
+    return run(RmsNormBackward<P>{.x_TD = x_TD,
+                                  .gamma_D = params->at(slots.weight),
+                                  .rstd_T = acts.rstd_T,
+                                  .dy_TD = dy_TD,
+                                  .dx_TD = dx_TD,
+                                  .dgamma_D = grads.at(slots.weight)});
   run(LayerNormBackward<P>{.x_TD = x_TD,
                            .gamma_D = params->at(slots.weight),
                            .mean_T = acts.mean_T,
@@ -41,16 +58,18 @@ void Scratch<P>::plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool bac
   const int64_t D = spec.d_model, E = spec.routing.num_experts;
   const bool sparse = E > 0;
   if (sparse) logits_TE = arena.matrix<real>("scratch.logits", T, E);
+  if (spec.norm_after) branch_TD = arena.matrix<real>("scratch.branch", T, D);
   if (!backward) return;
   dnorm_TD = arena.matrix<real>("scratch.dnorm", T, D);
   dy_TD = arena.matrix<operand>("scratch.dy", T, D);
-  dctx_TD = arena.matrix<operand>("scratch.dctx", T, D);
-  dqkv_T3D = arena.matrix<operand>("scratch.dqkv", T, 3 * D);
-  if (spec.d_ff > 0) dhidden_TF = arena.matrix<operand>("scratch.dhidden", T, spec.d_ff);
+  dctx_THC = arena.matrix<operand>("scratch.dctx", T, spec.query_width);
+  dqkv = arena.matrix<operand>("scratch.dqkv", T, spec.query_width + 2 * spec.kv_width);
+  if (spec.parallel) dout_TD = arena.matrix<real>("scratch.dout", T, D);
+  if (spec.ffn_width > 0) dhidden_TF = arena.matrix<operand>("scratch.dhidden", T, spec.ffn_width);
   if (!sparse) return;
   const int64_t R = router_policy(spec.routing).max_rows(spec.routing, T);
   dye_RD = arena.matrix<operand>("scratch.dye", R, D);
-  dhidden_RF = arena.matrix<operand>("scratch.dhidden_experts", R, spec.expert_d_ff);
+  dhidden_RF = arena.matrix<operand>("scratch.dhidden_experts", R, spec.expert_width);
   dxe_RD = arena.matrix<real>("scratch.dxe", R, D);
   dweight_R = arena.span<real>("scratch.dweight", R);
 }

@@ -4,9 +4,10 @@
 // A block is made from a spec (its sizes and choices) and the slots of its parameters, both by model/; it knows nothing
 // of the model around it.
 //
-// A block turns the residual stream x into x + f(LN(x)). forward() reads x, writes out (another matrix), and fills the
-// block's Activations; backward() adds d(f o LN)/dx to the residual gradient dx, which passes through unchanged
-// otherwise, and adds to the parameters' gradients. All blocks have the same two, so a layer visits whichever it has.
+// A block adds f(x) to a residual stream (nn/sublayer.h): forward() reads x and residual, writes out, and fills the
+// block's Activations; backward() takes the gradient dout of out, adds that of x to dx (dout may be dx: the residual
+// passes through), and adds to the parameters' gradients. All blocks have the same two, so a layer visits whichever it
+// has.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include "nn/run_mode.h"
 #include "ops/route/router_stats.h"
 #include "tensor/arena.h"
+#include "troupe/config.h"
 
 namespace troupe {
 
@@ -28,27 +30,39 @@ struct SequenceShape {
 };
 
 struct NormSlots {
-  Slot weight, bias;
+  Slot weight, bias;  // bias may be empty: there is none
 };
 
-// LayerNorm in front of a block, and what its backward pass needs.
+struct NormSpec {
+  Norm kind = Norm::kLayer;
+  double epsilon = 1e-5;
+  int64_t width = 0;
+};
+
+// A norm of the residual stream, and what its backward pass needs.
 template <class P>
 struct NormLayer {
   using real = typename P::real;
   using operand = typename P::operand;
   struct Activations {
-    std::span<real> mean_T, rstd_T;
+    std::span<real> mean_T, rstd_T;  // no means with RMSNorm
     Matrix<operand> y_TD;
 
-    void plan(Arena& arena, int64_t T, int64_t D);
+    void plan(Arena& arena, const NormSpec& spec, int64_t T);
   };
 
+  NormSpec spec;
   NormSlots slots;
   const ParameterStore<real>* params = nullptr;
 
   NormLayer() = default;
-  NormLayer(const ParameterStore<real>& params, const NormSlots& slots) : slots(slots), params(&params) {}
-  void forward(Matrix<const real> x_TD, Activations& acts, Matrix<real> y_real_TD = {}) const;
+  NormLayer(const NormSpec& spec, const NormSlots& slots, const ParameterStore<real>& params)
+      : spec(spec), slots(slots), params(&params) {}
+  void forward(Matrix<const real> x_TD, Activations& acts, Matrix<real> y_real_TD = {}) const {
+    normalise(x_TD, acts, acts.y_TD, y_real_TD);
+  }
+  // The same with the output elsewhere; either may be empty.
+  void normalise(Matrix<const real> x_TD, Activations& acts, Matrix<operand> y_TD, Matrix<real> y_real_TD) const;
   void backward(Matrix<const real> x_TD, const Activations& acts, Matrix<const real> dy_TD, Matrix<real> dx_TD,
                 ParameterStore<real>& grads) const;
 };
@@ -56,8 +70,10 @@ struct NormLayer {
 // The sizes that scratch memory serves.
 struct ScratchSpec {
   int64_t d_model = 0;
-  int64_t d_ff = 0;  // 0: no dense FFN
-  int64_t expert_d_ff = 0;
+  int64_t query_width = 0, kv_width = 0;
+  int64_t ffn_width = 0;     // Mlp's work_width(); 0: no dense FFN
+  int64_t expert_width = 0;  // that of an expert
+  bool norm_after = false, parallel = false;
   MoeConfig routing;  // 0 experts: no MoE layer
 };
 
@@ -69,12 +85,14 @@ struct Scratch {
 
   Matrix<real> dnorm_TD;               // gradient of a norm's output
   Matrix<operand> dy_TD;               // gradient of a block's output, as operand
-  Matrix<operand> dctx_TD, dqkv_T3D;   // attention
+  Matrix<operand> dctx_THC, dqkv;      // attention
   Matrix<operand> dhidden_TF;          // dense FFN
   Matrix<operand> dye_RD, dhidden_RF;  // experts
   Matrix<real> dxe_RD;
   Matrix<real> logits_TE;  // router: logits, then their gradient
   std::span<real> dweight_R;
+  Matrix<real> branch_TD;  // norm after the block: its output, and in the backward pass the gradient of its input
+  Matrix<real> dout_TD;    // parallel blocks: the gradient of their sum
 
   void plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool backward);
 };
@@ -87,6 +105,9 @@ struct Pass {
   Scratch<P>& scratch;
   std::vector<RouterStats>* reports = nullptr;  // MoE blocks append theirs in forward(); nullptr: nobody asks
   std::span<const double> loss_scale = {};      // derivative of the loss by those of the router: [losses, groups]
+  // Rotary positions (ops/rotary.h): the row of the table of every token, and the table.
+  std::span<const int32_t> positions_T = {};
+  Matrix<const typename P::real> rotary_PR = {};
 };
 
 }  // namespace troupe

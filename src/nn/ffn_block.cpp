@@ -6,33 +6,37 @@ namespace troupe {
 
 template <class P>
 void FfnBlock<P>::Activations::plan(Arena& arena, const FfnSpec& spec, int64_t T) {
-  norm.plan(arena, T, spec.mlp.d_model);
+  sublayer.plan(arena, spec.sublayer, T);
   mlp.plan(arena, spec.mlp, T);
 }
 
 template <class P>
 FfnBlock<P>::FfnBlock(const FfnSpec& spec, const FfnSlots& slots, const ParameterStore<real>& params)
-    : spec_(spec), norm_(params, slots.norm), mlp_(spec.mlp, slots.mlp, params) {}
+    : spec_(spec), sublayer_(spec.sublayer, slots.norm, params), mlp_(spec.mlp, slots.mlp, params) {}
 
 template <class P>
 Dropout FfnBlock<P>::out_dropout(const RunMode& mode) const {
-  return mode.dropout(spec_.dropout, spec_.layer, RunMode::kFfnOut, mode.first_token);
+  return sublayer_.dropout(mode, spec_.layer, RunMode::kFfnOut, mode.first_token);
 }
 
 template <class P>
-void FfnBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Activations& acts, Matrix<real> out_TD) const {
-  norm_.forward(x_TD, acts.norm);
-  mlp_.forward(acts.norm.y_TD, {}, pass.mode.training, acts.mlp,
-               {.out_real = out_TD, .residual = x_TD, .dropout = out_dropout(pass.mode)});
+void FfnBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> residual_TD,
+                          Activations& acts, Matrix<real> out_TD) const {
+  sublayer_.input(x_TD, acts.sublayer);
+  mlp_.forward(acts.sublayer.norm.y_TD, {}, pass.mode.training, acts.mlp,
+               sublayer_.output(acts.sublayer, residual_TD, out_dropout(pass.mode), out_TD));
+  sublayer_.finish(pass, acts.sublayer, residual_TD, out_TD);
 }
 
 template <class P>
-void FfnBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
-                           ParameterStore<real>& grads) const {
+void FfnBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> dout_TD,
+                           const Activations& acts, Matrix<real> dx_TD, ParameterStore<real>& grads) const {
   Scratch<P>& scratch = pass.scratch;
-  run(DropoutBackward<P>{.dx = dx_TD, .dropout = out_dropout(pass.mode), .dy = scratch.dy_TD});
-  mlp_.backward(scratch.dy_TD, acts.norm.y_TD, {}, acts.mlp, scratch.dhidden_TF, scratch.dnorm_TD, grads);
-  norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
+  run(DropoutBackward<P>{.dx = sublayer_.output_gradient(pass, acts.sublayer, dout_TD, grads),
+                         .dropout = out_dropout(pass.mode),
+                         .dy = scratch.dy_TD});
+  mlp_.backward(scratch.dy_TD, acts.sublayer.norm.y_TD, {}, acts.mlp, scratch.dhidden_TF, scratch.dnorm_TD, grads);
+  sublayer_.add_input_gradient(pass, x_TD, acts.sublayer, dx_TD, grads);
 }
 
 template class FfnBlock<F64>;

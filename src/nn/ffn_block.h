@@ -1,15 +1,15 @@
-// x + dropout(mlp(LN(x))): the dense feed-forward block (fairseq modules/transformer_layer.py:38-44, 549-570).
+// The dense feed-forward block: an Mlp of every token (fairseq modules/transformer_layer.py:38-44, 549-570).
 #pragma once
 
-#include "nn/block.h"
 #include "nn/mlp.h"
+#include "nn/sublayer.h"
 
 namespace troupe {
 
 struct FfnSpec {
   int64_t layer = 0;  // keys its random numbers
   MlpSpec mlp;
-  double dropout = 0.0;
+  SublayerSpec sublayer;
 };
 
 struct FfnSlots {
@@ -23,7 +23,7 @@ class FfnBlock {
   using real = typename P::real;
   using operand = typename P::operand;
   struct Activations {
-    typename NormLayer<P>::Activations norm;
+    typename Sublayer<P>::Activations sublayer;
     typename Mlp<P>::Activations mlp;
 
     void plan(Arena& arena, const FfnSpec& spec, int64_t T);
@@ -31,9 +31,10 @@ class FfnBlock {
 
   FfnBlock(const FfnSpec& spec, const FfnSlots& slots, const ParameterStore<real>& params);
 
-  void forward(const Pass<P>& pass, Matrix<const real> x_TD, Activations& acts, Matrix<real> out_TD) const;
-  void backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
-                ParameterStore<real>& grads) const;
+  void forward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> residual_TD, Activations& acts,
+               Matrix<real> out_TD) const;
+  void backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> dout_TD, const Activations& acts,
+                Matrix<real> dx_TD, ParameterStore<real>& grads) const;
 
   // Calls f with every map whose weights a model for inference may keep packed alone.
   template <class F>
@@ -45,7 +46,7 @@ class FfnBlock {
   Dropout out_dropout(const RunMode& mode) const;
 
   FfnSpec spec_;
-  NormLayer<P> norm_;
+  Sublayer<P> sublayer_;
   Mlp<P> mlp_;
 };
 

@@ -1,5 +1,5 @@
-// fc2(activation(fc1(x))) for E pairs of maps over rows sorted by expert: the experts of an MoE layer, and with E = 1
-// the dense FFN. It owns the products of both directions; where rows come from and go to is the caller's business.
+// fc2(f(fc1(x))) for E pairs of maps over rows sorted by expert: the experts of an MoE layer, and with E = 1 the dense
+// FFN. Gated, fc1 makes two halves [a, b] beside each other, and fc2 reads f(a) b (ops/gate.h). It owns the products of both directions; where rows come from and go to is the caller's business.
 #pragma once
 
 #include "nn/linear.h"
@@ -11,10 +11,14 @@ struct MlpSpec {
   int64_t num_experts = 1;
   int64_t d_model = 0, d_ff = 0;  // d_ff of one expert
   Activation activation = Activation::kGeluErf;
+  bool gated = false;
+
+  int64_t fc1_width() const { return gated ? 2 * d_ff : d_ff; }
+  int64_t work_width() const { return gated ? 3 * d_ff : d_ff; }  // of what backward() works in
 };
 
 struct MlpSlots {
-  LinearSlots fc1, fc2;  // [E, F, D], [E, D, F]
+  LinearSlots fc1, fc2;  // [E, F, D] (gated [E, 2 F, D]: a above b), [E, D, F]
 };
 
 template <class P>
@@ -22,7 +26,7 @@ class Mlp {
  public:
   using real = typename P::real;
   using operand = typename P::operand;
-  // Before and after the activation; a pass over R rows uses the first R of them.
+  // What fc1 makes (gated: 2 F wide) and what fc2 reads; a pass over R rows uses the first R of them.
   struct Activations {
     Matrix<operand> pre_RF, hidden_RF;
 
@@ -34,9 +38,10 @@ class Mlp {
   // Stores y as `out` says. Only with keep_for_backward may backward() follow.
   void forward(Matrix<const operand> x_RD, RowOffsets offsets, bool keep_for_backward, Activations& acts,
                const ForwardEpilogue<P>& out) const;
-  // dx_RD is overwritten; x_RD and acts as forward() had and left them. dhidden_RF is memory to work in.
+  // dx_RD is overwritten; x_RD and acts as forward() had and left them. work_RF is memory to
+  // work in, of work_width() columns.
   void backward(Matrix<const operand> dy_RD, Matrix<const operand> x_RD, RowOffsets offsets, const Activations& acts,
-                Matrix<operand> dhidden_RF, Matrix<real> dx_RD, ParameterStore<real>& grads) const;
+                Matrix<operand> work_RF, Matrix<real> dx_RD, ParameterStore<real>& grads) const;
 
   // Calls f with every map whose weights a model for inference may keep packed alone.
   template <class F>
@@ -45,7 +50,7 @@ class Mlp {
   }
 
  private:
-  Activation activation_;
+  MlpSpec spec_;
   Linear<P> fc1_, fc2_;
 };
 

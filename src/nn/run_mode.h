@@ -15,11 +15,11 @@ struct RunMode {
   int64_t first_token = 0;  // index of the batch's token 0 in the global batch
   CapacityRule capacity;
 
-  // The dropout at one site of one layer; off in evaluation.
+  // The dropout at one site of one layer, off in evaluation, and the factor that is always there.
   enum Site { kEmbedding, kAttentionWeights, kAttentionOut, kFfnOut, kSecondChoice };
-  Dropout dropout(double probability, int64_t layer, Site site, int64_t first_row) const {
-    if (!training || probability <= 0.0) return {};
-    return {static_cast<float>(probability), site_key(layer, site), first_row};
+  Dropout dropout(double probability, int64_t layer, Site site, int64_t first_row, float multiplier = 1.0f) const {
+    if (!training || probability <= 0.0) return {.multiplier = multiplier};
+    return {static_cast<float>(probability), site_key(layer, site), first_row, multiplier};
   }
   uint64_t site_key(int64_t layer, Site site) const {
     return mix_key(mix_key(key, static_cast<uint64_t>(layer)), site);

@@ -46,6 +46,14 @@ Implementations<Copy<T>> Copy<T>::implementations() {
 }
 
 template <class Real>
+Implementations<Add<Real>> Add<Real>::implementations() {
+  static const std::vector<Implementation<Add>> list = {
+      {isa_name(Isa::kGeneric), [](const Add& task, Context&) { host::add(task); }},
+      {"ref", [](const Add& task, Context&) { ref::add(task); }}};
+  return list;
+}
+
+template <class Real>
 Implementations<Sum<Real>> Sum<Real>::implementations() {
   static const std::vector<Implementation<Sum>> list = {{"ref", [](const Sum& task, Context&) { ref::sum(task); }}};
   return list;
@@ -58,6 +66,8 @@ template struct Copy<float>;
 template struct Copy<bf16>;
 template struct Copy<int32_t>;
 template struct Copy<uint8_t>;
+template struct Add<double>;
+template struct Add<float>;
 template struct Sum<double>;
 template struct Sum<float>;
 template struct DropoutBackward<F64>;

@@ -45,6 +45,18 @@ struct Copy {
   static Implementations<Copy> implementations();
 };
 
+// out = a + b, of the same shape.
+template <class Real>
+struct Add {
+  using real = Real;
+  static constexpr std::string_view kName = "add";
+
+  Matrix<const real> a, b;
+  Matrix<real> out;  // overwritten; may be a or b
+
+  static Implementations<Add> implementations();
+};
+
 // Sum in double, in order: the few values of a loss.
 template <class Real>
 struct Sum {

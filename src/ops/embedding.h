@@ -16,7 +16,7 @@ struct EmbeddingForward {
   static constexpr std::string_view kName = "embedding_forward";
 
   std::span<const int32_t> tokens_T, positions_T;  // rows of embed_VD and of positions_PD
-  Matrix<const real> embed_VD, positions_PD;
+  Matrix<const real> embed_VD, positions_PD;  // positions_PD may be empty: nothing is added
   double scale = 1.0;
   Dropout dropout;
   Matrix<real> x_TD;  // overwritten

@@ -17,7 +17,7 @@ void vectorized(const LayerNormForward<P>& task, Context&) {
     const LayerNormForwardTask<typename P::operand> rows = {
         task.x_TD.rows_from(begin, count),
         task.gamma_D.data(),
-        task.beta_D.data(),
+        task.beta_D.empty() ? nullptr : task.beta_D.data(),
         static_cast<float>(task.epsilon),
         task.y_TD ? task.y_TD.rows_from(begin, count) : task.y_TD,
         task.y_real_TD ? task.y_real_TD.rows_from(begin, count) : task.y_real_TD,

@@ -18,7 +18,7 @@ struct LayerNormForward {
   static constexpr std::string_view kName = "layer_norm_forward";
 
   Matrix<const real> x_TD;
-  std::span<const real> gamma_D, beta_D;
+  std::span<const real> gamma_D, beta_D;  // beta may be empty: none is added
   double epsilon = kLayerNormEpsilon;
   // Overwritten; each may be empty. y is written in the operand type and in real (the router reads it).
   Matrix<operand> y_TD;

@@ -36,6 +36,11 @@ float score(const RowKernels& rows, const float* logits, int64_t V, int32_t targ
   return target < 0 ? 0.0f : lse - logits[target];
 }
 
+template <class T>
+void divide(T* values, int64_t count, float divisor) {
+  for (int64_t v = 0; v < count; ++v) values[v] = T(static_cast<float>(values[v]) / divisor);
+}
+
 template <class P>
 void blocked(const OutputLoss<P>& task, Context& context) {
   const RowKernels& rows = kernels().rows;
@@ -46,6 +51,7 @@ void blocked(const OutputLoss<P>& task, Context& context) {
     const int64_t count = std::min(block, T - begin);
     ForwardEpilogue<P> forward;
     forward.out_real = logits_BV.rows_from(0, count);
+    forward.dropout.multiplier = 1.0f / static_cast<float>(task.divisor);
     run(LinearForward<P>{task.embed, task.h_TD.rows_from(begin, count), {}, forward}, context);
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
@@ -70,6 +76,7 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
     const int64_t count = std::min(block, T - begin);
     ForwardEpilogue<P> forward;
     forward.out_real = logits_BV.rows_from(0, count);
+    forward.dropout.multiplier = 1.0f / static_cast<float>(task.divisor);
     run(LinearForward<P>{task.embed, task.h_TD.rows_from(begin, count), {}, forward}, context);
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
@@ -84,6 +91,7 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
       else
         rows.softmax_bf16(logits_BV.row(i), lse, V, dlogits);
       dlogits[target] = operand(minus_one);
+      if (task.divisor != 1.0) divide(dlogits, V, static_cast<float>(task.divisor));
     });
     const Matrix<const operand> dlogits_BV_used = dlogits_BV.rows_from(0, count);
     BackwardEpilogue<P> backward;

@@ -1,5 +1,5 @@
 // Output layer and cross-entropy, fused over blocks of tokens: logits [T, V] never exist as a whole.
-//   nll_t = log(sum_v exp(l_tv)) - l_t,target,  l = h E^T (no bias); targets < 0 are not scored and get nll 0.
+//   nll_t = log(sum_v exp(l_tv)) - l_t,target,  l = h E^T / divisor (no bias); targets < 0 are not scored and get nll 0.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,13 @@ struct OutputLoss {
   std::span<const int32_t> targets_T;
   std::span<real> nll_T;             // overwritten
   std::span<int32_t> argmax_T = {};  // may be empty; gets the most probable token, lowest id on ties
+  double divisor = 1.0;
 
   static Implementations<OutputLoss> implementations();
 };
 
 // Scores and the gradient of the sum of the losses:
-//   dl_v = softmax(l)_v - [v = target] for a scored token;  dh = sum_v dl_v E_v,  dE_v += dl_v h.
+//   dl_v = (softmax(l)_v - [v = target]) / divisor for a scored token;  dh = sum_v dl_v E_v,  dE_v += dl_v h.
 template <class P>
 struct OutputLossWithGradient {
   using real = typename P::real;
@@ -40,6 +41,7 @@ struct OutputLossWithGradient {
   std::span<real> nll_T;      // overwritten
   Matrix<real> dh_TD;         // overwritten
   real* dembed_VD = nullptr;  // [V, D], added to unless it is nullptr
+  double divisor = 1.0;
 
   static Implementations<OutputLossWithGradient> implementations();
 };

@@ -46,7 +46,7 @@ struct CombineRows {
   using real = typename P::real;
   static constexpr std::string_view kName = "combine_rows";
 
-  Matrix<const real> residual_TD, ye_RD;
+  Matrix<const real> residual_TD, ye_RD;  // residual_TD may be empty: zeros
   const Routed<real>& rows;
   Dropout dropout;
   Matrix<real> out_TD;  // overwritten; may be residual_TD

@@ -22,7 +22,8 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     add(memory.weights, 4);
     add(memory.gradients, 4);
     add(memory.optimizer, 8);
-    const bool output = parameter.name == "embed_tokens.weight";  // multiplied, and looked up in float32
+    // A tied output is multiplied, and looked up in float32.
+    const bool output = config.tied_output && parameter.name == "embed_tokens.weight";
     if (bf16 && (parameter.product || output)) add(memory.packed, 2 * 2);
     add(memory.inference, bf16 && parameter.product ? 2 : bf16 && output ? 4 + 2 : 4);
   }

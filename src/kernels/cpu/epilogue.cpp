@@ -1,39 +1,11 @@
 #include "kernels/cpu/epilogue.h"
 
+#include "kernels/cpu/vec_activation.h"
 #include "kernels/cpu/vec_dropout.h"
 #include "kernels/cpu/vec_math.h"
 
 namespace troupe::TROUPE_ISA_NAMESPACE {
 namespace {
-
-// Makes the kind a compile-time choice of the inner loop, so that its constants stay in registers.
-template <class Body>
-TROUPE_INLINE void with_activation(Activation kind, const Body& body) {
-  if (kind == Activation::kNone)
-    body.template operator()<Activation::kNone>();
-  else if (kind == Activation::kGeluErf)
-    body.template operator()<Activation::kGeluErf>();
-  else
-    body.template operator()<Activation::kGeluTanh>();
-}
-
-// Formulas: kernels/ref/gelu.h.
-template <Activation kind>
-TROUPE_INLINE Vec activate(Vec z) {
-  if constexpr (kind == Activation::kGeluErf) return z * normal_cdf(z);
-  if constexpr (kind == Activation::kGeluTanh)
-    return z * 0.5f * (1.0f + tanh(0.797884561f * (z + 0.044715f * z * z * z)));
-  return z;
-}
-
-template <Activation kind>
-TROUPE_INLINE Vec derivative(Vec z) {
-  if constexpr (kind == Activation::kGeluErf)
-    return normal_cdf(z) + z * (0.39894228f * exp2_nonpositive(-0.721347520f * z * z));
-  const Vec t = tanh(0.797884561f * (z + 0.044715f * z * z * z));
-  const Vec du = 0.797884561f * (1.0f + 0.134145f * z * z);
-  return 0.5f * (1.0f + t) + 0.5f * z * (1.0f - t * t) * du;
-}
 
 // p, or nullptr where the matrix is not set.
 template <class T>

@@ -33,7 +33,8 @@ void forward(const LayerNormForwardTask<T>& t) {
     });
     const float rstd = 1.0f / __builtin_sqrtf(sum_lanes(squares) * inverse_D + t.epsilon);
     for_vectors(D, [&](int64_t d, int64_t n) {
-      const Vec value = (load_n(x + d, n) - mean) * rstd * load_n(t.gamma + d, n) + load_n(t.beta + d, n);
+      Vec value = (load_n(x + d, n) - mean) * rstd * load_n(t.gamma + d, n);
+      if (t.beta) value += load_n(t.beta + d, n);
       if (y) store_n(y + d, value, n);
       if (y_real) store_n(y_real + d, value, n);
     });

@@ -11,7 +11,7 @@ namespace troupe {
 template <class T>
 struct LayerNormForwardTask {
   Matrix<const float> x;
-  const float *gamma, *beta;
+  const float *gamma, *beta;  // beta may be nullptr
   float epsilon;
   Matrix<T> y;           // may be empty
   Matrix<float> y_real;  // may be empty

@@ -14,8 +14,14 @@ void embedding_forward(const int32_t* tokens_T, const int32_t* positions_T, Matr
                        int64_t end, Matrix<float> x_TD) {
   for (int64_t t = begin; t < end; ++t) {
     const float* token = embed_VD.data + tokens_T[t] * embed_VD.stride;
-    const float* position = positions_PD.data + positions_T[t] * positions_PD.stride;
     float* x = x_TD.data + t * x_TD.stride;
+    if (!positions_PD.data) {
+      for_dropped_vectors(
+          dropout, element_of(dropout, t, 0, x_TD.cols), x_TD.cols,
+          [&](int64_t d, int64_t n, Vec factor) { store_n(x + d, load_n(token + d, n) * scale * factor, n); });
+      continue;
+    }
+    const float* position = positions_PD.data + positions_T[t] * positions_PD.stride;
     for_dropped_vectors(dropout, element_of(dropout, t, 0, x_TD.cols), x_TD.cols,
                         [&](int64_t d, int64_t n, Vec factor) {
                           store_n(x + d, (load_n(token + d, n) * scale + load_n(position + d, n)) * factor, n);

@@ -10,7 +10,7 @@
 namespace troupe {
 
 struct RowKernels {
-  // x[t] = dropout(scale E[token_t] + P[position_t]) for t in [begin, end).
+  // x[t] = dropout(scale E[token_t] + P[position_t]) for t in [begin, end); P may be empty.
   void (*embedding_forward)(const int32_t* tokens_T, const int32_t* positions_T, Matrix<const float> embed_VD,
                             Matrix<const float> positions_PD, float scale, const Dropout& dropout, int64_t begin,
                             int64_t end, Matrix<float> x_TD);

@@ -50,10 +50,10 @@ TROUPE_INLINE PhiloxWords philox_vec(uint64_t key, VecUint low, VecUint high) {
   return {{join(x0), join(x1), join(x2), join(x3)}};
 }
 
-// The factor 0 or 1 / (1 - p) of a random word.
+// The factor 0 or multiplier / (1 - p) of a random word.
 class DropoutFactor {
  public:
-  explicit DropoutFactor(const Dropout& dropout) : kept_(1.0f / (1.0f - dropout.probability)) {
+  explicit DropoutFactor(const Dropout& dropout) : kept_(dropout.multiplier / (1.0f - dropout.probability)) {
     // (word >> 8) * 2^-24 < p, as integers: word >> 8 < ceil(p 2^24)
     const double scaled = static_cast<double>(dropout.probability) * 0x1.0p24;
     const uint32_t whole = static_cast<uint32_t>(scaled);
@@ -115,8 +115,9 @@ TROUPE_INLINE uint64_t element_of(const Dropout& dropout, int64_t row, int64_t c
 template <class Body>
 TROUPE_INLINE void for_dropped_vectors(const Dropout& dropout, uint64_t first, int64_t count, const Body& body) {
   if (dropout.probability <= 0.0f) {
+    const Vec multiplier = broadcast(dropout.multiplier);
     for_vectors(
-        count, [&](int64_t i, int64_t n) __attribute__((always_inline)) { body(i, n, broadcast(1.0f)); });
+        count, [&](int64_t i, int64_t n) __attribute__((always_inline)) { body(i, n, multiplier); });
     return;
   }
   constexpr int64_t kPiece = 16 * kDropoutStep;

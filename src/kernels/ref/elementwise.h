@@ -34,6 +34,14 @@ void copy(const Task& task) {
 }
 
 template <class Task>
+void add(const Task& task) {
+  const HostMatrix a(task.a), b(task.b);
+  const HostMatrix out(task.out);
+  for (int64_t i = 0; i < out.rows; ++i)
+    for (int64_t j = 0; j < out.cols; ++j) out(i, j) = a(i, j) + b(i, j);
+}
+
+template <class Task>
 void sum(const Task& task) {
   *task.sum = 0.0;
   for (const auto value : task.values) *task.sum += static_cast<double>(value);

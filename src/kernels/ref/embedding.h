@@ -15,7 +15,7 @@ void embedding_forward(const Task& task) {
   for (int64_t t = 0; t < x_TD.rows; ++t)
     for (int64_t d = 0; d < x_TD.cols; ++d)
       x_TD(t, d) = (static_cast<real>(task.scale) * embed_VD(task.tokens_T[t], d) +
-                    positions_PD(task.positions_T[t], d)) *
+                    (positions_PD ? positions_PD(task.positions_T[t], d) : real{0})) *
                    static_cast<real>(task.dropout.scale(t, d, x_TD.cols));
 }
 

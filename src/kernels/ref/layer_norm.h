@@ -24,7 +24,7 @@ void layer_norm_forward(const Task& task) {
     variance /= static_cast<double>(D);
     const double rstd = 1.0 / std::sqrt(variance + task.epsilon);
     for (int64_t d = 0; d < D; ++d) {
-      const double y = (x[d] - mean) * rstd * task.gamma_D[d] + task.beta_D[d];
+      const double y = (x[d] - mean) * rstd * task.gamma_D[d] + (task.beta_D.empty() ? 0.0 : double{task.beta_D[d]});
       if (y_TD) y_TD(t, d) = static_cast<typename Task::operand>(static_cast<real>(y));
       if (y_real_TD) y_real_TD(t, d) = static_cast<real>(y);
     }

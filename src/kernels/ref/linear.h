@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/linear.h"
-#include "kernels/ref/gelu.h"
+#include "kernels/ref/activation.h"
 #include "tensor/host_matrix.h"
 
 namespace troupe::ref {

@@ -10,13 +10,14 @@
 
 namespace troupe::ref {
 
-// l_v = h . E_v with E rounded to the operand type, into `logits`; returns log sum_v exp(l_v).
+// l_v = h . E_v / divisor with E rounded to the operand type, into `logits`; returns log sum_v exp(l_v).
 template <class operand, class real>
-double output_logits(const operand* h, HostMatrix<const real> embed_VD, std::vector<double>& logits) {
+double output_logits(const operand* h, HostMatrix<const real> embed_VD, double divisor, std::vector<double>& logits) {
   for (int64_t v = 0; v < embed_VD.rows; ++v) {
     logits[v] = 0.0;
     for (int64_t d = 0; d < embed_VD.cols; ++d)
       logits[v] += static_cast<double>(h[d]) * static_cast<double>(static_cast<operand>(embed_VD(v, d)));
+    logits[v] /= divisor;
   }
   const double largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0.0;
@@ -36,7 +37,7 @@ void output_loss(const Task& task) {
   const HostMatrix<const typename Task::operand> h_TD = task.h_TD;
   std::vector<double> logits(static_cast<size_t>(embed_VD.rows));
   for (int64_t t = 0; t < h_TD.rows; ++t) {
-    const double lse = output_logits(h_TD.row(t), embed_VD, logits);
+    const double lse = output_logits(h_TD.row(t), embed_VD, task.divisor, logits);
     const int32_t target = task.targets_T[t];
     task.nll_T[t] = target < 0 ? 0 : static_cast<typename Task::real>(lse - logits[target]);
     if (!task.argmax_T.empty())
@@ -60,10 +61,10 @@ void output_loss_with_gradient(const Task& task) {
     std::fill(dh.begin(), dh.end(), 0.0);
     nll_T[t] = 0;
     if (targets_T[t] >= 0) {
-      const double lse = output_logits(h_TD.row(t), embed_VD, logits);
+      const double lse = output_logits(h_TD.row(t), embed_VD, task.divisor, logits);
       nll_T[t] = static_cast<real>(lse - logits[targets_T[t]]);
       for (int64_t v = 0; v < V; ++v) {
-        const double dlogit = std::exp(logits[v] - lse) - (v == targets_T[t] ? 1.0 : 0.0);
+        const double dlogit = (std::exp(logits[v] - lse) - (v == targets_T[t] ? 1.0 : 0.0)) / task.divisor;
         for (int64_t d = 0; d < D; ++d) {
           dh[d] += dlogit * static_cast<double>(static_cast<operand>(embed_VD(v, d)));
           dembed[v * D + d] += dlogit * static_cast<double>(h_TD(t, d));

@@ -33,7 +33,7 @@ void combine_rows(const Task& task) {
   const HostMatrix out_TD(task.out_TD);
   for (int64_t t = 0; t < out_TD.rows; ++t)
     for (int64_t d = 0; d < out_TD.cols; ++d) {
-      double sum = residual_TD(t, d);
+      double sum = residual_TD ? residual_TD(t, d) : 0.0;
       for (const int32_t row : task.rows.rows_of(t))
         sum += double{task.rows.weight_R[row]} * ye_RD(row, d) *
                task.dropout.scale(task.rows.element_of(row), d, out_TD.cols);

@@ -8,7 +8,7 @@ namespace troupe {
 template <class P>
 void MoeBlock<P>::Activations::plan(Arena& arena, const MoeSpec& spec, int64_t T) {
   const int64_t D = spec.mlp.d_model, R = router_policy(spec.routing).max_rows(spec.routing, T);
-  norm.plan(arena, T, D);
+  sublayer.plan(arena, spec.sublayer, T);
   router_in_TD = arena.matrix<real>("moe.router_in", T, D);
   routing.plan(arena, spec.routing, T);
   xe_RD = arena.matrix<operand>("moe.xe", R, D);
@@ -19,7 +19,7 @@ void MoeBlock<P>::Activations::plan(Arena& arena, const MoeSpec& spec, int64_t T
 template <class P>
 MoeBlock<P>::MoeBlock(const MoeSpec& spec, const MoeSlots& slots, const ParameterStore<real>& params)
     : spec_(spec),
-      norm_(params, slots.norm),
+      sublayer_(spec.sublayer, slots.norm, params),
       router_(params, {.weight = slots.router}, 1, spec.routing.num_experts, spec.mlp.d_model),
       mlp_(spec.mlp, slots.mlp, params) {}
 
@@ -39,13 +39,14 @@ RouteRequest MoeBlock<P>::route_request(const Pass<P>& pass) const {
 
 template <class P>
 Dropout MoeBlock<P>::out_dropout(const RunMode& mode, const Routed<real>& rows) const {
-  return mode.dropout(spec_.dropout, spec_.layer, RunMode::kFfnOut, mode.first_token * rows.num_choices);
+  return sublayer_.dropout(mode, spec_.layer, RunMode::kFfnOut, mode.first_token * rows.num_choices);
 }
 
 template <class P>
-void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Activations& acts, Matrix<real> out_TD) const {
+void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> residual_TD,
+                          Activations& acts, Matrix<real> out_TD) const {
   const Matrix<real> logits_TE = pass.scratch.logits_TE;
-  norm_.forward(x_TD, acts.norm, acts.router_in_TD);
+  sublayer_.input(x_TD, acts.sublayer, acts.router_in_TD);
   router_.forward(acts.router_in_TD, {}, {.out_real = logits_TE});
   RouterStats stats = route<real>(route_request(pass), logits_TE, acts.routing);
   stats.layer = spec_.layer;
@@ -53,25 +54,27 @@ void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Activati
   const Routed<real>& rows = acts.routing.rows;
   const int64_t R = rows.num_rows();
   const Matrix<operand> xe = acts.xe_RD.rows_from(0, R);
-  run(GatherRows<P>{.x_TD = acts.norm.y_TD, .rows = rows, .xe_RD = xe});
+  run(GatherRows<P>{.x_TD = acts.sublayer.norm.y_TD, .rows = rows, .xe_RD = xe});
   mlp_.forward(xe, rows.offsets, pass.mode.training, acts.mlp, {.out_real = acts.ye_RD.rows_from(0, R)});
-  run(CombineRows<P>{.residual_TD = x_TD,
+  const ForwardEpilogue<P> out = sublayer_.output(acts.sublayer, residual_TD, out_dropout(pass.mode, rows), out_TD);
+  run(CombineRows<P>{.residual_TD = out.residual,
                      .ye_RD = acts.ye_RD,
                      .rows = rows,
-                     .dropout = out_dropout(pass.mode, rows),
-                     .out_TD = out_TD});
+                     .dropout = out.dropout,
+                     .out_TD = out.out_real});
+  sublayer_.finish(pass, acts.sublayer, residual_TD, out_TD);
   if (pass.reports) pass.reports->push_back(std::move(stats));
 }
 
 template <class P>
-void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
-                           ParameterStore<real>& grads) const {
+void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> dout_TD,
+                           const Activations& acts, Matrix<real> dx_TD, ParameterStore<real>& grads) const {
   Scratch<P>& scratch = pass.scratch;
   const Routed<real>& rows = acts.routing.rows;
   const int64_t R = rows.num_rows();
   const Matrix<operand> dye = scratch.dye_RD.rows_from(0, R);
   const Matrix<real> dxe = scratch.dxe_RD.rows_from(0, R), dlogits_TE = scratch.logits_TE;
-  run(CombineRowsBackward<P>{.dout_TD = dx_TD,
+  run(CombineRowsBackward<P>{.dout_TD = sublayer_.output_gradient(pass, acts.sublayer, dout_TD, grads),
                              .ye_RD = acts.ye_RD,
                              .rows = rows,
                              .dropout = out_dropout(pass.mode, rows),
@@ -83,7 +86,7 @@ void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, const A
   router_.backward_weight(dlogits_TE, acts.router_in_TD, {}, grads);
   router_.backward_input(dlogits_TE, {}, {.out_real = scratch.dnorm_TD});
   run(GatherRowsBackward<P>{.dxe_RD = dxe, .rows = rows, .dx_TD = scratch.dnorm_TD});
-  norm_.backward(x_TD, acts.norm, scratch.dnorm_TD, dx_TD, grads);
+  sublayer_.add_input_gradient(pass, x_TD, acts.sublayer, dx_TD, grads);
 }
 
 template class MoeBlock<F64>;

@@ -1,13 +1,13 @@
-// x + sum over a token's rows of weight * dropout(expert(LN(x))): router, route, gather, the experts as one Mlp,
-// combine. Cost O(R D); every count of rows per expert and per token, zero included, is ordinary.
-// The router reads LN(x) and multiplies in real precision (fairseq multiplies in the model's dtype).
+// The sum over a token's rows of weight * dropout(expert(y)), y the block's input: router, route, gather, the experts as
+// one Mlp, combine. Cost O(R D); every count of rows per expert and per token, zero included, is ordinary.
+// The router reads y and multiplies in real precision (fairseq multiplies in the model's dtype).
 #pragma once
 
 #include <type_traits>
 #include <vector>
 
-#include "nn/block.h"
 #include "nn/mlp.h"
+#include "nn/sublayer.h"
 #include "ops/route/route.h"
 
 namespace troupe {
@@ -15,7 +15,7 @@ namespace troupe {
 struct MoeSpec {
   int64_t layer = 0;  // keys its random numbers
   MlpSpec mlp;        // the experts
-  double dropout = 0.0;
+  SublayerSpec sublayer;
   MoeConfig routing;
 };
 
@@ -32,8 +32,8 @@ class MoeBlock {
   using operand = typename P::operand;
   using RouterPrecision = std::conditional_t<std::is_same_v<real, double>, F64, F32>;
   struct Activations {
-    typename NormLayer<P>::Activations norm;
-    Matrix<real> router_in_TD;  // LN(x) in real
+    typename Sublayer<P>::Activations sublayer;
+    Matrix<real> router_in_TD;  // y in real
     Routing<real> routing;
     Matrix<operand> xe_RD;  // of the following the first routing.rows.num_rows() rows count
     typename Mlp<P>::Activations mlp;
@@ -44,9 +44,10 @@ class MoeBlock {
 
   MoeBlock(const MoeSpec& spec, const MoeSlots& slots, const ParameterStore<real>& params);
 
-  void forward(const Pass<P>& pass, Matrix<const real> x_TD, Activations& acts, Matrix<real> out_TD) const;
-  void backward(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
-                ParameterStore<real>& grads) const;
+  void forward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> residual_TD, Activations& acts,
+               Matrix<real> out_TD) const;
+  void backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> dout_TD, const Activations& acts,
+                Matrix<real> dx_TD, ParameterStore<real>& grads) const;
 
   // Calls f with every map whose weights a model for inference may keep packed alone.
   template <class F>
@@ -59,7 +60,7 @@ class MoeBlock {
   Dropout out_dropout(const RunMode& mode, const Routed<real>& rows) const;
 
   MoeSpec spec_;
-  NormLayer<P> norm_;
+  Sublayer<P> sublayer_;
   Linear<RouterPrecision> router_;
   Mlp<P> mlp_;
 };

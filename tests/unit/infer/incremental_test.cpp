@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "error_of.h"
+#include "facts.h"
 #include "infer/generator.h"
 #include "model/decoder_parameters.h"
 #include "tensor/host_matrix.h"
@@ -25,6 +26,13 @@ ModelConfig config_with(int64_t experts, Positions positions = Positions::kSinus
   config.num_layers = 4, config.d_model = 16, config.num_heads = 2, config.d_ff = 24, config.vocab_size = 50;
   config.context = 24, config.positions = positions;
   config.moe.num_experts = experts, config.moe.top_k = std::min<int64_t>(2, std::max<int64_t>(1, experts));
+  return config;
+}
+
+template <class Change>
+ModelConfig config_of_family(const Change& change, int64_t experts = 0) {
+  ModelConfig config = config_with(experts);
+  change(config);
   return config;
 }
 
@@ -152,7 +160,11 @@ TEST_P(Incremental, GreedyGenerationPicksTheMostProbableToken) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Incremental,
-                         testing::Values(config_with(0), config_with(4), config_with(0, Positions::kLearned)));
+                         testing::Values(config_with(0), config_with(4), config_with(0, Positions::kLearned),
+                                         config_of_family(test::llama_facts), config_of_family(test::qwen3_facts, 4),
+                                         config_of_family(test::olmo2_facts), config_of_family(test::gpt_neox_facts),
+                                         config_of_family(test::granite_facts),
+                                         config_of_family([](ModelConfig& c) { c.window = 5, c.window_from = 1; })));
 
 TEST(Generate, LearnedPositionsEndTheText) {
   LanguageModel model(config_with(0, Positions::kLearned), Precision::kFp32);

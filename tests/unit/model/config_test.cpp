@@ -29,6 +29,29 @@ TEST(CheckModelConfig, AcceptsDefaultsAndTopOne) {
   EXPECT_EQ(error_of([](ModelConfig& c) { c.moe.top_k = 1, c.moe.num_experts = 1; }), "no error");
 }
 
+TEST(CheckModelConfig, NamesTheFactThatDoesNotFitOthers) {
+  EXPECT_EQ(error_of([](ModelConfig& c) { c.num_heads = 5, c.head_dim = 40; }), "no error");
+  EXPECT_EQ(error_of([](ModelConfig& c) { c.kv_heads = 3; }),
+            "x.toml: kv_heads: expected a divisor of num_heads (4), got 3");
+  EXPECT_EQ(error_of([](ModelConfig& c) { c.positions = Positions::kRotary, c.rope.part = 0.02; }),
+            "x.toml: rope.part: expected at least 2 of 48 columns of a head, got 0.02 of them");
+  EXPECT_EQ(error_of([](ModelConfig& c) { c.positions = Positions::kRotary, c.rope.scaling = RopeScaling::kYarn; }),
+            "x.toml: rope.original_context: expected a context with scaling yarn, got 0");
+  EXPECT_EQ(error_of([](ModelConfig& c) {
+              c.positions = Positions::kRotary, c.rope.scaling = RopeScaling::kLlama3, c.rope.original_context = 8;
+              c.rope.low_freq_factor = 4.0;
+            }),
+            "x.toml: rope.low_freq_factor: expected below high_freq_factor (4), got 4");
+  EXPECT_EQ(error_of([](ModelConfig& c) { c.positions = Positions::kRotary, c.rope.theta = 1.0; }),
+            "x.toml: rope.theta: expected above 1, got 1");
+  EXPECT_THAT(error_of([](ModelConfig& c) { c.norm_place = NormPlace::kAfter, c.residual_multiplier = 0.5; }),
+              ::testing::HasSubstr("x.toml: residual_multiplier: expected 1 with norm_place after, got 0.5"));
+  EXPECT_EQ(error_of([](ModelConfig& c) { c.norm_place = NormPlace::kAfter, c.parallel_block = true; }),
+            "x.toml: parallel_block: expected false with norm_place after, got true");
+  EXPECT_EQ(error_of([](ModelConfig& c) { c.moe.first_layer = 4; }),
+            "x.toml: moe.first_layer: expected below 4, got 4 (no layer would be MoE)");
+}
+
 TEST(CheckModelConfig, NamesTheFieldThatBreaksARule) {
   EXPECT_EQ(error_of([](ModelConfig& c) { c.num_heads = 5; }),
             "x.toml: num_heads: expected a divisor of d_model (192), got 5");

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "facts.h"
 #include "model/decoder.h"
 #include "model/decoder_parameters.h"
 #include "study/memory.h"
@@ -89,6 +90,39 @@ TEST(MemoryEstimate, IsTheArenaOfTheDecoder) {
   expect_arena_as_estimated<Bf16>(config, Precision::kBf16);
   config.moe.every = 1;
   expect_arena_as_estimated<F32>(config, Precision::kFp32);
+  for (const auto change : {test::llama_facts, test::qwen3_facts, test::olmo2_facts, test::gpt_neox_facts})
+    for (const int64_t experts : {0, 4}) {
+      ModelConfig other = config;
+      other.moe.num_experts = experts, change(other);
+      expect_arena_as_estimated<F32>(other, Precision::kFp32);
+      expect_arena_as_estimated<Bf16>(other, Precision::kBf16);
+    }
+}
+
+// Llama 2 7B: 6,738,415,616 parameters (Touvron et al. 2023); two products of 6 matrices' worth a token and layer.
+TEST(Cost, OfLlama2) {
+  ModelConfig config;
+  config.num_layers = 32, config.d_model = 4096, config.num_heads = 32, config.d_ff = 11008, config.vocab_size = 32000;
+  test::llama_facts(config);
+  config.kv_heads = 0;
+  const Cost cost = cost_of(config, 1.0, 4096, FlopsRule{});
+  EXPECT_EQ(cost.params_total, 6'738'415'616);
+  EXPECT_EQ(cost.forward.dense_ffn, 6.0 * 32 * 4096 * 11008);
+  EXPECT_EQ(cost.forward.projections, 8.0 * 32 * 4096 * 4096);
+  config.kv_heads = 8, config.window = 1024, config.window_from = 16;
+  const ForwardFlops grouped = cost_of(config, 1.0, 4096, FlopsRule{}).forward;
+  EXPECT_EQ(grouped.projections, 2.0 * 32 * 4096 * (2 * 4096 + 2 * 1024));
+  EXPECT_EQ(grouped.attention, 4.0 * 4096 * 16 * (4096 + 1024));
+}
+
+TEST(MemoryEstimate, OfAnUntiedOutput) {
+  ModelConfig config;
+  const MemoryEstimate tied = estimate_memory(config, 1, 256, Precision::kBf16);
+  config.tied_output = false;
+  const MemoryEstimate untied = estimate_memory(config, 1, 256, Precision::kBf16);
+  EXPECT_EQ(untied.weights.total - tied.weights.total, 4 * 4096 * 192);
+  EXPECT_EQ(untied.packed.total, tied.packed.total);          // one output either way,
+  EXPECT_EQ(untied.inference.total, tied.inference.total);    // and one table to look up
 }
 
 TEST(MemoryEstimate, CountsStoresByHand) {

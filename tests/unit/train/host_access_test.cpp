@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "facts.h"
 #include "fenced_memory.h"
 #include "ops/elementwise.h"
 #include "train/trainer.h"
@@ -77,6 +78,11 @@ constexpr FencedCase kFencedCases[] = {
     {"capacity", [](ModelConfig& config, DecoderOptions& options) {
        config.moe.num_experts = 4, config.moe.every = 2, config.moe.capacity = Capacity::kFairseq;
        config.moe.second_choice = SecondChoice::kSampling, config.moe.pad_mask = true, options.recompute = true;
+     }},
+    {"llama", [](ModelConfig& config, DecoderOptions&) { test::qwen3_facts(config), config.moe.num_experts = 4; }},
+    {"olmo2", [](ModelConfig& config, DecoderOptions&) { test::olmo2_facts(config), config.moe.num_experts = 4; }},
+    {"neox", [](ModelConfig& config, DecoderOptions& options) {
+       test::gpt_neox_facts(config), config.rope.scaling = RopeScaling::kDynamic, options.recompute = true;
      }}};
 
 INSTANTIATE_TEST_SUITE_P(Models, HostAccess,
