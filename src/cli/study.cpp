@@ -7,15 +7,18 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/peak.h"
 #include "cli/progress.h"
+#include "io/json_fields.h"
 #include "io/json_file.h"
 #include "io/provenance.h"
 #include "io/writer_lock.h"
+#include "study/grid/grid_study.h"
 #include "study/memory.h"
 #include "study/study_report.h"
 
@@ -25,7 +28,7 @@ namespace {
 struct StudyFlags {
   std::string config, out;
   std::vector<std::string> overrides;
-  bool json = false, ignore_memory = false;
+  bool json = false, ignore_memory = false, dry_run = false, redo_stale = false, measure_speeds = false;
 };
 
 // One progress bar at a time: a new one for every model and domain.
@@ -64,10 +67,62 @@ class Events {
   std::unique_ptr<Progress> progress_;
 };
 
+// Everything a grid will cost, above the log of what it does, or for programs.
+void show(const GridForecast& forecast, const StudyFlags& flags) {
+  if (flags.json) return print_json(to_json(forecast.plan, forecast.grid, forecast.speeds));
+  print_table(models_table(forecast.grid, forecast.speeds));
+  print("\n");
+  print_table(budgets_table(forecast.plan, forecast.grid));
+  print("\n");
+  if (!forecast.plan.epochs.empty()) print_table(epochs_table(forecast.plan)), print("\n");
+  for (const std::string& note : plan_notes(forecast.plan, forecast.grid, forecast.speeds)) print("{}\n", note);
+  flush_output();
+}
+
+void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std::filesystem::path& out) {
+  const InterruptGuard guard;
+  Events events;
+  PeakMeter meter;
+  const Peak peak = default_precision() == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
+  const auto check_memory = [&](const GridForecast& forecast) {
+    if (flags.ignore_memory) return;
+    for (const GridModel& model : forecast.grid.models)
+      require_memory(model.config, read_machine(), model.path + " at size " + model.size);
+  };
+  if (flags.dry_run) {
+    const GridForecast forecast = forecast_grid(config, flags.config, out, events.make(guard));
+    show(forecast, flags);
+    return check_memory(forecast);
+  }
+  const GridResults results = run_grid(
+      config, flags.config, out, {.redo_stale = flags.redo_stale, .measure_speeds = flags.measure_speeds},
+      [&] { return meter.best_burst(peak, 5); },
+      [&](const GridForecast& forecast) {
+        show(forecast, flags);
+        check_memory(forecast);
+      },
+      events.make(guard));
+  events.finish();
+  if (flags.json) {
+    const auto print_row = [](nlohmann::ordered_json line) {
+      add_provenance(line, to_string(default_precision()));
+      print_json(line);
+    };
+    for (const TrialRow& row : trial_rows(results)) print_row(json_of(row));
+    for (const PointRow& row : point_rows(results)) print_row(json_of(row));
+    return;
+  }
+  print("\n{}\n", (out / "points.csv").string());
+}
+
 void run(const StudyFlags& flags) {
   const StudyConfig config = load_study(flags.config, flags.overrides);
   const std::filesystem::path out =
       flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
+  if (!config.grid.empty()) return run_with_grid(flags, config, out);
+  for (const auto& [given, name] : {std::pair(flags.dry_run, "--dry-run"), std::pair(flags.redo_stale, "--redo-stale"),
+                                    std::pair(flags.measure_speeds, "--measure-speeds")})
+    if (given) fail(ErrorCode::kUsage, "{}: expected a study with a grid (study.grid.families), got {}", name, flags.config);
   if (!flags.ignore_memory) require_memory(config, read_machine());
   const InterruptGuard guard;
   Events events;
@@ -117,9 +172,15 @@ void add_study(CLI::App& app) {
       ->type_name("key=value")
       ->expected(1)
       ->take_all();
+  command->add_flag("--dry-run", flags->dry_run,
+                    "of a study with a grid: say what it would cost (FLOPs, hours here, memory, disk); write nothing");
+  command->add_flag("--redo-stale", flags->redo_stale,
+                    "of a grid: train runs again whose settings are no longer those of the study");
+  command->add_flag("--measure-speeds", flags->measure_speeds,
+                    "of a grid: measure the speed of every family and size again, on an idle machine");
   command->add_flag("--ignore-memory", flags->ignore_memory,
                     "start even if a model needs more memory than is free (see `troupe cost`)");
-  command->add_flag("--json", flags->json, "JSON lines: every model, seed and domain, every comparison");
+  command->add_flag("--json", flags->json, "JSON lines: every model, seed and domain, every comparison; of a grid its plan, trials and points");
   command->callback([flags] { run(*flags); });
 }
 

@@ -12,6 +12,7 @@
 #include "io/atomic_file.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
+#include "study/csv.h"
 
 namespace troupe {
 namespace {
@@ -63,13 +64,6 @@ void add_line(std::vector<Scalar>& scalars, const json& line, int64_t step) {
   for (const json& layer : line.value("moe", json::array()))
     if (layer.is_object() && layer.contains("layer"))
       add_numbers(scalars, layer, fmt::format("moe/layer{}/", json_text(layer["layer"])), at);
-}
-
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == text.npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
 }
 
 // Numbers of a record, little-endian.

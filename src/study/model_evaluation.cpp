@@ -60,13 +60,28 @@ void add_load(std::vector<std::vector<int64_t>>& load_LE, std::span<const Router
   }
 }
 
-DomainResult score_domain(LanguageModel& model, const StudyDomain& domain, const fs::path& tokenizer,
-                          const StudyConfig& config, const EvaluationProgress& progress) {
+TextSample continue_prompt(LanguageModel& model, const Tokenizer& tokenizer, const std::string& prompt,
+                           const StudyConfig& config) {
+  GenerateOptions options;
+  options.max_tokens = config.sample_tokens;
+  options.sampling.temperature = config.sample_temperature;
+  options.sampling.seed = static_cast<uint64_t>(seeds_of(config).front());
+  const Continuation continuation = continue_text(model, tokenizer, prompt, options);
+  return {prompt, continuation.text, std::string(name_of_enum(continuation.generation.finish))};
+}
+
+}  // namespace
+
+EvalText read_domain(const StudyDomain& domain, const fs::path& tokenizer, int64_t end_of_text, int64_t max_tokens) {
   const TokenDataset dataset(domain.dataset);
   if (!is_tokenizer(tokenizer, dataset.vocabulary().tokenizer))
     fail(ErrorCode::kData, "{}: expected shards written with {}, got some of another tokenizer ({})",
          domain.dataset.string(), tokenizer.string(), to_hex(dataset.vocabulary().tokenizer));
-  const EvalText text = read_eval_shards(domain.name, dataset, model.config().eos_id, config.valid_tokens);
+  return read_eval_shards(domain.name, dataset, end_of_text, max_tokens);
+}
+
+DomainResult score_text(LanguageModel& model, const StudyDomain& domain, const EvalText& text,
+                        const EvaluationProgress& progress) {
   DomainResult result{.name = domain.name,
                       .in_domain = domain.in_domain,
                       .held_out = domain.held_out,
@@ -83,18 +98,6 @@ DomainResult score_domain(LanguageModel& model, const StudyDomain& domain, const
   return result;
 }
 
-TextSample continue_prompt(LanguageModel& model, const Tokenizer& tokenizer, const std::string& prompt,
-                           const StudyConfig& config) {
-  GenerateOptions options;
-  options.max_tokens = config.sample_tokens;
-  options.sampling.temperature = config.sample_temperature;
-  options.sampling.seed = static_cast<uint64_t>(seeds_of(config).front());
-  const Continuation continuation = continue_text(model, tokenizer, prompt, options);
-  return {prompt, continuation.text, std::string(name_of_enum(continuation.generation.finish))};
-}
-
-}  // namespace
-
 ModelEvaluation evaluate_model(const fs::path& model_folder, const fs::path& cache, const StudyConfig& config,
                                const StudyData& data, const EvaluationProgress& progress) {
   const Json sources = made_from(model_folder, config, data);
@@ -107,7 +110,8 @@ ModelEvaluation evaluate_model(const fs::path& model_folder, const fs::path& cac
   const Tokenizer tokenizer = Tokenizer::load(data.tokenizer.string());
   ModelEvaluation evaluation;
   for (const StudyDomain& domain : data.evaluation)
-    evaluation.domains.push_back(score_domain(*model, domain, data.tokenizer, config, progress));
+    evaluation.domains.push_back(score_text(
+        *model, domain, read_domain(domain, data.tokenizer, model->config().eos_id, config.valid_tokens), progress));
   for (const std::string& prompt : config.prompts)
     evaluation.samples.push_back(continue_prompt(*model, tokenizer, prompt, config));
   Json file = json_of(EvaluationFile{.made_from = {}, .evaluation = evaluation});

@@ -20,6 +20,14 @@ struct ModelEvaluation {
 
 using EvaluationProgress = std::function<void(const std::string& domain, double share_done)>;
 
+// Scores one text of a domain; documents of the result are those of the text. Throws kNonFinite as
+// evaluate_perplexity() does.
+DomainResult score_text(LanguageModel& model, const StudyDomain& domain, const EvalText& text,
+                        const EvaluationProgress& progress);
+// The domain's tokens up to study.valid_tokens, cut at a document; throws kData unless they are this tokenizer's.
+EvalText read_domain(const StudyDomain& domain, const std::filesystem::path& tokenizer, int64_t end_of_text,
+                     int64_t max_tokens);
+
 // Evaluates the model in `model_folder`, or reads `cache` if it was made from exactly this model, data and settings.
 // Domains are scored in blocks of the model's context, dropless.
 ModelEvaluation evaluate_model(const std::filesystem::path& model_folder, const std::filesystem::path& cache,

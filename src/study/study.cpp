@@ -7,12 +7,12 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
-#include "data/tokenizer/tokenizer.h"
 #include "io/atomic_file.h"
 #include "io/json_file.h"
 #include "io/named_path.h"
 #include "io/toml_config.h"
 #include "model/model_directory.h"
+#include "study/grid/grid.h"
 #include "study/probe.h"
 #include "train/pretrain.h"
 #include "train/run_folder.h"
@@ -35,14 +35,9 @@ struct PlannedRun {
 
 // Fills in the study's data and length.
 void complete(RunConfig& config, const std::string& path, const StudyConfig& study, const StudyData& data) {
-  config.model.vocab_size = study.vocab_size;
-  config.model.eos_id = Tokenizer::load(data.tokenizer.string()).end_of_text();
+  take_data(config, study, data);
   config.train.steps = 0;
   config.train.tokens = study.tokens;
-  config.data = {};
-  for (const StudyDomain& domain : data.train) config.data.train.push_back(domain.name + "=" + domain.dataset.string());
-  for (const StudyDomain& domain : data.evaluation)
-    if (!domain.held_out) config.data.valid.push_back(domain.name + "=" + domain.dataset.string());
   check(config, path);
 }
 

@@ -19,6 +19,11 @@ std::vector<int64_t> seeds_of(const StudyConfig& config) {
 void check(const StudyConfig& config, const std::string& where) {
   constexpr std::string_view kTaken[] = {"data", "plan.json", "summary.json", "report.html"};  // see study.h
   const std::string place = where + ": study.models";
+  if (!config.grid.empty()) {
+    if (!config.models.empty())
+      fail(ErrorCode::kUsage, "{}: expected models or study.grid.families, got both", place);
+    return;
+  }
   if (config.models.empty()) fail(ErrorCode::kUsage, "{}: expected at least one, got none", place);
   std::set<std::string> names;
   for (const std::string& text : config.models) {
@@ -45,6 +50,13 @@ StudyConfig load_study(const std::filesystem::path& path, const std::vector<std:
   for (const int64_t seed : file.study.seeds)
     if (!seeds.insert(seed).second)
       fail(ErrorCode::kUsage, "{}: study.seeds: expected each seed once, got {} twice", place("study.seeds"), seed);
+  for (const Field& field : fields.fields())
+    if (field.origin != "default") file.study.grid.origins[key_of(field)] = field.origin;
+  if (!file.study.grid.empty())
+    for (const char* key : {"study.tokens", "study.seed", "study.seeds", "study.max_minutes", "study.prompts"})
+      if (const std::string& origin = fields.find(key)->origin; origin != "default")
+        fail(ErrorCode::kUsage, "{}: {}: expected none beside study.grid (which has tokens, seeds and max_hours)", origin,
+             key);
   return file.study;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,45 @@
 #include "troupe/path_fields.h"
 
 namespace troupe {
+
+// Many trainings in place of one budget: every family at every size, with every number of tokens (docs/study.md).
+struct GridConfig {
+  std::vector<std::string> families, sizes;
+  std::vector<int64_t> tokens;
+  std::vector<int64_t> seeds = {1};
+  std::vector<int64_t> more_seeds;
+  std::vector<std::string> more_seeds_at, skip;
+  int64_t lr_trials = 0;
+  double max_hours = 0.0;
+  double max_epochs = 4.0;
+  double speed_seconds = 6.0;
+  bool keep_models = false;
+  std::map<std::string, std::string> origins;  // of keys, "a.toml:3": for messages
+
+  bool empty() const { return families.empty(); }
+
+  template <class V>
+  void fields(V& v) {
+    v("families", families, Paths::kNamed,
+      "\"NAME=CONFIG.toml\": everything but size, tokens and seed; the first is the baseline of factors");
+    v("sizes", sizes, any_value(),
+      "\"LAYERSxWIDTH\": what becomes of each family's model; heads, d_ff and expert_d_ff keep their ratio to the width");
+    v("tokens", tokens, range(1, 1e15), "training tokens: a run with its own schedule for each number");
+    v("seeds", seeds, range(0, 1e15), "of every point: initialisation, order of the data, dropout");
+    v("more_seeds", more_seeds, range(0, 1e15), "further seeds of the points more_seeds_at");
+    v("more_seeds_at", more_seeds_at, any_value(), "patterns of points, \"FAMILY/SIZE/TOKENS\" with *, ? and [ab]");
+    v("skip", skip, any_value(), "patterns of points that are left out");
+    v("lr_trials", lr_trials, range(0, 100),
+      "trainings of each family and size at the smallest budget to find its learning rate: the family's own, half and "
+      "twice it, then on by factors of 2 towards the best; 0: the family's own, else at least 3");
+    v("max_hours", max_hours, range(0, 1e6),
+      "training hours by the measured speeds: runs go cheapest first as long as they fit; 0: no limit");
+    v("max_epochs", max_epochs, range(0.001, 1e6), "most times that a run may read a domain");
+    v("speed_seconds", speed_seconds, range(0, 3600),
+      "for measuring the speed of each family and size, in three turns; 0: none, and no seconds in results");
+    v("keep_models", keep_models, any_value(), "keep each run's model once it is measured");
+  }
+};
 
 struct StudyConfig {
   std::string corpus;
@@ -24,6 +64,7 @@ struct StudyConfig {
   std::vector<std::string> prompts;
   int64_t sample_tokens = 60;
   double sample_temperature = 0.8;
+  GridConfig grid;
 
   template <class V>
   void fields(V& v) {
@@ -42,6 +83,7 @@ struct StudyConfig {
     v("prompts", prompts, any_value(), "openings that every model continues, for the report");
     v("sample_tokens", sample_tokens, range(1, 1 << 24), "length of those continuations");
     v("sample_temperature", sample_temperature, range(0, 1000), "their temperature");
+    v("grid", grid);
   }
 };
 
@@ -57,7 +99,7 @@ struct StudyFile {
 // study.seeds, or study.seed alone.
 std::vector<int64_t> seeds_of(const StudyConfig& config);
 
-// Throws kUsage naming `where` unless there are models and each has a name of its own that can be a folder of the study
+// Throws kUsage naming `where` unless there is a grid (grid/grid.h checks it), or there are models and each has a name of its own that can be a folder of the study
 // beside its files.
 void check(const StudyConfig& config, const std::string& where);
 

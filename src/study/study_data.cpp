@@ -44,15 +44,24 @@ void train_tokenizer(const std::vector<corpus::CorpusPart>& parts, int64_t vocab
   tokenizer.save(file.string());
 }
 
+nlohmann::ordered_json source_of(const fs::path& corpus, int64_t vocab_size) {
+  return {{"corpus_manifest", to_hex(xxh3_of_file(corpus / "manifest.json"))}, {"vocab_size", vocab_size}};
+}
+
+fs::path stamp_of(const fs::path& out) { return out / "data" / "made-from.json"; }
+
 }  // namespace
+
+bool is_prepared(const fs::path& corpus, int64_t vocab_size, const fs::path& out) {
+  return fs::exists(stamp_of(out)) && read_json_file(stamp_of(out)) == nlohmann::json(source_of(corpus, vocab_size));
+}
 
 StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const fs::path& out,
                              const std::function<void(const std::string&)>& message) {
   const fs::path folder = out / "data";
   const std::vector<corpus::CorpusPart> parts = corpus::read_corpus(corpus);
-  const nlohmann::ordered_json made_from = {{"corpus_manifest", to_hex(xxh3_of_file(corpus / "manifest.json"))},
-                                            {"vocab_size", vocab_size}};
-  const fs::path stamp = folder / "made-from.json";
+  const nlohmann::ordered_json made_from = source_of(corpus, vocab_size);
+  const fs::path stamp = stamp_of(out);
   const nlohmann::ordered_json unfinished = {{"unfinished", true}};
   const bool stamped = fs::exists(stamp), complete = stamped && read_json_file(stamp) == nlohmann::json(made_from);
   // Models trained on it, or files of others: neither is removed.
@@ -76,6 +85,10 @@ StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const f
   }
   const Tokenizer tokenizer = Tokenizer::load(data.tokenizer.string());
   for (const corpus::CorpusPart& part : parts) {
+    if (part.documents == 0) {
+      message(fmt::format("warning: {} {}: no document in it: left out", folder_of(part.split), part.domain));
+      continue;
+    }
     const fs::path dataset = folder / folder_of(part.split) / part.domain;
     if (!complete) {
       const EncodeStats stats = encode_text({part.file.string()}, tokenizer, dataset);

@@ -26,4 +26,7 @@ struct StudyData {
 StudyData prepare_study_data(const std::filesystem::path& corpus, int64_t vocab_size, const std::filesystem::path& out,
                              const std::function<void(const std::string&)>& message);
 
+// Whether it is there, made from this corpus and vocabulary size.
+bool is_prepared(const std::filesystem::path& corpus, int64_t vocab_size, const std::filesystem::path& out);
+
 }  // namespace troupe

@@ -45,6 +45,16 @@ tokens = 1000
 prompts = ["a"]
 sample_tokens = 5
 '''
+GRID = '''[study]
+corpus = "corpus"
+vocab_size = 270
+[study.grid]
+families = ["dense=small.toml"]
+sizes = ["1x16"]
+tokens = [500]
+lr_trials = 3
+speed_seconds = 0.01
+'''
 seen = collections.defaultdict(list)  # schema -> the sets of fields of its lines
 faults = []
 
@@ -138,10 +148,11 @@ with tempfile.TemporaryDirectory() as folder:
     path('small.toml').write_text('[model]\nnum_layers = 1\nd_model = 16\nnum_heads = 1\nd_ff = 16\ncontext = 16\n'
                                   '[train]\nbatch_sequences = 4\nprecision = "fp32"\nlog_every = 1\n')
     path('study').mkdir()
-    for name, text in {'study.toml': STUDY, 'small.toml': path('small.toml').read_text()}.items():
+    for name, text in {'study.toml': STUDY, 'grid.toml': GRID, 'small.toml': path('small.toml').read_text()}.items():
         path('study', name).write_text(text)
     shutil.copytree(data / 'corpus', 'study/corpus')
     see('study', 'study/study.toml', '--out', 'o')
+    see('study', 'study/grid.toml', '--out', 'g')
     take('history.jsonl', path('run/history.jsonl').read_text())
     see('eval', 'report', 'run.jsonl', 'moe.jsonl', '--out', 'page.html')
     see('report', 'run', 'moe', '--out', 'page.html')

@@ -1,0 +1,217 @@
+#!/bin/bash
+# troupe study with a grid as users run it: trials, points, tables; several processes, killed and stopped ones, runs that
+# diverge, settings that changed, text that is missing.
+# Usage: grid_test.sh PROGRAM TEST_DATA SOURCE_FOLDER
+. "$(dirname "$0")/expect.sh"
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+source=$(realpath "$3")
+
+cp -r "$2/corpus" corpus
+cat >dense.toml <<'END'
+[model]
+num_layers = 2
+d_model = 16
+num_heads = 1
+d_ff = 32
+context = 32
+[train]
+batch_sequences = 4
+precision = "fp32"
+checkpoint_every = 4
+[train.schedule]
+lr = 3e-3
+END
+cat >moe.toml <<'END'
+base = "dense.toml"
+[model.moe]
+num_experts = 4
+expert_d_ff = 32
+END
+cat >grid.toml <<'END'
+[study]
+corpus = "corpus"
+vocab_size = 300
+valid_tokens = 500
+[study.grid]
+families = ["dense=dense.toml", "moe=moe.toml"]
+sizes = ["2x16", "2x32"]
+tokens = [1000, 3000]
+lr_trials = 4
+more_seeds = [2, 3]
+more_seeds_at = ["*/2x32/1000"]
+skip = ["moe/2x16/3000"]
+speed_seconds = 0
+END
+study() { "$program" study grid.toml --out "$@"; }
+
+# Refused with file and line, before anything is made.
+bad() { # WHAT KEY VALUE MESSAGE
+  sed "s#^$2 = .*#$2 = $3#" grid.toml >bad.toml
+  expect "grid: $1" 2 "bad.toml:$(grep -n "^$2 = " bad.toml | cut -d: -f1): study.grid.$2: expected $4" \
+    "$program" study bad.toml --out no
+}
+bad "a size without a width" sizes '["4x"]' 'LAYERSxWIDTH, such as 4x128, got "4x"'
+bad "a size of no layers" sizes '["0x16"]' 'LAYERSxWIDTH'
+bad "a size with more" sizes '["2x16x1"]' 'LAYERSxWIDTH'
+bad "a size twice" sizes '["2x16", "2x16"]' 'each once, got 2x16 twice'
+bad "no size" sizes '[]' 'at least one, got none'
+bad "a budget twice" tokens '[1000, 1000]' 'each once, got 1000 twice'
+bad "two trials" lr_trials 2 '0 or at least 3'
+bad "a seed twice" more_seeds '[1]' 'each once, got 1 twice'
+bad "a pattern of nothing" skip '["moe/2x16/3M"]' 'patterns of points FAMILY/SIZE/TOKENS (TOKENS as digits), got moe/2x16/3M'
+bad "nothing left" skip '["*/*/*"]' 'a point to be left, got none'
+bad "a family twice" families '["a=dense.toml", "a=moe.toml"]' 'each once, got a twice'
+bad "a family called .." families '["..=dense.toml"]' 'a name that a folder can have'
+sed 's#^batch_sequences.*#batch_sequences = 8#' dense.toml >other.toml
+bad "families of different updates" families '["dense=dense.toml", "moe=other.toml"]' 'families with one train.batch_sequences, got 4'
+expect "grid: a width that heads do not divide" 2 "dense.toml: model.num_heads: expected a whole number at width 24" \
+  study no --set 'study.grid.sizes=["2x24"]'
+expect "grid: fewer layers than every" 2 "moe.toml: model.moe.every: expected at most the 1 layers of size 1x16, got 2" \
+  study no --set 'study.grid.sizes=["1x16"]' --set 'study.grid.more_seeds=[]' --set 'study.grid.more_seeds_at=[]' \
+  --set 'study.grid.skip=[]'
+expect "grid: models too" 2 "expected models or study.grid.families, got both" study no --set study.models=a=dense.toml
+expect "grid: a budget of its own too" 2 "study.tokens: expected none beside study.grid" study no --set study.tokens=5
+expect "grid: hours without a speed" 2 "study.grid.max_hours: expected study.grid.speed_seconds above 0 with it" \
+  study no --set study.grid.max_hours=1 --dry-run
+expect "study without a grid: --redo-stale" 2 "--redo-stale: expected a study with a grid" \
+  "$program" study "$source/configs/quickstart.toml" --redo-stale
+expect "grid: dry run" 0 "trainings  23" study no --dry-run
+expect "grid: dry run with speeds" 0 " here, measures not counted" study no --dry-run --set study.grid.speed_seconds=0.01
+expect "grid: hours" 0 "0, 23 left out (study.grid.max_hours = 1e-06)" \
+  study no --dry-run --set study.grid.speed_seconds=0.01 --set study.grid.max_hours=1e-6
+[ ! -e no ] || fail "grid: something refused, or a dry run, left a folder"
+expect "grid: five epochs" 2 "expected runs that read each domain at most 4 times (study.grid.max_epochs), got 43000 tokens, which read a 5.0" \
+  study epochs --set 'study.grid.tokens=[1000, 43000]' --set 'study.grid.skip=[]'
+for preset in full short; do
+  expect "preset $preset" 0 "context 256, vocabulary 4,096, 1,024 tokens an update" \
+    "$program" study "$source/configs/study-$preset.toml" --out no --dry-run --set study.grid.speed_seconds=0 \
+    --set study.grid.max_hours=0
+done
+
+expect "grid" 0 "one/points.csv" study one
+python3 - <<'END' || fail "grid: tables"
+import csv, io, math, pathlib, subprocess
+text = pathlib.Path('one/points.csv').read_text()
+assert text.splitlines()[0] == ('run,family,size,recipe,router,experts,top_k,every,expert_d_ff,params,active_params,vocab,'
+    'tokens,epochs,train_flops,seconds,memory_bytes,lr,seed,device,precision,status,domain,held_out,documents,nll,'
+    'bits_per_byte,stderr'), text.splitlines()[0]
+rows = list(csv.DictReader(io.StringIO(text)))
+runs = {row['run'] for row in rows}
+assert len(runs) == 11, runs  # 7 points, two more seeds of two of them
+assert len(rows) == 4 * len(runs)
+documents = list(csv.DictReader(io.StringIO(subprocess.run(['zstd', '-dc', 'one/documents.csv.zst'], capture_output=True,
+                                                           text=True, check=True).stdout)))
+for run in runs:
+    own = {row['domain']: row for row in rows if row['run'] == run}
+    assert set(own) == {'a', 'a (held out)', 'mean_in', 'mean_out'}, own
+    assert own['a (held out)']['held_out'] == own['mean_out']['held_out'] == '1' and own['a']['held_out'] == '0'
+    for domain in ('a', 'a (held out)'):
+        scored = [(float(d['nll']), int(d['tokens'])) for d in documents if d['run'] == run and d['domain'] == domain]
+        nll = sum(n for n, _ in scored) / sum(t for _, t in scored)
+        assert math.isclose(nll, float(own[domain]['nll']), rel_tol=1e-12), (run, domain)
+        assert len(scored) == int(own[domain]['documents'])
+    assert sum(int(d['tokens']) for d in documents if d['run'] == run and d['domain'] == 'a') == 500  # of 937
+    row = own['a']
+    D, V, S, T = int(row['size'].split('x')[1]), 300, 32, int(row['tokens'])
+    forward = 2 * (8 * D * D + 4 * S * D) + 4 * D * 2 * D * 2 + 2 * D * V
+    if row['family'] == 'moe':
+        forward += 4 * D * 2 * D + 2 * D * 4
+        assert (row['router'], row['experts'], row['top_k'], row['every']) == ('top_k', '4', '2', '2')
+    assert T % 128 == 0 and float(row['train_flops']) == 3 * forward * T, row
+trials = list(csv.DictReader(open('one/trials.csv')))
+assert len(trials) == 16
+for model in {(t['family'], t['size']) for t in trials}:
+    own = sorted((t for t in trials if (t['family'], t['size']) == model), key=lambda t: float(t['lr']))
+    best = min(own, key=lambda t: float(t['nll']))
+    assert [t['run'] for t in own if t['chosen'] == '1'] == [best['run']]
+    assert {r['lr'] for r in rows if (r['family'], r['size']) == model} == {best['lr']}
+    rates = [float(t['lr']) for t in own]
+    assert all(math.isclose(b / a, 2) for a, b in zip(rates, rates[1:])), rates
+END
+[ -z "$(find one/runs -name model -o -name checkpoints)" ] || fail "grid: models of measured runs were left"
+result=one/runs/dense/2x16/3000/*/seed-1/result.json
+before=$(stat -c %i $result)
+expect "grid again" 0 '"schema":"troupe.study.grid.point/1","run":"dense/2x16/1000/lr-' study one --json
+[ "$before" = "$(stat -c %i $result)" ] || fail "grid again: a run was done twice"
+grep -q ': training$' out && fail "grid again: something was trained"
+
+# Settings that do not decide results may change, others make runs stale; a changed budget is another run.
+expect "grid: another interval of checkpoints" 0 "one/points.csv" study one --set 'study.grid.tokens=[1000, 3000, 4000]' \
+  --set 'study.grid.skip=["moe/*/3000", "*/*/4000"]'
+sed 's/^checkpoint_every.*/checkpoint_every = 5/' dense.toml >changed && cp changed dense.toml
+expect "grid: another checkpoint_every" 0 "one/points.csv" study one
+sed 's/^\[train\]/[train]\nclip_norm = 0.01/' dense.toml >changed && cp dense.toml unchanged && cp changed dense.toml
+expect "grid: stale runs" 2 "seed-1: train.clip_norm: 0.0 in the run, 0.01 in the study" study one
+grep -q 'expected runs with the settings of this study, got 2[0-9] with others' out || fail "grid: stale runs are counted"
+cp one/points.csv kept.csv
+cp -r one again
+expect "grid: stale runs again" 0 "removed, to be trained again: train.clip_norm" study again --redo-stale
+cmp -s again/points.csv kept.csv && fail "grid: stale runs were not trained again"
+cp unchanged dense.toml
+expect "grid: other text to score" 2 "study.valid_tokens: 500 in the run, 400 in the study" study one --set study.valid_tokens=400
+
+# Two at once share the work and come to the same; so does one that goes on where another was killed or stopped.
+"$program" study grid.toml --out two >first 2>&1 &
+"$program" study grid.toml --out two >second 2>&1 || fail "grid: two at once: the second: $(tail -3 second)"
+wait $! || fail "grid: two at once: the first: $(tail -3 first)"
+cmp two/points.csv kept.csv || fail "grid: two at once: other points"
+cmp two/documents.csv.zst one/documents.csv.zst || fail "grid: two at once: other documents"
+[ "$(cat first second | grep -c ': training$')" = 23 ] ||
+  fail "grid: two at once: expected 23 trainings, got $(cat first second | grep -c ': training$')"
+"$program" study grid.toml --out killed >killed.log 2>&1 &
+pid=$!
+for _ in $(seq 200); do
+  [ -n "$(find killed/runs -name 'step-*4' 2>/dev/null)" ] && break
+  sleep 0.05
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+expect "grid: after a kill" 0 "killed/points.csv" study killed
+cmp killed/points.csv kept.csv || fail "grid: after a kill: other points"
+"$program" study grid.toml --out stopped >stopped.log 2>&1 &
+pid=$!
+for _ in $(seq 200); do
+  [ -n "$(find stopped/runs -name metrics.jsonl 2>/dev/null)" ] && break
+  sleep 0.05
+done
+kill -TERM $pid
+wait $pid
+[ $? = 130 ] || fail "grid: interrupted: $(tail -2 stopped.log)"
+expect "grid: after an interruption" 0 "stopped/points.csv" study stopped
+cmp stopped/points.csv kept.csv || fail "grid: after an interruption: other points"
+
+# A run that diverges is a point marked so.
+sed 's/^lr = .*/lr = 1e30/' dense.toml >wild.toml
+expect "grid: a family that diverges" 0 "diverged, and stays in the results as a point that did" \
+  study wild --set 'study.grid.families=["dense=dense.toml", "wild=wild.toml"]' --set study.grid.lr_trials=0 \
+  --set 'study.grid.skip=[]' --set 'study.grid.sizes=["2x16"]' --set 'study.grid.more_seeds=[]' \
+  --set 'study.grid.more_seeds_at=[]'
+grep -q '^wild/2x16/1000/.*,diverged,a,0,0,,,$' wild/points.csv || fail "grid: a row of the diverged run"
+grep -q '^dense/2x16/3000/.*,ok,mean_out,1,' wild/points.csv || fail "grid: the other family beside it"
+
+# A single point, and held-out text that is empty or not there.
+alone=(--set study.grid.families=dense=dense.toml --set 'study.grid.sizes=["2x16"]' --set 'study.grid.tokens=[1000]'
+  --set study.grid.lr_trials=0 --set 'study.grid.skip=[]' --set 'study.grid.more_seeds=[]' --set 'study.grid.more_seeds_at=[]')
+expect "grid: a single point" 0 "alone/points.csv" study alone "${alone[@]}"
+[ "$(wc -l <alone/points.csv)" = 5 ] || fail "grid: a single point: its rows"
+python3 - <<'END'
+import json, pathlib, shutil
+for name, keep in (('empty', True), ('none', False)):
+    shutil.copytree('corpus', name)
+    pathlib.Path(name, 'heldout/a.jsonl').write_bytes(b'')
+    manifest = json.load(open(f'{name}/manifest.json'))
+    part = manifest['parts'].pop()
+    if keep:
+        manifest['parts'].append(part | {'documents': 0, 'text_bytes': 0, 'file_bytes': 0, 'xxh3': '2d06800538d394c2'})
+    json.dump(manifest, open(f'{name}/manifest.json', 'w'))
+END
+expect "grid: held-out text that is empty" 0 "warning: heldout a: no document in it: left out" \
+  study no_heldout "${alone[@]}" --set study.corpus=empty
+expect "grid: no held-out text" 0 "none/points.csv" study none "${alone[@]}" --set study.corpus=none
+for out in no_heldout none; do
+  [ "$(cut -d, -f23 $out/points.csv | sort | tr '\n' ' ')" = "a domain mean_in " ] || fail "grid: $out: its rows"
+done
+echo '{"schema":"troupe.study.run/1","status":"fine"}' >"$(echo alone/runs/dense/2x16/1000/*/seed-1)/result.json"
+expect "grid: a damaged result" 3 "result.json: status: expected one of ok, diverged, got" study alone "${alone[@]}"
+
+finish
