@@ -1,4 +1,4 @@
-// troupe bench step: whole training steps (forward, backward, norm, Adam, packing) of named models on random tokens.
+// troupe bench step: whole training steps (forward, backward, norm, update, packing) of named models on random tokens.
 // troupe bench moe: forward and backward of an MoE beside the dense model whose layers it shares, turn by turn.
 #include <fmt/core.h>
 
@@ -44,7 +44,7 @@ Batch random_batch(const StepModel& row, int64_t step, int64_t micro) {
   return troupe::random_batch(row.micro, row.context, row.vocab, step, micro);
 }
 
-void run_model(const BenchFlags& flags, const StepModel& row, Precision precision) {
+void run_model(const BenchFlags& flags, const StepModel& row, Precision precision, MatrixOptimizer matrices) {
   const ModelConfig config = config_of(row);
   LanguageModel model(config, precision);
   initialize(model.params(), 1);
@@ -52,7 +52,7 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
   Progress progress(row.name);
   Trainer trainer(
       model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-4}, 1 << 20),
-      {.seed = 1, .micro_batches = micro_batches, .clip_norm = 0.0, .adam = {}}, [&](int64_t step, int64_t micro) {
+      {.micro_batches = micro_batches, .optimizer = {.matrices = matrices}}, [&](int64_t step, int64_t micro) {
         progress.update(
             0.0, fmt::format("step {} (the first is not counted), part {} of {}", step + 1, micro + 1, micro_batches));
         return random_batch(row, step, micro);
@@ -65,8 +65,9 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
       measure_against(meter, peak, flops_per_token * tokens, flags.seconds, [&] { trainer.step(); });
   progress.clear();
   print_result(flags, row.name,
-               fmt::format("{} x {} tokens, {} at a time, {}", row.sequences, row.context, row.micro,
-                           precision == Precision::kBf16 ? "bf16" : "fp32"),
+               fmt::format("{} x {} tokens, {} at a time, {}{}", row.sequences, row.context, row.micro,
+                           precision == Precision::kBf16 ? "bf16" : "fp32",
+                           matrices == MatrixOptimizer::kMuon ? ", muon" : ""),
                result, peak, {{"tokens_per_s", result.rate / flops_per_token}, {"peak_memory_gib", peak_memory_gib()}});
 }
 
@@ -134,13 +135,15 @@ void add_bench_step(CLI::App& bench) {
   limit_to(command->add_option("models", *names,
                                "Names; none: the two small ones (the large take minutes and up to 21 GiB)"),
            known);
+  const auto matrices = std::make_shared<MatrixOptimizer>(MatrixOptimizer::kAdam);
   add_choice(*command, "--precision", *precision, "auto: bf16 if the processor multiplies it");
-  add_bench_flags(*command, flags, [flags, names, precision] {
+  add_choice(*command, "--matrices", *matrices, "What moves the matrices of the layers; its FLOPs are not counted");
+  add_bench_flags(*command, flags, [flags, names, precision, matrices] {
     const std::vector<std::string> chosen =
         names->empty() ? std::vector<std::string>{"dense-6x256", "moe16-6x256"} : *names;
     for (const std::string& name : chosen)
       for (const StepModel& row : kModels)
-        if (name == row.name) run_model(*flags, row, precision_of(*precision));
+        if (name == row.name) run_model(*flags, row, precision_of(*precision), *matrices);
   });
 }
 

@@ -90,6 +90,7 @@ struct Question {
   int64_t seq_len;
   int64_t micro_batch = 1;
   Precision precision = Precision::kBf16;
+  OptimizerConfig optimizer;
   FlopsRule rule;
   std::string rule_name;
 };
@@ -112,6 +113,7 @@ Question read_question(const CostFlags& flags) {
     question.model = run.model;
     question.micro_batch = micro_batch(run.train);
     question.precision = precision_of(run.train.precision);
+    question.optimizer = run.train.optimizer;
     question.tokens = flags.tokens > 0 ? flags.tokens
                                        : static_cast<double>(num_steps(run)) *
                                              static_cast<double>(run.train.batch_sequences * run.model.context);
@@ -205,7 +207,9 @@ void print_memory(const Question& question, const MemoryEstimate& memory) {
   };
   memory_row("weights, float32", memory.weights);
   memory_row("gradients, float32", memory.gradients);
-  memory_row("optimizer (two moments)", memory.optimizer);
+  memory_row(question.optimizer.matrices == MatrixOptimizer::kMuon ? "optimizer (moments, Muon's workspace)"
+                                                                   : "optimizer (two moments)",
+             memory.optimizer);
   if (question.precision == Precision::kBf16) memory_row("packed bf16 copies (own kernels)", memory.packed);
   rows.push_back({fmt::format("activations, {} x {} tokens", question.micro_batch, grouped(question.seq_len)),
                   size_text(memory.activations), ""});
@@ -220,7 +224,7 @@ void print_cost(const CostFlags& flags) {
   const Question question = read_question(flags);
   const Cost cost = cost_of(question.model, question.tokens, question.seq_len, question.rule);
   const MemoryEstimate memory =
-      estimate_memory(question.model, question.micro_batch, question.seq_len, question.precision);
+      estimate_memory(question.model, question.micro_batch, question.seq_len, question.precision, question.optimizer);
   if (flags.json) return print_cost_line(question, cost, memory);
   print_totals(question, cost);
   print_forward(question, cost);

@@ -54,6 +54,11 @@ class LinearBank {
   const real* weight(int64_t expert) const { return weights_.weight_of(expert); }
   const WeightView<P>& view() const { return weights_; }
 
+  // Other maps from now on; the memory of packed copies stays.
+  void set_weights(int64_t num_experts, int64_t out, int64_t in, const real* weight) {
+    weights_ = {num_experts, out, in, weight, nullptr};
+    weights_changed();
+  }
   // To be called after the weights changed (once per optimizer step, or after loading) and before the next product.
   void weights_changed() { forward_.gemm = backward_.gemm = nullptr; }
 

@@ -1,5 +1,7 @@
 #include "study/memory.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "io/named_path.h"
 #include "io/toml_config.h"
@@ -9,10 +11,23 @@
 
 namespace troupe {
 
-MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision) {
+namespace {
+
+int64_t muon_workspace(const ParameterFamily& family, Precision precision) {
+  const int64_t rows = family.pattern.shape[0], cols = family.pattern.shape[1];
+  const int64_t count = std::min(family.count(), muon_batch(rows, cols));
+  return precision == Precision::kBf16 ? MuonWorkspace<Bf16>::bytes(count, rows, cols)
+                                       : MuonWorkspace<F32>::bytes(count, rows, cols);
+}
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision,
+                               const OptimizerConfig& optimizer) {
   MemoryEstimate memory;
   const bool bf16 = precision == Precision::kBf16;
   const ParameterTable table = make_parameter_table(config);
+  int64_t workspace = 0;
   for (const ParameterFamily& family : table.families()) {
     const Parameter& parameter = family.pattern;
     const auto add = [&](MemoryPart& part, int64_t bytes_per_value) {
@@ -21,12 +36,15 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     };
     add(memory.weights, 4);
     add(memory.gradients, 4);
-    add(memory.optimizer, 8);
+    const bool muon = moved_by_muon(parameter, optimizer);
+    add(memory.optimizer, muon ? 4 : 8);
+    if (muon) workspace = std::max(workspace, muon_workspace(family, precision));
     // A tied output is multiplied, and looked up in float32.
     const bool output = config.tied_output && parameter.name == "embed_tokens.weight";
     if (bf16 && (parameter.product || output)) add(memory.packed, 2 * 2);
     add(memory.inference, bf16 && parameter.product ? 2 : bf16 && output ? 4 + 2 : 4);
   }
+  memory.optimizer.total += workspace;
   const int64_t T = micro_batch * seq_len;
   const auto activations = [&](Keep keep) {
     return bf16 ? Workspace<Bf16>::bytes(config, T, keep) : Workspace<F32>::bytes(config, T, keep);
@@ -38,7 +56,7 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
 
 MemoryEstimate estimate_memory(const RunConfig& config) {
   return estimate_memory(config.model, micro_batch(config.train), config.model.context,
-                         precision_of(config.train.precision));
+                         precision_of(config.train.precision), config.train.optimizer);
 }
 
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where) {

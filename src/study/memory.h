@@ -20,7 +20,7 @@ struct MemoryPart {
 struct MemoryEstimate {
   MemoryPart weights;       // float32 masters
   MemoryPart gradients;     // float32
-  MemoryPart optimizer;     // Adam's two moments, float32
+  MemoryPart optimizer;     // Adam's two moments, float32; Muon's momentum, and what its largest update works in
   MemoryPart packed;        // bf16 copies of the matrices, one for forward and one for backward; none in float32
   MemoryPart inference;     // all weights of a model for use: packed matrices alone in bf16, else float32
   int64_t activations = 0;  // of one micro-batch, everything kept
@@ -33,7 +33,8 @@ struct MemoryEstimate {
 };
 
 // `micro_batch` sequences of `seq_len` tokens. Activations are what the decoder's arena takes, to the byte.
-MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision);
+MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision,
+                               const OptimizerConfig& optimizer = {});
 
 // What a run takes: its own micro-batch, context and precision.
 MemoryEstimate estimate_memory(const RunConfig& config);

@@ -121,7 +121,8 @@ ordered_json to_json(const TrainState& state) {
 
 // Settings that decide what the run computes next; the others may change with a line that says so.
 bool decides_the_run(std::string_view path) {
-  return path.starts_with("model.") || path == "train.seed" || path == "train.batch_sequences";
+  return path.starts_with("model.") || path == "train.seed" || path == "train.batch_sequences" ||
+         path == "train.optimizer.matrices";
 }
 
 }  // namespace

@@ -1,11 +1,14 @@
-// Adam over the trained parameters, with rates by group. Weight decay where a parameter says so, which fairseq's are all,
-// biases and norms included (fairseq optim/adam.py), or on matrices alone.
+// One update of the trained parameters, with rates by group: Adam, or Muon for the matrices of the layers and Adam for
+// the rest. Adam's weight decay is where a parameter says so, which fairseq's are all, biases and norms included
+// (fairseq optim/adam.py), or on matrices alone.
 #pragma once
 
 #include <cstdint>
+#include <variant>
 
 #include "kernels/adam_step.h"
 #include "nn/parameters.h"
+#include "ops/muon.h"
 #include "train/parameter_groups.h"
 #include "troupe/fields.h"
 
@@ -43,20 +46,57 @@ struct AdamConfig {
   }
 };
 
+struct MuonConfig {
+  double momentum = 0.95;
+  bool nesterov = true;
+  double weight_decay = 0.0;
+  int64_t iterations = 5;
+
+  template <class V>
+  void fields(V& v) {
+    v("momentum", momentum, range(0, 0.999999), "decay of the gradient's mean");
+    v("nesterov", nesterov, any_value(), "move by the mean as it will be after this gradient counts again");
+    v("weight_decay", weight_decay, range(0, 1e6), "decoupled: matrices shrink by weight_decay * lr per update");
+    v("iterations", iterations, range(1, 100), "of Newton and Schulz, which make the update orthogonal");
+  }
+};
+
+enum class MatrixOptimizer { kAdam, kMuon };
+template <>
+struct EnumNames<MatrixOptimizer> {
+  static constexpr std::array<std::pair<std::string_view, MatrixOptimizer>, 2> values = {
+      {{"adam", MatrixOptimizer::kAdam}, {"muon", MatrixOptimizer::kMuon}}};
+};
+
 struct OptimizerConfig {
+  MatrixOptimizer matrices = MatrixOptimizer::kAdam;
   GroupRates lr;
 
   template <class V>
   void fields(V& v) {
+    v("matrices", matrices, any_value(),
+      "what moves the matrices of attention and feed-forward layers, each by itself; Adam moves the rest");
     v("lr", lr);
   }
 };
 
-class AdamOptimizer {
+// Whether Muon moves it.
+inline bool moved_by_muon(const Parameter& parameter, const OptimizerConfig& config) {
+  return config.matrices == MatrixOptimizer::kMuon && group_of(parameter) == ParameterGroup::kMatrices;
+}
+
+struct OptimizerOptions {
+  AdamConfig adam = {};
+  OptimizerConfig optimizer = {};
+  MuonConfig muon = {};
+  Precision precision = Precision::kFp32;  // of Muon's products
+};
+
+class Optimizer {
  public:
   // Moments of the parameters that are `trained`; those of `table` that are not stay as they are.
-  AdamOptimizer(const ParameterTable& table, const AdamConfig& config, const Selection& trained = {},
-                Memory& memory = host_memory());
+  Optimizer(const ParameterTable& table, const OptimizerOptions& options, const Selection& trained = {},
+            Memory& memory = host_memory());
 
   // One update of every trained parameter with gradient grad_scale * grads; `grads` holds those that are trained. An
   // expert without tokens moves too (momentum, decay), as in fairseq.
@@ -68,12 +108,35 @@ class AdamOptimizer {
 
   int64_t updates() const { return updates_; }
   void set_updates(int64_t updates) { updates_ = updates; }  // after the moments were loaded
-  ParameterStore<float>& first_moment() { return m_; }
-  ParameterStore<float>& second_moment() { return v_; }
+  ParameterStore<float>& first_moment() { return m_; }       // Muon's momentum too
+  ParameterStore<float>& second_moment() { return v_; }      // of what Adam moves
 
  private:
-  AdamConfig config_;
+  // What an update does to a parameter.
+  struct Treatment {
+    double lr = 0.0, weight_decay = 0.0;
+    int64_t rows = 0, cols = 0;  // of a matrix that Muon moves
+    bool by_muon() const { return rows > 0; }
+    bool operator==(const Treatment&) const = default;
+  };
+  // Parameters that are treated alike and lie back to back alike in all stores: one stream of memory, so that long
+  // stretches are one call.
+  struct Stretch {
+    Slot slot;
+    Treatment treatment;
+  };
+  Treatment treatment_of(const Parameter& parameter, const GroupRates& rates) const;
+  std::vector<Stretch> stretches(const ParameterStore<float>& params, const GroupRates& rates) const;
+  bool continues(const Stretch& stretch, int64_t next, const ParameterStore<float>& params) const;
+  void run_adam(const Stretch& stretch, ParameterStore<float>& params, const ParameterStore<float>& grads,
+                double grad_scale);
+  template <class P>
+  void run_muon(MuonWorkspace<P>& workspace, const Stretch& stretch, ParameterStore<float>& params,
+                const ParameterStore<float>& grads, double grad_scale);
+
+  OptimizerOptions options_;
   ParameterStore<float> m_, v_;
+  std::variant<MuonWorkspace<F32>, MuonWorkspace<Bf16>> workspace_;
   int64_t updates_ = 0;
 };
 

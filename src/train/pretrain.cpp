@@ -238,7 +238,8 @@ TrainerOptions trainer_options(const TrainConfig& train) {
           .micro_batches = train.batch_sequences / micro_batch(train),
           .clip_norm = train.clip_norm,
           .adam = train.adam,
-          .optimizer = train.optimizer};
+          .optimizer = train.optimizer,
+          .muon = train.muon};
 }
 
 PretrainResult pretrain(const RunConfig& config, const std::string& where, const PretrainOptions& options) {

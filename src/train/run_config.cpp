@@ -33,8 +33,15 @@ int64_t tokens_per_step(const RunConfig& config, const std::string& where) {
                          where + ": train.batch_sequences x model.context");
 }
 
-// A rate of its own is of some parameters, and follows a schedule.
-void check_group_rates(const RunConfig& config, const std::string& where) {
+// A rate of its own is of some parameters, and follows a schedule; what decays is moved by who decays it.
+void check_optimizer(const RunConfig& config, const std::string& where) {
+  const AdamConfig& adam = config.train.adam;
+  if (config.train.optimizer.matrices == MatrixOptimizer::kMuon && adam.weight_decay > 0.0 &&
+      adam.weight_decay_of == WeightDecayOf::kMatrices)
+    fail(ErrorCode::kUsage,
+         "{}: train.adam.weight_decay: expected 0 where Adam moves no matrices and they alone decay, got {} "
+         "(train.muon.weight_decay is that of matrices that Muon moves)",
+         where, adam.weight_decay);
   const GroupRates& rates = config.train.optimizer.lr;
   const ParameterTable table = make_parameter_table(config.model);
   for (const auto& [name, group] : {std::pair{"embedding", ParameterGroup::kEmbedding},
@@ -43,10 +50,12 @@ void check_group_rates(const RunConfig& config, const std::string& where) {
                                     {"rest", ParameterGroup::kRest}}) {
     if (rates.of(group) == 0.0) continue;
     if (std::ranges::none_of(table.families(), [&](const auto& family) { return group_of(family.pattern) == group; }))
-      fail(ErrorCode::kUsage, "{}: train.optimizer.lr.{}: expected 0, got {} (the model has no parameters of this group)",
-           where, name, rates.of(group));
+      fail(ErrorCode::kUsage,
+           "{}: train.optimizer.lr.{}: expected 0, got {} (the model has no parameters of this group)", where, name,
+           rates.of(group));
     if (config.train.schedule.lr == 0.0)
-      fail(ErrorCode::kUsage, "{}: train.optimizer.lr.{}: expected train.schedule.lr above 0 with it, got 0", where, name);
+      fail(ErrorCode::kUsage, "{}: train.optimizer.lr.{}: expected train.schedule.lr above 0 with it, got 0", where,
+           name);
   }
 }
 
@@ -82,7 +91,7 @@ void check_rules(const RunConfig& config, const std::string& where) {
   checked_product({steps, train.batch_sequences, config.model.context},
                   where + ": train.steps x train.batch_sequences x model.context");
   if (steps > 0) static_cast<void>(Schedule(train.schedule, steps, where + ": train.schedule"));
-  check_group_rates(config, where);
+  check_optimizer(config, where);
   data_weights(config.data, where);
 }
 

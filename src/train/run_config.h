@@ -59,6 +59,7 @@ struct TrainConfig {
   ScheduleConfig schedule;
   AdamConfig adam;
   OptimizerConfig optimizer;
+  MuonConfig muon;
   int64_t log_every = 10;
   int64_t valid_every = 0;
   int64_t valid_tokens = 0;
@@ -85,6 +86,7 @@ struct TrainConfig {
     v("schedule", schedule);
     v("adam", adam);
     v("optimizer", optimizer);
+    v("muon", muon);
     v("log_every", log_every, range(1, 1e12), "updates between two lines of metrics.jsonl");
     v("valid_every", valid_every, range(0, 1e12),
       "updates between validations; 0 validates after the last update only");

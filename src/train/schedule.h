@@ -51,7 +51,7 @@ struct ScheduleConfig {
 //   polynomial_decay_schedule.py:74-89) inverse_sqrt  lr sqrt(warmup / n) (fairseq inverse_square_root_schedule.py)
 //   cosine        end + (lr - end) (1 + cos(pi x)) / 2, `end` from n = total on
 //   constant      lr
-//   constant_linear  lr, then over the last c = round(cooldown_fraction total) updates end + (lr - end) (total - n) / c,
+//   constant_linear  lr, over the last c = round(cooldown_fraction total) updates end + (lr - end) (total - n) / c,
 //                 `end` from n = total on (also called trapezoidal, or warm-up, stable, decay: Hu et al. 2024, MiniCPM)
 //   fixed         lr min(1, (n + 1) / warmup): first rate lr / warmup       (fairseq fixed_schedule.py)
 class Schedule {

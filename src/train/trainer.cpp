@@ -35,7 +35,12 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
       options_(options),
       batch_at_(std::move(batch_at)),
       grads_(model.table(), trained(options), model.params().memory()),
-      optimizer_(model.table(), options.adam, trained(options), model.params().memory()) {}
+      optimizer_(model.table(),
+                 {.adam = options.adam,
+                  .optimizer = options.optimizer,
+                  .muon = options.muon,
+                  .precision = model.precision()},
+                 trained(options), model.params().memory()) {}
 
 // One process computes the whole batch. Several would each take a share of the micro-batches, and sum `loss` and
 // `grads_` where the comment stands; what follows is then the same on all.

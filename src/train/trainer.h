@@ -27,6 +27,7 @@ struct TrainerOptions {
   double clip_norm = 0.0;
   AdamConfig adam;
   OptimizerConfig optimizer;
+  MuonConfig muon;
   Selection trained = {};  // empty: every parameter that can be; others are frozen, without gradient and moments
 };
 
@@ -46,7 +47,7 @@ class Trainer {
   void set_steps_done(int64_t steps) { step_ = steps; }  // after parameters and moments were loaded
 
   LanguageModel& model() { return model_; }
-  AdamOptimizer& optimizer() { return optimizer_; }
+  Optimizer& optimizer() { return optimizer_; }
   const ParameterStore<float>& gradients() const { return grads_; }  // of the last step: sums over tokens
 
  private:
@@ -55,7 +56,7 @@ class Trainer {
   TrainerOptions options_;
   BatchAt batch_at_;
   ParameterStore<float> grads_;
-  AdamOptimizer optimizer_;
+  Optimizer optimizer_;
   int64_t step_ = 0;
 };
 

@@ -68,7 +68,14 @@ struct Variant {
   int threads;
   PrecisionChoice precision;
   bool recompute;
+  MatrixOptimizer matrices = MatrixOptimizer::kAdam;
 };
+
+void use_muon(TrainConfig& train) {
+  train.optimizer.matrices = MatrixOptimizer::kMuon;
+  train.optimizer.lr.matrices = 0.02;
+  train.muon.weight_decay = 0.1;
+}
 
 class Resume : public testing::TestWithParam<std::tuple<Kind, Variant>> {
  protected:
@@ -80,6 +87,7 @@ class Resume : public testing::TestWithParam<std::tuple<Kind, Variant>> {
   static RunConfig run_of(const fs::path& folder) {
     RunConfig config = small_run(folder, std::get<0>(GetParam()));
     config.train.precision = variant().precision, config.train.recompute = variant().recompute;
+    if (variant().matrices == MatrixOptimizer::kMuon) use_muon(config.train);
     return config;
   }
   void TearDown() override { omp_set_num_threads(threads_); }
@@ -160,16 +168,21 @@ INSTANTIATE_TEST_SUITE_P(Models, Resume,
                                           testing::Values(Variant{"1", 1, PrecisionChoice::kFp32, false},
                                                           Variant{"2", 2, PrecisionChoice::kFp32, false},
                                                           Variant{"bf16", 2, PrecisionChoice::kBf16, false},
-                                                          Variant{"bf16recompute", 2, PrecisionChoice::kBf16, true})),
+                                                          Variant{"bf16recompute", 2, PrecisionChoice::kBf16, true},
+                                                          Variant{"muon", 2, PrecisionChoice::kFp32, false,
+                                                                  MatrixOptimizer::kMuon},
+                                                          Variant{"muonBf16", 2, PrecisionChoice::kBf16, false,
+                                                                  MatrixOptimizer::kMuon})),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param) == Kind::kMoe ? "moe" : "dense") +
                                   std::get<1>(info.param).name;
                          });
 
-TEST(Threads, DoNotChangeABit) {
+void expect_same_bits_for_any_threads(bool muon) {
   for (const Kind kind : {Kind::kDense, Kind::kMoe}) {
     const TemporaryFolder folder;
-    const RunConfig config = small_run(folder.path(), kind);
+    RunConfig config = small_run(folder.path(), kind);
+    if (muon) use_muon(config.train);
     const int threads = omp_get_max_threads();
     std::vector<PretrainResult> results;
     for (const int n : {1, 2, 3}) {
@@ -180,6 +193,27 @@ TEST(Threads, DoNotChangeABit) {
     expect_same_checkpoint(results[0].checkpoint, results[1].checkpoint);
     expect_same_checkpoint(results[0].checkpoint, results[2].checkpoint);
   }
+}
+
+TEST(Threads, DoNotChangeABit) { expect_same_bits_for_any_threads(false); }
+TEST(Threads, DoNotChangeABitOfMuon) { expect_same_bits_for_any_threads(true); }
+
+// Momentum of all that is trained; second moments of what Adam moves.
+TEST(Pretrain, CheckpointsUnderMuonHoldNoSecondMomentOfMatrices) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kMoe);
+  use_muon(config.train);
+  const PretrainResult result = run(config, folder / "run");
+  const SafetensorsFile moments(result.checkpoint / "optimizer.safetensors");
+  int64_t first = 0, second = 0;
+  for (const TensorView& tensor : moments.tensors()) {
+    first += tensor.name.starts_with("m."), second += tensor.name.starts_with("v.");
+    const bool of_adam = tensor.shape.size() == 1 || tensor.name.find("embed") != tensor.name.npos ||
+                         tensor.name.find("router") != tensor.name.npos;
+    EXPECT_TRUE(of_adam || tensor.name.starts_with("m.")) << tensor.name;
+  }
+  EXPECT_GT(second, 0);
+  EXPECT_GT(first, second);
 }
 
 TEST(Pretrain, LearnsAndExportsTheModel) {
@@ -248,6 +282,9 @@ TEST(Pretrain, RefusesToMixRuns) {
   other = config;
   other.train.batch_sequences = 16;
   EXPECT_THAT(message(other, true), HasSubstr("train.batch_sequences: 8 in the checkpoint, 16 in the configuration"));
+  other = config;
+  use_muon(other.train);
+  EXPECT_THAT(message(other, true), HasSubstr(R"(train.optimizer.matrices: "adam" in the checkpoint, "muon" in)"));
   other = config;
   other.data.train.pop_back();
   EXPECT_THAT(message(other, true), HasSubstr("data.train: expected the 2 datasets of the run to resume, got 1"));
@@ -411,7 +448,8 @@ TEST(Pretrain, OneWriterAtATime) {
   PretrainOptions options;
   options.run = folder / "run";
   options.step = [&](const StepStats& stats, int64_t, double) {
-    if (stats.step == 6) second = error_of([&] { run(config, folder / "run", {.resume = true}); }, ErrorCode::kEnvironment);
+    if (stats.step == 6)
+      second = error_of([&] { run(config, folder / "run", {.resume = true}); }, ErrorCode::kEnvironment);
   };
   EXPECT_EQ(pretrain(config, "test.toml", options).step, 12);
   EXPECT_THAT(second, HasSubstr("expected no other writer, got one at work: process "));

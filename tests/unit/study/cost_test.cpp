@@ -141,6 +141,18 @@ TEST(MemoryEstimate, CountsStoresByHand) {
   EXPECT_LT(memory.activations_recompute, memory.activations);
 }
 
+// One moment of the matrices of layers instead of two, and room for the largest update: [768, 192] in float32.
+TEST(MemoryEstimate, UnderMuonHasOneMomentOfMatrices) {
+  RunConfig run;
+  run.train.precision = PrecisionChoice::kFp32;
+  const MemoryEstimate adam = estimate_memory(run);
+  run.train.optimizer.matrices = MatrixOptimizer::kMuon;
+  const int64_t matrices = 4 * (4 * 192 * 192 + 2 * 192 * 768);
+  EXPECT_EQ(estimate_memory(run).optimizer.total,
+            adam.optimizer.total - 4 * matrices + 2 * 4 * (768 * 192 + 192 * 192));
+  EXPECT_EQ(estimate_memory(run).weights.total, adam.weights.total);
+}
+
 TEST(MemoryEstimate, OfARunIsThatOfItsMicroBatchAndPrecision) {
   RunConfig run;
   run.train.batch_sequences = 8;

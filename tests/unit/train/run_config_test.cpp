@@ -67,10 +67,21 @@ TEST(RunConfig, WeightsOfDataHaveSumsAndShares) {
 
 TEST(RunConfig, RatesOfGroupsAreOfSomeParametersAndFollowTheSchedule) {
   EXPECT_EQ(objection({"train.optimizer.lr.embedding=0.15", "train.optimizer.lr.matrices=0.02"}), "");
-  EXPECT_THAT(objection({"train.optimizer.lr.head=0.004"}),
-              HasSubstr("run.toml: train.optimizer.lr.head: expected 0, got 0.004 (the model has no parameters of this "));
+  EXPECT_THAT(
+      objection({"train.optimizer.lr.head=0.004"}),
+      HasSubstr("run.toml: train.optimizer.lr.head: expected 0, got 0.004 (the model has no parameters of this "));
   EXPECT_THAT(objection({"train.schedule.lr=0", "train.optimizer.lr.rest=0.1"}),
               HasSubstr("run.toml: train.optimizer.lr.rest: expected train.schedule.lr above 0 with it, got 0"));
+}
+
+TEST(RunConfig, WhatDecaysIsMovedByWhoDecaysIt) {
+  EXPECT_EQ(objection({"train.optimizer.matrices=muon", "train.adam.weight_decay=0.1", "train.muon.weight_decay=0.1"}),
+            "");
+  EXPECT_THAT(
+      objection(
+          {"train.optimizer.matrices=muon", "train.adam.weight_decay=0.1", "train.adam.weight_decay_of=matrices"}),
+      HasSubstr("train.adam.weight_decay: expected 0 where Adam moves no matrices and they alone decay, got 0.1 "
+                "(train.muon.weight_decay is"));
 }
 
 TEST(RunConfig, FilesOfTasksAndTheirDataStartFromTheFileAndNamesStay) {
@@ -84,7 +95,8 @@ TEST(RunConfig, FilesOfTasksAndTheirDataStartFromTheFileAndNamesStay) {
   apply_override("train.tasks.data_dir=data", fields);
   EXPECT_THAT(config.train.tasks.names, testing::ElementsAre("mine/pets.toml"));
   EXPECT_EQ(config.train.tasks.data_dir, "data");
-  EXPECT_THAT(to_toml_in("runs/a", fields), testing::HasSubstr("names = [\"../../mine/pets.toml\"]\ndata_dir = \"../../data\""));
+  EXPECT_THAT(to_toml_in("runs/a", fields),
+              testing::HasSubstr("names = [\"../../mine/pets.toml\"]\ndata_dir = \"../../data\""));
 }
 
 TEST(RunConfig, RulesHoldWithoutALengthOrData) {

@@ -37,7 +37,7 @@ void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 namespace troupe {
 namespace {
 
-class StepMemory : public testing::TestWithParam<std::tuple<int64_t, Precision>> {
+class StepMemory : public testing::TestWithParam<std::tuple<int64_t, Precision, MatrixOptimizer>> {
  protected:
   static ModelConfig config() {
     ModelConfig config{.num_layers = 2, .d_model = 128, .num_heads = 2, .d_ff = 512, .vocab_size = 1000, .context = 64};
@@ -46,7 +46,8 @@ class StepMemory : public testing::TestWithParam<std::tuple<int64_t, Precision>>
   }
   static Trainer trainer_of(LanguageModel& model) {
     initialize(model.params(), 1);
-    return Trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100), {.micro_batches = 2},
+    return Trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100),
+                   {.micro_batches = 2, .optimizer = {.matrices = std::get<2>(GetParam())}},
                    [](int64_t step, int64_t micro) {
                      Batch batch{.B = 4, .S = 64, .src = {}, .tgt = {}, .first_sequence = micro * 4};
                      for (int64_t i = 0; i < batch.tokens(); ++i) {
@@ -77,17 +78,27 @@ TEST_P(StepMemory, IsThatOfTheModel) {
     LanguageModel model(config(), std::get<1>(GetParam()), {}, memory);
     Trainer trainer = trainer_of(model);
     const auto weights = static_cast<int64_t>(std::as_const(model).params().all().size_bytes());
-    EXPECT_EQ(memory.held_bytes, 4 * weights);  // and gradients and two moments
+    const auto held = static_cast<int64_t>(weights + std::as_const(trainer).gradients().all().size_bytes() +
+                                           std::as_const(trainer.optimizer().first_moment()).all().size_bytes() +
+                                           std::as_const(trainer.optimizer().second_moment()).all().size_bytes());
+    EXPECT_EQ(memory.held_bytes, held);
+    if (std::get<2>(GetParam()) == MatrixOptimizer::kAdam)
+      EXPECT_EQ(held, 4 * weights);  // and gradients and two moments
+    else
+      EXPECT_LT(held, 4 * weights - weights / 2);
     trainer.step();
-    EXPECT_GE(memory.held_bytes, 4 * weights + model.arena().bytes());
+    EXPECT_GE(memory.held_bytes, held + model.arena().bytes());
   }
   EXPECT_EQ(memory.held_bytes, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, StepMemory, testing::Combine(testing::Values(0, 4), testing::Values(Precision::kFp32, Precision::kBf16)),
+INSTANTIATE_TEST_SUITE_P(Models, StepMemory,
+                         testing::Combine(testing::Values(0, 4), testing::Values(Precision::kFp32, Precision::kBf16),
+                                          testing::Values(MatrixOptimizer::kAdam, MatrixOptimizer::kMuon)),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param) == 0 ? "dense" : "moe") +
-                                  to_string(std::get<1>(info.param));
+                                  to_string(std::get<1>(info.param)) +
+                                  (std::get<2>(info.param) == MatrixOptimizer::kMuon ? "muon" : "");
                          });
 
 }  // namespace

@@ -122,7 +122,7 @@ TEST(Adam, UpdatesSomeExpertsAsItUpdatesAll) {
       if (chosen(parameter)) g_some.at(parameter.slot)[i] = value;
     }
   const std::vector<float> before(p_some.all().begin(), p_some.all().end());
-  AdamOptimizer all(table, config), some(table, config, chosen);
+  Optimizer all(table, {.adam = config}), some(table, {.adam = config}, chosen);
   for (int update = 0; update < 2; ++update) {
     all.update(p_all, g_all, 0.1, 1.0);
     some.update(p_some, g_some, 0.1, 1.0);
@@ -147,7 +147,7 @@ TEST(Adam, GroupsHaveRatesOfTheirOwnAndMatricesAloneMayDecay) {
     ParameterStore<float> params(table), grads(table);
     for (float& value : params.all()) value = 2.0f;
     for (float& value : grads.all()) value = 0.5f;
-    AdamOptimizer(table, config).update(params, grads, rates_at(peaks, 0.1, 0.2), 1.0);
+    Optimizer(table, {.adam = config}).update(params, grads, rates_at(peaks, 0.1, 0.2), 1.0);
     std::map<std::string, float> values;
     for (const Parameter& parameter : table.entries()) values[parameter.name] = params.at(parameter.slot)[0];
     return values;
@@ -170,6 +170,60 @@ TEST(Adam, GroupsHaveRatesOfTheirOwnAndMatricesAloneMayDecay) {
   EXPECT_LT(decayed.at("matrix"), decayed.at("bias"));
 }
 
+// Each matrix by itself: the q of a q, k, v that lie back to back, an expert without its neighbours, one behind a gap.
+TEST(Muon, MovesEachMatrixByItselfAndAdamTheRest) {
+  ParameterTable table;
+  const auto matrix = [](const char* name, const Shape& shape) {
+    return Parameter{.name = name, .shape = shape, .layer = 0, .product = true};
+  };
+  table.add({matrix("q", {5, 7}), matrix("k", {5, 7}), matrix("v", {5, 7})});
+  table.add(matrix("o", {5, 7}));  // 105 values are no whole cache lines
+  table.add({.name = "bias", .shape = {5}, .layer = 0});
+  table.add_experts(matrix("e.{}", {9, 4}), 6);
+  table.add({.name = "router", .shape = {6, 4}, .layer = 0});
+  table.add({.name = "tokens", .shape = {8, 4}});
+  const Selection chosen = [](const Parameter& p) { return p.name != "k" && p.expert != 2 && p.name != "bias"; };
+  OptimizerOptions options{.adam = {.weight_decay = 0.3}, .muon = {.weight_decay = 0.2}};
+  const auto updated = [&](ParameterStore<float>& params, const Selection& trained) {
+    ParameterStore<float> grads(table, trained);
+    for (const Parameter& parameter : table.entries())
+      for (int64_t i = 0; i < parameter.size(); ++i) {
+        const auto at = static_cast<size_t>(i);
+        params.at(parameter.slot)[at] = 0.1f * std::cos(static_cast<float>(parameter.slot.begin + 3 * i));
+        if (!grads.at(parameter.slot).empty())
+          grads.at(parameter.slot)[at] = std::sin(static_cast<float>(10 * parameter.slot.begin + i * i));
+      }
+    Optimizer optimizer(table, options, trained);
+    for (int update = 0; update < 2; ++update) optimizer.update(params, grads, 0.1, 0.5);
+  };
+  ParameterStore<float> by_adam(table), all(table), some(table), start(table);
+  updated(by_adam, {});
+  options.optimizer.matrices = MatrixOptimizer::kMuon;
+  updated(all, {}), updated(some, chosen), updated(start, [](const Parameter&) { return false; });
+  for (const Parameter& parameter : table.entries()) {
+    SCOPED_TRACE(parameter.name);
+    const auto got = all.at(parameter.slot);
+    EXPECT_TRUE(std::ranges::equal(some.at(parameter.slot), (chosen(parameter) ? all : start).at(parameter.slot)));
+    if (group_of(parameter) != ParameterGroup::kMatrices) {
+      EXPECT_TRUE(std::ranges::equal(got, by_adam.at(parameter.slot)));
+      continue;
+    }
+    std::vector<double> p(start.at(parameter.slot).begin(), start.at(parameter.slot).end()), g(p.size()), m(p.size());
+    for (size_t i = 0; i < g.size(); ++i)
+      g[i] = std::sin(static_cast<float>(10 * parameter.slot.begin + static_cast<int64_t>(i * i)));
+    for (int update = 0; update < 2; ++update)
+      run(MuonUpdate<F64>{.count = 1,
+                          .rows = parameter.shape[0],
+                          .cols = parameter.shape[1],
+                          .p = p,
+                          .g = g,
+                          .m = m,
+                          .step = {.lr = 0.1, .weight_decay = 0.2},
+                          .grad_scale = 0.5});
+    for (size_t i = 0; i < p.size(); ++i) EXPECT_NEAR(got[i], p[i], 1e-5);
+  }
+}
+
 // decays = false: the same update as without weight decay.
 TEST(Adam, DecaysWhatSaysSo) {
   const auto updated = [](bool decays, double weight_decay) {
@@ -178,7 +232,7 @@ TEST(Adam, DecaysWhatSaysSo) {
     ParameterStore<float> params(table), grads(table);
     for (float& value : params.all()) value = 2.0f;
     for (float& value : grads.all()) value = 0.5f;
-    AdamOptimizer optimizer(table, {.weight_decay = weight_decay});
+    Optimizer optimizer(table, {.adam = {.weight_decay = weight_decay}});
     optimizer.update(params, grads, 0.1, 1.0);
     return params.at("a")[0];
   };
