@@ -79,6 +79,11 @@ std::string short_duration(double seconds) {
   return fmt::format("{} h {:02} min", s / 3600, s / 60 % 60);
 }
 
+std::string counted(int64_t count, std::string_view noun, std::string_view plural) {
+  if (count == 1) return fmt::format("1 {}", noun);
+  return plural.empty() ? fmt::format("{} {}s", count, noun) : fmt::format("{} {}", count, plural);
+}
+
 Unit flops_unit(double most) {
   const size_t unit = scaled(most, std::size(kPrefixes)).unit;
   return {std::pow(1e3, static_cast<double>(unit)), fmt::format("{}FLOPs", kPrefixes[unit])};

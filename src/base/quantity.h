@@ -1,7 +1,9 @@
 // Numbers as people read them, the same on the terminal, in logs and on pages. What is not finite is "–".
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace troupe {
 
@@ -13,6 +15,8 @@ std::string short_number(double value);                         // 1.23M, 45.6B:
 std::string short_bytes(double value);                          // 1.23 MB, 45.6 GB
 std::string short_flops(double value);                          // 142 TFLOPs
 std::string short_duration(double seconds);                     // 12 s, 3 min 07 s, 2 h 05 min
+// "1 file", "12 files": the noun with an s, or `plural` where that is another word.
+std::string counted(int64_t count, std::string_view noun, std::string_view plural = {});
 
 // A unit in which values up to `most` are written on an axis: {1e15, "PFLOPs"}.
 struct Unit {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/unicode.h"
 #include "io/folder_name.h"
 #include "io/named_path.h"
 #include "io/toml_config.h"
@@ -25,15 +26,13 @@ void check(const StudyConfig& config, const std::string& where) {
     return;
   }
   if (config.models.empty()) fail(ErrorCode::kUsage, "{}: expected at least one, got none", place);
-  std::set<std::string> names;
+  FolderNames names;
   for (const std::string& text : config.models) {
     const std::string name = parse_named_path(text, place).name;
-    check_folder_name(name, ErrorCode::kUsage, place);
-    if (std::find(std::begin(kTaken), std::end(kTaken), name) != std::end(kTaken))
+    names.add(name, ErrorCode::kUsage, place, "write NAME=CONFIG.toml");
+    if (std::find(std::begin(kTaken), std::end(kTaken), unicode::lower(name)) != std::end(kTaken))
       fail(ErrorCode::kUsage, "{}: expected another name than {} (the study's own files), got {}", place,
            fmt::join(kTaken, ", "), name);
-    if (!names.insert(name).second)
-      fail(ErrorCode::kUsage, "{}: expected each name once, got {} twice (write NAME=CONFIG.toml)", place, name);
   }
 }
 

@@ -69,8 +69,12 @@ expect "all held-out text is in a domain" 3 "--held-out: copy: expected held-out
   build --out x --domain p=prose --held-out copy=prose
 expect "a domain is another's copy" 3 "--domain: copy: expected training documents, got none" \
   build --out x --domain p=prose --domain copy=prose --valid-share 0.1
+printf 'x' >notes.odt
+expect "a file of another kind, before work" 2 "notes.odt: expected" build --out x --domain p=prose --domain notes=notes.odt
+grep -q "corpus: p:" out && fail "text was read before a file of another kind was refused: $(cat out)"
+rm notes.odt
 expect "damage" 3 "code.jsonl.gz:1: text: expected" build --out x --domain a=code.jsonl.gz
-expect "... skipped" 3 "got none (1 files, 100 skipped)" build --out x --domain a=code.jsonl.gz --on-bad skip
+expect "... skipped" 3 "got none (1 file, 100 skipped)" build --out x --domain a=code.jsonl.gz --on-bad skip
 expect "a corpus is there" 2 "--out: expected a new folder, got c, which holds a corpus (--force replaces it)" build --out c --domain p=prose
 expect "a folder is there" 2 "prose, which is no corpus" build --out prose --domain p=far.txt --force
 expect "a corpus in its text" 2 "--out: expected a folder outside of the text" build --out prose/x --domain p=prose

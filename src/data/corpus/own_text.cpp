@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/quantity.h"
 #include "data/corpus/manifest.h"
 #include "data/corpus/parts.h"
 #include "io/atomic_file.h"
@@ -26,14 +26,11 @@ bool lies_in(const fs::path& path, const fs::path& folder) {
 }
 
 void check_domains(const OwnTextOptions& options) {
-  std::set<std::string> names;
+  FolderNames names;
   const OwnDomain* standard_input = nullptr;
   for (const OwnDomain& domain : options.domains) {
     const char* flag = flag_of(domain);
-    check_folder_name(domain.name, ErrorCode::kUsage, flag);
-    if (!names.insert(domain.name).second)
-      fail(ErrorCode::kUsage, "{}: expected each name once, got {} twice (several paths of a domain: one folder)", flag,
-           domain.name);
+    names.add(domain.name, ErrorCode::kUsage, flag, "several paths of a domain: one folder");
     if (domain.path == "-") {
       if (standard_input)
         fail(ErrorCode::kUsage, "{}: {}: expected one domain from standard input, got {} as well", flag, domain.name,
@@ -43,6 +40,7 @@ void check_domains(const OwnTextOptions& options) {
       fail(ErrorCode::kUsage, "--out: expected a folder outside of the text, got {} in {} ({} {})",
            options.out.string(), domain.path, flag, domain.name);
     }
+    check_inputs({domain.path}, options.text);  // of every domain before the first is read
   }
 }
 
@@ -64,8 +62,8 @@ std::vector<CorpusDocument> read_text(const OwnTextOptions& options, std::map<st
     });
     log::info("corpus: {}: {}", domain.name, stats.report());
     if (stats.documents == 0)
-      fail(ErrorCode::kData, "{}: {}: expected documents in {}, got none ({} files, {} skipped)", flag_of(domain),
-           domain.name, domain.path, stats.files, stats.total_skipped());
+      fail(ErrorCode::kData, "{}: {}: expected documents in {}, got none ({}, {} skipped)", flag_of(domain),
+           domain.name, domain.path, counted(stats.files, "file"), stats.total_skipped());
     read[domain.name] = stats;
   }
   return documents;
@@ -125,7 +123,8 @@ BuildResult build_own_text(const OwnTextOptions& options) {
   AtomicDirectory out(options.out);  // from here on no other build of this folder
   std::map<std::string, TextStats> read;
   std::vector<CorpusDocument> documents = read_text(options, read);
-  log::info("corpus: applying the duplicate and overlap rules to {} documents", documents.size());
+  log::info("corpus: applying the duplicate and overlap rules to {}",
+            counted(static_cast<int64_t>(documents.size()), "document"));
   const auto reports = apply_rules(documents, options.rules);
   log_report(reports);
   check_rest(options, documents, reports);

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/quantity.h"
 #include "base/utf8.h"
 #include "data/text/byte_source.h"
 #include "data/text/json_line.h"
@@ -338,21 +339,22 @@ int64_t TextStats::total_skipped() const {
 
 std::string TextStats::report() const {
   std::string text =
-      fmt::format("{} documents, {} bytes from {} files; {} skipped", documents, bytes, files, total_skipped());
+      fmt::format("{}, {} from {}; {} skipped", counted(documents, "document"), counted(bytes, "byte"),
+                                 counted(files, "file"), total_skipped());
   for (size_t i = 0; i < kSkipReasons; ++i)
     if (skipped[i].count)
       text += fmt::format("\n  skipped {} {}, first: {}", skipped[i].count, name(static_cast<SkipReason>(i)),
                           skipped[i].first);
-  const auto line = [&](const Skip& skip, const char* what) {
-    if (skip.count) text += fmt::format("\n  {}, first: {}", fmt::format(fmt::runtime(what), skip.count), skip.first);
+  const auto line = [&](const Skip& skip, const char* did, const char* noun, const char* which) {
+    if (skip.count) text += fmt::format("\n  {} {} {}, first: {}", did, counted(skip.count, noun), which, skip.first);
   };
-  line(ignored_files, "ignored {} files of other kinds");
-  line(dangling_links, "passed over {} links to nothing");
-  line(repeated_links, "passed over {} links to what is read anyway");
-  line(repeated_files, "read {} files again that were given more than once");
-  line(nul_documents, "kept NUL bytes in {} documents (is it text?)");
-  if (crlf_files) text += fmt::format("\n  read CRLF line ends as LF in {} files", crlf_files);
-  if (byte_order_mark_files) text += fmt::format("\n  dropped the byte-order mark of {} files", byte_order_mark_files);
+  line(ignored_files, "ignored", "file", "of other kinds");
+  line(dangling_links, "passed over", "link", "to nothing");
+  line(repeated_links, "passed over", "link", "to what is read anyway");
+  line(repeated_files, "read again", "file", "given more than once");
+  line(nul_documents, "kept NUL bytes in", "document", "(is it text?)");
+  if (crlf_files) text += "\n  read CRLF line ends as LF in " + counted(crlf_files, "file");
+  if (byte_order_mark_files) text += "\n  dropped the byte-order mark of " + counted(byte_order_mark_files, "file");
   return text;
 }
 
@@ -368,6 +370,11 @@ void read_documents(ByteSource& bytes, const std::string& source, TextFormat for
     stats.many_paragraphs.add(fmt::format("{}: {} documents, as each blank line ends one", source, documents));
   stats.crlf_files += lines.had_crlf();
   stats.byte_order_mark_files += lines.had_byte_order_mark();
+}
+
+void check_inputs(const std::vector<std::string>& inputs, const TextOptions& options) {
+  TextStats stats;
+  list_inputs(inputs, options, stats);
 }
 
 TextStats for_each_document(const std::vector<std::string>& inputs, const TextOptions& options,
@@ -386,7 +393,7 @@ TextStats for_each_document(const std::vector<std::string>& inputs, const TextOp
   }
   if (const TextStats::Skip& many = stats.many_paragraphs; many.count)
     log::warning("{}{} (--split file makes a file one document)", many.first,
-                 many.count > 1 ? fmt::format("; likewise {} more files", many.count - 1) : "");
+                 many.count > 1 ? "; likewise " + counted(many.count - 1, "more file") : "");
   return stats;
 }
 

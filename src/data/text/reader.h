@@ -108,6 +108,9 @@ struct TextStats {
 
 using DocumentSink = std::function<void(Document&&)>;
 
+// Lists the inputs and reads nothing: throws what for_each_document() throws of their names and kinds.
+void check_inputs(const std::vector<std::string>& inputs, const TextOptions& options);
+
 // Reads every input in order and calls `sink` for each document, on the calling thread.
 // Warns, in the log, of files that blank lines split into kManyParagraphs or more.
 // Throws Error(kUsage) for an input of unknown kind, kData for one that does not exist or, with OnBad::kStop, is

@@ -24,6 +24,14 @@ TEST(Quantity, HasThreeDigitsAndAUnit) {
   EXPECT_EQ(short_duration(7500), "2 h 05 min");
 }
 
+TEST(Quantity, CountsInOneFormOfTheNounOrTheOther) {
+  EXPECT_EQ(counted(0, "file"), "0 files");
+  EXPECT_EQ(counted(1, "file"), "1 file");
+  EXPECT_EQ(counted(12, "file"), "12 files");
+  EXPECT_EQ(counted(1, "micro-batch", "micro-batches"), "1 micro-batch");
+  EXPECT_EQ(counted(2, "micro-batch", "micro-batches"), "2 micro-batches");
+}
+
 TEST(Quantity, WritesDifferencesWithTheirSign) {
   EXPECT_EQ(difference_text(0.03, 4), "+0.0300");
   EXPECT_EQ(difference_text(-0.03, 4), "-0.0300");

@@ -87,8 +87,8 @@ TEST_F(TextReader, SaysThatItReadCrlfAndDroppedTheByteOrderMark) {
   EXPECT_THAT(read({write("a.txt", "\xEF\xBB\xBFone\r\nmore\r\n\r\ntwo\r\n")}), ElementsAre("one\nmore", "two"));
   EXPECT_EQ(stats_.crlf_files, 1);
   EXPECT_EQ(stats_.byte_order_mark_files, 1);
-  EXPECT_THAT(stats_.report(), HasSubstr("CRLF line ends as LF in 1 files"));
-  EXPECT_THAT(stats_.report(), HasSubstr("byte-order mark of 1 files"));
+  EXPECT_THAT(stats_.report(), HasSubstr("CRLF line ends as LF in 1 file"));
+  EXPECT_THAT(stats_.report(), HasSubstr("byte-order mark of 1 file"));
 }
 
 TEST_F(TextReader, ReadsJsonLinesWithAChosenFieldAndMetadata) {
@@ -154,7 +154,7 @@ TEST_F(TextReader, ReadsLinesWithWhatPythonWritesBesideTheText) {
 
 TEST_F(TextReader, SaysThatItKeptNulBytes) {
   EXPECT_THAT(read({write("a.txt", std::string("x\n\na\0b\n", 7))}), ElementsAre("x", std::string("a\0b", 3)));
-  EXPECT_THAT(stats_.report(), HasSubstr("kept NUL bytes in 1 documents (is it text?), first: "));
+  EXPECT_THAT(stats_.report(), HasSubstr("kept NUL bytes in 1 document (is it text?), first: "));
   EXPECT_THAT(stats_.report(), HasSubstr("a.txt:3"));
 }
 
@@ -297,7 +297,7 @@ TEST_F(TextReader, WalksFoldersInOrderAndCountsOtherFiles) {
   EXPECT_THAT(read({(folder_ / "in").string()}), ElementsAre("z", "b"));
   EXPECT_EQ(stats_.ignored_files.count, 1);
   EXPECT_THAT(stats_.report(),
-              HasSubstr("ignored 1 files of other kinds, first: " + (folder_ / "in/readme.md").string()));
+              HasSubstr("ignored 1 file of other kinds, first: " + (folder_ / "in/readme.md").string()));
 }
 
 TEST_F(TextReader, FollowsLinksAndWalksEachFolderOnce) {
@@ -344,7 +344,7 @@ TEST_F(TextReader, SaysWhatWasGivenTwice) {
   const std::string in = (folder_ / "in").string();
   EXPECT_THAT(read({in, in + "/../in/a.txt"}), ElementsAre("a", "a"));
   EXPECT_THAT(stats_.report(),
-              HasSubstr("read 1 files again that were given more than once, first: " + in + "/../in/a.txt"));
+              HasSubstr("read again 1 file given more than once, first: " + in + "/../in/a.txt"));
 }
 
 TEST_F(TextReader, PlainTextHasNoFields) {
