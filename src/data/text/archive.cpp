@@ -15,16 +15,46 @@
 namespace troupe {
 namespace {
 
+// A source whose first bytes were read already.
+class Rest final : public ByteSource {
+ public:
+  Rest(std::string first, ByteSource& source) : first_(std::move(first)), source_(source) {}
+  size_t read(char* dst, size_t size) override {
+    if (at_ == first_.size()) return source_.read(dst, size);
+    const size_t got = first_.copy(dst, size, at_);
+    at_ += got;
+    return got;
+  }
+
+ private:
+  const std::string first_;
+  size_t at_ = 0;
+  ByteSource& source_;
+};
+
+// Of gzip the plain bytes, through zlib: libarchive 3.6 does not look at the checksum and length behind the data.
+std::unique_ptr<ByteSource> without_gzip(ByteSource& source) {
+  constexpr std::string_view kMagic = "\x1f\x8b";
+  std::string first(kMagic.size(), '\0');
+  size_t have = 0;
+  for (size_t got = 1; have < first.size() && got > 0; have += got)
+    got = source.read(first.data() + have, first.size() - have);
+  first.resize(have);
+  const bool gzip = first == kMagic;
+  auto whole = std::make_unique<Rest>(std::move(first), source);
+  return gzip ? gzip_source(std::move(whole)) : std::move(whole);
+}
+
 // libarchive reading from a ByteSource, whose exceptions must not pass through C.
 class Reader {
  public:
   explicit Reader(ByteSource& source)
-      : source_(source), buffer_(1 << 16), archive_(archive_read_new(), archive_read_free) {
+      : source_(without_gzip(source)), buffer_(1 << 16), archive_(archive_read_new(), archive_read_free) {
     if (!archive_) fail(ErrorCode::kEnvironment, "libarchive: out of memory");
     ::archive* const a = archive_.get();
     // By name: some of `all` start programs, or have no users but exploits.
     archive_read_support_format_ar(a), archive_read_support_format_tar(a), archive_read_support_format_zip(a);
-    archive_read_support_filter_gzip(a), archive_read_support_filter_bzip2(a), archive_read_support_filter_xz(a);
+    archive_read_support_filter_bzip2(a), archive_read_support_filter_xz(a);
     archive_read_support_filter_lzma(a), archive_read_support_filter_zstd(a);
     check(archive_read_open(a, this, nullptr, read_block, nullptr));
   }
@@ -33,7 +63,11 @@ class Reader {
   archive_entry* next() {
     archive_entry* entry = nullptr;
     const int status = archive_read_next_header(archive_.get(), &entry);
-    if (status == ARCHIVE_EOF) return nullptr;
+    if (status == ARCHIVE_EOF) {  // what checks the data may stand behind the archive's own end
+      while (source_->read(buffer_.data(), buffer_.size()) > 0) {
+      }
+      return nullptr;
+    }
     if (status != ARCHIVE_WARN) check(status);  // warnings: names and attributes that this locale cannot show
     return entry;
   }
@@ -51,7 +85,7 @@ class Reader {
     auto* const reader = static_cast<Reader*>(self);
     *block = reader->buffer_.data();
     try {
-      const size_t got = reader->source_.read(reader->buffer_.data(), reader->buffer_.size());
+      const size_t got = reader->source_->read(reader->buffer_.data(), reader->buffer_.size());
       return static_cast<la_ssize_t>(got);
     } catch (...) {
       reader->thrown_ = std::current_exception();
@@ -65,11 +99,11 @@ class Reader {
     if (status == ARCHIVE_OK) return;
     const char* const reason = archive_error_string(archive_.get());
     if (archive_errno(archive_.get()) == ENOMEM) throw std::bad_alloc();
-    fail(ErrorCode::kData, "expected an archive (tar, zip or ar; gzip, bzip2, xz or zstd), got: {}",
-         reason ? reason : "damaged data");
+    fail(ErrorCode::kData, "expected an archive (tar, zip or ar; gzip, bzip2, xz or zstd), got: {} near byte {}",
+         reason ? reason : "damaged data", archive_filter_bytes(archive_.get(), -1));
   }
 
-  ByteSource& source_;
+  std::unique_ptr<ByteSource> source_;
   std::vector<char> buffer_;
   std::exception_ptr thrown_;
   std::unique_ptr<::archive, int (*)(::archive*)> archive_;

@@ -119,6 +119,27 @@ TEST(Archive, AnArchiveInsideIsOneMoreSource) {
               StartsWith("part.tar.xz: "));
 }
 
+TEST(Archive, AFlippedByteIsDamageOrChangesNothing) {
+  const Files files = {{"a", noise(300)}, {"b", noise(200)}};
+  for (const int filter : {ARCHIVE_FILTER_GZIP, ARCHIVE_FILTER_BZIP2, ARCHIVE_FILTER_XZ}) {
+    const std::string whole = archive_of(files, "ustar", filter);
+    int64_t errors = 0, flips = 0;
+    for (size_t at = 0; at < whole.size(); at += at + 64 < whole.size() ? 13 : 1) {  // every byte of the checks at the end
+      std::string flipped = whole;
+      flipped[at] = static_cast<char>(flipped[at] ^ 0x10);
+      Files got;
+      const std::string error = error_of([&] { got = read(flipped); }, ErrorCode::kData);
+      ++flips, errors += !error.empty();
+      if (error.empty()) {
+        EXPECT_EQ(got, files) << filter << " " << at;
+      } else {
+        EXPECT_THAT(error, HasSubstr(" byte")) << filter << " " << at;
+      }
+    }
+    EXPECT_GT(errors, flips / 2) << filter;
+  }
+}
+
 TEST(Archive, CutAnywhereItIsDamageOrComplete) {
   const Files files = {{"a", noise(300)}, {"b", noise(200)}};
   for (const char* format : {"ustar", "zip", "argnu"})
