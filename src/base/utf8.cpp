@@ -93,19 +93,29 @@ void append_utf8(char32_t code, std::string& out) {
   }
 }
 
-std::string visible_text(std::string_view text) {
+namespace {
+
+std::string shown_without(std::string_view text, std::string_view kept) {
   std::string shown;
   while (!text.empty()) {
     const auto byte = static_cast<unsigned char>(text[0]);
     const size_t length = utf8_sequence_bytes(text);
-    const bool control = (byte < 0x20 && byte != '\n' && byte != '\t') || byte == 0x7f;
+    const bool control = (byte < 0x20 && kept.find(text[0]) == kept.npos) || byte == 0x7f;
+    const bool control_8bit = length == 2 && byte == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0;
     if (length == 0 || control)
       shown += fmt::format("\\x{:02x}", byte);
+    else if (control_8bit)
+      shown += fmt::format("\\xc2\\x{:02x}", static_cast<unsigned char>(text[1]));
     else
       shown += text.substr(0, length);
     text.remove_prefix(length == 0 ? 1 : length);
   }
   return shown;
 }
+
+}  // namespace
+
+std::string visible_text(std::string_view text) { return shown_without(text, "\n\t"); }
+std::string visible_line(std::string_view text) { return shown_without(text, ""); }
 
 }  // namespace troupe

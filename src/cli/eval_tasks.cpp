@@ -1,12 +1,15 @@
 // troupe eval tasks: accuracy on published tasks, under the paper's convention and the common harness's.
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/quantity.h"
 #include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/eval.h"
@@ -276,9 +279,9 @@ std::vector<Job> load_jobs(const TasksFlags& flags, bool all, const std::vector<
 
 // What was not as usual.
 void log_report(const TaskReport& report) {
-  if (report.skipped > 0) log::info("{}: {} records left out by the task's rule", report.task, report.skipped);
+  if (report.skipped > 0) log::info("{}: {} left out by the task's rule", report.task, counted(report.skipped, "record"));
   if (const int64_t left_out = report.figures.front().left_out; left_out > 0)
-    log::info("{}: {} items left out by --limit", report.task, left_out);
+    log::info("{}: {} left out by --limit", report.task, counted(left_out, "item"));
   if (report.requests.truncated > 0)
     log::warning("{} ({}): {} of {} sequences were longer than the context and lost tokens on their left", report.task,
                  name_of_enum(report.convention), report.requests.truncated, report.requests.requests);
@@ -314,7 +317,8 @@ RequestStats run_jobs(const TasksFlags& flags, std::vector<Job>& jobs, EvalModel
     results.add(report);
     job.data = {};
   }
-  if (details_file) std::fclose(details_file);
+  if (details_file && std::fclose(details_file) != 0)
+    fail(ErrorCode::kEnvironment, "{}: expected to write to it, got: {}", flags.details, std::strerror(errno));
   results.finish();
   return total;
 }

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "io/made_folders.h"
 #include "io/regular_file.h"
 #include "io/unfinished.h"
 
@@ -38,13 +39,6 @@ void sync_path(const fs::path& path) {
 fs::path folder_of(const fs::path& path) {
   const fs::path parent = path.parent_path();
   return parent.empty() ? fs::path(".") : parent;
-}
-
-void create_folder(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error && !fs::is_directory(path))
-    fail(ErrorCode::kEnvironment, "{}: expected to create this folder, got: {}", path.string(), error.message());
 }
 
 void sync_tree(const fs::path& folder) {
@@ -138,7 +132,7 @@ fs::path temporary_name(const fs::path& path) {
 bool is_temporary_name(const fs::path& path) { return path.filename().string().find(".tmp-") != std::string::npos; }
 
 FileSummary write_file_atomically(const fs::path& path, const FileBody& body) {
-  create_folder(folder_of(path));
+  const MadeFolders folders(folder_of(path));
   const fs::path temporary = temporary_name(path);
   FileWriter writer(temporary);
   const Unfinished unfinished(temporary);

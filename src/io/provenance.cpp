@@ -6,6 +6,7 @@
 
 #include "base/isa.h"
 #include "base/machine.h"
+#include "base/quantity.h"
 #include "base/threads.h"
 #include "io/json_fields.h"
 
@@ -57,8 +58,8 @@ void add_provenance(nlohmann::ordered_json& line, const std::string& precision) 
 }
 
 std::string describe(const Provenance& of) {
-  return fmt::format("troupe {} ({}, {}), {}{}, {} threads of {} on {}{}", of.version, of.commit, of.compiler, of.isa,
-                     of.precision.empty() ? "" : ", " + of.precision, of.threads,
+  return fmt::format("troupe {} ({}, {}), {}{}, {} of {} on {}{}", of.version, of.commit, of.compiler, of.isa,
+                     of.precision.empty() ? "" : ", " + of.precision, counted(of.threads, "thread"),
                      of.cpu.empty() ? "an unknown processor" : of.cpu, of.host, of.date.empty() ? "" : ", " + of.date);
 }
 

@@ -49,12 +49,7 @@ WriterLock::WriterLock(const fs::path& path, Place place)
     fail(ErrorCode::kEnvironment, "{}", message);
   };
   const fs::path folder = file_.parent_path();
-  std::error_code error;
-  if (!folder.empty()) {
-    made_folder_ = fs::create_directories(folder, error);
-    if (error && !fs::is_directory(folder))
-      fail(ErrorCode::kEnvironment, "{}: expected to create this folder, got: {}", folder.string(), error.message());
-  }
+  if (!folder.empty()) folders_.emplace(folder);
   for (;;) {
     fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd_ < 0) refuse(fmt::format("{}: expected to create it, got: {}", file_.string(), std::strerror(errno)));
@@ -90,7 +85,7 @@ void WriterLock::release() {
   ::close(fd_);
   fd_ = -1;
   unfinished_.reset();
-  if (made_folder_) ::rmdir(file_.parent_path().c_str());
+  folders_.reset();
 }
 
 }  // namespace troupe

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "io/made_folders.h"
 #include "io/unfinished.h"
 
 namespace troupe {
@@ -22,13 +23,13 @@ class WriterLock {
   WriterLock(const WriterLock&) = delete;
   WriterLock& operator=(const WriterLock&) = delete;
 
-  void release();  // removes the file, and its folder if the lock created it and it is empty
+  void release();  // removes the file, and the folders that the lock created and that are empty
 
  private:
   std::filesystem::path file_;
   int fd_ = -1;
   std::optional<Unfinished> unfinished_;
-  bool made_folder_ = false;
+  std::optional<MadeFolders> folders_;
 };
 
 }  // namespace troupe

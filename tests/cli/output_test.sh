@@ -85,4 +85,16 @@ expect "prompt from standard input closed" 4 "standard input: expected to read i
   bash -c '"$0" generate --model done/model --prompt - <&-' "$program"
 expect "a file at its limit" 4 "File too large" \
   bash -c 'ulimit -f 1; "$0" tokenizer train --vocab-size 300 --out limited text.txt' "$program"
+[ ! -e limited ] || fail "a file at its limit left an empty folder"
+python3 "$tests/tensors.py" write ids.safetensors src=4,5,6,7 tgt=5,6,7,8
+for i in $(seq 1 60); do echo "Item $i has $((i * 7919)) parts and $((i * i)) holes, $((i * 31 + 5)) of them round."; echo; done >items.txt
+# Of what cannot be written nothing is left, the folders on the way to it neither.
+for command in "encode --tokenizer $bpe --out deep/a/data text.txt" "convert done/model deep/a/model" "report done --out deep/a/x.html" \
+  "completion bash --out deep/a/x" "score --model done/model --tokens ids.safetensors --out deep/a/x.safetensors" \
+  "man --out deep/a" "metrics done --format csv --out deep/a/x.csv" "corpus build --domain a=items.txt --valid-share 0.2 --out deep/a"; do
+  # shellcheck disable=SC2086
+  expect "limited: $command" 4 "File too large" bash -c 'set -o pipefail; (ulimit -f 0; "$0" $1) 2>&1 | cat' "$program" "$command"
+  [ ! -e deep ] || fail "left by $command: $(find deep)"
+  rm -rf deep
+done
 finish
