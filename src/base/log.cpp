@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "base/log_file.h"
 #include "base/log_settings.h"
+#include "base/log_status.h"
 #include "base/machine.h"
 #include "base/utf8.h"
 
@@ -31,6 +33,26 @@ spdlog::logger& logger() {
 }
 
 bool quiet = false, colored = false;
+
+// The status line, and who may write to the terminal.
+struct Status {
+  std::recursive_mutex mutex;
+  std::string line;
+};
+Status& status() {
+  static auto* const one = new Status;  // outlives every static object that logs
+  return *one;
+}
+
+void draw(std::string_view line) {
+  std::fprintf(stderr, "\r\033[K%.*s", static_cast<int>(line.size()), line.data());
+  std::fflush(stderr);
+}
+
+void say(spdlog::level::level_enum level, const std::string& line) {
+  const StatusAside aside;
+  logger().log(level, line);
+}
 
 // What log::File stands for, and the lines that wait for one.
 struct Kept {
@@ -66,7 +88,7 @@ void keep(std::string_view text) {
       if (file.waiting.size() > kMostWaiting) file.waiting.pop_front();
     }
   }
-  if (!problem.empty()) logger().warn(problem);
+  if (!problem.empty()) say(spdlog::level::warn, problem);
 }
 
 }  // namespace
@@ -80,15 +102,32 @@ void write(Level level, std::string_view raw) {
   switch (level) {
     case Level::kInfo:
       // What a library said by a callback ("moe: warning: ...") comes here too.
-      if (!quiet || text.find("warning: ") != text.npos) logger().info(text);
+      if (!quiet || text.find("warning: ") != text.npos) say(spdlog::level::info, text);
       return keep(text);
     case Level::kWarning:
-      logger().warn("{} {}", colored ? "\x1b[1m\x1b[33mwarning:\x1b[0m" : "warning:", text);
+      say(spdlog::level::warn, (colored ? "\x1b[1m\x1b[33mwarning:\x1b[0m " : "warning: ") + text);
       return keep("warning: " + text);
     case Level::kError:
-      logger().error("error: {}", text);
+      say(spdlog::level::err, "error: " + text);
       return keep("error: " + text);
   }
+}
+
+void set_status(std::string_view line) {
+  Status& now = status();
+  const std::lock_guard lock(now.mutex);
+  if (line.empty() && now.line.empty()) return;
+  now.line = line;
+  draw(now.line);
+}
+
+StatusAside::StatusAside() {
+  status().mutex.lock();
+  if (!status().line.empty()) draw("");
+}
+StatusAside::~StatusAside() {
+  if (!status().line.empty()) draw(status().line);
+  status().mutex.unlock();
 }
 
 bool topic_enabled(std::string_view topic) {

@@ -4,8 +4,10 @@
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
+#include "base/log_status.h"
 #include "base/unicode.h"
 #include "base/utf8.h"
 #include "cli/color.h"
@@ -19,9 +21,13 @@ namespace {
        errno ? std::strerror(errno) : "an error");
 }
 
-void write_shown(std::string_view shown) {
+// What is written to the terminal that has a progress bar stands above it.
+void write_out(std::string_view bytes, bool now) {
+  std::optional<log::StatusAside> aside;
+  if (is_terminal(Stream::kOut)) aside.emplace(), now = true;
   errno = 0;
-  if (std::fwrite(shown.data(), 1, shown.size(), stdout) != shown.size()) fail_output();
+  if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || (now && std::fflush(stdout) != 0))
+    fail_output();
 }
 
 // Words of a verdict have a colour.
@@ -33,12 +39,9 @@ std::string with_color(const std::string& padded, const std::string& cell) {
 
 }  // namespace
 
-void print_bytes(std::string_view bytes) {
-  errno = 0;
-  if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || std::fflush(stdout) != 0) fail_output();
-}
+void print_bytes(std::string_view bytes) { write_out(bytes, true); }
 
-void print_text(std::string_view text) { write_shown(visible_text(text)); }
+void print_text(std::string_view text) { write_out(visible_text(text), false); }
 
 void flush_output() {
   errno = 0;
@@ -54,13 +57,13 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
   for (const auto& row : rows)
     for (size_t i = 0; i < row.size(); ++i) {
       if (i == widths.size()) widths.push_back(0);
-      widths[i] = std::max(widths[i], unicode::columns(visible_text(row[i])));
+      widths[i] = std::max(widths[i], unicode::columns(visible_line(row[i])));
     }
   std::string out;
   for (const auto& row : rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      const std::string cell = visible_text(row[i]), padding(widths[i] - unicode::columns(cell), ' ');
+      const std::string cell = visible_line(row[i]), padding(widths[i] - unicode::columns(cell), ' ');
       line += (i ? "  " : "") + with_color(i ? padding + cell : cell + padding, cell);
     }
     line.resize(line.find_last_not_of(' ') + 1);
@@ -71,7 +74,7 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
       out += std::string(total, '-') + "\n";
     }
   }
-  write_shown(out);
+  write_out(out, false);
 }
 
 std::string grouped(long long value) {

@@ -8,6 +8,7 @@
 
 #include "base/log_file.h"
 #include "base/log_settings.h"
+#include "base/log_status.h"
 #include "base/utf8.h"
 #include "cli/color.h"
 
@@ -49,22 +50,20 @@ void Progress::update(double done, std::string_view detail) {
   if (log::is_quiet()) return;
   if (seconds_since(last_) < (terminal_ ? kBarSeconds : line_seconds_)) return;
   last_ = Clock::now();
-  std::string line = text(done, left, detail, terminal_);
+  std::string line = visible_line(text(done, left, detail, terminal_));
   if (!terminal_) {
     std::fprintf(stderr, "%s\n", line.c_str());
     return;
   }
   if (const size_t columns = terminal_columns(Stream::kError); line.size() >= columns)
     line.resize(utf8_whole_bytes(std::string_view(line).substr(0, columns - 1)));
-  std::fprintf(stderr, "\r\033[K%s", line.c_str());
-  std::fflush(stderr);
+  log::set_status(line);
   drawn_ = true;
 }
 
 void Progress::clear() {
   if (!drawn_) return;
-  std::fputs("\r\033[K", stderr);
-  std::fflush(stderr);
+  log::set_status("");
   drawn_ = false;
 }
 

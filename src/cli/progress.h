@@ -1,4 +1,5 @@
-// Progress of a long command on stderr: a bar if stderr is a terminal, else one line per interval.
+// Progress of a long command on stderr: a bar if stderr is a terminal, else one line per interval. Lines of the log and
+// results on the same terminal stand above the bar (base/log_status.h).
 #pragma once
 
 #include <optional>
@@ -21,8 +22,7 @@ class Progress {
 
   // `detail` follows the bar or stands in the line: "loss 3.21  lr 1e-3".
   void update(double done, std::string_view detail);
-  // Removes the bar, so that a log line can be written; the next update draws it again.
-  void clear();
+  void clear();  // removes the bar; the next update draws it again
   void finish(std::string_view detail);  // a last line that stays
 
  private:

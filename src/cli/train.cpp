@@ -110,10 +110,7 @@ void run(const TrainArguments& arguments) {
     log::warning("generic kernels: several times slower than with AVX2 or better (`troupe doctor` says what is there)");
   std::optional<Error> lost_output;  // the lines are in metrics.jsonl: the run is saved, then ends
   options.interrupted = [&] { return signals.interrupted() || lost_output; };
-  options.message = [&](const std::string& line) {
-    progress.clear();
-    log::info("{}", line);
-  };
+  options.message = [](const std::string& line) { log::info("{}", line); };
   options.metrics = [&](const nlohmann::ordered_json& line) {
     try {
       if (arguments.json && !lost_output) print_json(line);

@@ -65,6 +65,30 @@ grep -q 'a folder of token shards, or fairseq' out || fail "help in a pipe is wr
 seq 1 2000 >text.txt
 expect "--quiet" 0 "" "$program" tokenizer train --vocab-size 300 --out tok text.txt -q
 [ "$(wc -l <out)" = 1 ] || fail "--quiet: expected the result alone, got: $(cat out)"
+# Lines on a terminal stand above the progress bar, those of the log and results alike.
+{ small_model 1 16; cat <<'END'; } >run.toml
+[train]
+steps = 300
+batch_sequences = 2
+log_every = 20
+valid_every = 50
+[data]
+train = ["data"]
+valid = ["data"]
+END
+sed -i "s/50257/300/; s/eos_id = .*/eos_id = 0/" run.toml
+"$program" encode --tokenizer tok --out data text.txt >/dev/null 2>&1 || fail "encode"
+on_terminal 100 "$program" train run.toml --run run --json >out
+python3 - out <<'END' || fail "lines over a progress bar: $(cat -v out)"
+import re, sys
+text = open(sys.argv[1], newline='').read()
+bar = re.compile(r'\[[#.]{24}\]')
+assert bar.search(text), "no bar was drawn"
+lines = [line.rsplit('\r\x1b[K', 1)[-1] for line in text.split('\n')]  # what is left of each
+assert not any(bar.search(line) for line in lines[:-1]), "a bar stayed"
+assert sum(line.startswith('{"schema":"troupe.train/1"') for line in lines) == 15, "lines of JSON"
+assert sum(line.startswith('step ') for line in lines) == 6, "lines of the log"
+END
 expect "--quiet keeps warnings" 0 "warning:" "$program" tokenizer train --vocab-size 60000 --out big text.txt --quiet
 expect "--quiet keeps errors" 3 "error: nothing" "$program" --quiet inspect nothing
 for place in "doctor --json --threads 3" "--threads 3 doctor --json" "doctor --threads=3 --json"; do
