@@ -92,6 +92,7 @@ Flag flag_of(const CLI::Option& option, const std::string& command) {
   flag.group = option.get_group();
   flag.required = option.get_required();
   flag.repeated = option.get_expected_max() > 1;
+  flag.list = option.get_delimiter() == ',';
   return flag;
 }
 

@@ -30,6 +30,7 @@ struct Flag {
   std::vector<std::string> choices;  // of kChoice and kKey
   std::string about, default_value, environment, group;
   bool positional = false, required = false, repeated = false;
+  bool list = false;  // of values separated by commas
 
   const std::string& name() const { return names.back(); }
 };

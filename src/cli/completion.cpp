@@ -57,7 +57,7 @@ const Flag* completed_positional(const Command& command) {
 }
 
 struct ShellWords {  // how a shell offers what
-  const char *folders, *files, *choices, *keys, *nothing;
+  const char *folders, *files, *choices, *list, *keys, *nothing;
 };
 
 std::string way_of(const Flag& flag, const ShellWords& shell) {
@@ -67,7 +67,7 @@ std::string way_of(const Flag& flag, const ShellWords& shell) {
     case ValueKind::kPath:
       return shell.files;
     case ValueKind::kChoice:
-      return fmt::format(fmt::runtime(shell.choices), joined(flag.choices));
+      return fmt::format(fmt::runtime(flag.list ? shell.list : shell.choices), joined(flag.choices));
     case ValueKind::kKey:
       return fmt::format(fmt::runtime(shell.keys), joined(flag.choices));
     case ValueKind::kNone:
@@ -95,11 +95,20 @@ std::string bash_script(const Command& root) {
   const ShellWords shell = {.folders = "_troupe_paths -d",
                             .files = "_troupe_paths -f",
                             .choices = "_troupe_words '{}'",
+                            .list = "_troupe_list '{}'",
                             .keys = "_troupe_keys '{}'",
                             .nothing = ":"};
   std::string out = R"(# bash completion of troupe: what `troupe completion bash` printed.
 
 _troupe_words() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur"); }
+# What follows the last comma, of the words that do not stand before it.
+_troupe_list() {
+  local word left= given=
+  [[ $cur == *,* ]] && given=${cur%,*},
+  for word in $1; do [[ ,$given == *",$word,"* ]] || left+=" $word"; done
+  mapfile -t COMPREPLY < <(compgen -P "$given" -W "$left" -- "${cur##*,}")
+  compopt -o nospace 2>/dev/null
+}
 _troupe_keys() {
   mapfile -t COMPREPLY < <(compgen -W "$1" -S = -- "$cur")
   compopt -o nospace 2>/dev/null
@@ -176,6 +185,7 @@ std::string zsh_script(const Command& root) {
   const ShellWords shell = {.folders = "_files -/",
                             .files = "_files",
                             .choices = "compadd -- {}",
+                            .list = "_sequence compadd - {}",
                             .keys = "compset -P '*=' || compadd -S = -- {}",
                             .nothing = "_message value"};
   std::string out = R"(#compdef troupe
@@ -259,6 +269,14 @@ function __troupe_at
     test "$command" = "$argv[1]"
 end
 
+# The words that may follow the last comma, behind what stands before it.
+function __troupe_list
+    set -l given (string match -r '^(?:--[^=]*=)?(.*,)' -- (commandline -ct))[2]
+    for word in $argv
+        contains -- $word (string split , -- "$given"); or printf '%s\n' "$given$word"
+    end
+end
+
 complete -c troupe -f
 )";
   for (const Command* command : all_commands(root)) {
@@ -269,6 +287,7 @@ complete -c troupe -f
       const ShellWords shell = {.folders = " -x -a '(__fish_complete_directories)'",
                                 .files = " -r -F",
                                 .choices = " -x -a '{}'",
+                                .list = " -x -a '(__troupe_list {})'",
                                 .keys = " -x -a '(string replace -r \"\\$\" = -- {})'",
                                 .nothing = " -x"};
       if (flag.positional) {

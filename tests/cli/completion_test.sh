@@ -30,6 +30,10 @@ offers "model.moe.num_experts= " train x.toml --set model.moe.num_e
 offers "study.sample_temperature= study.sample_tokens= " study x.toml --set study.sample_
 offers "moe-52b " cost --preset moe-5
 offers "lambada " eval tasks --tasks lamb
+offers "copa,piqa,lambada " eval tasks --tasks copa,piqa,lamb
+offers " " eval tasks --tasks lambada,lamb
+offers "stereoset,crows_pairs " eval bias --sets stereoset,
+offers "stereoset,crows_pairs " eval bias --sets = stereoset,
 offers "folder/below " train x.toml --run folder/
 offers "plain.toml " train p
 offers "folder/a file.toml folder/below " train folder/
@@ -62,6 +66,7 @@ if command -v zsh >zsh.path; then
   }
   zsh_offers sliding "troupe eval ppl --mode "
   zsh_offers "Perplexity and bits" "troupe eval "
+  zsh_offers "copa,lambada" "troupe eval tasks --tasks copa,lamb"
   zsh_offers "model.moe.num_experts=" "troupe train x.toml --set model.moe.num_e"
 fi
 if command -v fish >fish.path; then
@@ -73,6 +78,9 @@ if command -v fish >fish.path; then
   }
   fish_offers "sliding " "troupe eval ppl --mode sl"
   fish_offers "ppl " "troupe eval pp"
+  fish_offers "copa,piqa,lambada " "troupe eval tasks --tasks copa,piqa,lamb"
+  fish_offers "stereoset,crows_pairs " "troupe eval bias --sets stereoset,"
+  fish_offers "--sets=stereoset,crows_pairs " "troupe eval bias --sets=stereoset,"
   fish_offers "model.moe.num_experts= " "troupe train x.toml --set model.moe.num_e"
   fish_offers "--precision --prompt --prompts " "troupe generate --pr"
 fi
