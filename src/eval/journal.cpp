@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -14,7 +15,9 @@
 #include "io/checksum.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
+#include "io/mapped_file.h"
 #include "io/regular_file.h"
+#include "model/model_directory.h"
 
 namespace troupe {
 namespace {
@@ -89,14 +92,15 @@ void Journal::flush() {
 }
 
 std::string model_checksum(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    if (entry.path().extension() == ".safetensors" || entry.path().filename() == "config.json")
-      files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  std::string sums;
-  for (const auto& file : files) sums += file.filename().string() + to_hex(xxh3_of_file(file));
-  return to_hex(xxh3(sums));
+  const ModelTensors tensors(folder);
+  std::map<std::string, std::string> sums;
+  for (const TensorView* tensor : tensors.tensors()) {
+    sums[tensor->name] = describe(tensor->dtype, tensor->shape) + " " + to_hex(xxh3(tensor->bytes));
+    give_back_pages(tensor->bytes);
+  }
+  std::string all = config_json(read_model_config(folder));
+  for (const auto& [name, sum] : sums) all += name + " " + sum + "\n";
+  return to_hex(xxh3(all));
 }
 
 }  // namespace troupe

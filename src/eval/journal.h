@@ -47,8 +47,8 @@ class Journal {
   std::unique_ptr<std::FILE, Close> file_;
 };
 
-// Identifies the parameters and configuration in a model directory: a checksum over config.json and every safetensors
-// file.
+// Identifies the parameters and configuration in a model directory: a checksum over the configuration and every tensor
+// of the model by its name. How many files hold them, and what else is there (a checkpoint's moments), does not count.
 std::string model_checksum(const std::filesystem::path& folder);
 
 }  // namespace troupe

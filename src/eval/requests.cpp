@@ -54,6 +54,8 @@ std::vector<ScoreAnswer> score_requests(LanguageModel& model, std::span<const Sc
   std::stable_sort(groups.begin(), groups.end(),
                    [](const Group& a, const Group& b) { return a.length() > b.length(); });
 
+  if (groups.empty()) return answers;  // all from the journal: nothing that scores is made
+
   // Answers reach the journal slice by slice: what is lost by an interruption is some seconds of work.
   constexpr double kSlices = 50.0;
   Sink sink(answers, stats, progress, work);

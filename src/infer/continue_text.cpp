@@ -1,5 +1,7 @@
 #include "infer/continue_text.h"
 
+#include "base/utf8.h"
+
 namespace troupe {
 
 std::vector<int32_t> prompt_ids(const ModelConfig& config, const Tokenizer& tokenizer, std::string_view prompt) {
@@ -15,6 +17,7 @@ Continuation continue_text(LanguageModel& model, const Tokenizer& tokenizer, std
   Continuation continuation;
   continuation.generation = generate(model, prompt_ids(model.config(), tokenizer, prompt), options);
   for (const int32_t token : continuation.generation.tokens) continuation.text += tokenizer.token_bytes(token);
+  continuation.text.resize(utf8_whole_bytes(continuation.text));
   return continuation;
 }
 

@@ -14,7 +14,7 @@ namespace troupe {
 std::vector<int32_t> prompt_ids(const ModelConfig& config, const Tokenizer& tokenizer, std::string_view prompt);
 
 struct Continuation {
-  std::string text;  // may end within a character
+  std::string text;  // of whole characters: one that the most tokens cut at the end is left out
   Generation generation;
 };
 // options.allowed is the tokenizer's text. Throws as generate() does.

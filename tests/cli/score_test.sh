@@ -72,12 +72,16 @@ same() {
   local what=$1
   shift
   for model in run parts; do
-    "$program" "$@" --model $model/model --json 2>log | sed -E "s/\"(model|out)\":\"[^\"]*\"//g; s/[a-z_]+_s\":[0-9.e+-]+//g; s/\"model_checksum\":\"[^\"]*\"//; s/\"provenance\".*//" >$model.lines
+    "$program" "$@" --model $model/model --json 2>log | sed -E "s/\"(model|out)\":\"[^\"]*\"//g; s/[a-z_]+_s\":[0-9.e+-]+//g; s/\"provenance\".*//" >$model.lines
     [ -s $model.lines ] || { fail "$what: $model: no line"; cat log; }
   done
   cmp run.lines parts.lines || { fail "two files: $what"; cat run.lines parts.lines; }
 }
 same "eval ppl" eval ppl --data text.txt
+expect "a checkpoint and the model exported from it" 0 "" "$program" eval ppl --model run/model --data text.txt --json
+exported=$(grep -o '"model_checksum":"[^"]*"' out)
+expect "... are one model" 0 "$exported" "$program" eval ppl --model run --data text.txt --json
+[ -n "$exported" ] || fail "no model_checksum"
 same "generate" generate --prompt "The" --max-tokens 10 --seed 3
 tensors write ids.safetensors src=4,5,6,7 tgt=5,6,7,8
 same "score" score --tokens ids.safetensors --out scores.safetensors
