@@ -48,7 +48,7 @@ void run(const BiasFlags& flags) {
 
   EvalModel loaded = load_eval_model(flags.model);
   std::vector<std::vector<std::string>> rows = {
-      {"set", "category", "convention", "metric", "value", "std. error", "n"}};
+      {"set", "category", "convention", "metric", "value", "± 95 %", "n"}};
   const auto run_set = [&](const std::string& name, const auto& evaluate, const auto& set) {
     Progress progress(name, 1.0);
     const BiasReport report = evaluate(*loaded.model, *loaded.tokenizer, set, loaded.requests,
@@ -71,13 +71,15 @@ void run(const BiasFlags& flags) {
                                     .facts = loaded.facts}));
       } else {
         rows.push_back({figure.set, figure.category, figure.convention, figure.metric, text(figure.value),
-                        text(figure.standard_error), grouped(figure.n)});
+                        text(kNormal95 * figure.standard_error), grouped(figure.n)});
       }
     }
   };
   if (stereoset) run_set("stereoset", evaluate_stereoset, *stereoset);
   if (crows_pairs) run_set("crows_pairs", evaluate_crows_pairs, *crows_pairs);
-  if (!flags.json) print_table(rows);
+  if (flags.json) return;
+  print_table(rows);
+  print("± 95 %: half the 95 % interval, over terms (stereoset) or pairs (crows_pairs).\n");
 }
 
 }  // namespace

@@ -102,7 +102,7 @@ class ModelRun {
       std::vector<std::string>& row = table.emplace_back();
       if (named) row.push_back(name_);
       row.insert(row.end(), {text.name, grouped(text.documents()), grouped(result.sum.tokens),
-                             number_text(result.nll(), 4), number_text(result.standard_error(), 4),
+                             number_text(result.nll(), 4), number_text(result.half_interval(), 4),
                              number_text(result.perplexity(), 3), number_text(result.bits_per_byte(), 4),
                              percent_text(result.sum.drop_rate())});
     }
@@ -165,7 +165,7 @@ void run(PerplexityFlags& flags) {
   const std::vector<std::unique_ptr<ModelRun>> runs = read_runs(flags, sets, entries);
   const std::string mode = flags.options.fairseq ? "fairseq" : std::string(name_of_enum(flags.options.mode));
   const bool named = entries.size() > 1 || entries.front().given;
-  TextTable table = {{"data", "documents", "tokens", "nll", "std. error", "ppl", "bits/byte", "dropped"}};
+  TextTable table = {{"data", "documents", "tokens", "nll", "± 95 %", "ppl", "bits/byte", "dropped"}};
   if (named) table.front().insert(table.front().begin(), "model");
   std::vector<ModelResult> results;
   for (const auto& run : runs) {
@@ -178,6 +178,7 @@ void run(PerplexityFlags& flags) {
     return;
   }
   print_table(table);
+  print("± 95 %: half the 95 % interval of nll, by t over documents.\n");
   if (!comparisons.empty()) {
     print("\n");
     print_table(comparison_table(comparisons));

@@ -53,6 +53,10 @@ double PerplexityResult::standard_error() const {
   return ratio_of(sums, tokens).standard_error;
 }
 
+double PerplexityResult::half_interval() const {
+  return half_interval95(standard_error(), static_cast<int64_t>(documents.size()));
+}
+
 DocumentScores PerplexityResult::document_scores() const {
   DocumentScores scores;
   for (const DocumentScore& document : documents) scores.emplace_back(document.nll, document.tokens);

@@ -47,6 +47,7 @@ struct PerplexityResult {
   double bits_per_byte() const;  // NaN if the bytes are unknown
   // Standard error of nll() over documents, as a ratio of two means (linearised); NaN with fewer than two documents.
   double standard_error() const;
+  double half_interval() const;  // half of the 95 % interval of nll(), by t over documents
   DocumentScores document_scores() const;
 };
 

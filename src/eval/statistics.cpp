@@ -38,6 +38,10 @@ Estimate ratio_of(std::span<const double> x, std::span<const int64_t> n) {
   return {ratio, x.size() < 2 ? kNan : std::sqrt(squares * N / (N - 1.0)) / total};
 }
 
+double half_interval95(double standard_error, int64_t units) {
+  return units < 2 ? kNan : student_t(0.95, units - 1) * standard_error;
+}
+
 double student_t(double coverage, int64_t degrees) {
   const boost::math::students_t distribution(static_cast<double>(degrees));
   return boost::math::quantile(boost::math::complement(distribution, 0.5 * (1.0 - coverage)));

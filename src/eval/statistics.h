@@ -26,6 +26,9 @@ Estimate mean_of_independent(std::span<const Estimate> estimates);
 // section 6.4): R = sum x / sum n, standard error sqrt(N / (N - 1) * sum (x_i - R n_i)^2) / sum n, NaN for one unit.
 Estimate ratio_of(std::span<const double> x, std::span<const int64_t> n);
 
+// Half of the 95 % interval of an estimate over `units` (documents), by t; NaN with fewer than two.
+double half_interval95(double standard_error, int64_t units);
+
 // The t for which a Student variable with `degrees` of freedom lies in [-t, t] with probability `coverage` (0.95).
 double student_t(double coverage, int64_t degrees);
 

@@ -23,6 +23,31 @@ constexpr const char* kText = "#010203";
 
 bool drawable(double x, double y) { return std::isfinite(x) && std::isfinite(y); }
 
+// Points without a neighbour to draw a line to.
+std::vector<size_t> lone_points(const Series& series) {
+  const auto at = [&](size_t i) { return i < series.x.size() && drawable(series.x[i], series.y[i]); };
+  std::vector<size_t> lone;
+  for (size_t i = 0; i < series.x.size(); ++i)
+    if (at(i) && !at(i + 1) && (i == 0 || !at(i - 1))) lone.push_back(i);
+  return lone;
+}
+
+// Whether points stand alone, as in a run that was validated once.
+bool has_lines(const Chart& chart) {
+  return std::any_of(chart.series.begin(), chart.series.end(), [](const Series& series) {
+    return static_cast<size_t>(std::count_if(series.y.begin(), series.y.end(),
+                                             [](double y) { return std::isfinite(y); })) > lone_points(series).size();
+  });
+}
+
+// The x axis of a chart of points alone, with some room behind the last.
+std::string roomy_range(const Chart& chart) {
+  double high = 0.0;
+  for (const Series& series : chart.series)
+    for (const double x : series.x) high = std::isfinite(x) ? std::max(high, x) : high;
+  return high > 0.0 ? fmt::format("set xrange [0:{}]\n", 1.1 * high) : std::string();
+}
+
 // The y range that shows everything but the first twentieth of every series.
 std::string clipped_range(const Chart& chart) {
   double low = INFINITY, high = -INFINITY;
@@ -30,7 +55,7 @@ std::string clipped_range(const Chart& chart) {
     for (size_t i = series.y.size() / 20; i < series.y.size(); ++i)
       if (drawable(series.x[i], series.y[i])) low = std::min(low, series.y[i]), high = std::max(high, series.y[i]);
   if (!(low < high)) return "[*:*]";
-  const double margin = 0.03 * (high - low);
+  const double margin = (has_lines(chart) ? 0.03 : 0.25) * (high - low);
   return fmt::format("[{}:{}]", low - margin, high + margin);
 }
 
@@ -75,25 +100,39 @@ std::string script_of(const std::vector<Chart>& charts) {
     script += fmt::format("set yrange {}\n", chart.clip_start  ? clipped_range(chart)
                                              : chart.from_zero ? "[0:*]"
                                                                : "[*:*]");
-    if (chart.log_x) script += log_range(chart);
+    if (chart.log_x) {
+      script += log_range(chart);
+    } else if (!has_lines(chart)) {
+      script += roomy_range(chart);
+    }
     std::string plots;
     if (std::isfinite(chart.level)) plots = fmt::format("{} with lines dt 3 lw 1.2 lc rgb '{}'", chart.level, kText);
     bool any = false;
     for (size_t s = 0; s < chart.series.size(); ++s) {
       const Series& series = chart.series[s];
+      const auto x_of = [&](size_t i) {
+        return chart.log_x ? series.x[i] * std::pow(1.02, apart(s, chart.series.size())) : series.x[i];
+      };
       script += fmt::format("$s{} << EOD\n", s);
       for (size_t i = 0; i < series.x.size(); ++i) {
         any |= drawable(series.x[i], series.y[i]);
         const double error = i < series.error.size() && std::isfinite(series.error[i]) ? series.error[i] : 0.0;
-        const double x = chart.log_x ? series.x[i] * std::pow(1.02, apart(s, chart.series.size())) : series.x[i];
-        script += drawable(x, series.y[i]) ? fmt::format("{} {} {}\n", x, series.y[i], error) : "\n";
+        script += drawable(x_of(i), series.y[i]) ? fmt::format("{} {} {}\n", x_of(i), series.y[i], error) : "\n";
       }
       script += "EOD\n";
+      const std::vector<size_t> lone = lone_points(series);
+      if (!lone.empty()) {
+        script += fmt::format("$p{} << EOD\n", s);
+        for (const size_t i : lone) script += fmt::format("{} {}\n", x_of(i), series.y[i]);
+        script += "EOD\n";
+      }
       const int point = kPoints[series.color % kPoints.size()];
       const std::string style =
           series.x.size() <= kMostPointsWithDots ? fmt::format("linespoints pt {} ps 0.5", point) : "lines";
       plots += fmt::format("{}$s{} using 1:2 with {} lw 1.8 dt {} lc rgb '{}'", plots.empty() ? "" : ", ", s, style,
                            dash_type(series.color), palette(series.color));
+      if (!lone.empty())
+        plots += fmt::format(", $p{} using 1:2 with points pt {} ps 0.9 lc rgb '{}'", s, point, palette(series.color));
       if (!series.error.empty())
         plots += fmt::format(", $s{} using 1:2:3 with yerrorbars pt {} ps 0.5 lw 1.2 dt 1 lc rgb '{}'", s, point,
                              palette(series.color));

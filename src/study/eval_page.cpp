@@ -329,8 +329,8 @@ void add_gain_charts(const EvalResults& results, const std::vector<int64_t>& sho
       if (std::isfinite(gain(results, task, 0, count).value) && !is_partial(results, key_with_shots(task, 0)))
         both.push_back(task);
     if (both.empty()) continue;
-    names.push_back(fmt::format("{} shots", count));
-    caption += fmt::format(" {} shots: {}.", count, names_of(both));
+    names.push_back(counted(count, "shot"));
+    caption += fmt::format(" {}: {}.", counted(count, "shot"), names_of(both));
     labels.push_back({count, std::move(both)});
   }
   if (labels.empty()) return;
@@ -409,7 +409,7 @@ std::string to_html(const EvalResults& results, const std::string& title, const 
   };
   if (const auto rows = of_kind(EvalFigure::kPerplexity); !rows.empty())
     out += "<h2>Perplexity</h2>\n" + figures_table(results, "Nats per token", rows) +
-           html::soft_paragraph("Nats per token; n: documents, over which the 95 % interval is taken.") +
+           html::soft_paragraph("Nats per token, ± half the 95 % interval, by t over n documents.") +
            differences_html(results, rows);
   if (const auto rows = of_kind(EvalFigure::kBias); !rows.empty())
     out +=
@@ -418,8 +418,8 @@ std::string to_html(const EvalResults& results, const std::string& title, const 
             "lms, language modelling score: how often a related candidate is more probable than an unrelated one, 100 "
             "is best. ss and stereotype_score, pct_stereotype: how often the stereotypical one is preferred, 50 is no "
             "preference. icat: lms · min(ss, 100 − ss) / 50, 100 is best. neutral: ties. likelihood_diff: mean "
-            "distance "
-            "of a pair's log-probabilities, nats.");
+            "distance of a pair's log-probabilities, nats. ± half the 95 % interval, over terms (stereoset) or pairs "
+            "(crows_pairs).");
   return html::page(title, out);
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/quantity.h"
 #include "io/json_fields.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
@@ -58,7 +59,7 @@ EvalFigure figure_of(const PerplexityLine& line) {
           .n = line.documents,
           .left_out = line.skipped,
           .value = line.nll,
-          .half_interval = line.documents < 2 ? kNan : student_t(0.95, line.documents - 1) * line.standard_error,
+          .half_interval = half_interval95(line.standard_error, line.documents),
           .documents = line.document_scores,
           .data_checksum = line.data_checksum};
 }
@@ -97,7 +98,7 @@ void add_line(const nlohmann::json& object, const std::string& where, const std:
 }  // namespace
 
 std::string EvaluatedModel::family() const {
-  return facts.experts == 0 ? "dense" : fmt::format("MoE, {} experts", facts.experts);
+  return facts.experts == 0 ? "dense" : "MoE, " + counted(facts.experts, "expert");
 }
 
 std::string EvalFigure::key() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/quantity.h"
 #include "io/named_path.h"
 #include "io/toml_config.h"
 #include "model/decoder_parameters.h"
@@ -64,13 +65,12 @@ void require_memory(const RunConfig& config, const Machine& machine, const std::
   const int64_t need = memory.total(config.train.recompute);
   const std::optional<int64_t> have = machine.free_bytes();
   if (!have || need <= *have) return;
-  const auto gigabytes = [](int64_t bytes) { return static_cast<double>(bytes) / 1e9; };
+  const auto shown = [](int64_t bytes) { return short_bytes(static_cast<double>(bytes)); };
   const int64_t activations = config.train.recompute ? memory.activations_recompute : memory.activations;
   fail(ErrorCode::kEnvironment,
-       "{}: expected at least {:.2f} GB of memory for training ({:.2f} GB of it activations), got {:.2f} GB that are "
-       "free "
+       "{}: expected at least {} of memory for training ({} of it activations), got {} that are free "
        "here (train.micro_sequences and train.recompute need less; --ignore-memory starts anyway)",
-       where, gigabytes(need), gigabytes(activations), gigabytes(*have));
+       where, shown(need), shown(activations), shown(*have));
 }
 
 void require_memory(const StudyConfig& study, const Machine& machine) {

@@ -23,7 +23,7 @@ std::string_view name(Verdict verdict) {
 }
 
 double PairedDifference::half_interval() const {
-  return documents < 2 ? kNan : student_t(0.95, documents - 1) * standard_error;
+  return half_interval95(standard_error, documents);
 }
 
 Verdict PairedDifference::verdict() const {

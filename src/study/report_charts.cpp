@@ -110,7 +110,7 @@ void add_losses(const Report& report, const std::vector<std::string>& names, Fig
   for (const bool over_flops : {false, true})
     figures.add(valid_chart(report, over_flops ? "Validation loss over compute" : "Validation loss over tokens", "",
                             over_flops),
-                fmt::format(", mean of {} set{}: {}{}.", sets.size(), sets.size() == 1 ? "" : "s", part,
+                fmt::format(", mean of {}: {}{}.", counted(static_cast<int64_t>(sets.size()), "set"), part,
                             report.scored.empty() || report.scored.starts_with(part)
                                 ? ""
                                 : "; the table above is of " + html::escaped(report.scored)));

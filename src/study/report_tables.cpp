@@ -115,14 +115,18 @@ std::string bits_table(const Report& report) {
                   : "");
 }
 
-std::string heat_map(const ReportLoad& load, double most) {
-  const size_t experts = load.share_NE.empty() ? 0 : load.share_NE.front().size();
+// Of the experts [begin, end): as many as fit the page's width.
+constexpr size_t kMostExperts = 32;
+std::string heat_map_part(const ReportLoad& load, double most, size_t begin, size_t end) {
+  const size_t experts = load.share_NE.front().size();
   std::vector<std::string> header = {"expert"};
-  for (size_t e = 0; e < experts; ++e) header.push_back(fmt::format("{}", e));
-  html::Table table(fmt::format("Layer {}: percent of choices by text and expert", load.layer), header, "heat");
+  for (size_t e = begin; e < end; ++e) header.push_back(fmt::format("{}", e));
+  std::string caption = fmt::format("Layer {}: percent of choices by text and expert", load.layer);
+  if (experts > kMostExperts) caption += fmt::format(", experts {} to {}", begin, end - 1);
+  html::Table table(caption, header, "heat");
   for (size_t n = 0; n < load.share_NE.size(); ++n) {
     table.row(html::escaped(load.domains[n]));
-    for (size_t e = 0; e < experts; ++e) {
+    for (size_t e = begin; e < end; ++e) {
       const double share = load.share_NE[n][e];
       table.cell_with(
           fmt::format("title=\"{}, expert {}: {}\" style=\"--share:{:.2f}\"", html::escaped(load.domains[n]), e,
@@ -130,7 +134,15 @@ std::string heat_map(const ReportLoad& load, double most) {
           number_text(100 * share, experts > 32 && share < 0.0995 ? 1 : 0));
     }
   }
-  return fmt::format("<h3>Layer {}</h3>\n", load.layer) + table.html();
+  return table.html();
+}
+
+std::string heat_map(const ReportLoad& load, double most) {
+  std::string out = fmt::format("<h3>Layer {}</h3>\n", load.layer);
+  const size_t experts = load.share_NE.front().size();
+  for (size_t begin = 0; begin < experts; begin += kMostExperts)
+    out += heat_map_part(load, most, begin, std::min(begin + kMostExperts, experts));
+  return out;
 }
 
 }  // namespace
@@ -208,8 +220,9 @@ std::string seeds_table(const Report& report) {
                                           "Mean and s, the standard deviation "
                                           "over trainings; differences are of trainings of one seed, ± half the 95 % "
                                           "interval of their mean, by t over "
-                                          "{} seeds. All other tables and charts are of seed {}.",
-                                          fmt::join(report.seed_list, ", "), report.seed_list.size(),
+                                          "{}. All other tables and charts are of seed {}.",
+                                          fmt::join(report.seed_list, ", "),
+                                          counted(static_cast<int64_t>(report.seed_list.size()), "seed"),
                                           report.seed_list.front()));
 }
 
@@ -245,9 +258,9 @@ std::string load_tables(const Report& report) {
     const size_t experts = loads.front().share_NE.empty() ? 0 : loads.front().share_NE.front().size();
     out += fmt::format("<h2>Expert load by domain: {}</h2>\n", html::escaped(model.name)) +
            html::soft_paragraph(
-               fmt::format("Percent of a text's choices that go to each of {} experts; even use is {}. "
+               fmt::format("Percent of a text's choices that go to each of {}; even use is {}. "
                            "One scale for all layers:",
-                           experts, percent_text(experts ? 1.0 / static_cast<double>(experts) : NAN, 2))) +
+                           counted(static_cast<int64_t>(experts), "expert"), percent_text(experts ? 1.0 / static_cast<double>(experts) : NAN, 2))) +
            fmt::format("<div class=\"scale\"><span>0 %</span><i></i><span>{}</span></div>\n", percent_text(most));
     for (const ReportLoad& load : loads) out += heat_map(load, most);
   }

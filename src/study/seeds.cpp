@@ -11,8 +11,7 @@ double Spread::deviation() const {
   return mean_of(values).standard_error * std::sqrt(static_cast<double>(values.size()));
 }
 double Spread::half_interval() const {
-  if (values.size() < 2) return kNan;
-  return student_t(0.95, static_cast<int64_t>(values.size()) - 1) * mean_of(values).standard_error;
+  return half_interval95(mean_of(values).standard_error, static_cast<int64_t>(values.size()));
 }
 
 std::vector<SeedResult> spread_over_seeds(const std::vector<std::vector<ModelResult>>& by_seed) {

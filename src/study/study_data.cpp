@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/quantity.h"
 #include "data/corpus/build.h"
 #include "data/shards/dataset.h"
 #include "data/shards/encode_text.h"
@@ -92,8 +93,8 @@ StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const f
     const fs::path dataset = folder / folder_of(part.split) / part.domain;
     if (!complete) {
       const EncodeStats stats = encode_text({part.file.string()}, tokenizer, dataset);
-      message(fmt::format("encoded {} {}: {} documents, {} tokens, {:.2f} bytes per token", folder_of(part.split),
-                          part.domain, stats.documents, stats.tokens,
+      message(fmt::format("encoded {} {}: {}, {}, {:.2f} bytes per token", folder_of(part.split), part.domain,
+                          counted(stats.documents, "document"), counted(stats.tokens, "token"),
                           static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens)));
     }
     StudyDomain domain{part.domain, dataset, part.split == corpus::Split::kHeldOut};

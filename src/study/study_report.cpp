@@ -67,9 +67,10 @@ std::string summary_over_seeds(const std::vector<SeedResult>& results, const std
     worse += mean - half > 0;
   }
   return fmt::format(
-      "{} against {} over {} seeds: lower in {} of {} pairs of trainings; by the mean and its 95 % interval over seeds "
-      "better on {} of {} sets of text, worse on {}, undecided on {}.",
-      model, results.front().baseline, seeds, lower, pairs, better, texts, worse, texts - better - worse);
+      "{} against {} over {}: lower in {} of {} of trainings; by the mean and its 95 % interval over seeds "
+      "better on {} of {} of text, worse on {}, undecided on {}.",
+      model, results.front().baseline, counted(static_cast<int64_t>(seeds), "seed"), lower, counted(pairs, "pair"), better,
+      counted(texts, "set"), worse, texts - better - worse);
 }
 
 }  // namespace
@@ -123,7 +124,7 @@ TextTable comparison_table(const std::vector<Comparison>& comparisons) {
 
 TextTable seeds_table(const StudyResult& result) {
   TextTable table = {
-      {fmt::format("over {} seeds", result.by_seed.size()), "nats per token", "deviation", "difference"}};
+      {"over " + counted(static_cast<int64_t>(result.by_seed.size()), "seed"), "nats per token", "deviation", "difference"}};
   for (const SeedResult& seeds : spread_over_seeds(result.by_seed))
     table.push_back({fmt::format("{}: {}", seeds.model, seeds.domain.label()), number_text(seeds.nll.mean(), 4),
                      number_text(seeds.nll.deviation(), 4), spread_text(seeds.difference)});
@@ -198,9 +199,11 @@ Report make_report(const StudyResult& result) {
   Report report;
   for (const ModelResult& model : result.models()) report.title += (report.title.empty() ? "" : " and ") + model.name;
   report.title += " on the same tokens";
-  report.notes.push_back(fmt::format("{} model{} trained on the same {} tokens in the same order, seed {}{}.",
-                                     result.models().size(), result.models().size() == 1 ? "" : "s",
-                                     short_number(static_cast<double>(result.planned_tokens)), seeds.front(),
+  int64_t trained = 0;  // whole updates: up to one more than was planned
+  for (const ModelResult& model : result.models()) trained = std::max(trained, model.tokens);
+  report.notes.push_back(fmt::format("{} trained on the same {} tokens in the same order, seed {}{}.",
+                                     counted(static_cast<int64_t>(result.models().size()), "model"),
+                                     short_number(static_cast<double>(trained)), seeds.front(),
                                      seeds.size() > 1 ? fmt::format(" (others, {}: see Over seeds)",
                                                                     fmt::join(seeds.begin() + 1, seeds.end(), ", "))
                                                       : ""));

@@ -73,6 +73,7 @@ expect "cost of a configuration" 0 '"tokens":256.0' "$program" cost --config moe
 for name in base moe; do expect "train $name" 0 "$name/model" "$program" train $name.toml --run $name; done
 expect "report" 0 "both.html" "$program" report dense=base "sparse <i>=moe" --out both.html
 expect "report: escaped" 0 "sparse &lt;i&gt;" cat both.html
+expect "report: colours" 0 "pairs" python3 "$tests/contrast.py" both.html
 expect "report: end" 0 "</html>" cat both.html
 expect "report: not a run" 3 "config.toml: expected a readable file" "$program" report data
 expect "report: one name twice" 2 "expected each name once, got base twice" "$program" report base base

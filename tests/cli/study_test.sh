@@ -40,12 +40,15 @@ sample_tokens = 20
 END
 
 # Names become folders: refused with file and line before anything is made.
-for name in '../x' data summary.json '' ' a' '..'; do
+for name in '../x' data DATA summary.json '' ' a' '..' 'v1.' writer.tmp-lock; do
   sed "s#\"moe=#\"$name=#" study.toml >names.toml
   expect "study: a model called '$name'" 2 "names.toml:4: study.models: expected " "$program" study names.toml --out no
 done
 sed 's#"moe=#"dense=#' study.toml >names.toml
 expect "study: one name twice" 2 "names.toml:4: study.models: expected each name once, got dense twice" \
+  "$program" study names.toml --out no
+sed 's#"moe=#"Dense=#' study.toml >names.toml
+expect "study: names that differ in letter case" 2 "names.toml:4: study.models: expected names that differ in more than letter case" \
   "$program" study names.toml --out no
 expect "study: a model that is not there" 2 "nothing.toml: expected a configuration file" \
   "$program" study study.toml --out no --set 'study.models=["a=nothing.toml"]'
@@ -70,6 +73,8 @@ for text in '<h2>Perplexity</h2>' 'in domain: ' 'held out: ' 'over the documents
   'temperature 0.8, seed 1, at most 20 tokens' 'trained by\|from step 0: troupe ' 'the first 4.00k\|all of each set'; do
   grep -q -- "$text" o/report.html || fail "study: the page says $text"
 done
+expect "study: colours of the page" 0 "pairs" python3 "$tests/contrast.py" o/report.html
+grep -q "trained on the same 4.09k tokens" o/report.html || fail "study: the page names the tokens that were trained on"
 [ "$(grep -oF '<tr><th scope="row">a</th>' o/report.html | wc -l)" -ge 4 ] || fail "study: the page shows a, and a held out"
 grep -q 'over the documents of these two checkpoints' <<<"$("$program" study study.toml --out o 2>/dev/null)" ||
   fail "study: the terminal says what the interval holds"

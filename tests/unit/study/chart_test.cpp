@@ -33,6 +33,25 @@ TEST(Charts, AreOneElementEachInTheirOrder) {
   EXPECT_THAT((*drawn.svg)[1], HasSubstr("FLOPs"));
 }
 
+// A line needs two points: what has no neighbour is marked, however many points the series has.
+TEST(Charts, MarkPointsThatStandAlone) {
+  Series lone{.x = {}, .y = {}, .error = {}};
+  for (int i = 0; i < 60; ++i) lone.x.push_back(i), lone.y.push_back(i == 30 ? 2.0 : NAN);
+  Series line = lone;
+  for (double& y : line.y) y = 2.0 + (&y - line.y.data());
+  const auto chart = [](const Series& series) { return Chart{.x_label = "x", .y_label = "y", .series = {series}}; };
+  const DrawnCharts drawn = draw_charts({chart(lone), chart(line), chart({.x = {5}, .y = {3}, .error = {}})});
+  if (!drawn.svg && drawn.reason.find("is not installed") != std::string::npos) GTEST_SKIP() << drawn.reason;
+  ASSERT_TRUE(drawn.svg) << drawn.reason;
+  const auto is_marked = [&](size_t i) {
+    const std::string& svg = (*drawn.svg)[i];
+    return svg.find("href='#gpPt", svg.find("</defs>")) != svg.npos;
+  };
+  EXPECT_TRUE(is_marked(0));
+  EXPECT_FALSE(is_marked(1));
+  EXPECT_TRUE(is_marked(2));
+}
+
 TEST(Charts, SayWhyThereAreNone) {
   EXPECT_EQ(draw_charts(two_charts(), "no-such-gnuplot").reason,
             "no-such-gnuplot is not installed (Debian: gnuplot-nox)");
