@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/quantity.h"
 #ifdef SYS_set_mempolicy
 #include <linux/mempolicy.h>
 #endif
@@ -86,10 +88,9 @@ std::string describe_placement(const Machine& machine, int threads, const Enviro
   const char* const bind = environment("OMP_PROC_BIND");
   const bool pinned = (bind && std::string_view(bind) != "false") || environment("GOMP_CPU_AFFINITY");
   const std::string pages = machine.huge_pages.empty() ? "unknown" : machine.huge_pages;
-  return fmt::format("{} thread{} on {} core{}, {}; huge pages: {}; {:.1f} GiB of memory on {} node{}{}", threads,
-                     threads == 1 ? "" : "s", machine.allowed_cores, machine.allowed_cores == 1 ? "" : "s",
-                     pinned ? "pinned" : "free to move", pages, static_cast<double>(machine.usable_bytes()) / (1 << 30),
-                     machine.numa_nodes, machine.numa_nodes == 1 ? "" : "s",
+  return fmt::format("{} on {}, {}; huge pages: {}; {:.1f} GiB of memory on {}{}", counted(threads, "thread"),
+                     counted(machine.allowed_cores, "core"), pinned ? "pinned" : "free to move", pages,
+                     static_cast<double>(machine.usable_bytes()) / (1 << 30), counted(machine.numa_nodes, "node"),
                      machine.memory_interleaved ? ", interleaved" : "");
 }
 

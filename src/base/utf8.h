@@ -30,8 +30,8 @@ std::vector<std::string_view> characters(std::string&& text) = delete;
 [[nodiscard]] char32_t code_point(std::string_view character);          // U+FFFD for a byte that is none
 void append_utf8(char32_t code, std::string& out);
 
-// The text as a terminal can show it: bytes that are not UTF-8, and control characters (U+0080 to U+009F, too) other than
-// the ends of lines and tabs, as "\xff". For paths and what else comes from outside, in messages.
+// The text as a terminal can show it: bytes that are not UTF-8, and control characters (U+0080 to U+009F, too) other
+// than the ends of lines and tabs, as "\xff". For paths and what else comes from outside, in messages.
 [[nodiscard]] std::string visible_text(std::string_view text);
 // The same without ends of lines and tabs: what stands in a cell of a table or beside a progress bar.
 [[nodiscard]] std::string visible_line(std::string_view text);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/isa.h"
+#include "base/quantity.h"
 #include "base/threads.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -28,8 +29,8 @@ void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags
   command.add_flag("--json", flags->json, "One JSON object a line");
   command.callback([flags, run] {
     if (!flags->json)
-      print("{} threads, {}; ratio: median over repetitions between bursts of the peak\n", num_threads(),
-                 isa_name(active_isa()));
+      print("{}, {}; ratio: median over repetitions between bursts of the peak\n", counted(num_threads(), "thread"),
+            isa_name(active_isa()));
     run();
   });
 }

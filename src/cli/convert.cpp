@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/quantity.h"
 #include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -50,8 +51,8 @@ void run(const ConvertFlags& flags) {
                 {"tensors", converted.tensors},
                 {"params", converted.params}});
   else
-    print("{}: {} to {}: {} tensors, {} parameters\n", flags.destination, converted.format_from, flags.to,
-               grouped(converted.tensors), grouped(converted.params));
+    print("{}: {} to {}: {}, {} parameters\n", flags.destination, converted.format_from, flags.to,
+          counted(converted.tensors, "tensor"), grouped(converted.params));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/quantity.h"
 #include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -161,12 +162,12 @@ void print_cost_line(const Question& question, const Cost& cost, const MemoryEst
 
 void print_totals(const Question& question, const Cost& cost) {
   const ModelConfig& model = question.model;
-  const std::string experts = model.moe.num_experts == 0
-                                  ? "dense"
-                                  : fmt::format("{} experts, top-{}, in {} of the layers", model.moe.num_experts,
-                                                model.moe.top_k, model.num_moe_layers());
-  print("{}: {} layers, width {}, {}; {} embedding rows\n\n", question.name, model.num_layers, model.d_model,
-             experts, grouped(model.vocab_size));
+  const std::string experts = model.moe.num_experts == 0 ? "dense"
+                                                         : fmt::format("{}, top-{}, in {} of the layers",
+                                                                       counted(model.moe.num_experts, "expert"),
+                                                                       model.moe.top_k, model.num_moe_layers());
+  print("{}: {}, width {}, {}; {} embedding rows\n\n", question.name, counted(model.num_layers, "layer"), model.d_model,
+        experts, grouped(model.vocab_size));
   print("parameters         {:>20}\n", grouped(cost.params_total));
   print("  active per token {:>20}\n", grouped(cost.params_active));
   print("  in experts       {:>20}\n", grouped(cost.params_experts));

@@ -9,6 +9,7 @@
 #include "base/machine.h"
 #include "base/placement.h"
 #include "base/process.h"
+#include "base/quantity.h"
 #include "base/threads.h"
 #include "base/utf8.h"
 #include "cli/color.h"
@@ -81,12 +82,12 @@ std::vector<std::string> find_warnings(const Findings& f) {
     warnings.push_back("the machine has one processor: training takes proportionally longer");
   if (machine.quota_cpus && f.threads > *machine.quota_cpus + 0.5)
     warnings.push_back(
-        fmt::format("{} threads share {:.2g} processors allowed by the control group: set "
+        fmt::format("{} on {:.2g} processors allowed by the control group: set "
                     "OMP_NUM_THREADS={:.0f} or raise the limit (docker --cpus)",
-                    f.threads, *machine.quota_cpus, std::max(1.0, *machine.quota_cpus)));
+                    counted(f.threads, "thread"), *machine.quota_cpus, std::max(1.0, *machine.quota_cpus)));
   if (f.threads > machine.allowed_cpus)
-    warnings.push_back(
-        fmt::format("{} threads on {} allowed processors: lower OMP_NUM_THREADS", f.threads, machine.allowed_cpus));
+    warnings.push_back(fmt::format("{} on {}: lower OMP_NUM_THREADS", counted(f.threads, "thread"),
+                                   counted(machine.allowed_cpus, "allowed processor")));
   if (f.load > 0.5 * static_cast<double>(machine.allowed_cpus))
     warnings.push_back(
         fmt::format("other programs are running (load {:.1f} on {} processors): the peaks above are lower "

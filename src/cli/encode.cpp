@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/quantity.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -45,9 +46,9 @@ void run(const EncodeArguments& arguments) {
                                          {"time_s", seconds()},          {"bytes_per_s", bytes_per_s}};
     print_json(line);
   } else {
-    print("{}: {} documents, {} tokens, {} bytes ({:.2f} bytes per token), {}/s\n", arguments.out,
-               stats.documents, stats.tokens, stats.text_bytes,
-               static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens), short_bytes(bytes_per_s));
+    print("{}: {}, {}, {} ({:.2f} bytes per token), {}/s\n", arguments.out, counted(stats.documents, "document"),
+          counted(stats.tokens, "token"), counted(stats.text_bytes, "byte"),
+          static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens), short_bytes(bytes_per_s));
   }
 }
 

@@ -47,8 +47,7 @@ void run(const BiasFlags& flags) {
     fail(ErrorCode::kData, "{}: expected a folder stereoset or crows_pairs, got neither", flags.data_dir);
 
   EvalModel loaded = load_eval_model(flags.model);
-  std::vector<std::vector<std::string>> rows = {
-      {"set", "category", "convention", "metric", "value", "± 95 %", "n"}};
+  std::vector<std::vector<std::string>> rows = {{"set", "category", "convention", "metric", "value", "± 95 %", "n"}};
   const auto run_set = [&](const std::string& name, const auto& evaluate, const auto& set) {
     Progress progress(name, 1.0);
     const BiasReport report = evaluate(*loaded.model, *loaded.tokenizer, set, loaded.requests,

@@ -101,10 +101,10 @@ class ModelRun {
             .document_scores = results.domains.back().documents}));
       std::vector<std::string>& row = table.emplace_back();
       if (named) row.push_back(name_);
-      row.insert(row.end(), {text.name, grouped(text.documents()), grouped(result.sum.tokens),
-                             number_text(result.nll(), 4), number_text(result.half_interval(), 4),
-                             number_text(result.perplexity(), 3), number_text(result.bits_per_byte(), 4),
-                             percent_text(result.sum.drop_rate())});
+      row.insert(row.end(),
+                 {text.name, grouped(text.documents()), grouped(result.sum.tokens), number_text(result.nll(), 4),
+                  number_text(result.half_interval(), 4), number_text(result.perplexity(), 3),
+                  number_text(result.bits_per_byte(), 4), percent_text(result.sum.drop_rate())});
     }
     precision_ = to_string(model->precision());
     return results;

@@ -279,7 +279,8 @@ std::vector<Job> load_jobs(const TasksFlags& flags, bool all, const std::vector<
 
 // What was not as usual.
 void log_report(const TaskReport& report) {
-  if (report.skipped > 0) log::info("{}: {} left out by the task's rule", report.task, counted(report.skipped, "record"));
+  if (report.skipped > 0)
+    log::info("{}: {} left out by the task's rule", report.task, counted(report.skipped, "record"));
   if (const int64_t left_out = report.figures.front().left_out; left_out > 0)
     log::info("{}: {} left out by --limit", report.task, counted(left_out, "item"));
   if (report.requests.truncated > 0)

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/quantity.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "data/shards/dataset.h"
@@ -172,12 +173,13 @@ std::string ffn_text(const ModelConfig& config) {
 }
 
 void print_config(const ModelConfig& config) {
-  print("{} layers, width {}, {} heads, FFN {}, vocabulary {}, context {}, {} positions, {}\n", config.num_layers,
-        config.d_model, config.num_heads, config.d_ff, grouped(config.vocab_size), config.context,
+  print("{}, width {}, {}, FFN {}, vocabulary {}, context {}, {} positions, {}\n", counted(config.num_layers, "layer"),
+        config.d_model, counted(config.num_heads, "head"), config.d_ff, grouped(config.vocab_size), config.context,
         name_of_enum(config.positions), ffn_text(config));
   if (config.moe.num_experts > 0)
-    print("{} MoE layers of {} experts (FFN {}), top-{}, {} capacity\n", config.num_moe_layers(),
-          config.moe.num_experts, config.expert_d_ff(), config.moe.top_k, name_of_enum(config.moe.capacity));
+    print("{} of {} (FFN {}), top-{}, {} capacity\n", counted(config.num_moe_layers(), "MoE layer"),
+          counted(config.moe.num_experts, "expert"), config.expert_d_ff(), config.moe.top_k,
+          name_of_enum(config.moe.capacity));
 }
 
 void print_text(const Subject& subject, const InspectFlags& flags, int64_t params) {

@@ -22,7 +22,7 @@ class Progress {
 
   // `detail` follows the bar or stands in the line: "loss 3.21  lr 1e-3".
   void update(double done, std::string_view detail);
-  void clear();  // removes the bar; the next update draws it again
+  void clear();                          // removes the bar; the next update draws it again
   void finish(std::string_view detail);  // a last line that stays
 
  private:

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/quantity.h"
 #include "base/threads.h"
 #include "base/utf8.h"
 #include "cli/command.h"
@@ -135,9 +136,9 @@ void run_train(const TrainFlags& flags) {
                 {"threads", num_threads()},
                 {"time_s", seconds}});
   } else {
-    print("{}: {} tokens, from {} documents, {} bytes, {} words ({} distinct), in {:.1f} s on {} threads\n",
-               file.string(), tokenizer.vocab_size(), stats.texts, stats.bytes, stats.words, stats.distinct_words,
-               seconds, num_threads());
+    print("{}: {} tokens, from {}, {}, {} ({} distinct), in {:.1f} s on {}\n", file.string(), tokenizer.vocab_size(),
+          counted(stats.texts, "document"), counted(stats.bytes, "byte"), counted(stats.words, "word"),
+          stats.distinct_words, seconds, counted(num_threads(), "thread"));
   }
 }
 

@@ -15,9 +15,12 @@ void check_folder_name(std::string_view name, ErrorCode code, std::string_view w
     return byte < 0x20 || byte == 0x7f || c == '/' || c == '=';
   };
   if (name.find(".tmp-") != name.npos || name == "made-from.json" || name == "manifest.json")
-    fail(code, "{}: expected a name that no file of the program's own has (\".tmp-\" in it, made-from.json, manifest.json), "
-         "got \"{}\"", where, name);
-  if (!name.empty() && name.size() <= kLongest && name.back() != '.' && name.front() != ' ' && name.back() != ' ' && !find_invalid_utf8(name) && std::none_of(name.begin(), name.end(), forbidden))
+    fail(code,
+         "{}: expected a name that no file of the program's own has (\".tmp-\" in it, made-from.json, manifest.json), "
+         "got \"{}\"",
+         where, name);
+  if (!name.empty() && name.size() <= kLongest && name.back() != '.' && name.front() != ' ' && name.back() != ' ' &&
+      !find_invalid_utf8(name) && std::none_of(name.begin(), name.end(), forbidden))
     return;
   fail(code,
        "{}: expected a name that a folder can have (UTF-8, at most {} bytes, no \"/\", \"=\" or control character, no "

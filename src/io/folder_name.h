@@ -11,8 +11,8 @@ namespace troupe {
 
 // Throws `code`: "WHERE: expected a name that a folder can have (...), got "../x"" unless `name` is UTF-8 of 1 to 200
 // bytes without "/", "=" (entries are NAME=FOLDER), control characters, white space at either end or a "." at its end
-// (which some file systems drop), and no name that the program gives to files of its own: ".tmp-" in it, made-from.json,
-// manifest.json.
+// (which some file systems drop), and no name that the program gives to files of its own: ".tmp-" in it,
+// made-from.json, manifest.json.
 void check_folder_name(std::string_view name, ErrorCode code, std::string_view where);
 
 // Names that lie in one folder: each once, letter case apart, since file systems differ in whether "A" and "a" are one.

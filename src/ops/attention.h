@@ -1,9 +1,10 @@
 // Causal multi-head attention over whole sequences (Vaswani et al. 2017; fairseq modules/multihead_attention.py):
 //   p[i, j] = softmax_j(scale * q_i . k_j), j <= i, i - j < window, key j valid;   ctx_i = sum_j dropout(p)[i, j] v_j
 // Head h of q uses columns [h C, (h + 1) C) and meets head h / (H / G) of k and v. The views may be columns of one
-// matrix. S x S is never stored. A value of v that is not finite may reach queries of the 63 positions before it as well:
-// kernels multiply blocks of 64 keys whole, and the weight 0 of a key that is not seen times NaN is NaN. Such a model is
-// refused when it is read, and its losses and scores where they are computed.
+// matrix. S x S is never stored.
+// A value of v that is not finite may reach queries of the 63 positions before it as well: kernels multiply blocks of
+// 64 keys whole, and the weight 0 of a key that is not seen times NaN is NaN. Weights that are not finite are refused
+// when a model is read, losses and scores where they are computed.
 #pragma once
 
 #include <cstdint>

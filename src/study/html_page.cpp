@@ -75,9 +75,11 @@ pre { background: var(--tile); border-radius: 8px; padding: .8rem 1rem; overflow
 }
 @media print {
   :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 10pt; }
-  h2, h3, h2 + .soft, .legend, .scale { break-after: avoid; } figure, tr, table.heat, blockquote { break-inside: avoid; }
+  h2, h3, h2 + .soft, .legend, .scale { break-after: avoid; }
+  figure, tr, table.heat, blockquote { break-inside: avoid; }
   .scroll { overflow: visible; background: none; } .scroll::after { content: none; }
-  table { font-size: 7.5pt; } th, td { padding: .2rem .45rem; white-space: normal; } tr.group th { font-size: 6.5pt; }
+  table { font-size: 7.5pt; } th, td { padding: .2rem .45rem; white-space: normal; }
+  tr.group th { font-size: 6.5pt; }
   table.heat { border-spacing: 1px; } table.heat th, table.heat td { min-width: 1.15rem; font-size: 5.5pt; }
   .charts { grid-template-columns: 1fr 1fr; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 }

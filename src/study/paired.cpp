@@ -22,9 +22,7 @@ std::string_view name(Verdict verdict) {
   return {};
 }
 
-double PairedDifference::half_interval() const {
-  return half_interval95(standard_error, documents);
-}
+double PairedDifference::half_interval() const { return half_interval95(standard_error, documents); }
 
 Verdict PairedDifference::verdict() const {
   const double half = half_interval();

@@ -257,10 +257,10 @@ std::string load_tables(const Report& report) {
         for (const double share : shares) most = std::max(most, share);
     const size_t experts = loads.front().share_NE.empty() ? 0 : loads.front().share_NE.front().size();
     out += fmt::format("<h2>Expert load by domain: {}</h2>\n", html::escaped(model.name)) +
-           html::soft_paragraph(
-               fmt::format("Percent of a text's choices that go to each of {}; even use is {}. "
-                           "One scale for all layers:",
-                           counted(static_cast<int64_t>(experts), "expert"), percent_text(experts ? 1.0 / static_cast<double>(experts) : NAN, 2))) +
+           html::soft_paragraph(fmt::format("Percent of a text's choices that go to each of {}; even use is {}. "
+                                            "One scale for all layers:",
+                                            counted(static_cast<int64_t>(experts), "expert"),
+                                            percent_text(experts ? 1.0 / static_cast<double>(experts) : NAN, 2))) +
            fmt::format("<div class=\"scale\"><span>0 %</span><i></i><span>{}</span></div>\n", percent_text(most));
     for (const ReportLoad& load : loads) out += heat_map(load, most);
   }

@@ -134,8 +134,9 @@ std::string summary_of(const std::vector<Comparison>& comparisons, const std::st
   for (const Comparison& c : comparisons)
     if (c.model == model) ++counts[c.difference.verdict()], ++sets, baseline = c.baseline;
   if (sets == 0) return {};
-  std::string text = fmt::format("{} against {}: better on {} of {} of text, worse on {}, undecided on {}", model, baseline,
-                                 counts[Verdict::kBetter], counted(sets, "set"), counts[Verdict::kWorse], counts[Verdict::kUndecided]);
+  std::string text =
+      fmt::format("{} against {}: better on {} of {} of text, worse on {}, undecided on {}", model, baseline,
+                  counts[Verdict::kBetter], counted(sets, "set"), counts[Verdict::kWorse], counts[Verdict::kUndecided]);
   if (const int64_t unknown = counts[Verdict::kUnknown]) text += fmt::format(", unknown on {} (one document)", unknown);
   return text + ".";
 }

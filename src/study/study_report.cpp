@@ -69,8 +69,8 @@ std::string summary_over_seeds(const std::vector<SeedResult>& results, const std
   return fmt::format(
       "{} against {} over {}: lower in {} of {} of trainings; by the mean and its 95 % interval over seeds "
       "better on {} of {} of text, worse on {}, undecided on {}.",
-      model, results.front().baseline, counted(static_cast<int64_t>(seeds), "seed"), lower, counted(pairs, "pair"), better,
-      counted(texts, "set"), worse, texts - better - worse);
+      model, results.front().baseline, counted(static_cast<int64_t>(seeds), "seed"), lower, counted(pairs, "pair"),
+      better, counted(texts, "set"), worse, texts - better - worse);
 }
 
 }  // namespace
@@ -123,8 +123,8 @@ TextTable comparison_table(const std::vector<Comparison>& comparisons) {
 }
 
 TextTable seeds_table(const StudyResult& result) {
-  TextTable table = {
-      {"over " + counted(static_cast<int64_t>(result.by_seed.size()), "seed"), "nats per token", "deviation", "difference"}};
+  TextTable table = {{"over " + counted(static_cast<int64_t>(result.by_seed.size()), "seed"), "nats per token",
+                      "deviation", "difference"}};
   for (const SeedResult& seeds : spread_over_seeds(result.by_seed))
     table.push_back({fmt::format("{}: {}", seeds.model, seeds.domain.label()), number_text(seeds.nll.mean(), 4),
                      number_text(seeds.nll.deviation(), 4), spread_text(seeds.difference)});
@@ -201,12 +201,12 @@ Report make_report(const StudyResult& result) {
   report.title += " on the same tokens";
   int64_t trained = 0;  // whole updates: up to one more than was planned
   for (const ModelResult& model : result.models()) trained = std::max(trained, model.tokens);
-  report.notes.push_back(fmt::format("{} trained on the same {} tokens in the same order, seed {}{}.",
-                                     counted(static_cast<int64_t>(result.models().size()), "model"),
-                                     short_number(static_cast<double>(trained)), seeds.front(),
-                                     seeds.size() > 1 ? fmt::format(" (others, {}: see Over seeds)",
-                                                                    fmt::join(seeds.begin() + 1, seeds.end(), ", "))
-                                                      : ""));
+  report.notes.push_back(fmt::format(
+      "{} trained on the same {} tokens in the same order, seed {}{}.",
+      counted(static_cast<int64_t>(result.models().size()), "model"), short_number(static_cast<double>(trained)),
+      seeds.front(),
+      seeds.size() > 1 ? fmt::format(" (others, {}: see Over seeds)", fmt::join(seeds.begin() + 1, seeds.end(), ", "))
+                       : ""));
   if (result.planned_tokens < config.tokens)
     report.notes.push_back(fmt::format("{} tokens were asked for; this machine got fewer, to keep within {:g} minutes.",
                                        short_number(static_cast<double>(config.tokens)), config.max_minutes));

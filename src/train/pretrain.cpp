@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log_file.h"
+#include "base/quantity.h"
 #include "base/threads.h"
 #include "io/json_fields.h"
 #include "io/provenance.h"
@@ -189,10 +190,13 @@ class Run {
   void describe() const {
     const ModelConfig& model = config_.model;
     const TrainConfig& train = config_.train;
-    folder_.say("model: {} layers, width {}, {} parameters ({} active per token), {}", model.num_layers, model.d_model,
+    folder_.say("model: {}, width {}, {} parameters ({} active per token), {}", counted(model.num_layers, "layer"),
+                model.d_model,
                 model_.table().num_parameters(), num_active_parameters(model), to_string(model_.precision()));
-    folder_.say("run: {} steps of {} sequences x {} tokens in {} micro-batches, {} threads", steps_,
-                train.batch_sequences, model.context, train.batch_sequences / micro_batch(train), num_threads());
+    folder_.say("run: {} of {} x {} in {}, {}", counted(steps_, "step"), counted(train.batch_sequences, "sequence"),
+                counted(model.context, "token"),
+                counted(train.batch_sequences / micro_batch(train), "micro-batch", "micro-batches"),
+                counted(num_threads(), "thread"));
     for (const Loader::Use& use : loader_.use(steps_))
       folder_.say("data: {}: {:.1f} % of the sequences, {:.2f} epochs in this run", use.name, 100.0 * use.share,
                   use.epochs);

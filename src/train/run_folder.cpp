@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/machine.h"
+#include "base/quantity.h"
 #include "io/atomic_file.h"
 #include "io/provenance.h"
 #include "io/toml_config.h"
@@ -87,8 +88,8 @@ TrainState RunFolder::resume(const FoundCheckpoints& found, const Start& start, 
   TrainState state = load_train_state(*found.newest);
   const std::vector<std::string> changes = check_resume(state, start.config, start.data, start.where);
   if (start.steps < state.step)
-    fail(ErrorCode::kUsage, "{}: train.steps: expected at least the {} updates that {} has done, got {}", start.where,
-         state.step, files_.folder.string(), start.steps);
+    fail(ErrorCode::kUsage, "{}: train.steps: expected at least the {} that {} has done, got {}", start.where,
+         counted(state.step, "update"), files_.folder.string(), start.steps);
   load_trainer(*found.newest, state, trainer);
   log_.emplace(files_.log());
   set_aside_broken(found);
@@ -98,7 +99,7 @@ TrainState RunFolder::resume(const FoundCheckpoints& found, const Start& start, 
     say("resume: {}{}", line, complete ? " (changes nothing: all updates are done)" : "");
   if (!complete) state.config = start.config;
   newest_ = *found.newest;
-  say("resume: {} steps done, from {}", state.step, newest_.folder.string());
+  say("resume: {} done, from {}", counted(state.step, "step"), newest_.folder.string());
   if (!complete || !fs::exists(files_.config()))
     write_file_atomically(files_.config(), to_toml_in(files_.folder, fields_of(state.config)));
   nlohmann::ordered_json more = by();

@@ -38,6 +38,8 @@ expect "a file twice" 2 "--data: v: expected each file once, got a/valid.txt twi
 expect "... under another path" 2 "v: expected each file once, got ./a/valid.txt twice" \
   ppl --data v=a/valid.txt --data v=./a/valid.txt
 expect "a field of plain text" 2 "text.txt: expected JSON lines, which have a field k, got plain text" ppl --data text.txt --by-field k
+printf '{"text":"a b c","k":"x\\ny\\u009b[31m"}\n' >field.jsonl
+expect "a field with control characters" 0 'x\x0ay\xc2\x9b[31m' ppl --data field.jsonl --by-field k
 expect "a field of ids" 2 "--by-field: expected JSON lines, got token ids, lr=0.1" ppl --data lr=0.1 --by-field k
 expect "a stride of blocks" 2 "--stride: expected --mode sliding or documents, got blocks" ppl --data text.txt --stride 4
 expect "a mode of fairseq" 2 "--mode excludes --fairseq" ppl --data text.txt --fairseq --mode sliding

@@ -39,7 +39,7 @@ expect "a limit" 2 "--max-document-bytes: expected a whole number from 1 to 1099
 # CLI11 alone reads 010 as 8 and 1e2 not at all.
 echo "cats sat" >text.txt
 "$program" tokenizer train --vocab-size 260 --out tok text.txt >/dev/null 2>&1
-expect "ten bytes" 0 "1 documents" "$program" encode --tokenizer tok --out ten --max-document-bytes 010 text.txt
-expect "as in configuration files" 0 "1 documents" "$program" encode --tokenizer tok --out hundred --max-document-bytes 1e2 text.txt
+expect "ten bytes" 0 "1 document," "$program" encode --tokenizer tok --out ten --max-document-bytes 010 text.txt
+expect "as in configuration files" 0 "1 document," "$program" encode --tokenizer tok --out hundred --max-document-bytes 1e2 text.txt
 
 finish

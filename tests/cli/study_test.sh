@@ -74,7 +74,7 @@ for text in '<h2>Perplexity</h2>' 'in domain: ' 'held out: ' 'over the documents
   grep -q -- "$text" o/report.html || fail "study: the page says $text"
 done
 expect "study: colours of the page" 0 "pairs" python3 "$tests/contrast.py" o/report.html
-grep -q "trained on the same 4.09k tokens" o/report.html || fail "study: the page names the tokens that were trained on"
+grep -q "trained on the same 4.08k tokens" o/report.html || fail "study: the page names the tokens that were trained on"
 [ "$(grep -oF '<tr><th scope="row">a</th>' o/report.html | wc -l)" -ge 4 ] || fail "study: the page shows a, and a held out"
 grep -q 'over the documents of these two checkpoints' <<<"$("$program" study study.toml --out o 2>/dev/null)" ||
   fail "study: the terminal says what the interval holds"

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/quantity.h"
 #include "base/threads.h"
 #include "data/corpus/parsers/lines.h"
 #include "io/checksum.h"
@@ -155,8 +156,8 @@ std::vector<Archive> download_archives(const std::vector<std::string>& packages,
     missing.push_back(package);
   }
   if (missing.size() > 3) {
-    log::info("corpus: downloading {} packages, {:.1f} MB, into {}", missing.size() - 3,
-              static_cast<double>(missing_bytes) / 1e6, cache.string());
+    log::info("corpus: downloading {}, {}, into {}", counted(static_cast<int64_t>(missing.size()) - 3, "package"),
+              short_bytes(static_cast<double>(missing_bytes)), cache.string());
     const ProcessResult download = run_apt(missing, cache);
     if (download.status != 0)
       fail(ErrorCode::kEnvironment, "apt-get: {} (is the network reachable? {})", complaint(download), kOffline);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/quantity.h"
 #include "base/threads.h"
 #include "data/corpus/archives.h"
 #include "data/corpus/manifest.h"
@@ -191,20 +192,21 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
   const std::vector<std::string> names = corpus.packages();
   const std::vector<Archive> archives = options.packages_dir.empty() ? download_archives(names, options.cache)
                                                                      : collect_archives(names, options.packages_dir);
-  log::info("corpus: reading {} packages", archives.size());
+  log::info("corpus: reading {}", counted(static_cast<int64_t>(archives.size()), "package"));
   std::vector<Package> packages(archives.size());
   parallel_for(static_cast<int64_t>(archives.size()), [&](int64_t i) {
     packages[static_cast<size_t>(i)] = read_package(archives[static_cast<size_t>(i)], corpus);
   });
   const std::vector<Task> tasks = list_tasks(corpus, packages);
-  log::info("corpus: reading {} files", tasks.size());
+  log::info("corpus: reading {}", counted(static_cast<int64_t>(tasks.size()), "file"));
   std::map<std::string, ParseCounts> parsed;
   std::vector<CorpusDocument> documents = parse_all(tasks, parsed);
   for (const auto& [domain, counts] : parsed)
     if (counts.not_utf8)
-      log::warning("corpus: {}: left out {} documents that are not UTF-8, the first in {}", domain, counts.not_utf8,
-                   counts.first_not_utf8);
-  log::info("corpus: applying the duplicate and overlap rules to {} documents", documents.size());
+      log::warning("corpus: {}: left out {} not in UTF-8, the first in {}", domain,
+                   counted(counts.not_utf8, "document"), counts.first_not_utf8);
+  log::info("corpus: applying the duplicate and overlap rules to {}",
+            counted(static_cast<int64_t>(documents.size()), "document"));
   const auto reports = apply_rules(documents, options.rules);
   log_report(reports);
 

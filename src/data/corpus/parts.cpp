@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/quantity.h"
 #include "io/atomic_file.h"
 #include "io/checksum.h"
 #include "io/json_text.h"
@@ -43,11 +44,11 @@ void log_report(const std::map<std::string, DomainReport>& reports) {
     for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut}) {
       const auto& kept = r.kept[static_cast<size_t>(split)];
       if (kept.documents)
-        line += fmt::format(" {} {} documents {:.2f} MB;", name(split), kept.documents,
-                            static_cast<double>(kept.bytes) / 1e6);
+        line += fmt::format(" {} {} {};", name(split), counted(kept.documents, "document"),
+                            short_bytes(static_cast<double>(kept.bytes)));
     }
-    line += fmt::format(" removed {} exact and {} near duplicates", r.exact_duplicates.documents,
-                        r.near_duplicates.documents);
+    line += fmt::format(" removed {} exact and {}", r.exact_duplicates.documents,
+                        counted(r.near_duplicates.documents, "near duplicate"));
     if (r.overlapping.documents) line += fmt::format(", {} that overlap training", r.overlapping.documents);
     if (r.passed_over.documents)
       line += fmt::format("; passed over {} for validation, which overlap others", r.passed_over.documents);

@@ -124,7 +124,8 @@ TEST(Archive, AFlippedByteIsDamageOrChangesNothing) {
   for (const int filter : {ARCHIVE_FILTER_GZIP, ARCHIVE_FILTER_BZIP2, ARCHIVE_FILTER_XZ}) {
     const std::string whole = archive_of(files, "ustar", filter);
     int64_t errors = 0, flips = 0;
-    for (size_t at = 0; at < whole.size(); at += at + 64 < whole.size() ? 13 : 1) {  // every byte of the checks at the end
+    for (size_t at = 0; at < whole.size();
+         at += at + 64 < whole.size() ? 13 : 1) {  // every byte of the checks at the end
       std::string flipped = whole;
       flipped[at] = static_cast<char>(flipped[at] ^ 0x10);
       Files got;

@@ -343,8 +343,7 @@ TEST_F(TextReader, SaysWhatWasGivenTwice) {
   write("in/a.txt", "a");
   const std::string in = (folder_ / "in").string();
   EXPECT_THAT(read({in, in + "/../in/a.txt"}), ElementsAre("a", "a"));
-  EXPECT_THAT(stats_.report(),
-              HasSubstr("read again 1 file given more than once, first: " + in + "/../in/a.txt"));
+  EXPECT_THAT(stats_.report(), HasSubstr("read again 1 file given more than once, first: " + in + "/../in/a.txt"));
 }
 
 TEST_F(TextReader, PlainTextHasNoFields) {

@@ -20,7 +20,8 @@ TEST(FolderName, MayBeAnyTextThatStaysInItsFolder) {
 }
 
 TEST(FolderName, IsRefusedWhereItWouldBeNoFolderOrAnother) {
-  for (const std::string name : {"", ".", "..", "...", "v1.", "../x", "/x", "a/b", "a=b", "a\nb", "a\x7f", "a\xff", " a", "a "})
+  for (const std::string name :
+       {"", ".", "..", "...", "v1.", "../x", "/x", "a/b", "a=b", "a\nb", "a\x7f", "a\xff", " a", "a "})
     EXPECT_EQ(error_of_name(name),
               "study.toml:4: study.models: expected a name that a folder can have (UTF-8, at most 200 bytes, no \"/\", "
               "\"=\" or control character, no space at either end, no \".\" at the end), got \"" +

@@ -174,7 +174,8 @@ TEST(Report, CutsHeatMapsOfManyExperts) {
   EXPECT_THAT(to_html(report), Not(HasSubstr("experts 0 to")));
   for (DomainResult& domain : report.models[1].domains) domain.load_LE = {std::vector<int64_t>(70, 1)};
   const std::string html = to_html(report);
-  for (const char* part : {", experts 0 to 31\"", ", experts 32 to 63\"", ", experts 64 to 69\"", "<th scope=\"col\">69</th>"})
+  for (const char* part :
+       {", experts 0 to 31\"", ", experts 32 to 63\"", ", experts 64 to 69\"", "<th scope=\"col\">69</th>"})
     EXPECT_THAT(html, HasSubstr(part));
   EXPECT_THAT(html, HasSubstr("man&lt;pages&gt; (held out), expert 69: 1.43 %"));
 }
