@@ -9,15 +9,6 @@
 namespace troupe {
 namespace {
 
-// The ids that may come; empty: all.
-std::vector<int32_t> allowed_ids(const GenerateOptions& options, const ModelConfig& config) {
-  std::vector<int32_t> ids = options.allowed;
-  std::erase_if(ids, [&](int32_t id) { return id >= config.vocab_size; });
-  const auto eos = static_cast<int32_t>(config.eos_id);
-  if (!ids.empty() && eos >= 0 && std::find(ids.begin(), ids.end(), eos) == ids.end()) ids.push_back(eos);
-  return ids;
-}
-
 std::vector<int32_t> start_of(std::span<const int32_t> prompt, const ModelConfig& config) {
   if (!prompt.empty()) return {prompt.begin(), prompt.end()};
   if (config.eos_id < 0)
@@ -56,7 +47,7 @@ class GeneratorOf final : public Generator::Impl {
     std::copy_n(prompt_logits_.data(), config_.vocab_size, logits_.data());
 
     const Clock::time_point begin = Clock::now();
-    const std::vector<int32_t> allowed = allowed_ids(options, config_);
+    const std::vector<int32_t> allowed = allowed_ids(options);
     RepetitionPenalty penalty(options.sampling.repetition_penalty, config_.vocab_size);
     penalty.add(prompt_);
     const auto draw = [&] {
@@ -86,6 +77,15 @@ class GeneratorOf final : public Generator::Impl {
   }
 
  private:
+  // The ids that may come; empty: all.
+  std::vector<int32_t> allowed_ids(const GenerateOptions& options) const {
+    std::vector<int32_t> ids = options.allowed;
+    std::erase_if(ids, [&](int32_t id) { return id >= config_.vocab_size; });
+    const auto eos = static_cast<int32_t>(config_.eos_id);
+    if (!ids.empty() && eos >= 0 && std::find(ids.begin(), ids.end(), eos) == ids.end()) ids.push_back(eos);
+    return ids;
+  }
+
   void prefill() {
     if (past_.length() > 0) return;
     const Clock::time_point begin = Clock::now();

@@ -57,10 +57,10 @@ std::vector<BiasFigure> crows_pairs_figures(const std::vector<CrowsPairsScores>&
       by_sum.push_back(pair->more_sum > pair->less_sum ? 1.0 : 0.0);
       difference.push_back(std::abs(pair->more_sum - pair->less_sum));
     }
-    const auto add = [&](const char* convention, const char* metric, const std::vector<double>& values) {
+    const auto add = [&, &category = category, n = static_cast<int64_t>(pairs.size())](
+                         const char* convention, const char* metric, const std::vector<double>& values) {
       const Estimate mean = mean_of(values);
-      figures.push_back({"crows_pairs", category, convention, metric, mean.value, mean.standard_error,
-                         static_cast<int64_t>(pairs.size())});
+      figures.push_back({"crows_pairs", category, convention, metric, mean.value, mean.standard_error, n});
     };
     add("paper", "stereotype_score", preferred);
     add("paper", "neutral", neutral);

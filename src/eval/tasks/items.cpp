@@ -149,7 +149,8 @@ SplitRecords load_split(const TaskFile& task, const fs::path& data_dir, const st
   std::vector<Record> kept;
   for (Record& record : result.records) {
     for (const auto& [name, value] : task.fields)
-      at(record, name, [&] { return (*record.value)[name] = value.value(*record.value); });
+      at(record, name,
+         [&, &name = name, &value = value] { return (*record.value)[name] = value.value(*record.value); });
     if (id_template)
       ids.add(at(record, "id", [&] { return id_template->text(*record.value, Fields::kName); }), record.where);
     const bool skipped =

@@ -57,27 +57,19 @@ class Arrays {
 
 // Rows r .. r + kPair - 1 of probabilities or their gradients, as units across the lanes.
 TROUPE_INLINE void store_units(float* dst, Vec first, Vec) { store(dst, first); }
+TROUPE_INLINE void store_row(float* dst, Vec v) { store(dst, v); }
+#if TROUPE_ISA_LEVEL >= 3  // below, bf16 is computed in float (Compute)
 TROUPE_INLINE void store_units(bf16* dst, Vec first, Vec second) {
-#if TROUPE_ISA_LEVEL >= 3
   const __m512i low = _mm512_cvtepu16_epi32(std::bit_cast<__m256i>(_mm512_cvtneps_pbh(std::bit_cast<__m512>(first))));
   const __m512i high = _mm512_cvtepu16_epi32(std::bit_cast<__m256i>(_mm512_cvtneps_pbh(std::bit_cast<__m512>(second))));
   const __m512i units = _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
   std::memcpy(static_cast<void*>(dst), &units, sizeof units);
-#else
-  const VecUint units = __builtin_convertvector(round_to_bf16(first), VecUint) |
-                        __builtin_convertvector(round_to_bf16(second), VecUint) << 16;
-  std::memcpy(static_cast<void*>(dst), &units, sizeof units);
-#endif
 }
-TROUPE_INLINE void store_row(float* dst, Vec v) { store(dst, v); }
 TROUPE_INLINE void store_row(bf16* dst, Vec v) {
-#if TROUPE_ISA_LEVEL >= 3
   const __m256bh half = _mm512_cvtneps_pbh(std::bit_cast<__m512>(v));
   std::memcpy(static_cast<void*>(dst), &half, sizeof half);
-#else
-  store(dst, v);
-#endif
 }
+#endif
 
 // ---- Masks
 
