@@ -21,8 +21,15 @@
 
 namespace troupe::test {
 
+inline const TensorView& tensor_of(const SafetensorsFile& file, const std::string& name) {
+  const TensorView* const tensor = file.find(name);
+  if (!tensor) throw NotInTheData(name);
+  return *tensor;
+}
+
 template <class T>
 std::vector<T> values_of(const SafetensorsFile& file, const std::string& name) {
+  tensor_of(file, name);
   const Tensor tensor = file.read(name);
   EXPECT_EQ(tensor.dtype(), dtype_of<T>()) << name;
   const auto values = tensor.as<T>();
@@ -39,17 +46,13 @@ inline std::vector<int32_t> ids_of(const SafetensorsFile& file, const std::strin
 // A batch from NAME.src_tokens (or NAMEsrc_tokens) and its target.
 inline Batch batch_of(const SafetensorsFile& file, const std::string& prefix) {
   Batch batch;
-  const Shape& shape = file.at(prefix + "src_tokens").shape;
+  const Shape& shape = tensor_of(file, prefix + "src_tokens").shape;
   batch.B = shape[0], batch.S = shape[1];
   batch.src = ids_of(file, prefix + "src_tokens");
   batch.tgt = ids_of(file, prefix + "target");
   return batch;
 }
 
-// model.pt, or model-shared.pt and model-rank-*.pt: the initial weights in one of the folders.
-inline std::filesystem::path initial_model(const std::filesystem::path& folder) {
-  return std::filesystem::exists(folder / "model.pt") ? folder / "model.pt" : folder / "model";
-}
 inline std::unique_ptr<LanguageModel> load_golden(const std::filesystem::path& folder, Precision precision) {
   const FairseqCheckpoint checkpoint(initial_model(folder));
   auto model = std::make_unique<LanguageModel>(config_of(checkpoint), precision);
@@ -88,7 +91,6 @@ void expect_all_near(std::span<const A> actual, const std::vector<E>& expected, 
 // because its true gradient is zero and what is stored is rounding noise.
 inline void expect_parameters_near(const ParameterStore<float>& store, const SafetensorsFile& file, double scale,
                                    double tolerance, double key_bias_tolerance) {
-  EXPECT_EQ(file.tensors().size(), store.table().entries().size());
   for (const Parameter& parameter : store.table().entries()) {
     const std::vector<float> expected = values_of<float>(file, fairseq_name_of(parameter.name).value());
     std::vector<float> actual;
@@ -96,6 +98,7 @@ inline void expect_parameters_near(const ParameterStore<float>& store, const Saf
     const bool key_bias = parameter.name.ends_with("k_proj.bias");
     expect_all_near<float, float>(actual, expected, key_bias ? key_bias_tolerance : tolerance, parameter.name);
   }
+  EXPECT_EQ(file.tensors().size(), store.table().entries().size());
 }
 
 }  // namespace troupe::test

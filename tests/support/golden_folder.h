@@ -7,6 +7,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 
 namespace troupe::test {
@@ -37,8 +39,47 @@ inline std::filesystem::path only_file(const std::filesystem::path& folder, cons
   return found;
 }
 
+// What such a folder lacks: a file, a tensor, a key. Tests made by the macros below end as skipped then, which names
+// it. A checkpoint without one of its ranks is no lack but broken, and fails.
+struct NotInTheData : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+inline void run_or_skip(void (*body)()) {
+  try {
+    body();
+  } catch (const NotInTheData& lacking) {
+    GTEST_SKIP() << "not in the data: " << lacking.what();
+  } catch (const nlohmann::json::out_of_range& lacking) {
+    GTEST_SKIP() << "not in the data: " << lacking.what();
+  }
+}
+
+// `path`, which is there.
+inline std::filesystem::path present(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) throw NotInTheData(path.string());
+  return path;
+}
+
+// model.pt, or model-shared.pt and model-rank-*.pt: the initial weights in one of the folders.
+inline bool has_initial_model(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / "model.pt") || std::filesystem::exists(folder / "model-shared.pt");
+}
+inline std::filesystem::path initial_model(const std::filesystem::path& folder) {
+  if (!has_initial_model(folder)) throw NotInTheData((folder / "model.pt").string() + ", model-shared.pt");
+  return std::filesystem::exists(folder / "model.pt") ? folder / "model.pt" : folder / "model";
+}
+
 }  // namespace troupe::test
 
-// Skips the test if a file or folder is not there.
-#define TROUPE_GOLDEN_OR_SKIP(path) \
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "not in the data: " << (path).string()
+// TEST and TEST_P over data that may lack something.
+#define TROUPE_GOLDEN_TEST(suite, name)                                       \
+  static void suite##_##name##_golden();                                      \
+  TEST(suite, name) { ::troupe::test::run_or_skip(suite##_##name##_golden); } \
+  static void suite##_##name##_golden()
+#define TROUPE_GOLDEN_TEST_P(suite, name)                                            \
+  struct suite##_##name##_golden : suite {                                           \
+    static void run();                                                               \
+  };                                                                                 \
+  TEST_P(suite, name) { ::troupe::test::run_or_skip(suite##_##name##_golden::run); } \
+  void suite##_##name##_golden::run()

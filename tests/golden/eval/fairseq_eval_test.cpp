@@ -53,10 +53,10 @@ struct EvalRun {
 
 std::vector<EvalRun> runs_of(const fs::path& data) {
   std::vector<EvalRun> runs;
-  const nlohmann::json listed = read_json_file(data / "eval/eval_lm.json");
+  const nlohmann::json listed = read_json_file(test::present(data / "eval/eval_lm.json"));
   for (const auto& [name, values] : listed.items()) {
     EvalRun run(data, name, values);
-    if (fs::exists(run.folder))
+    if (test::has_initial_model(run.folder))
       runs.push_back(std::move(run));
     else
       fmt::print("not in the data: {}\n", run.folder.string());
@@ -65,14 +65,14 @@ std::vector<EvalRun> runs_of(const fs::path& data) {
 }
 
 EvalText text_of(const fs::path& data) {
+  test::present(data / "data/bin/valid.idx"), test::present(data / "data/bin/valid.bin");
   return read_eval_fairseq("valid", data / "data/bin/valid", FairseqDictionary::kEos);
 }
 
-TEST(FairseqEvalLm, PutsTheSameBlocksIntoTheSameBatches) {
+TROUPE_GOLDEN_TEST(FairseqEvalLm, PutsTheSameBlocksIntoTheSameBatches) {
   const fs::path data = test::fairseq_folder();
-  TROUPE_GOLDEN_OR_SKIP(data / "eval/eval_lm.json");
   const EvalText text = text_of(data);
-  const SafetensorsFile tensors(data / "eval/eval_lm.safetensors");
+  const SafetensorsFile tensors(test::present(data / "eval/eval_lm.safetensors"));
   for (const EvalRun& run : runs_of(data)) {
     SCOPED_TRACE(run.name);
     const auto model = test::load_golden(run.folder, Precision::kFp32);
@@ -94,7 +94,7 @@ TEST(FairseqEvalLm, PutsTheSameBlocksIntoTheSameBatches) {
 void expect_scores(const fs::path& data, Precision precision) {
   const double tolerance = precision == Precision::kFp32 ? kFloat32 : kBf16;
   const EvalText text = text_of(data);
-  const SafetensorsFile tensors(data / "eval/eval_lm.safetensors");
+  const SafetensorsFile tensors(test::present(data / "eval/eval_lm.safetensors"));
   for (const EvalRun& run : runs_of(data)) {
     SCOPED_TRACE(run.name);
     const auto model = test::load_golden(run.folder, precision);
@@ -106,8 +106,9 @@ void expect_scores(const fs::path& data, Precision precision) {
       std::vector<float> nll(static_cast<size_t>(batch.tokens()));
       model->score(batch, {.capacity = run.options.capacity}, nll);
       for (int64_t row = 0; row < batch.B; ++row) {
-        const Tensor expected =
-            tensors.read_f32(run.name + ".batch" + std::to_string(i) + ".row" + std::to_string(row) + ".scores");
+        const std::string name = run.name + ".batch" + std::to_string(i) + ".row" + std::to_string(row) + ".scores";
+        test::tensor_of(tensors, name);
+        const Tensor expected = tensors.read_f32(name);
         const float* score = expected.as<float>().data();
         int64_t count = 0;
         for (int64_t t = 0; t < batch.S; ++t) {
@@ -134,21 +135,17 @@ void expect_scores(const fs::path& data, Precision precision) {
   }
 }
 
-TEST(FairseqEvalLm, GivesTheSameScores) {
-  TROUPE_GOLDEN_OR_SKIP(test::fairseq("eval/eval_lm.json"));
-  expect_scores(test::fairseq_folder(), Precision::kFp32);
-}
+TROUPE_GOLDEN_TEST(FairseqEvalLm, GivesTheSameScores) { expect_scores(test::fairseq_folder(), Precision::kFp32); }
 
 TEST(FairseqEvalLm, GivesTheSameScoresWithinBf16) { expect_scores(test::committed_fairseq(), Precision::kBf16); }
 
-TEST(FairseqEvalLmData, TextLinesGiveTheBinaryIds) {
-  TROUPE_GOLDEN_OR_SKIP(test::fairseq("data/valid.txt"));
-  const FairseqDictionary dictionary = FairseqDictionary::load(test::fairseq("data/dict.txt"));
-  std::ifstream file(test::fairseq("data/valid.txt"));
+TROUPE_GOLDEN_TEST(FairseqEvalLmData, TextLinesGiveTheBinaryIds) {
+  const FairseqDictionary dictionary = FairseqDictionary::load(test::present(test::fairseq("data/dict.txt")));
+  std::ifstream file(test::present(test::fairseq("data/valid.txt")));
   std::vector<int32_t> ids;
   for (std::string line; std::getline(file, line);)
     for (const int32_t id : dictionary.encode_line(line)) ids.push_back(id);
-  EXPECT_EQ(ids, read_eval_fairseq("valid", test::fairseq("data/bin/valid.idx"), 2).ids);
+  EXPECT_EQ(ids, text_of(test::fairseq_folder()).ids);
 }
 
 bool is_there(const nlohmann::json& hub, const std::string& name) {
@@ -178,10 +175,9 @@ void expect_hub_scores(LanguageModel& model, const std::vector<int32_t>& tokens,
   EXPECT_NEAR(-sum.nll / static_cast<double>(sum.tokens), expected.at("score").get<double>(), kFloat32);
 }
 
-TEST(FairseqHub, EncodesTheSameIds) {
-  TROUPE_GOLDEN_OR_SKIP(test::fairseq("eval/hub.json"));
-  const FairseqDictionary dictionary = FairseqDictionary::load(test::fairseq("data/dict.txt"));
-  const nlohmann::json hub = read_json_file(test::fairseq("eval/hub.json"));
+TROUPE_GOLDEN_TEST(FairseqHub, EncodesTheSameIds) {
+  const FairseqDictionary dictionary = FairseqDictionary::load(test::present(test::fairseq("data/dict.txt")));
+  const nlohmann::json hub = read_json_file(test::present(test::fairseq("eval/hub.json")));
   for (const auto& [text, ids] : hub.at("encode").items())
     EXPECT_EQ(dictionary.encode_line(text), ids.get<std::vector<int32_t>>()) << text;
   for (const char* name : {"dense_lines", "moe_lines"})
@@ -191,12 +187,15 @@ TEST(FairseqHub, EncodesTheSameIds) {
     }
 }
 
-TEST(FairseqHub, GivesTheSameScores) {
-  TROUPE_GOLDEN_OR_SKIP(test::fairseq("eval/hub.json"));
-  const FairseqDictionary dictionary = FairseqDictionary::load(test::fairseq("data/dict.txt"));
-  const nlohmann::json hub = read_json_file(test::fairseq("eval/hub.json"));
+TROUPE_GOLDEN_TEST(FairseqHub, GivesTheSameScores) {
+  const FairseqDictionary dictionary = FairseqDictionary::load(test::present(test::fairseq("data/dict.txt")));
+  const nlohmann::json hub = read_json_file(test::present(test::fairseq("eval/hub.json")));
   for (const std::string name : {"dense", "moe"}) {
     if (!is_there(hub, name)) continue;
+    if (!test::has_initial_model(test::fairseq(name))) {
+      fmt::print("not in the data: {}\n", test::fairseq(name).string());
+      continue;
+    }
     const auto model = test::load_golden(test::fairseq(name), Precision::kFp32);
     for (size_t i = 0; i < hub.at("sentences").size(); ++i) {
       const auto tokens = hub_tokens(dictionary, {hub.at("sentences")[i]});
@@ -209,10 +208,8 @@ TEST(FairseqHub, GivesTheSameScores) {
   }
 }
 
-TEST(FairseqHub, ContinuesGreedilyWithTheSameTokens) {
-  TROUPE_GOLDEN_OR_SKIP(test::fairseq("eval/hub.json"));
-  const nlohmann::json hub = read_json_file(test::fairseq("eval/hub.json"));
-  if (!hub.contains("dense_greedy")) GTEST_SKIP() << "not in the data: dense_greedy of eval/hub.json";
+TROUPE_GOLDEN_TEST(FairseqHub, ContinuesGreedilyWithTheSameTokens) {
+  const nlohmann::json hub = read_json_file(test::present(test::fairseq("eval/hub.json")));
   const auto model = test::load_golden(test::fairseq("dense"), Precision::kFp32);
   for (const nlohmann::json& expected : hub.at("dense_greedy")) {
     const auto tokens = expected.at("tokens").get<std::vector<int32_t>>();
@@ -237,10 +234,9 @@ TEST(FairseqHub, ContinuesGreedilyWithTheSameTokens) {
   }
 }
 
-TEST(ScoreFile, GivesForwardPassesLogProbabilities) {
+TROUPE_GOLDEN_TEST(ScoreFile, GivesForwardPassesLogProbabilities) {
   const fs::path folder = test::fairseq("moe");
-  TROUPE_GOLDEN_OR_SKIP(folder / "forward.safetensors");
-  const SafetensorsFile golden(folder / "forward.safetensors");
+  const SafetensorsFile golden(test::present(folder / "forward.safetensors"));
   const auto model = test::load_golden(folder, Precision::kFp32);
   test::TemporaryFolder work;
   const std::string end = ".target_logprob", by_fraction = "eval_fraction_";
@@ -253,6 +249,7 @@ TEST(ScoreFile, GivesForwardPassesLogProbabilities) {
       const double fraction = std::stod(key.substr(by_fraction.size()));
       if (fraction >= 0) rule = {CapacityRule::kFraction, fraction};
     }
+    test::tensor_of(golden, batch + "src_tokens"), test::tensor_of(golden, batch + "target");
     const Tensor src = golden.read(batch + "src_tokens"), tgt = golden.read(batch + "target");
     write_safetensors(work / "in.safetensors", {{"src", DType::kI64, src.shape(), src.as<int64_t>().data()},
                                                 {"tgt", DType::kI64, tgt.shape(), tgt.as<int64_t>().data()}});

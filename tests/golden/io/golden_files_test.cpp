@@ -66,10 +66,10 @@ void expect_values(const FairseqCheckpoint& checkpoint, const SafetensorsFile& f
   }
 }
 
-TEST(GoldenCheckpoints, DenseAfterSomeUpdatesHoldsTheGoldenWeights) {
+TROUPE_GOLDEN_TEST(GoldenCheckpoints, DenseAfterSomeUpdatesHoldsTheGoldenWeights) {
   const fs::path path = test::only_file(test::fairseq("dense"), "model_after", ".pt");
   const fs::path weights = test::only_file(test::fairseq("dense"), "after", ".safetensors");
-  if (path.empty() || weights.empty()) GTEST_SKIP() << "not in the data: dense/model_after*.pt, after*.safetensors";
+  if (path.empty() || weights.empty()) throw test::NotInTheData("dense/model_after*.pt, after*.safetensors");
   const FairseqCheckpoint checkpoint(path);
   const SafetensorsFile golden(weights);
   expect_names_and_shapes(checkpoint, golden);
@@ -94,13 +94,13 @@ void expect_ranks_and_experts(const FairseqCheckpoint& checkpoint, const fs::pat
   EXPECT_EQ(checkpoint.num_experts(), experts);
 }
 
-TEST(GoldenCheckpoints, ExpertsOfRanksGetGlobalNumbers) {
+TROUPE_GOLDEN_TEST(GoldenCheckpoints, ExpertsOfRanksGetGlobalNumbers) {
   const fs::path folder = test::fairseq("moe-parallel");
   const fs::path weights = test::only_file(folder, "after", ".safetensors");
-  TROUPE_GOLDEN_OR_SKIP(folder / "after-shared.pt");
-  if (weights.empty()) GTEST_SKIP() << "not in the data: moe-parallel/after*.safetensors";
+  test::present(folder / "after-shared.pt");
+  if (weights.empty()) throw test::NotInTheData("moe-parallel/after*.safetensors");
   const SafetensorsFile golden(weights);
-  const FairseqCheckpoint after(folder / "after"), before(folder / "model");
+  const FairseqCheckpoint after(folder / "after"), before(test::initial_model(folder));
   expect_names_and_shapes(after, golden);
   expect_values(after, golden);
   expect_ranks_and_experts(after, folder, "after", golden);
@@ -109,12 +109,11 @@ TEST(GoldenCheckpoints, ExpertsOfRanksGetGlobalNumbers) {
 
 class GoldenFolder : public testing::TestWithParam<const char*> {};
 
-TEST_P(GoldenFolder, HasTheNamesAndShapesOfItsGradients) {
+TROUPE_GOLDEN_TEST_P(GoldenFolder, HasTheNamesAndShapesOfItsGradients) {
   const fs::path folder = test::fairseq(GetParam());
-  TROUPE_GOLDEN_OR_SKIP(folder / "grads.safetensors");
-  const SafetensorsFile golden(folder / "grads.safetensors");
-  if (fs::exists(folder / "model.pt")) return expect_names_and_shapes(FairseqCheckpoint(folder / "model.pt"), golden);
-  const FairseqCheckpoint checkpoint(folder / "model");
+  const SafetensorsFile golden(test::present(folder / "grads.safetensors"));
+  const FairseqCheckpoint checkpoint(test::initial_model(folder));
+  if (fs::exists(folder / "model.pt")) return expect_names_and_shapes(checkpoint, golden);
   expect_ranks_and_experts(checkpoint, folder, "model", golden);
   expect_names_and_shapes(checkpoint, golden);
   // Any of the files stands for all.
@@ -123,9 +122,8 @@ TEST_P(GoldenFolder, HasTheNamesAndShapesOfItsGradients) {
 }
 INSTANTIATE_TEST_SUITE_P(GoldenCheckpoints, GoldenFolder, testing::Values("dense", "dense-learned", "moe"));
 
-TEST(GoldenCheckpoints, TheOutputMatrixIsTheEmbedding) {
-  TROUPE_GOLDEN_OR_SKIP(test::fairseq("moe"));
-  const FairseqCheckpoint checkpoint(test::fairseq("moe/model"));
+TROUPE_GOLDEN_TEST(GoldenCheckpoints, TheOutputMatrixIsTheEmbedding) {
+  const FairseqCheckpoint checkpoint(test::initial_model(test::fairseq("moe")));
   EXPECT_EQ(checkpoint.find("decoder.output_projection.weight")->bytes.data(),
             checkpoint.find("decoder.embed_tokens.weight")->bytes.data());
 }

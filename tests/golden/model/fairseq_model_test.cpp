@@ -63,10 +63,9 @@ TEST(FairseqModel, DenseModelsHaveTheirPositionsAndTheChosenGelu) {
 // The sizes and settings of config.json are those of the checkpoint.
 class Settings : public testing::TestWithParam<const char*> {};
 
-TEST_P(Settings, AreThoseOfTheCheckpoint) {
+TROUPE_GOLDEN_TEST_P(Settings, AreThoseOfTheCheckpoint) {
   const fs::path folder = test::fairseq(GetParam());
-  TROUPE_GOLDEN_OR_SKIP(folder / "config.json");
-  const nlohmann::json given = read_json_file(folder / "config.json");
+  const nlohmann::json given = read_json_file(test::present(folder / "config.json"));
   const ModelConfig config = config_of(FairseqCheckpoint(test::initial_model(folder)));
   EXPECT_EQ(config.num_layers, given.at("layers").get<int64_t>());
   EXPECT_EQ(config.d_model, given.at("d_model").get<int64_t>());
@@ -85,13 +84,13 @@ INSTANTIATE_TEST_SUITE_P(FairseqModel, Settings, testing::Values("dense", "dense
 
 struct EveryModel : testing::TestWithParam<const char*> {};
 
-TEST_P(EveryModel, HasTheGoldenValuesInItsParameters) {
+TROUPE_GOLDEN_TEST_P(EveryModel, HasTheGoldenValuesInItsParameters) {
   const fs::path folder = test::fairseq(GetParam());
   const fs::path weights = test::only_file(folder, "after", ".safetensors");
   const fs::path trained =
       fs::exists(folder / "after-shared.pt") ? folder / "after" : test::only_file(folder, "model_after", ".pt");
   if (weights.empty() || trained.empty())
-    GTEST_SKIP() << "not in the data: after*.safetensors and a checkpoint of it in " << folder;
+    throw test::NotInTheData("after*.safetensors and a checkpoint of it in " + folder.string());
   const FairseqCheckpoint checkpoint(trained);
   const SafetensorsFile golden(weights);
   const ParameterTable table = make_parameter_table(config_of(checkpoint));

@@ -18,7 +18,7 @@ constexpr double kKeyBiasGradientTolerance = 1e-8;
 struct Data {
   explicit Data(const std::filesystem::path& from)
       : folder(from),
-        forward(folder / "forward.safetensors"),
+        forward(test::present(folder / "forward.safetensors")),
         config(std::filesystem::exists(folder / "config.json") ? read_json_file(folder / "config.json")
                                                                : nlohmann::json::object()),
         logit_tolerance(test::tolerance_of(config, "logits", 3e-6)),
@@ -94,8 +94,7 @@ void expect_sums(const SafetensorsFile& file, const std::string& prefix, const L
   }
 }
 
-TEST_P(FairseqSmall, TrainingForwardAndGradients) {
-  TROUPE_GOLDEN_OR_SKIP(test::fairseq(GetParam()) / "forward.safetensors");
+TROUPE_GOLDEN_TEST_P(FairseqSmall, TrainingForwardAndGradients) {
   const Data data(test::fairseq(GetParam()));
   const SafetensorsFile& forward = data.forward;
   const auto model = test::load_golden(data.folder, Precision::kFp32);
@@ -128,19 +127,16 @@ TEST_P(FairseqSmall, TrainingForwardAndGradients) {
     if (config.is_moe_layer(layer))
       expect_routing(forward, fmt::format("train.moe{}.", n++), work.layer(layer).moe.routing);
 
-  TROUPE_GOLDEN_OR_SKIP(data.folder / "grads.safetensors");
-  test::expect_parameters_near(grads, SafetensorsFile(data.folder / "grads.safetensors"),
+  test::expect_parameters_near(grads, SafetensorsFile(test::present(data.folder / "grads.safetensors")),
                                1.0 / static_cast<double>(loss.tokens), data.gradient_tolerance,
                                kKeyBiasGradientTolerance);
 }
 
-TEST_P(FairseqSmall, PaddedBatch) {
-  TROUPE_GOLDEN_OR_SKIP(test::fairseq(GetParam()) / "forward.safetensors");
+TROUPE_GOLDEN_TEST_P(FairseqSmall, PaddedBatch) {
   const Data data(test::fairseq(GetParam()));
   const SafetensorsFile& forward = data.forward;
   const auto model = test::load_golden(data.folder, Precision::kFp32);
   ParameterStore<float> grads(model->table());
-  if (!forward.find("padded.src_tokens")) GTEST_SKIP() << "not in the data: padded.src_tokens";
   const LossSum loss = model->forward_backward(test::batch_of(forward, "padded."), {}, grads);
   Workspace<F32>& work = decoder_of(*model).workspace();
   test::expect_all_near<float, float>(logprobs(work.nll_T), test::values_of<float>(forward, "padded.target_logprob"),
@@ -158,8 +154,7 @@ std::string name_of(const testing::TestParamInfo<std::string>& info) {
 INSTANTIATE_TEST_SUITE_P(Sets, FairseqSmall, testing::Values("dense", "dense-learned", "moe"), name_of);
 INSTANTIATE_TEST_SUITE_P(Sets, FairseqSmallBf16, testing::Values("dense", "dense-learned", "moe"), name_of);
 
-TEST(FairseqSmallMoe, EvaluationCapacityByFraction) {
-  TROUPE_GOLDEN_OR_SKIP(test::fairseq("moe/forward.safetensors"));
+TROUPE_GOLDEN_TEST(FairseqSmallMoe, EvaluationCapacityByFraction) {
   const Data data(test::fairseq("moe"));
   const SafetensorsFile& forward = data.forward;
   const auto model = test::load_golden(data.folder, Precision::kFp32);
@@ -182,7 +177,7 @@ TEST(FairseqSmallMoe, EvaluationCapacityByFraction) {
     expect_routing(forward, fmt::format("{}moe{}.", prefix, model->router_stats().size() - 1),
                    decoder_of(*model).workspace().layer(model->config().num_layers - 1).moe.routing);
   }
-  if (found == 0) GTEST_SKIP() << "not in the data: eval_fraction_F.target_logprob";
+  if (found == 0) throw test::NotInTheData("eval_fraction_F.target_logprob");
 }
 
 // bf16 rounds the inputs of products to 8 bits of mantissa: a relative error u = 2^-9 on each of the two factors. A

@@ -39,27 +39,24 @@ AdamConfig adam_of(const nlohmann::json& config) {
 void expect_weights_after(const LanguageModel& model, const std::filesystem::path& folder, size_t updates,
                           const nlohmann::json& config) {
   const std::filesystem::path after = folder / fmt::format("after{}.safetensors", updates);
-  TROUPE_GOLDEN_OR_SKIP(after);
-  test::expect_parameters_near(model.params(), SafetensorsFile(after), 1.0,
+  test::expect_parameters_near(model.params(), SafetensorsFile(test::present(after)), 1.0,
                                test::tolerance_of(config, fmt::format("after{}", updates), 5e-7), 3e-4);
 }
 
 class Updates : public testing::TestWithParam<std::string> {};
 
-TEST_P(Updates, EqualFairseqs) {
+TROUPE_GOLDEN_TEST_P(Updates, EqualFairseqs) {
   const std::filesystem::path folder = test::fairseq(GetParam());
-  TROUPE_GOLDEN_OR_SKIP(folder / "config.json");
-  TROUPE_GOLDEN_OR_SKIP(folder / "steps.safetensors");
-  const nlohmann::json config = read_json_file(folder / "config.json");
-  const SafetensorsFile steps(folder / "steps.safetensors");
+  const nlohmann::json config = read_json_file(test::present(folder / "config.json"));
+  const SafetensorsFile steps(test::present(folder / "steps.safetensors"));
   const auto model = test::load_golden(folder, Precision::kFp32);
-  Trainer trainer(*model, schedule_of(config, steps.at("lr").shape[0]),
+  Trainer trainer(*model, schedule_of(config, test::tensor_of(steps, "lr").shape[0]),
                   {.clip_norm = config.at("clip_norm"), .adam = adam_of(config)},
                   [&](int64_t step, int64_t) { return test::batch_of(steps, fmt::format("step{}.", step)); });
   const auto column = [&](const char* name) { return test::values_of<double>(steps, name); };
   const auto lr = column("lr"), grad_norm = column("grad_norm"), total = column("loss_total"), nll = column("nll_sum"),
              tokens = column("ntokens");
-  const bool moe = steps.find("aux") != nullptr;
+  const bool moe = model->config().moe.num_experts > 0;
   const auto aux = moe ? column("aux") : std::vector<double>();
   const auto dropped = moe ? test::values_of<int64_t>(steps, "dropped") : std::vector<int64_t>();
 
@@ -130,14 +127,12 @@ TEST_P(Updates, InBf16StayWithinItsRounding) {
 }
 
 // The batches of several processes are accumulated micro-batches, each with its own routing and capacity.
-TEST(Updates, OfProcessesEqualMicroBatches) {
+TROUPE_GOLDEN_TEST(Updates, OfProcessesEqualMicroBatches) {
   const std::filesystem::path folder = test::fairseq("moe-parallel");
-  TROUPE_GOLDEN_OR_SKIP(folder / "config.json");
-  TROUPE_GOLDEN_OR_SKIP(folder / "steps.safetensors");
-  const SafetensorsFile steps(folder / "steps.safetensors");
-  const nlohmann::json config = read_json_file(folder / "config.json");
+  const SafetensorsFile steps(test::present(folder / "steps.safetensors"));
+  const nlohmann::json config = read_json_file(test::present(folder / "config.json"));
   const nlohmann::json& logs = config.at("logs");
-  const int64_t processes = steps.at("step0.src_tokens").shape[0];
+  const int64_t processes = test::tensor_of(steps, "step0.src_tokens").shape[0];
   EXPECT_EQ(processes, config.value("ranks", processes));
   const auto model = test::load_golden(folder, Precision::kFp32);
   const auto part = [&](int64_t step, int64_t process) {
