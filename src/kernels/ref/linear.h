@@ -27,7 +27,7 @@ void linear_forward(const WeightView<P>& bank, HostMatrix<const typename P::oper
         if (bank.bias) z += bank.bias_of(e)[n];
         if (epilogue.pre_activation) HostMatrix(epilogue.pre_activation)(r, n) = static_cast<operand>(z);
         real y = activate(epilogue.activation, z);
-        if (epilogue.dropout.active()) y *= static_cast<real>(epilogue.dropout.scale(r, n, bank.out));
+        y *= static_cast<real>(epilogue.dropout.scale(r, n, bank.out));
         if (epilogue.residual) y += HostMatrix(epilogue.residual)(r, n);
         if (epilogue.out_operand) HostMatrix(epilogue.out_operand)(r, n) = static_cast<operand>(y);
         if (epilogue.out_real) HostMatrix(epilogue.out_real)(r, n) = y;

@@ -89,6 +89,7 @@ std::vector<Case> cases() {
     llama(c), c.embedding_multiplier = 3.0, c.residual_multiplier = 0.4, c.attention_multiplier = 0.7;
     c.logit_divisor = 2.5, c.dropout = 0.2;
   });
+  add("ResidualMultiplierWithoutDropout", small(), [&](ModelConfig& c) { llama(c), c.residual_multiplier = 0.4; });
   add("Relu2NoNormBias", small(), [](ModelConfig& c) { c.activation = FfnActivation::kRelu2, c.norm_bias = false; });
   add("YarnFactorOnQueriesAndKeys", small(), [&](ModelConfig& c) {
     llama(c), c.rope.scaling = RopeScaling::kYarn, c.rope.factor = 4.0, c.rope.original_context = 4;
