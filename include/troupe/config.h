@@ -21,11 +21,12 @@ struct EnumNames<Positions> {
 enum class RopeScaling { kNone, kLinear, kDynamic, kLlama3, kYarn };
 template <>
 struct EnumNames<RopeScaling> {
-  static constexpr std::array<std::pair<std::string_view, RopeScaling>, 5> values = {{{"none", RopeScaling::kNone},
-                                                                                      {"linear", RopeScaling::kLinear},
-                                                                                      {"dynamic", RopeScaling::kDynamic},
-                                                                                      {"llama3", RopeScaling::kLlama3},
-                                                                                      {"yarn", RopeScaling::kYarn}}};
+  static constexpr std::array<std::pair<std::string_view, RopeScaling>, 5> values = {
+      {{"none", RopeScaling::kNone},
+       {"linear", RopeScaling::kLinear},
+       {"dynamic", RopeScaling::kDynamic},
+       {"llama3", RopeScaling::kLlama3},
+       {"yarn", RopeScaling::kYarn}}};
 };
 
 enum class Norm { kLayer, kRms };
@@ -55,10 +56,11 @@ struct EnumNames<QkNorm> {
 enum class FfnActivation { kGelu, kRelu, kSilu, kRelu2 };
 template <>
 struct EnumNames<FfnActivation> {
-  static constexpr std::array<std::pair<std::string_view, FfnActivation>, 4> values = {{{"gelu", FfnActivation::kGelu},
-                                                                                        {"relu", FfnActivation::kRelu},
-                                                                                        {"silu", FfnActivation::kSilu},
-                                                                                        {"relu2", FfnActivation::kRelu2}}};
+  static constexpr std::array<std::pair<std::string_view, FfnActivation>, 4> values = {
+      {{"gelu", FfnActivation::kGelu},
+       {"relu", FfnActivation::kRelu},
+       {"silu", FfnActivation::kSilu},
+       {"relu2", FfnActivation::kRelu2}}};
 };
 
 enum class Gelu { kErf, kTanh };
@@ -117,6 +119,7 @@ struct MoeConfig {
   bool batch_prioritized = false;
   bool pad_mask = false;
   double aux_loss_weight = 0.01;
+  double router_z_loss = 0.0;
   AuxCombine aux_combine = AuxCombine::kSum;
   int64_t group_sequences = 0;
 
@@ -136,6 +139,8 @@ struct MoeConfig {
     v("batch_prioritized", batch_prioritized, any_value(), "places go to tokens by descending top probability");
     v("pad_mask", pad_mask, any_value(), "keep padding tokens out of the routing masks (they still count in S)");
     v("aux_loss_weight", aux_loss_weight, range(0, 1e6), "weight of the load-balancing loss per token");
+    v("router_z_loss", router_z_loss, range(0, 1e6),
+      "weight per token of (log of the sum of exp(router logits))^2, which keeps them small; 0: none");
     v("aux_combine", aux_combine, any_value(), "balance losses of the layers are summed or averaged");
     v("group_sequences", group_sequences, range(0, 1 << 24),
       "sequences in one routing group (balance loss, capacity); 0 means the whole micro-batch");
@@ -163,11 +168,14 @@ struct RopeConfig {
     v("factor", factor, range(1, 1e6), "longest context over the original one (linear, dynamic, llama3, yarn)");
     v("original_context", original_context, range(0, 1 << 24),
       "context before scaling (llama3, yarn, dynamic); 0 means model.context");
-    v("low_freq_factor", low_freq_factor, range(1e-6, 1e6), "llama3: waves longer than original_context over this scale");
-    v("high_freq_factor", high_freq_factor, range(1e-6, 1e6), "llama3: waves shorter than original_context over this stay");
+    v("low_freq_factor", low_freq_factor, range(1e-6, 1e6),
+      "llama3: waves longer than original_context over this scale");
+    v("high_freq_factor", high_freq_factor, range(1e-6, 1e6),
+      "llama3: waves shorter than original_context over this stay");
     v("beta_fast", beta_fast, range(1e-6, 1e6), "yarn: columns with more turns than this stay");
     v("beta_slow", beta_slow, range(1e-6, 1e6), "yarn: columns with fewer turns than this scale");
-    v("attention_factor", attention_factor, range(0, 1e3), "yarn: factor on queries and keys; 0 means 0.1 ln(factor) + 1");
+    v("attention_factor", attention_factor, range(0, 1e3),
+      "yarn: factor on queries and keys; 0 means 0.1 ln(factor) + 1");
     v("truncate", truncate, any_value(), "yarn: the ramp between the two begins and ends at whole columns");
   }
 };
@@ -202,6 +210,7 @@ struct ModelConfig {
   double residual_multiplier = 1.0;
   double attention_multiplier = 0.0;
   double logit_divisor = 1.0;
+  double logit_cap = 0.0;
   double dropout = 0.0;
   double attention_dropout = 0.0;
   int64_t pad_id = -1;
@@ -253,16 +262,21 @@ struct ModelConfig {
     v("activation", activation, any_value(), "of the feed-forward network; model.gelu says which gelu");
     v("ffn_gated", ffn_gated, any_value(), "fc2(f(gate(x)) * up(x)) in place of fc2(f(fc1(x)))");
     v("ffn_bias", ffn_bias, any_value(), "biases of the feed-forward network and of experts");
-    v("parallel_block", parallel_block, any_value(), "the feed-forward network reads the layer's input, as attention does");
+    v("parallel_block", parallel_block, any_value(),
+      "the feed-forward network reads the layer's input, as attention does");
     v("tied_output", tied_output, any_value(), "the output matrix is the token embedding");
     v("embedding_multiplier", embedding_multiplier, range(1e-6, 1e6), "factor on token embeddings");
     v("residual_multiplier", residual_multiplier, range(1e-6, 1e6), "factor on what attention and FFN add");
-    v("attention_multiplier", attention_multiplier, range(0, 1e6), "factor on attention logits; 0 means 1 / sqrt(head_dim)");
+    v("attention_multiplier", attention_multiplier, range(0, 1e6),
+      "factor on attention logits; 0 means 1 / sqrt(head_dim)");
     v("logit_divisor", logit_divisor, range(1e-6, 1e6), "logits are divided by this");
+    v("logit_cap", logit_cap, range(0, 1e6), "logits are at most this: cap * tanh(logits / cap); 0: no cap");
     v("dropout", dropout, range(0, 0.999), "on the embedding sum, attention output and FFN output");
     v("attention_dropout", attention_dropout, range(0, 0.999), "on attention weights");
-    v("pad_id", pad_id, range(-1, (1 << 24) - 1), "padding token, never predicted nor attended to; -1 if there is none");
-    v("eos_id", eos_id, range(-1, (1 << 24) - 1), "token that ends a document and stands before the first; -1 if there is none");
+    v("pad_id", pad_id, range(-1, (1 << 24) - 1),
+      "padding token, never predicted nor attended to; -1 if there is none");
+    v("eos_id", eos_id, range(-1, (1 << 24) - 1),
+      "token that ends a document and stands before the first; -1 if there is none");
     v("rope", rope);
     v("moe", moe);
   }

@@ -82,13 +82,15 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
 template <class P>
 void IncrementalDecoder<P>::score(Matrix<const operand> hidden, std::span<const int32_t> targets, std::span<real> nll,
                                   std::span<int32_t> argmax) const {
-  troupe::run(OutputLoss<P>{weights_.output.bank(), hidden, targets, nll, argmax, weights_.config.logit_divisor});
+  troupe::run(OutputLoss<P>{weights_.output.bank(), hidden, targets, nll, argmax, weights_.config.logit_divisor,
+                            weights_.config.logit_cap});
 }
 
 template <class P>
 void IncrementalDecoder<P>::logits(Matrix<const operand> hidden, Matrix<real> out) const {
   const auto factor = static_cast<float>(1.0 / weights_.config.logit_divisor);
   weights_.output.forward(hidden, {}, {.out_real = out, .dropout = {.multiplier = factor}});
+  if (weights_.config.logit_cap > 0.0) troupe::run(SoftCap<real>{weights_.config.logit_cap, out});
 }
 
 template class IncrementalDecoder<F64>;

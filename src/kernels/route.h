@@ -1,5 +1,5 @@
-// Routing by the policy "top_k" and its balance loss on the host, in parallel over tokens and groups; tasks are those
-// of ops/route.
+// Routing by the policy "top_k" and the losses of routing on the host, in parallel over tokens and groups; tasks are
+// those of ops/route.
 #pragma once
 
 #include <algorithm>
@@ -273,6 +273,41 @@ void balance_loss_backward(const Task& task) {
     const std::vector<int64_t> first_E = first_choices(task.routing, begin, end);
     for (size_t e = 0; e < first_E.size(); ++e)
       dprob_GE.row(g)[e] += static_cast<real>(scale * E * (static_cast<double>(first_E[e]) / S) / S);
+  });
+}
+
+template <class Task>
+void router_z_loss(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> logits_TE = task.logits_TE;
+  parallel_for(task.request.groups.count(task.routing.T), [&](int64_t g) {
+    const int64_t begin = task.request.groups.begin(g), end = task.request.groups.end(g, task.routing.T);
+    double squares = 0.0;
+    for (int64_t t = begin; t < end; ++t) {
+      const real* const z = logits_TE.row(t);
+      const real max = *std::max_element(z, z + logits_TE.cols);
+      real sum = 0;
+      for (int64_t e = 0; e < logits_TE.cols; ++e) sum += std::exp(z[e] - max);
+      const real lse = max + std::log(sum);
+      task.routing.lse_T[t] = lse;
+      squares += static_cast<double>(lse) * static_cast<double>(lse);
+    }
+    task.loss_G[static_cast<size_t>(g)] = squares / static_cast<double>(end - begin);
+  });
+}
+
+template <class Task>
+void router_z_loss_backward(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> prob_TE = task.routing.prob_TE;
+  const HostMatrix<real> dlogits_TE = task.dlogits_TE;
+  parallel_chunks(dlogits_TE.rows, kRouteChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t g = t / task.request.groups.size;
+      const auto S = static_cast<double>(task.request.groups.end(g, task.routing.T) - task.request.groups.begin(g));
+      const auto factor = static_cast<real>(task.scale_G[static_cast<size_t>(g)] * 2.0 / S) * task.routing.lse_T[t];
+      for (int64_t e = 0; e < dlogits_TE.cols; ++e) dlogits_TE(t, e) += factor * prob_TE(t, e);
+    }
   });
 }
 

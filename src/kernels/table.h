@@ -10,6 +10,7 @@
 #include "kernels/cpu/gate.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/layer_norm.h"
+#include "kernels/cpu/logits.h"
 #include "kernels/cpu/muon.h"
 #include "kernels/cpu/peak.h"
 #include "kernels/cpu/rms_norm.h"

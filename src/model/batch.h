@@ -19,12 +19,13 @@ struct Batch {
 struct LossSum {
   double nll = 0.0;                  // sum of negative log-likelihoods, natural log
   double aux = 0.0;                  // sum over MoE layers of the balance loss times tokens, without its weight
-  double total = 0.0;                // nll + weighted aux: what the gradient is of
+  double z = 0.0;                    // sum over scored targets of (log of the sum of exp(logits))^2, in training
+  double total = 0.0;                // nll + weighted aux and z: what the gradient is of
   int64_t tokens = 0;                // scored targets
   int64_t choices = 0, dropped = 0;  // (token, expert) choices made and dropped for lack of capacity
 
   LossSum& operator+=(const LossSum& other) {
-    nll += other.nll, aux += other.aux, total += other.total, tokens += other.tokens;
+    nll += other.nll, aux += other.aux, z += other.z, total += other.total, tokens += other.tokens;
     choices += other.choices, dropped += other.dropped;
     return *this;
   }

@@ -246,15 +246,22 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
   s.place_batch();
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true)};
   micro.forward();
+  double squared_lse = 0.0;
   run(OutputLossWithGradient<P>{.embed = s.weights.output.bank(),
                                 .h_TD = s.work.final_norm.y_TD,
                                 .targets_T = s.work.targets_T,
                                 .nll_T = s.work.nll_T,
                                 .dh_TD = s.work.scratch.dnorm_TD,
                                 .dembed_VD = micro.rows_of(grads.at(s.weights.slots.output)).data,
-                                .divisor = config().logit_divisor});
+                                .divisor = config().logit_divisor,
+                                .cap = config().logit_cap,
+                                .z_loss = mode.z_loss,
+                                .squared_lse = &squared_lse});
   micro.backward(grads);
-  return micro.sums(s.work.nll_T);
+  LossSum loss = micro.sums(s.work.nll_T);
+  loss.z = squared_lse;
+  loss.total += mode.z_loss * squared_lse;
+  return loss;
 }
 
 template <class P>
@@ -270,7 +277,8 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
                     .targets_T = s.work.targets_T,
                     .nll_T = s.work.nll_T,
                     .argmax_T = argmax_T.empty() ? std::span<int32_t>() : s.work.argmax_T,
-                    .divisor = config().logit_divisor});
+                    .divisor = config().logit_divisor,
+                    .cap = config().logit_cap});
   copy<real>(s.work.nll_T.first(nll_T.size()), nll_T);
   copy<int32_t>(s.work.argmax_T.first(argmax_T.size()), argmax_T);
   return micro.sums(s.work.nll_T);

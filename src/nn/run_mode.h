@@ -14,6 +14,7 @@ struct RunMode {
   uint64_t key = 0;         // mixes seed and step
   int64_t first_token = 0;  // index of the batch's token 0 in the global batch
   CapacityRule capacity;
+  double z_loss = 0.0;  // weight of the squared log of the sum of exp(logits), per scored token
 
   // The dropout at one site of one layer, off in evaluation, and the factor that is always there.
   enum Site { kEmbedding, kAttentionWeights, kAttentionOut, kFfnOut, kSecondChoice };

@@ -41,6 +41,34 @@ void divide(T* values, int64_t count, float divisor) {
   for (int64_t v = 0; v < count; ++v) values[v] = T(static_cast<float>(values[v]) / divisor);
 }
 
+// Logits as the loss sees them: of a row that was just computed.
+void cap_row(double cap, float* logits, int64_t V) {
+  if (cap > 0.0) kernels().logits.soft_cap(static_cast<float>(cap), V, logits);
+}
+
+// The gradient of a row of (capped) logits in the place of the row.
+template <class P>
+void logit_gradient(const OutputLossWithGradient<P>& task, const float* logits, float lse, int64_t V, int32_t target,
+                    typename P::operand* dlogits) {
+  using operand = typename P::operand;
+  const float gain = 1.0f + 2.0f * static_cast<float>(task.z_loss) * lse;
+  const float inverse_cap = task.cap > 0.0 ? 1.0f / static_cast<float>(task.cap) : 0.0f;
+  const float share = logits[target] * inverse_cap;
+  const float of_target = (std::exp(logits[target] - lse) * gain - 1.0f) * (1.0f - share * share);
+  if (task.cap > 0.0 || task.z_loss > 0.0) {
+    if constexpr (std::is_same_v<operand, float>)
+      kernels().logits.gradient_f32(logits, lse, gain, inverse_cap, V, dlogits);
+    else
+      kernels().logits.gradient_bf16(logits, lse, gain, inverse_cap, V, dlogits);
+  } else {
+    if constexpr (std::is_same_v<operand, float>)
+      kernels().rows.softmax_f32(logits, lse, V, dlogits);
+    else
+      kernels().rows.softmax_bf16(logits, lse, V, dlogits);
+  }
+  dlogits[target] = operand(of_target);
+}
+
 template <class P>
 void blocked(const OutputLoss<P>& task, Context& context) {
   const RowKernels& rows = kernels().rows;
@@ -56,6 +84,7 @@ void blocked(const OutputLoss<P>& task, Context& context) {
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
       float lse;
+      cap_row(task.cap, logits_BV.row(i), V);
       task.nll_T[t] = score(rows, logits_BV.row(i), V, task.targets_T[t], lse);
       if (!task.argmax_T.empty()) task.argmax_T[t] = static_cast<int32_t>(rows.argmax(logits_BV.row(i), V));
     });
@@ -72,6 +101,9 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
   // The gradient takes the place of the logits: a row of it fills the front of the row it is computed from.
   constexpr int64_t kPerReal = sizeof(float) / sizeof(operand);
   const HostMatrix<operand> dlogits_BV(reinterpret_cast<operand*>(logits_BV.data), logits_BV.rows, V, V * kPerReal);
+  const Context::Lease lse_lease(context, block * static_cast<int64_t>(sizeof(float)));
+  float* const lse_B = lse_lease.as<float>();
+  double squared_lse = 0.0;
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t count = std::min(block, T - begin);
     ForwardEpilogue<P> forward;
@@ -81,18 +113,17 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
       const int32_t target = task.targets_T[t];
-      float lse;
+      float& lse = lse_B[i];
+      cap_row(task.cap, logits_BV.row(i), V);
       task.nll_T[t] = score(rows, logits_BV.row(i), V, target, lse);
       operand* dlogits = dlogits_BV.row(i);
       if (target < 0) return void(std::fill(dlogits, dlogits + V, operand(0.0f)));
-      const float minus_one = std::exp(logits_BV(i, target) - lse) - 1.0f;
-      if constexpr (std::is_same_v<operand, float>)
-        rows.softmax_f32(logits_BV.row(i), lse, V, dlogits);
-      else
-        rows.softmax_bf16(logits_BV.row(i), lse, V, dlogits);
-      dlogits[target] = operand(minus_one);
+      logit_gradient<P>(task, logits_BV.row(i), lse, V, target, dlogits);
       if (task.divisor != 1.0) divide(dlogits, V, static_cast<float>(task.divisor));
     });
+    for (int64_t i = 0; i < count; ++i)
+      if (task.targets_T[static_cast<size_t>(begin + i)] >= 0)
+        squared_lse += static_cast<double>(lse_B[i]) * static_cast<double>(lse_B[i]);
     const Matrix<const operand> dlogits_BV_used = dlogits_BV.rows_from(0, count);
     BackwardEpilogue<P> backward;
     backward.out_real = task.dh_TD.rows_from(begin, count);
@@ -101,6 +132,7 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
     run(LinearBackwardWeight<P>{task.embed, dlogits_BV_used, task.h_TD.rows_from(begin, count), {}, task.dembed_VD},
         context);
   }
+  if (task.squared_lse) *task.squared_lse = squared_lse;
 }
 
 template <class Task>
@@ -126,6 +158,27 @@ Implementations<OutputLossWithGradient<P>> OutputLossWithGradient<P>::implementa
   return rows;
 }
 
+template <class Real>
+Implementations<SoftCap<Real>> SoftCap<Real>::implementations() {
+  static const Implementation<SoftCap> reference{"ref", [](const SoftCap& task, Context&) { ref::soft_cap(task); }};
+  if constexpr (std::is_same_v<Real, double>) {
+    static const Implementation<SoftCap> rows[] = {reference};
+    return rows;
+  } else {
+    static const Implementation<SoftCap> rows[] = {{"rows",
+                                                    [](const SoftCap& task, Context&) {
+                                                      const HostMatrix<float> logits = task.logits;
+                                                      parallel_for(logits.rows, [&](int64_t i) {
+                                                        cap_row(task.cap, logits.row(i), logits.cols);
+                                                      });
+                                                    }},
+                                                   reference};
+    return rows;
+  }
+}
+
+template struct SoftCap<double>;
+template struct SoftCap<float>;
 template struct OutputLoss<F64>;
 template struct OutputLoss<F32>;
 template struct OutputLoss<Bf16>;

@@ -1,5 +1,7 @@
 // Output layer and cross-entropy, fused over blocks of tokens: logits [T, V] never exist as a whole.
-//   nll_t = log(sum_v exp(l_tv)) - l_t,target,  l = h E^T / divisor (no bias); targets < 0 are not scored and get nll 0.
+//   nll_t = log(sum_v exp(l_tv)) - l_t,target,  l = h E^T / divisor (no bias); targets < 0 are not scored and get nll
+//   0.
+// With a soft cap c > 0 (Gemma Team 2024) all of this is of c tanh(l / c) in place of l.
 #pragma once
 
 #include <cstdint>
@@ -23,12 +25,15 @@ struct OutputLoss {
   std::span<real> nll_T;             // overwritten
   std::span<int32_t> argmax_T = {};  // may be empty; gets the most probable token, lowest id on ties
   double divisor = 1.0;
+  double cap = 0.0;
 
   static Implementations<OutputLoss> implementations();
 };
 
 // Scores and the gradient of the sum of the losses:
 //   dl_v = (softmax(l)_v - [v = target]) / divisor for a scored token;  dh = sum_v dl_v E_v,  dE_v += dl_v h.
+// z_loss adds z_loss (log sum_v exp(l_v))^2 for a scored token to what the gradient is of (PaLM: Chowdhery et al.
+// 2022), so that softmax(l)_v counts 1 + 2 z_loss log sum_v exp(l_v) times.
 template <class P>
 struct OutputLossWithGradient {
   using real = typename P::real;
@@ -42,8 +47,22 @@ struct OutputLossWithGradient {
   Matrix<real> dh_TD;         // overwritten
   real* dembed_VD = nullptr;  // [V, D], added to unless it is nullptr
   double divisor = 1.0;
+  double cap = 0.0, z_loss = 0.0;
+  double* squared_lse = nullptr;  // on the host: sum of (log sum_v exp(l_v))^2; overwritten unless it is nullptr
 
   static Implementations<OutputLossWithGradient> implementations();
+};
+
+// l = cap tanh(l / cap): what a caller does to logits that it computed itself.
+template <class Real>
+struct SoftCap {
+  using real = Real;
+  static constexpr std::string_view kName = "soft_cap";
+
+  double cap = 0.0;  // > 0
+  Matrix<real> logits;  // in place
+
+  static Implementations<SoftCap> implementations();
 };
 
 }  // namespace troupe

@@ -43,12 +43,13 @@ void read(const ModelTensors& tensors, const std::string& prefix, ParameterStore
 struct RouterState {
   int64_t layer = 0, tokens = 0, aux_tokens = 0;
   std::vector<int64_t> load_E, dropped_K;
-  double entropy_sum = 0, aux = 0;
+  double entropy_sum = 0, aux = 0, z = 0;
 
   template <class V>
   void fields(V& v) {
     v.count("layer", layer), v.count("tokens", tokens), v("load", load_E), v("dropped", dropped_K);
-    v("entropy_sum", entropy_sum), v("aux", aux), v.count("aux_tokens", aux_tokens);
+    v("entropy_sum", entropy_sum), v("aux", aux), v.may_lack("z", z);
+    v.count("aux_tokens", aux_tokens);
   }
 };
 
@@ -59,7 +60,8 @@ struct IntervalState {
 
   template <class V>
   void fields(V& v) {
-    v("nll", loss.nll), v("aux", loss.aux), v("total", loss.total), v.count("tokens", loss.tokens);
+    v("nll", loss.nll), v("aux", loss.aux), v.may_lack("z", loss.z), v("total", loss.total);
+    v.count("tokens", loss.tokens);
     v.count("choices", loss.choices), v.count("dropped", loss.dropped), v("seconds", seconds), v("routers", routers);
   }
 };
@@ -90,7 +92,8 @@ IntervalState state_of(const MetricsInterval& interval) {
                              .load_E = stats.load_E,
                              .dropped_K = stats.dropped_K,
                              .entropy_sum = stats.entropy_sum,
-                             .aux = stats.loss(kBalanceLoss)});
+                             .aux = stats.loss(kBalanceLoss),
+                             .z = stats.loss(kRouterZLoss)});
   return state;
 }
 
@@ -101,6 +104,7 @@ MetricsInterval interval_of(const IntervalState& state) {
     stats.layer = router.layer, stats.tokens = router.tokens, stats.load_E = router.load_E;
     stats.dropped_K = router.dropped_K, stats.entropy_sum = router.entropy_sum;
     stats.losses.push_back({.name = kBalanceLoss, .mean = router.aux, .by_group = {}});
+    stats.losses.push_back({.name = kRouterZLoss, .mean = router.z, .by_group = {}});
     stats.loss_tokens = router.aux_tokens;
   }
   return interval;

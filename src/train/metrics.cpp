@@ -27,6 +27,7 @@ RouterLine router_line(const RouterStats& stats) {
     line.load_E.push_back(routed ? static_cast<double>(rows) / static_cast<double>(routed) : 0.0);
   const auto num_choices = static_cast<int64_t>(stats.dropped_K.size());
   line.entropy = stats.entropy(), line.aux_loss = stats.loss(kBalanceLoss);
+  line.z_loss = stats.loss(kRouterZLoss);
   line.overflow1 = num_choices > 0 ? stats.drop_rate(0) : 0.0;
   line.overflow2 = num_choices > 1 ? stats.drop_rate(1) : 0.0;
   line.unused_experts = stats.unused_experts();
@@ -48,6 +49,7 @@ StepLine train_line(const StepStats& last, const MetricsInterval& interval, cons
   const auto tokens = static_cast<double>(interval.loss.tokens);
   StepLine line{.step = last.step, .loss = interval.loss.nll / tokens, .moe = {}};
   line.ppl = std::exp(line.loss), line.aux_loss = interval.loss.aux / tokens;
+  line.z_loss = interval.loss.z / tokens;
   line.lr = last.lr, line.grad_norm = last.grad_norm;
   line.tokens = totals.tokens, line.time_s = totals.seconds;
   line.tokens_per_s = tokens / interval.seconds;

@@ -26,24 +26,24 @@ struct MetricsInterval {
 struct RouterLine {
   int64_t layer = 0;
   std::vector<double> load_E;  // shares of the choices
-  double entropy = 0, aux_loss = 0, overflow1 = 0, overflow2 = 0, top20 = 0, bottom20 = 0;
+  double entropy = 0, aux_loss = 0, z_loss = 0, overflow1 = 0, overflow2 = 0, top20 = 0, bottom20 = 0;
   int64_t unused_experts = 0;
 
   template <class V>
   void fields(V& v) {
     v.count("layer", layer), v("load", load_E), v("entropy", entropy);
-    v.may_lack("aux_loss", aux_loss);
+    v.may_lack("aux_loss", aux_loss), v.may_lack("z_loss", z_loss);
     v("overflow1", overflow1), v("overflow2", overflow2), v.count("unused_experts", unused_experts);
     v("top20", top20), v("bottom20", bottom20);
   }
 };
 
-// loss, ppl, aux_loss, drop_rate, tokens_per_s and moe are over the interval, lr and grad_norm (before clipping) of the
-// last step; tokens and time_s count from the start of the run.
+// loss, ppl, aux_loss, z_loss, drop_rate, tokens_per_s and moe are over the interval, lr and grad_norm (before
+// clipping) of the last step; tokens and time_s count from the start of the run.
 struct StepLine {
   static constexpr const char* kSchema = "troupe.train/1";
   int64_t step = 0;
-  double loss = 0, ppl = 0, aux_loss = 0, lr = 0, grad_norm = 0;
+  double loss = 0, ppl = 0, aux_loss = 0, z_loss = 0, lr = 0, grad_norm = 0;
   int64_t tokens = 0;
   double tokens_per_s = 0, mfu = 0, drop_rate = 0, time_s = 0;  // mfu: NaN where unknown
   std::vector<RouterLine> moe;
@@ -51,7 +51,8 @@ struct StepLine {
   template <class V>
   void fields(V& v) {
     v.constant("schema", kSchema);
-    v.count("step", step), v("loss", loss), v("ppl", ppl), v("aux_loss", aux_loss), v("lr", lr);
+    v.count("step", step), v("loss", loss), v("ppl", ppl), v("aux_loss", aux_loss);
+    v.may_lack("z_loss", z_loss), v("lr", lr);
     v("grad_norm", grad_norm), v.count("tokens", tokens), v("tokens_per_s", tokens_per_s), v("mfu", mfu);
     v("drop_rate", drop_rate), v("time_s", time_s), v("moe", moe);
   }

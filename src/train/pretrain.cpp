@@ -241,6 +241,7 @@ TrainerOptions trainer_options(const TrainConfig& train) {
   return {.seed = static_cast<uint64_t>(train.seed),
           .micro_batches = train.batch_sequences / micro_batch(train),
           .clip_norm = train.clip_norm,
+          .z_loss = train.z_loss,
           .adam = train.adam,
           .optimizer = train.optimizer,
           .muon = train.muon};

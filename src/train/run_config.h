@@ -56,6 +56,7 @@ struct TrainConfig {
   PrecisionChoice precision = PrecisionChoice::kAuto;
   bool recompute = false;
   double clip_norm = 0.0;
+  double z_loss = 0.0;
   ScheduleConfig schedule;
   AdamConfig adam;
   OptimizerConfig optimizer;
@@ -83,6 +84,8 @@ struct TrainConfig {
     v("precision", precision, any_value(), "bf16: inputs of matrix products only; auto: bf16 if the CPU has it");
     v("recompute", recompute, any_value(), "keep only layer inputs and compute the rest again in the backward pass");
     v("clip_norm", clip_norm, range(0, 1e9), "largest L2 norm of the whole gradient; 0 measures without clipping");
+    v("z_loss", z_loss, range(0, 1e6),
+      "weight per token of (log of the sum of exp(logits))^2, which keeps logits small; 0: none");
     v("schedule", schedule);
     v("adam", adam);
     v("optimizer", optimizer);

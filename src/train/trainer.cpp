@@ -8,11 +8,12 @@ namespace {
 
 constexpr uint64_t kPassStream = 0x70617373;  // keeps dropout's keys apart from those of the data order
 
-RunMode training_mode(uint64_t seed, int64_t step, const Batch& batch) {
+RunMode training_mode(const TrainerOptions& options, int64_t step, const Batch& batch) {
   RunMode mode;
   mode.training = true;
-  mode.key = mix_key(mix_key(seed, kPassStream), static_cast<uint64_t>(step));
+  mode.key = mix_key(mix_key(options.seed, kPassStream), static_cast<uint64_t>(step));
   mode.first_token = batch.first_sequence * batch.S;
+  mode.z_loss = options.z_loss;
   return mode;
 }
 
@@ -49,7 +50,7 @@ StepStats Trainer::step() {
   grads_.set_zero();
   for (int64_t micro = 0; micro < options_.micro_batches; ++micro) {
     const Batch batch = batch_at_(step_, micro);
-    stats.loss += model_.forward_backward(batch, training_mode(options_.seed, step_, batch), grads_);
+    stats.loss += model_.forward_backward(batch, training_mode(options_, step_, batch), grads_);
     add(stats.routers, model_.router_stats());
   }
   // (sum over processes)

@@ -25,6 +25,7 @@ struct TrainerOptions {
   uint64_t seed = 1;          // of dropout and random second choices
   int64_t micro_batches = 1;  // forward and backward passes per update
   double clip_norm = 0.0;
+  double z_loss = 0.0;  // weight, per token
   AdamConfig adam;
   OptimizerConfig optimizer;
   MuonConfig muon;

@@ -10,14 +10,17 @@
 
 namespace troupe::ref {
 
-// l_v = h . E_v / divisor with E rounded to the operand type, into `logits`; returns log sum_v exp(l_v).
+inline double soft_capped(double logit, double cap) { return cap > 0.0 ? cap * std::tanh(logit / cap) : logit; }
+
+// l_v = h . E_v / divisor with E rounded to the operand type, capped, into `logits`; returns log sum_v exp(l_v).
 template <class operand, class real>
-double output_logits(const operand* h, HostMatrix<const real> embed_VD, double divisor, std::vector<double>& logits) {
+double output_logits(const operand* h, HostMatrix<const real> embed_VD, double divisor, double cap,
+                     std::vector<double>& logits) {
   for (int64_t v = 0; v < embed_VD.rows; ++v) {
     logits[v] = 0.0;
     for (int64_t d = 0; d < embed_VD.cols; ++d)
       logits[v] += static_cast<double>(h[d]) * static_cast<double>(static_cast<operand>(embed_VD(v, d)));
-    logits[v] /= divisor;
+    logits[v] = soft_capped(logits[v] / divisor, cap);
   }
   const double largest = *std::max_element(logits.begin(), logits.end());
   double sum = 0.0;
@@ -37,7 +40,7 @@ void output_loss(const Task& task) {
   const HostMatrix<const typename Task::operand> h_TD = task.h_TD;
   std::vector<double> logits(static_cast<size_t>(embed_VD.rows));
   for (int64_t t = 0; t < h_TD.rows; ++t) {
-    const double lse = output_logits(h_TD.row(t), embed_VD, task.divisor, logits);
+    const double lse = output_logits(h_TD.row(t), embed_VD, task.divisor, task.cap, logits);
     const int32_t target = task.targets_T[t];
     task.nll_T[t] = target < 0 ? 0 : static_cast<typename Task::real>(lse - logits[target]);
     if (!task.argmax_T.empty())
@@ -57,14 +60,19 @@ void output_loss_with_gradient(const Task& task) {
   const auto embed_VD = table_of(task);
   const int64_t T = h_TD.rows, V = embed_VD.rows, D = embed_VD.cols;
   std::vector<double> logits(static_cast<size_t>(V)), dh(static_cast<size_t>(D)), dembed(static_cast<size_t>(V * D));
+  double squared_lse = 0.0;
   for (int64_t t = 0; t < T; ++t) {
     std::fill(dh.begin(), dh.end(), 0.0);
     nll_T[t] = 0;
     if (targets_T[t] >= 0) {
-      const double lse = output_logits(h_TD.row(t), embed_VD, task.divisor, logits);
+      const double lse = output_logits(h_TD.row(t), embed_VD, task.divisor, task.cap, logits);
+      squared_lse += lse * lse;
       nll_T[t] = static_cast<real>(lse - logits[targets_T[t]]);
       for (int64_t v = 0; v < V; ++v) {
-        const double dlogit = (std::exp(logits[v] - lse) - (v == targets_T[t] ? 1.0 : 0.0)) / task.divisor;
+        const double share = task.cap > 0.0 ? logits[v] / task.cap : 0.0;  // d tanh = 1 - tanh^2
+        const double dlogit =
+            (std::exp(logits[v] - lse) * (1.0 + 2.0 * task.z_loss * lse) - (v == targets_T[t] ? 1.0 : 0.0)) *
+            (1.0 - share * share) / task.divisor;
         for (int64_t d = 0; d < D; ++d) {
           dh[d] += dlogit * static_cast<double>(static_cast<operand>(embed_VD(v, d)));
           dembed[v * D + d] += dlogit * static_cast<double>(h_TD(t, d));
@@ -74,6 +82,15 @@ void output_loss_with_gradient(const Task& task) {
     for (int64_t d = 0; d < D; ++d) dh_TD(t, d) = static_cast<real>(dh[d]);
   }
   for (int64_t i = 0; dembed_VD && i < V * D; ++i) dembed_VD[i] += static_cast<real>(dembed[i]);
+  if (task.squared_lse) *task.squared_lse = squared_lse;
+}
+
+template <class Task>
+void soft_cap(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<real> logits = task.logits;
+  for (int64_t i = 0; i < logits.rows; ++i)
+    for (int64_t j = 0; j < logits.cols; ++j) logits(i, j) = static_cast<real>(soft_capped(logits(i, j), task.cap));
 }
 
 }  // namespace troupe::ref

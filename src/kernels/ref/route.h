@@ -1,5 +1,5 @@
-// Routing by the policy "top_k" and its balance loss as their equations read, in quadratic time; tasks are those of
-// ops/route.
+// Routing by the policy "top_k" and the losses of routing as their equations read, in quadratic time; tasks are those
+// of ops/route.
 #pragma once
 
 #include <algorithm>
@@ -225,6 +225,40 @@ void balance_loss_backward(const Task& task) {
     for (int64_t e = 0; e < dprob_GE.cols; ++e)
       dprob_GE(g, e) +=
           static_cast<real>(task.scale_G[g] * static_cast<double>(task.routing.E) * first_share(task, g, e) / S);
+  }
+}
+
+// Mean over the group's tokens of (log sum_e exp(z_te))^2.
+template <class Task>
+void router_z_loss(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> logits_TE = task.logits_TE;
+  for (int64_t g = 0; g < task.request.groups.count(task.routing.T); ++g) {
+    const int64_t begin = task.request.groups.begin(g), end = task.request.groups.end(g, task.routing.T);
+    task.loss_G[g] = 0.0;
+    for (int64_t t = begin; t < end; ++t) {
+      real max = logits_TE(t, 0);
+      double sum = 0.0;
+      for (int64_t e = 1; e < logits_TE.cols; ++e) max = std::max(max, logits_TE(t, e));
+      for (int64_t e = 0; e < logits_TE.cols; ++e) sum += std::exp(static_cast<double>(logits_TE(t, e) - max));
+      const double lse = static_cast<double>(max) + std::log(sum);
+      task.routing.lse_T[t] = static_cast<real>(lse);
+      task.loss_G[g] += lse * lse / static_cast<double>(end - begin);
+    }
+  }
+}
+
+// d(loss)/dz_te = 2 lse_t p_te / S
+template <class Task>
+void router_z_loss_backward(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> prob_TE = task.routing.prob_TE;
+  const HostMatrix<real> dlogits_TE = task.dlogits_TE;
+  for (int64_t t = 0; t < dlogits_TE.rows; ++t) {
+    const int64_t g = t / task.request.groups.size;
+    const auto S = static_cast<double>(task.request.groups.end(g, task.routing.T) - task.request.groups.begin(g));
+    for (int64_t e = 0; e < dlogits_TE.cols; ++e)
+      dlogits_TE(t, e) += static_cast<real>(task.scale_G[g] * 2.0 * double{task.routing.lse_T[t]} * prob_TE(t, e) / S);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "ops/route/losses.h"
 
+#include <algorithm>
 #include <array>
 
 #include "kernels/ref/route.h"
@@ -9,13 +10,29 @@ namespace troupe {
 namespace {
 
 template <class real>
-constexpr std::array<RouterLoss<real>, 1> kRouterLosses = {{
+constexpr std::array<RouterLoss<real>, 2> kRouterLosses = {{
     {kBalanceLoss, [](const MoeConfig& config) { return config.aux_loss_weight; },
-     [](const RouteRequest& request, const Routing<real>& routing, std::span<double> loss_G) {
+     [](const RouteRequest& request, Matrix<const real>, const Routing<real>& routing, std::span<double> loss_G) {
        run(BalanceLoss<real>{request, routing, loss_G});
      },
      [](const RouteRequest& request, const Routing<real>& routing, std::span<const double> scale_G,
-        Matrix<real> dprob_GE) { run(BalanceLossBackward<real>{request, routing, scale_G, dprob_GE}); }},
+        Matrix<real> dprob_GE) { run(BalanceLossBackward<real>{request, routing, scale_G, dprob_GE}); },
+     nullptr},
+    // Without a weight nothing is kept for it, and it reports 0.
+    {kRouterZLoss, [](const MoeConfig& config) { return config.router_z_loss; },
+     [](const RouteRequest& request, Matrix<const real> logits_TE, const Routing<real>& routing,
+        std::span<double> loss_G) {
+       if (request.config.router_z_loss > 0.0)
+         run(RouterZLoss<real>{request, logits_TE, routing, loss_G});
+       else
+         std::fill(loss_G.begin(), loss_G.end(), 0.0);
+     },
+     nullptr,
+     [](const RouteRequest& request, const Routing<real>& routing, std::span<const double> scale_G,
+        Matrix<real> dlogits_TE) {
+       if (request.config.router_z_loss > 0.0)
+         run(RouterZLossBackward<real>{request, routing, scale_G, dlogits_TE});
+     }},
 }};
 
 }  // namespace
@@ -36,6 +53,22 @@ Implementations<BalanceLossBackward<Real>> BalanceLossBackward<Real>::implementa
   return list;
 }
 
+template <class Real>
+Implementations<RouterZLoss<Real>> RouterZLoss<Real>::implementations() {
+  static const std::vector<Implementation<RouterZLoss>> list = {
+      {isa_name(Isa::kGeneric), [](const RouterZLoss& task, Context&) { host::router_z_loss(task); }},
+      {"ref", [](const RouterZLoss& task, Context&) { ref::router_z_loss(task); }}};
+  return list;
+}
+
+template <class Real>
+Implementations<RouterZLossBackward<Real>> RouterZLossBackward<Real>::implementations() {
+  static const std::vector<Implementation<RouterZLossBackward>> list = {
+      {isa_name(Isa::kGeneric), [](const RouterZLossBackward& task, Context&) { host::router_z_loss_backward(task); }},
+      {"ref", [](const RouterZLossBackward& task, Context&) { ref::router_z_loss_backward(task); }}};
+  return list;
+}
+
 template <class real>
 std::span<const RouterLoss<real>> router_losses() {
   return kRouterLosses<real>;
@@ -44,6 +77,8 @@ std::span<const RouterLoss<real>> router_losses() {
 #define TROUPE_INSTANTIATE(real)             \
   template struct BalanceLoss<real>;         \
   template struct BalanceLossBackward<real>; \
+  template struct RouterZLoss<real>;         \
+  template struct RouterZLossBackward<real>; \
   template std::span<const RouterLoss<real>> router_losses();
 TROUPE_INSTANTIATE(float)
 TROUPE_INSTANTIATE(double)

@@ -1,7 +1,6 @@
 // Losses of routing: additive terms, each a row of router_losses() and a pair of ops, defined over a routing group and
 // reported by name. To add one: its ops here, their loops in kernels/route.h and kernels/ref/route.h, its weight in
-// MoeConfig. (A penalty on large logits would keep the log of their sums in Routing, and add to dlogits_TE after
-// RouteBackward.)
+// MoeConfig.
 #pragma once
 
 #include <cstdint>
@@ -41,16 +40,48 @@ struct BalanceLossBackward {
   static Implementations<BalanceLossBackward> implementations();
 };
 
+// The penalty on large logits of ST-MoE (Zoph et al. 2022): mean over a group's tokens of (log sum_e exp(z_te))^2,
+// whose roots the routing keeps.
+template <class Real>
+struct RouterZLoss {
+  using real = Real;
+  static constexpr std::string_view kName = "router_z_loss";
+
+  RouteRequest request;
+  Matrix<const real> logits_TE;
+  const Routing<real>& routing;  // its lse_T is overwritten
+  std::span<double> loss_G;      // on the host; overwritten
+
+  static Implementations<RouterZLoss> implementations();
+};
+
+// Adds scale_g * d(loss of group g)/d(z_te): 2 lse_t p_te / S.
+template <class Real>
+struct RouterZLossBackward {
+  using real = Real;
+  static constexpr std::string_view kName = "router_z_loss_backward";
+
+  RouteRequest request;
+  const Routing<real>& routing;
+  std::span<const double> scale_G;  // on the host
+  Matrix<real> dlogits_TE;          // added to
+
+  static Implementations<RouterZLossBackward> implementations();
+};
+
 template <class real>
 struct RouterLoss {
   std::string_view name;
   double (*weight)(const MoeConfig&);  // in the training loss, per token
-  void (*value)(const RouteRequest&, const Routing<real>&, std::span<double> loss_G);
+  void (*value)(const RouteRequest&, Matrix<const real> logits_TE, const Routing<real>&, std::span<double> loss_G);
+  // By probabilities, before RouteBackward, or by logits, after it; the other is nullptr.
   void (*add_gradient)(const RouteRequest&, const Routing<real>&, std::span<const double> scale_G,
                        Matrix<real> dprob_GE);
+  void (*add_logit_gradient)(const RouteRequest&, const Routing<real>&, std::span<const double> scale_G,
+                             Matrix<real> dlogits_TE);
 };
 
-inline constexpr std::string_view kBalanceLoss = "balance";
+inline constexpr std::string_view kBalanceLoss = "balance", kRouterZLoss = "z";
 
 // The terms, in the order in which they are reported.
 template <class real>

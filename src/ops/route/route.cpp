@@ -41,6 +41,7 @@ template <class real>
 void Routing<real>::plan(Arena& arena, const MoeConfig& config, int64_t num_tokens) {
   T = num_tokens, E = config.num_experts, K = config.top_k;
   prob_TE = arena.matrix<real>("moe.prob", T, E);
+  lse_T = config.router_z_loss > 0.0 ? arena.span<real>("moe.lse", T) : std::span<real>();
   choices.expert_TK = arena.span<int32_t>("moe.expert", T * K);
   choices.place_TK = arena.span<int32_t>("moe.place", T * K);
   choices.kept_TK = arena.span<uint8_t>("moe.kept", T * K);
@@ -57,7 +58,7 @@ RouterStats route(const RouteRequest& request, Matrix<const real> logits_TE, Rou
     RouterStats::Loss& report = stats.losses.emplace_back();
     report.name = loss.name;
     report.by_group.resize(static_cast<size_t>(num_groups));
-    loss.value(request, routing, report.by_group);
+    loss.value(request, logits_TE, routing, report.by_group);
     for (int64_t g = 0; g < num_groups; ++g)
       report.mean += report.by_group[static_cast<size_t>(g)] *
                      static_cast<double>(request.groups.end(g, routing.T) - request.groups.begin(g)) /
@@ -73,12 +74,14 @@ void route_backward(const RouteRequest& request, const Routing<real>& routing, s
   const Context::Lease lease(Context::of_this_thread(), num_groups * E * static_cast<int64_t>(sizeof(real)));
   const Matrix<real> dprob_GE(lease.as<real>(), num_groups, E);
   run(Fill<real>{.x = dprob_GE});
-  for (const RouterLoss<real>& loss : router_losses<real>()) {
-    const auto groups = static_cast<size_t>(num_groups);
-    loss.add_gradient(request, routing, loss_scale.first(groups), dprob_GE);
-    loss_scale = loss_scale.subspan(groups);
-  }
+  const std::span<const RouterLoss<real>> losses = router_losses<real>();
+  const auto groups = static_cast<size_t>(num_groups);
+  const auto scale = [&](size_t i) { return loss_scale.subspan(i * groups, groups); };
+  for (size_t i = 0; i < losses.size(); ++i)
+    if (losses[i].add_gradient) losses[i].add_gradient(request, routing, scale(i), dprob_GE);
   run(RouteBackward<real>{request, routing, dweight_R, dprob_GE, dlogits_TE});
+  for (size_t i = 0; i < losses.size(); ++i)
+    if (losses[i].add_logit_gradient) losses[i].add_logit_gradient(request, routing, scale(i), dlogits_TE);
 }
 
 #define TROUPE_INSTANTIATE(real)                                                               \

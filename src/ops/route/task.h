@@ -48,6 +48,7 @@ template <class real>
 struct Routing {
   int64_t T = 0, E = 0, K = 0;
   Matrix<real> prob_TE;   // of the experts for a token, by the policy's rule
+  std::span<real> lse_T;  // log sum_e exp(z_te), if a loss wants it, else empty
   TokenChoices choices;   // the policy's own
   Routed<real> rows;      // what everybody else reads
 

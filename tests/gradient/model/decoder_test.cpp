@@ -32,6 +32,7 @@ struct Case {
   ModelConfig config;
   bool padded = false;
   bool recompute = false;
+  double z_loss = 0.0;
 };
 
 std::vector<Case> cases() {
@@ -94,6 +95,13 @@ std::vector<Case> cases() {
   add("YarnFactorOnQueriesAndKeys", small(), [&](ModelConfig& c) {
     llama(c), c.rope.scaling = RopeScaling::kYarn, c.rope.factor = 4.0, c.rope.original_context = 4;
   });
+  add("CappedLogits", small(), [](ModelConfig& c) { c.logit_cap = 0.8; });
+  add("CappedDividedLogitsPenalised", small(), [&](ModelConfig& c) {
+    llama(c), c.logit_cap = 0.8, c.logit_divisor = 0.7;
+  }, true);
+  all.back().z_loss = 0.2;
+  add("PenaltiesOnLogitsAndRouter", sparse(4, 2), [](ModelConfig& c) { c.moe.router_z_loss = 0.5; }, true, true);
+  all.back().z_loss = 0.2;
   const auto gated_experts = [&](ModelConfig& c) { llama(c), c.moe.normalize = Normalize::kNever; };
   add("Top3GatedExperts", sparse(5, 3), gated_experts);
   add("GatedExpertsMultipliersDropout", sparse(4, 2), [&](ModelConfig& c) {
@@ -133,7 +141,7 @@ TEST_P(DecoderGradient, MatchesCentralDifferences) {
   Decoder<F64> decoder(config, params, {.recompute = GetParam().recompute});
   const Batch batch = batch_for(config, GetParam().padded);
   RunMode mode;
-  mode.key = 99;
+  mode.key = 99, mode.z_loss = GetParam().z_loss;
   const auto loss = [&] { return decoder.forward_backward(batch, mode, ignored).total; };
   const LossSum sums = decoder.forward_backward(batch, mode, grads);
   EXPECT_GT(sums.nll, 0.0);

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "gradient.h"
@@ -31,6 +34,48 @@ TEST(OutputLossGradient, MatchesCentralDifferences) {
   EXPECT_EQ(nll[5], 0.0);
   test::expect_gradient(loss, h, dh);
   test::expect_gradient(loss, embed, dembed);
+}
+
+TEST(OutputLossGradient, OfCappedLogitsAndTheirSumMatchesCentralDifferences) {
+  constexpr int64_t T = 5, V = 9, D = 4;
+  for (const auto& [cap, z_loss] : {std::pair{1.5, 0.0}, {0.0, 0.3}, {1.5, 0.3}}) {
+    auto embed = test::normal_values(V * D, 1), h = test::normal_values(T * D, 2);
+    const std::vector<int32_t> targets = {3, -1, 0, 8, 3};
+    std::vector<double> nll(T), plain(T), dh(T * D, 9.0), dembed(V * D, 0.0);
+    LinearBank<F64> bank(1, V, D, embed.data(), nullptr);
+    double squared_lse = 0.0;
+    // By hand: nll, and z_loss times the squared logarithms of the sums.
+    const auto loss = [&] {
+      double sum = 0.0;
+      for (int64_t t = 0; t < T; ++t) {
+        if (targets[t] < 0) continue;
+        double exps = 0.0, of_target = 0.0;
+        for (int64_t v = 0; v < V; ++v) {
+          double logit = 0.0;
+          for (int64_t d = 0; d < D; ++d) logit += h[t * D + d] * embed[v * D + d];
+          if (cap > 0.0) logit = cap * std::tanh(logit / cap);
+          exps += std::exp(logit);
+          if (v == targets[t]) of_target = logit;
+        }
+        sum += std::log(exps) - of_target + z_loss * std::log(exps) * std::log(exps);
+      }
+      return sum;
+    };
+    run(OutputLoss<F64>{.embed = bank, .h_TD = {h.data(), T, D}, .targets_T = targets, .nll_T = plain, .cap = cap});
+    run(OutputLossWithGradient<F64>{.embed = bank,
+                                    .h_TD = {h.data(), T, D},
+                                    .targets_T = targets,
+                                    .nll_T = nll,
+                                    .dh_TD = {dh.data(), T, D},
+                                    .dembed_VD = dembed.data(),
+                                    .cap = cap,
+                                    .z_loss = z_loss,
+                                    .squared_lse = &squared_lse});
+    EXPECT_EQ(nll, plain);
+    EXPECT_NEAR(std::accumulate(nll.begin(), nll.end(), z_loss * squared_lse), loss(), 1e-12);
+    test::expect_gradient(loss, h, dh);
+    test::expect_gradient(loss, embed, dembed);
+  }
 }
 
 TEST(OutputLossGradient, AddsToTheEmbedding) {

@@ -5,7 +5,9 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include "gradient.h"
@@ -14,12 +16,14 @@
 namespace troupe {
 namespace {
 
-// L = sum over rows of c_te weight + sum over groups of scale_g * balance_g.
+// L = sum over rows of c_te weight + sum over losses and groups of scale * loss.
 void expect_route_gradient(test::RouteCase<double>& c, double balance_scale = 1.0) {
   const int64_t T = c.tokens(), E = c.config.num_experts;
   const std::vector<double> coefficient_TE = test::normal_values(T * E, 21);
-  std::vector<double> scale_G(c.num_groups());
-  for (size_t g = 0; g < scale_G.size(); ++g) scale_G[g] = balance_scale * (1.0 + static_cast<double>(g));
+  const auto groups = static_cast<size_t>(c.num_groups());
+  std::vector<double> scales;  // [losses, groups]
+  for (const double scale : {balance_scale, 0.4})
+    for (size_t g = 0; g < groups; ++g) scales.push_back(scale * (1.0 + static_cast<double>(g)));
   const auto coefficients = [&] {
     std::vector<double> of_R(c.routing.rows.num_rows());
     for (int64_t e = 0; e < E; ++e)
@@ -32,11 +36,14 @@ void expect_route_gradient(test::RouteCase<double>& c, double balance_scale = 1.
     const std::vector<double> of_R = coefficients();
     double sum = 0.0;
     for (size_t r = 0; r < of_R.size(); ++r) sum += of_R[r] * c.routing.rows.weight_R[r];
-    return sum + test::dot(scale_G, c.stats.losses.at(0).by_group);
+    std::vector<double> losses;
+    for (const RouterStats::Loss& term : c.stats.losses)
+      losses.insert(losses.end(), term.by_group.begin(), term.by_group.end());
+    return sum + test::dot(scales, losses);
   };
   loss();
   std::vector<double> dlogits(T * E, 9.0);
-  route_backward<double>(c.request(), c.routing, coefficients(), scale_G, {dlogits.data(), T, E});
+  route_backward<double>(c.request(), c.routing, coefficients(), scales, {dlogits.data(), T, E});
   test::expect_gradient(loss, c.logits, dlogits, {.step = 1e-6, .rtol = 2e-6});
 }
 
@@ -51,7 +58,8 @@ constexpr Normalize kNormalizations[] = {Normalize::kAfterDropping, Normalize::k
 
 TEST(RouteGradient, Dropless) {
   for (const Normalize normalize : kNormalizations)
-    for (const auto& [T, E, K] : {std::array<int64_t, 3>{1, 1, 1}, {1, 4, 2}, {9, 5, 1}, {12, 6, 3}, {5, 64, 8}, {2, 512, 8}}) {
+    for (const auto& [T, E, K] :
+         {std::array<int64_t, 3>{1, 1, 1}, {1, 4, 2}, {9, 5, 1}, {12, 6, 3}, {5, 64, 8}, {2, 512, 8}}) {
       SCOPED_TRACE(fmt::format("T {} E {} K {} {}", T, E, K, name_of_enum(normalize)));
       auto c = spread(T, E, K, normalize);
       expect_route_gradient(c);
@@ -68,6 +76,26 @@ TEST(RouteGradient, DroppedChoicesAndGroups) {
     for (const int64_t count : c.stats.dropped_K) dropped += count;
     EXPECT_GT(dropped, 5);
   }
+}
+
+TEST(RouteGradient, PenaltyOnLargeLogits) {
+  auto c = spread(17, 4, 2);
+  c.config.router_z_loss = 1.0, c.group = 5;
+  expect_route_gradient(c);
+  c.run();  // at the logits themselves, from which the last central difference went away
+  for (int64_t g = 0; g < 4; ++g) {
+    const int64_t begin = 5 * g, end = std::min<int64_t>(begin + 5, 17);
+    double mean = 0.0;
+    for (int64_t t = begin; t < end; ++t) {
+      double sum = 0.0;
+      for (int64_t e = 0; e < 4; ++e) sum += std::exp(c.logits[t * 4 + e]);
+      mean += std::log(sum) * std::log(sum) / static_cast<double>(end - begin);
+    }
+    EXPECT_NEAR(c.stats.losses.at(1).by_group.at(g), mean, 1e-12) << g;
+  }
+  c.config.router_z_loss = 0.0;
+  c.run();
+  EXPECT_EQ(c.stats.loss("z"), 0.0);
 }
 
 TEST(RouteGradient, OneExpertTakesAllTokens) {

@@ -89,6 +89,53 @@ TYPED_TEST(LossParity, EveryImplementationMatchesTheReference) {
   }
 }
 
+TYPED_TEST(LossParity, CapAndPenaltyMatchTheReference) {
+  using P = TypeParam;
+  constexpr int64_t T = 70, V = 301, D = 24;
+  for (const auto& [cap, z_loss] : {std::pair{4.0, 0.0}, {0.0, 0.01}, {4.0, 0.01}}) {
+    Problem<P> fast(T, V, D, {});
+    const auto embed = widened(fast.embed), h = widened(fast.h);
+    std::vector<double> nll(T), dh(T * D), dembed(V * D, 0.5);
+    std::vector<int32_t> argmax(T);
+    double squared_lse = 0.0, got = 0.0;
+    const LinearBank<F64> bank(1, V, D, embed.data(), nullptr);
+    run(OutputLoss<F64>{bank, {h.data(), T, D}, fast.targets, nll, argmax, 1.0, cap});
+    run(OutputLossWithGradient<F64>{
+        bank, {h.data(), T, D}, fast.targets, nll, {dh.data(), T, D}, dembed.data(), 1.0, cap, z_loss, &squared_lse});
+    for (const std::string_view row : test::usable<OutputLoss<P>>()) {
+      const std::string what = fmt::format("{} cap {} z {}", row, cap, z_loss);
+      const double tolerance = 64 * 0x1p-24, rounded = std::is_same_v<P, Bf16> ? 0x1p-7 : tolerance;
+      fast.dh.fill(77), fast.dembed.fill(0.5), fast.nll.fill(77);
+      test::run_as(row,
+                   OutputLossWithGradient<P>{fast.bank, std::as_const(fast.h).view(), fast.targets, fast.nll_span(),
+                                             fast.dh.view(), fast.dembed.view().data, 1.0, cap, z_loss, &got});
+      test::expect_close(fast.nll, nll, tolerance, what + " nll");
+      test::expect_close(fast.dh, dh, rounded, what + " dh");
+      test::expect_close(fast.dembed, dembed, rounded, what + " dembed");
+      EXPECT_NEAR(got, squared_lse, 1e-6 * squared_lse) << what;
+      test::run_as(row, OutputLoss<P>{fast.bank, std::as_const(fast.h).view(), fast.targets, fast.nll_span(),
+                                      fast.argmax, 1.0, cap});
+      test::expect_close(fast.nll, nll, tolerance, what + " nll without gradient");
+      EXPECT_EQ(fast.argmax, argmax) << what;
+    }
+  }
+}
+
+TEST(SoftCapParity, EveryImplementationMatchesTheReference) {
+  for (const std::string_view row : test::usable<SoftCap<float>>()) {
+    Guarded<float> logits(5, 33, {3, 1});
+    logits.fill_normal(1, 10.0);
+    logits(1, 2) = 1e30f, logits(3, 32) = -HUGE_VALF;
+    auto expected = widened(logits);
+    run(SoftCap<double>{7.0, {expected.data(), 5, 33}});
+    test::run_as(row, SoftCap<float>{7.0, logits.view()});
+    test::expect_close(logits, expected, 4 * 0x1p-24, std::string(row));
+    logits.expect_guards_intact(std::string(row));
+    EXPECT_EQ(logits(1, 2), 7.0f);
+    EXPECT_EQ(logits(3, 32), -7.0f);
+  }
+}
+
 TYPED_TEST(LossParity, BitsDoNotDependOnThreads) {
   using P = TypeParam;
   for (const std::string_view row : test::usable<OutputLoss<P>>()) {

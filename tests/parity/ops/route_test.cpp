@@ -41,13 +41,13 @@ struct OneRow {
   Arena arena;
   Routing<real> routing;
   RouterStats stats;
-  std::vector<double> loss_G;
+  std::vector<double> loss_G, z_loss_G;
   std::vector<real> dprob_GE, dlogits_TE;
 
   // dweight_TK and scale_G are what the way back starts from.
   OneRow(const test::RouteCase<real>& c, std::string_view row, std::span<const real> dweight_TK,
           std::span<const double> scale_G)
-      : loss_G(c.num_groups(), -1.0) {
+      : loss_G(c.num_groups(), -1.0), z_loss_G(c.num_groups(), 0.0) {
     const int64_t T = c.tokens(), E = c.config.num_experts, G = c.num_groups();
     routing.plan(arena, c.config, T);
     arena.commit();
@@ -61,6 +61,9 @@ struct OneRow {
       dweight_R.push_back(dweight_TK[static_cast<size_t>(routing.rows.element_of(static_cast<int32_t>(r)))]);
     test::run_as(row, RouteBackward<real>{c.request(), routing, dweight_R, {dprob_GE.data(), G, E},
                                           {dlogits_TE.data(), T, E}});
+    if (c.config.router_z_loss == 0.0) return;
+    test::run_as(row, RouterZLoss<real>{c.request(), c.logits_TE(), routing, z_loss_G});
+    test::run_as(row, RouterZLossBackward<real>{c.request(), routing, scale_G, {dlogits_TE.data(), T, E}});
   }
 };
 
@@ -103,10 +106,13 @@ void expect_parity(const test::RouteCase<real>& c, const std::string& what) {
       ASSERT_NEAR(rows.weight_R[r], expected_rows.weight_R[r], tolerance * (1 + std::abs(expected_rows.weight_R[r])));
     for (int64_t g = 0; g < G; ++g)
       ASSERT_NEAR(actual.loss_G[g], expected.loss_G[g], tolerance * expected.loss_G[g]);
+    for (int64_t g = 0; g < G; ++g)
+      ASSERT_NEAR(actual.z_loss_G[g], expected.z_loss_G[g], tolerance * (1 + expected.z_loss_G[g]));
     for (int64_t i = 0; i < G * E; ++i)
       ASSERT_NEAR(actual.dprob_GE[i], expected.dprob_GE[i], tolerance * (1 + std::abs(expected.dprob_GE[i])));
     // Gradients by probabilities, and what weights add, cancel.
     double largest = 1.0, worst = 0.0;
+    for (const double loss : expected.z_loss_G) largest = std::max(largest, loss);
     for (const auto* values : {&expected.dlogits_TE, &expected.dprob_GE})
       for (const real value : *values) largest = std::max(largest, std::abs(double{value}));
     for (int64_t i = 0; i < T * E; ++i)
@@ -145,6 +151,7 @@ TYPED_TEST(RouteParity, EveryOptionMatchesTheReference) {
          for (int64_t t = 0; t < c.tokens(); ++t) c.valid.push_back(t % 3 != 1);
        }},
       {"pads that count", [](auto& c) { c.valid.assign(c.tokens(), 0); }},
+      {"penalty", [](auto& c) { c.config.router_z_loss = 1.0, c.group = 11; }},
       {"nothing but pads", [](auto& c) { c.config.pad_mask = true, c.valid.assign(c.tokens(), 0); }},
   };
   for (const Sizes& s : {Sizes{1, 1, 1}, {1, 2, 2}, {5, 2, 1}, {40, 8, 2}, {300, 4, 2}, {33, 8, 8}, {60, 17, 4},
@@ -165,13 +172,14 @@ TYPED_TEST(RouteParity, BitsDoNotDependOnThreads) {
   test::with_threads({1, 2, 3}, [&](int count) {
     test::RouteCase<TypeParam> c;
     c.config.num_experts = 16, c.config.top_k = 2, c.config.capacity = Capacity::kFairseq, c.group = 100;
+    c.config.router_z_loss = 1.0;
     c.logits = logits_of<TypeParam>(0, 1111, 16, 3);
     c.run();
     const int64_t R = c.routing.rows.num_rows();
     std::vector<TypeParam> weight(c.routing.rows.weight_R.begin(), c.routing.rows.weight_R.begin() + R);
     std::vector<TypeParam> gradient(c.logits.size());
     route_backward<TypeParam>(c.request(), c.routing, test::normal_values<TypeParam>(R, 4),
-                              std::vector<double>(c.num_groups(), 2.0), {gradient.data(), c.tokens(), 16});
+                              std::vector<double>(2 * c.num_groups(), 2.0), {gradient.data(), c.tokens(), 16});
     if (first_weight.empty()) first_weight = weight, first_gradient = gradient;
     EXPECT_EQ(weight, first_weight) << count << " threads";
     EXPECT_EQ(gradient, first_gradient) << count << " threads";

@@ -87,7 +87,10 @@ class Resume : public testing::TestWithParam<std::tuple<Kind, Variant>> {
   static RunConfig run_of(const fs::path& folder) {
     RunConfig config = small_run(folder, std::get<0>(GetParam()));
     config.train.precision = variant().precision, config.train.recompute = variant().recompute;
-    if (variant().matrices == MatrixOptimizer::kMuon) use_muon(config.train);
+    if (variant().matrices == MatrixOptimizer::kMuon) {
+      use_muon(config.train);
+      config.model.logit_cap = 20, config.train.z_loss = 0.01, config.model.moe.router_z_loss = 0.01;
+    }
     return config;
   }
   void TearDown() override { omp_set_num_threads(threads_); }

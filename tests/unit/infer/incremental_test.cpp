@@ -134,7 +134,8 @@ TEST_P(Incremental, ContinuationsOfASharedPastScoreLikeWholeSequences) {
   size_t row = 0;
   for (const std::vector<int32_t>& whole : wholes) {
     const std::vector<double> expected = whole_pass(decoder, whole);
-    for (size_t i = 8; i < expected.size(); ++i) EXPECT_NEAR(nll[row++], expected[i], 1e-12) << whole.size() << ", " << i;
+    for (size_t i = 8; i < expected.size(); ++i)
+      EXPECT_NEAR(nll[row++], expected[i], 1e-12) << whole.size() << ", " << i;
   }
   EXPECT_EQ(row, nll.size());
 }
@@ -164,7 +165,33 @@ INSTANTIATE_TEST_SUITE_P(Models, Incremental,
                                          config_of_family(test::llama_facts), config_of_family(test::qwen3_facts, 4),
                                          config_of_family(test::olmo2_facts), config_of_family(test::gpt_neox_facts),
                                          config_of_family(test::granite_facts),
-                                         config_of_family([](ModelConfig& c) { c.window = 5, c.window_from = 1; })));
+                                         config_of_family([](ModelConfig& c) { c.window = 5, c.window_from = 1; }),
+                                         config_of_family([](ModelConfig& c) { c.logit_cap = 0.3; })));
+
+// Next-token probabilities, whatever way leads to them, are those of capped logits.
+TEST(IncrementalLogits, AreCappedAsScoresAre) {
+  const ModelConfig config = config_of_family([](ModelConfig& c) { c.logit_cap = 0.3, c.logit_divisor = 0.1; });
+  const ParameterTable table = make_parameter_table(config);
+  ParameterStore<double> params(table);
+  initialize(params, 3);
+  Decoder<F64> decoder(config, params);
+  const std::vector<int32_t> tokens = random_tokens(9, 5);
+  const std::vector<double> nll = whole_pass(decoder, tokens);
+  IncrementalDecoder<F64> incremental(decoder);
+  KvPool<F64> pool(config, host_memory());
+  KvSequence<F64> past(pool);
+  std::vector<double> logits(50);
+  double largest = 0.0;
+  for (size_t i = 0; i + 1 < tokens.size(); ++i) {
+    const NewTokens<F64> one{std::span(tokens).subspan(i, 1), &past};
+    incremental.logits(incremental.run({&one, 1}), {logits.data(), 1, 50});
+    double sum = 0.0;
+    for (const double logit : logits) sum += std::exp(logit), largest = std::max(largest, std::abs(logit));
+    EXPECT_NEAR(std::log(sum) - logits[static_cast<size_t>(tokens[i + 1])], nll[i], 1e-9) << i;
+  }
+  EXPECT_LE(largest, 0.3);
+  EXPECT_GT(largest, 0.2);
+}
 
 TEST(Generate, LearnedPositionsEndTheText) {
   LanguageModel model(config_with(0, Positions::kLearned), Precision::kFp32);
