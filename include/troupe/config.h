@@ -180,6 +180,33 @@ struct RopeConfig {
   }
 };
 
+// Initial values. Which names they are of: model/decoder_parameters.cpp.
+enum class InitKind { kFairseq, kNormal };
+template <>
+struct EnumNames<InitKind> {
+  static constexpr std::array<std::pair<std::string_view, InitKind>, 2> values = {
+      {{"fairseq", InitKind::kFairseq}, {"normal", InitKind::kNormal}}};
+};
+
+struct InitConfig {
+  InitKind kind = InitKind::kFairseq;
+  double std = 0.02;
+  double embedding_std = 0.0;
+  bool zero_outputs = false;
+
+  template <class V>
+  void fields(V& v) {
+    v("kind", kind, any_value(),
+      "of the matrices and biases of layers: fairseq's uniform ranges by their widths; or normal matrices and no "
+      "biases");
+    v("std", std, range(0, 1e3), "normal: standard deviation of the matrices");
+    v("embedding_std", embedding_std, range(0, 1e3),
+      "standard deviation of embeddings and of an output matrix; 0 means 1 / sqrt(d_model)");
+    v("zero_outputs", zero_outputs, any_value(),
+      "the last matrix and bias of attention, of the feed-forward network and of experts start at 0");
+  }
+};
+
 struct ModelConfig {
   int64_t num_layers = 4;
   int64_t d_model = 192;
@@ -216,6 +243,7 @@ struct ModelConfig {
   int64_t pad_id = -1;
   int64_t eos_id = 0;
   RopeConfig rope;
+  InitConfig init;
   MoeConfig moe;
 
   bool is_moe_layer(int64_t layer) const {
@@ -278,6 +306,7 @@ struct ModelConfig {
     v("eos_id", eos_id, range(-1, (1 << 24) - 1),
       "token that ends a document and stands before the first; -1 if there is none");
     v("rope", rope);
+    v("init", init);
     v("moe", moe);
   }
 };

@@ -85,9 +85,20 @@ class Maker {
 
  private:
   int64_t fc1_rows(int64_t F) const { return config_.ffn_gated ? 2 * F : F; }
-  // A matrix is read by products alone.
+  // A matrix is read by products alone. `init` is fairseq's.
   Parameter parameter(const std::string& name, const Shape& shape, const Init& init) const {
-    return {.name = prefix_ + name, .shape = shape, .init = init, .layer = layer_, .product = shape.size() == 2};
+    return {.name = prefix_ + name,
+            .shape = shape,
+            .init = initial(name, shape, init),
+            .layer = layer_,
+            .product = shape.size() == 2,
+            .stacked = config_.ffn_gated && name.ends_with("fc1.weight") ? 2 : 1};
+  }
+  Init initial(const std::string& name, const Shape& shape, const Init& init) const {
+    const bool last = name.find("out_proj.") != name.npos || name.find("fc2.") != name.npos;
+    if (config_.init.zero_outputs && last) return constant(0.0);
+    if (config_.init.kind == InitKind::kFairseq || init.kind == Init::kConstant) return init;
+    return shape.size() == 2 ? Init{Init::kNormal, config_.init.std, -1} : constant(0.0);
   }
   Slot vector(const std::string& name, int64_t width, const Init& init) const {
     return table_.add(parameter(name, {width}, init));
@@ -120,7 +131,8 @@ DecoderParameters make_decoder_parameters(const ModelConfig& config) {
   DecoderParameters made;
   ParameterTable& table = made.table;
   DecoderSlots& slots = made.slots;
-  const double embedding_std = 1.0 / std::sqrt(static_cast<double>(D));  // fairseq models/transformer.py:1132-1136
+  const double embedding_std =  // fairseq models/transformer.py:1132-1136
+      config.init.embedding_std > 0.0 ? config.init.embedding_std : 1.0 / std::sqrt(static_cast<double>(D));
   slots.embed_tokens = table.add({.name = "embed_tokens.weight",
                                   .shape = {config.vocab_size, D},
                                   .init = {Init::kNormal, embedding_std, config.pad_id}});

@@ -47,6 +47,7 @@ struct Parameter {
   int64_t expert = -1;  // its number; -1: not one of a layer's experts
   bool decays = true;   // whether weight decay shrinks it
   bool product = false;  // matrix products alone read it, which may keep packed copies instead (nn/linear.h)
+  int64_t stacked = 1;   // matrices that lie on top of each other in it: the two of a gated network
   Slot slot;            // its place in the table
 
   int64_t size() const { return num_elements(shape); }

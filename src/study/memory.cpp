@@ -15,8 +15,10 @@ namespace troupe {
 namespace {
 
 int64_t muon_workspace(const ParameterFamily& family, Precision precision) {
-  const int64_t rows = family.pattern.shape[0], cols = family.pattern.shape[1];
-  const int64_t count = std::min(family.count(), muon_batch(rows, cols));
+  const int64_t stacked = family.pattern.stacked;
+  const int64_t rows = family.pattern.shape[0] / stacked, cols = family.pattern.shape[1];
+  const int64_t most = std::max<int64_t>(1, muon_batch(rows, cols) / stacked);
+  const int64_t count = std::min(family.count(), most) * stacked;
   return precision == Precision::kBf16 ? MuonWorkspace<Bf16>::bytes(count, rows, cols)
                                        : MuonWorkspace<F32>::bytes(count, rows, cols);
 }

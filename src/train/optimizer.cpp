@@ -34,8 +34,9 @@ Optimizer::Treatment Optimizer::treatment_of(const Parameter& parameter, const G
   if (moved_by_muon(parameter, options_.optimizer))
     return {.lr = lr,
             .weight_decay = parameter.decays ? options_.muon.weight_decay : 0.0,
-            .rows = parameter.shape[0],
-            .cols = parameter.shape[1]};
+            .rows = parameter.shape[0] / parameter.stacked,
+            .cols = parameter.shape[1],
+            .stacked = parameter.stacked};
   return {.lr = lr,
           .weight_decay = decays(parameter, options_.adam.weight_decay_of) ? options_.adam.weight_decay : 0.0};
 }
@@ -63,9 +64,9 @@ bool Optimizer::continues(const Stretch& stretch, int64_t next, const ParameterS
   const Slot both{stretch.slot.begin, next + 1};
   const size_t size = m_.at(both).size();
   if (params.at(both).size() != size) return false;
-  const auto& [lr, weight_decay, rows, cols] = stretch.treatment;
-  return stretch.treatment.by_muon() ? size == static_cast<size_t>((both.end - both.begin) * rows * cols)
-                                     : v_.at(both).size() == size;
+  const Treatment& matrix = stretch.treatment;
+  if (!matrix.by_muon()) return v_.at(both).size() == size;
+  return size == static_cast<size_t>((both.end - both.begin) * matrix.stacked * matrix.rows * matrix.cols);
 }
 
 void Optimizer::run_adam(const Stretch& stretch, ParameterStore<float>& params, const ParameterStore<float>& grads,
@@ -89,12 +90,12 @@ void Optimizer::run_adam(const Stretch& stretch, ParameterStore<float>& params, 
 template <class P>
 void Optimizer::run_muon(MuonWorkspace<P>& workspace, const Stretch& stretch, ParameterStore<float>& params,
                          const ParameterStore<float>& grads, double grad_scale) {
-  const auto& [lr, weight_decay, rows, cols] = stretch.treatment;
+  const auto& [lr, weight_decay, rows, cols, stacked] = stretch.treatment;
   const MuonConfig& muon = options_.muon;
   for (int64_t begin = stretch.slot.begin, end; begin < stretch.slot.end; begin = end) {
-    end = std::min(stretch.slot.end, begin + muon_batch(rows, cols));
+    end = std::min(stretch.slot.end, begin + std::max<int64_t>(1, muon_batch(rows, cols) / stacked));
     const Slot slot{begin, end};
-    run(MuonUpdate<P>{.count = end - begin,
+    run(MuonUpdate<P>{.count = (end - begin) * stacked,
                       .rows = rows,
                       .cols = cols,
                       .p = params.at(slot),

@@ -115,7 +115,8 @@ class Optimizer {
   // What an update does to a parameter.
   struct Treatment {
     double lr = 0.0, weight_decay = 0.0;
-    int64_t rows = 0, cols = 0;  // of a matrix that Muon moves
+    int64_t rows = 0, cols = 0;  // of a matrix that Muon moves,
+    int64_t stacked = 1;         // so many of which are a parameter
     bool by_muon() const { return rows > 0; }
     bool operator==(const Treatment&) const = default;
   };

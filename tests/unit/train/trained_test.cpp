@@ -180,6 +180,9 @@ TEST(Muon, MovesEachMatrixByItselfAndAdamTheRest) {
   table.add(matrix("o", {5, 7}));  // 105 values are no whole cache lines
   table.add({.name = "bias", .shape = {5}, .layer = 0});
   table.add_experts(matrix("e.{}", {9, 4}), 6);
+  Parameter gated = matrix("gate and up", {10, 7});
+  gated.stacked = 2;
+  table.add(gated);
   table.add({.name = "router", .shape = {6, 4}, .layer = 0});
   table.add({.name = "tokens", .shape = {8, 4}});
   const Selection chosen = [](const Parameter& p) { return p.name != "k" && p.expert != 2 && p.name != "bias"; };
@@ -212,8 +215,8 @@ TEST(Muon, MovesEachMatrixByItselfAndAdamTheRest) {
     for (size_t i = 0; i < g.size(); ++i)
       g[i] = std::sin(static_cast<float>(10 * parameter.slot.begin + static_cast<int64_t>(i * i)));
     for (int update = 0; update < 2; ++update)
-      run(MuonUpdate<F64>{.count = 1,
-                          .rows = parameter.shape[0],
+      run(MuonUpdate<F64>{.count = parameter.stacked,
+                          .rows = parameter.shape[0] / parameter.stacked,
                           .cols = parameter.shape[1],
                           .p = p,
                           .g = g,
