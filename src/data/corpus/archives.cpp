@@ -27,8 +27,7 @@ constexpr const char* kOffline = "--packages-dir uses archives that you already 
 std::string complaint(const ProcessResult& result) {
   std::string errors;
   for_each_line(result.errors, [&](std::string_view line) {
-    if (line.starts_with("E: "))
-      (errors += errors.empty() ? "" : "; ") += line;
+    if (line.starts_with("E: ")) (errors += errors.empty() ? "" : "; ") += line;
   });
   return errors.empty() ? std::string(trim(result.errors)) : errors;
 }
@@ -108,6 +107,29 @@ void for_each_file_of(const fs::path& file, std::string_view part, const MemberV
   }
 }
 
+// In groups, so that the log tells how far it is and what an interruption leaves behind is whole.
+void download(const std::vector<Announced>& files, const fs::path& cache) {
+  constexpr uint64_t kGroupBytes = 64 << 20;
+  const auto size = [](uint64_t bytes) { return short_bytes(static_cast<double>(bytes)); };
+  uint64_t total = 0, done = 0;
+  for (const Announced& file : files) total += file.bytes;
+  log::info("corpus: downloading {}, {}, into {}", counted(static_cast<int64_t>(files.size()), "package"), size(total),
+            cache.string());
+  for (size_t next = 0; next < files.size();) {
+    std::vector<std::string> command = {"apt-get", "download", "-q"};
+    for (uint64_t bytes = 0; next < files.size() && bytes < kGroupBytes; ++next) {
+      command.push_back(files[next].file.substr(0, files[next].file.find('_')));
+      bytes += files[next].bytes;
+      done += files[next].bytes;
+    }
+    const ProcessResult result = run_apt(command, cache);
+    if (result.status != 0)
+      fail(ErrorCode::kEnvironment, "apt-get: {} (is the network reachable? {})", complaint(result), kOffline);
+    if (next < files.size())
+      log::info("corpus: {} of {} packages are there, {} of {}", next, files.size(), size(done), size(total));
+  }
+}
+
 Archive inspect(const fs::path& file) {
   Archive archive;
   for_each_file_of(file, "control", [&](const std::string& path, ByteSource& bytes) {
@@ -147,23 +169,13 @@ std::vector<Archive> download_archives(const std::vector<std::string>& packages,
     fail(ErrorCode::kEnvironment, "apt-get: expected {} archives announced, got {}: {}", names.size(), files.size(),
          complaint(result));
 
-  std::vector<std::string> missing = {"apt-get", "download", "-q"};
-  uint64_t missing_bytes = 0;
-  for (const Announced& file : files) {
-    if (is_present(file, cache)) continue;
-    missing_bytes += file.bytes;
-    const std::string package = file.file.substr(0, file.file.find('_'));
-    missing.push_back(package);
-  }
-  if (missing.size() > 3) {
-    log::info("corpus: downloading {}, {}, into {}", counted(static_cast<int64_t>(missing.size()) - 3, "package"),
-              short_bytes(static_cast<double>(missing_bytes)), cache.string());
-    const ProcessResult download = run_apt(missing, cache);
-    if (download.status != 0)
-      fail(ErrorCode::kEnvironment, "apt-get: {} (is the network reachable? {})", complaint(download), kOffline);
-  } else {
+  std::vector<Announced> missing;
+  std::copy_if(files.begin(), files.end(), std::back_inserter(missing),
+               [&](const Announced& file) { return !is_present(file, cache); });
+  if (missing.empty())
     log::info("corpus: all {} packages are in {}", names.size(), cache.string());
-  }
+  else
+    download(missing, cache);
 
   std::vector<Archive> archives(files.size());
   parallel_for(static_cast<int64_t>(files.size()), [&](int64_t i) {

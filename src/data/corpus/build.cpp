@@ -2,14 +2,17 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quantity.h"
 #include "base/threads.h"
 #include "data/corpus/archives.h"
+#include "data/corpus/furniture.h"
 #include "data/corpus/manifest.h"
 #include "data/corpus/parsers/parser.h"
 #include "data/corpus/parts.h"
@@ -43,6 +46,26 @@ struct Parsed {
   ParseCounts counts;
 };
 
+// A line of the log now and then while many things are read, from any thread.
+class LoggedProgress {
+ public:
+  LoggedProgress(std::string_view what, size_t total) : what_(what), total_(total) {}
+  void add() {
+    const std::lock_guard lock(mutex_);
+    ++done_;
+    if (done_ == total_ || seconds_since(last_) < kLineSeconds) return;
+    last_ = Clock::now();
+    log::info("corpus: {} of {} {} are read", done_, total_, what_);
+  }
+
+ private:
+  static constexpr double kLineSeconds = 5.0;
+  std::string_view what_;
+  size_t total_, done_ = 0;
+  Clock::time_point last_ = Clock::now();
+  std::mutex mutex_;
+};
+
 std::string without_gz(const std::string& path) {
   return path.ends_with(".gz") ? path.substr(0, path.size() - 3) : path;
 }
@@ -59,7 +82,7 @@ Package read_package(const Archive& archive, const Corpus& corpus) {
   for_each_file(archive, [&](const std::string& path, ByteSource& bytes) {
     if (path == copyright) package.copyright = read_all(bytes, kMaxFileBytes);
     if (std::any_of(corpus.sources.begin(), corpus.sources.end(), [&](const Source& source) {
-          return source.package == archive.pattern && path_matches(source.paths, without_gz(path));
+          return reads_package(source, archive.pattern) && path_matches(source.paths, without_gz(path));
         }))
       package.files[path] = path == copyright ? package.copyright : read_all(bytes, kMaxFileBytes);
   });
@@ -76,19 +99,35 @@ std::string read_other_file(const Archive& archive, const std::string& wanted) {
   return plain(wanted, std::move(*found));
 }
 
+// A file is on one side only: text that is held out must not train.
+void check_sides(const std::vector<Task>& tasks) {
+  std::map<const std::string*, const Source*> sources;
+  for (const Task& task : tasks) {
+    const auto [at, is_new] = sources.emplace(&task.file->first, task.source);
+    if (!is_new && at->second->side != task.source->side)
+      fail(ErrorCode::kInternal, "corpus: {}: {}: expected one side for each file, got {} ({}) and {} ({})",
+           task.package->archive->package, task.file->first, name(at->second->side), at->second->domain,
+           name(task.source->side), task.source->domain);
+  }
+}
+
 std::vector<Task> list_tasks(const Corpus& corpus, const std::vector<Package>& packages) {
   std::vector<Task> tasks;
   for (const Source& source : corpus.sources) {
-    const auto package = std::find_if(packages.begin(), packages.end(),
-                                      [&](const Package& p) { return p.archive->pattern == source.package; });
-    if (package == packages.end()) fail(ErrorCode::kInternal, "corpus: no archive for {}", source.package);
     const size_t before = tasks.size();
-    for (const auto& file : package->files)
-      if (path_matches(source.paths, without_gz(file.first))) tasks.push_back({&source, &*package, &file});
+    const Package* last = nullptr;
+    for (const Package& package : packages) {
+      if (!reads_package(source, package.archive->pattern)) continue;
+      last = &package;
+      for (const auto& file : package.files)
+        if (path_matches(source.paths, without_gz(file.first))) tasks.push_back({&source, &package, &file});
+    }
+    if (!last) fail(ErrorCode::kInternal, "corpus: no archive for {}", source.package);
     if (tasks.size() == before)
       fail(ErrorCode::kData, "{}: expected files that match {}, got none (has the package changed its layout?)",
-           package->archive->file.filename().string(), source.paths);
+           last->archive->file.filename().string(), source.paths);
   }
+  check_sides(tasks);
   return tasks;
 }
 
@@ -120,10 +159,26 @@ Parsed parse(const Task& task) {
   return parsed;
 }
 
+// Without what repeats around the text of a package's pages; a page that is nothing else counts as empty.
+void drop_furniture_of_sites(const std::vector<Task>& tasks, std::vector<Parsed>& results) {
+  std::map<const Package*, std::vector<std::string*>> sites;
+  for (size_t i = 0; i < tasks.size(); ++i)
+    if (has_furniture(tasks[i].source->parser))
+      for (CorpusDocument& document : results[i].documents) sites[tasks[i].package].push_back(&document.text);
+  for (auto& [package, pages] : sites) drop_furniture(pages);
+  for (Parsed& parsed : results)
+    parsed.counts.empty += static_cast<int64_t>(
+        std::erase_if(parsed.documents, [](const CorpusDocument& document) { return document.text.empty(); }));
+}
+
 std::vector<CorpusDocument> parse_all(const std::vector<Task>& tasks, std::map<std::string, ParseCounts>& counts) {
   std::vector<Parsed> results(tasks.size());
-  parallel_for(static_cast<int64_t>(tasks.size()),
-               [&](int64_t i) { results[static_cast<size_t>(i)] = parse(tasks[static_cast<size_t>(i)]); });
+  LoggedProgress progress("files", tasks.size());
+  parallel_for(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+    results[static_cast<size_t>(i)] = parse(tasks[static_cast<size_t>(i)]);
+    progress.add();
+  });
+  drop_furniture_of_sites(tasks, results);
   std::vector<CorpusDocument> documents;
   for (size_t i = 0; i < tasks.size(); ++i) {
     ParseCounts& total = counts[std::string(tasks[i].source->domain)];
@@ -169,16 +224,20 @@ std::string why_not_complete(const Corpus& corpus, const BuildOptions& options) 
 
 }  // namespace
 
-BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
+BuildResult build_corpus(const Corpus& corpus, const BuildOptions& given) {
   BuildResult result;
+  BuildOptions options = given;
+  options.rules.max_heldout_bytes = corpus.max_heldout_bytes;
   result.manifest = options.out / kManifestName;
   if (fs::exists(options.out) && !(fs::is_directory(options.out) && fs::is_empty(options.out))) {
     if (!fs::exists(result.manifest))
       fail(ErrorCode::kUsage, "--out: expected a new folder or a corpus, got {} without a {}", options.out.string(),
            kManifestName);
     if (holds_own_text(options.out) && !options.force)
-      fail(ErrorCode::kUsage, "--out: expected a new folder or a corpus of packages, got {} of your own text (--force "
-           "replaces it)", options.out.string());
+      fail(ErrorCode::kUsage,
+           "--out: expected a new folder or a corpus of packages, got {} of your own text (--force "
+           "replaces it)",
+           options.out.string());
     const std::string reason = why_not_complete(corpus, options);
     if (reason.empty() && !options.force) {
       result.already_complete = true;
@@ -194,13 +253,17 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
                                                                      : collect_archives(names, options.packages_dir);
   log::info("corpus: reading {}", counted(static_cast<int64_t>(archives.size()), "package"));
   std::vector<Package> packages(archives.size());
+  LoggedProgress progress("packages", archives.size());
   parallel_for(static_cast<int64_t>(archives.size()), [&](int64_t i) {
     packages[static_cast<size_t>(i)] = read_package(archives[static_cast<size_t>(i)], corpus);
+    progress.add();
   });
   const std::vector<Task> tasks = list_tasks(corpus, packages);
   log::info("corpus: reading {}", counted(static_cast<int64_t>(tasks.size()), "file"));
   std::map<std::string, ParseCounts> parsed;
   std::vector<CorpusDocument> documents = parse_all(tasks, parsed);
+  const std::vector<std::string> copyrights = write_copyrights(packages, out.path());
+  std::vector<Package>().swap(packages);  // the rules need the memory
   for (const auto& [domain, counts] : parsed)
     if (counts.not_utf8)
       log::warning("corpus: {}: left out {} not in UTF-8, the first in {}", domain,
@@ -211,7 +274,6 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& options) {
   log_report(reports);
 
   const std::vector<WrittenPart> parts = write_parts(documents, out.path());
-  const std::vector<std::string> copyrights = write_copyrights(packages, out.path());
   write_json_file(out.path() / kManifestName,
                   make_manifest(corpus, options.rules, archives, copyrights, parsed, reports, parts));
   out.commit(AtomicDirectory::Existing::kReplace);

@@ -22,9 +22,11 @@ constexpr int kParsersVersion = 2;  // with clean_text()
 Json counts(const DomainReport::Counts& c) { return Json{{"documents", c.documents}, {"bytes", c.bytes}}; }
 
 Json rules_json(const RuleOptions& rules) {
-  return Json{{"valid_share", rules.valid_share},         {"min_valid_bytes", rules.min_valid_bytes},
-              {"max_valid_share", rules.max_valid_share}, {"near_duplicate", rules.near_duplicate},
-              {"overlap_words", rules.overlap_words},     {"max_overlap", rules.max_overlap}};
+  Json json{{"valid_share", rules.valid_share},         {"min_valid_bytes", rules.min_valid_bytes},
+            {"max_valid_share", rules.max_valid_share}, {"near_duplicate", rules.near_duplicate},
+            {"overlap_words", rules.overlap_words},     {"max_overlap", rules.max_overlap}};
+  if (rules.max_heldout_bytes > 0) json["max_heldout_bytes"] = rules.max_heldout_bytes;
+  return json;
 }
 
 Split split_named(const std::string& text, const std::string& where) {
@@ -68,6 +70,7 @@ void add_report(Json& entry, const DomainReport& report) {
   entry["removed"] = Json{{"exact_duplicates", counts(report.exact_duplicates)},
                           {"near_duplicates", counts(report.near_duplicates)},
                           {"overlap_with_training", counts(report.overlapping)}};
+  if (report.beyond_cap.documents) entry["removed"]["beyond_cap"] = counts(report.beyond_cap);
   entry["validation_passed_over"] = counts(report.passed_over);
   for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut}) {
     const size_t s = static_cast<size_t>(split);
@@ -156,8 +159,7 @@ Json make_manifest(const OwnTextOptions& options, const std::map<std::string, Te
                              {"on_bad", options.text.on_bad == OnBad::kSkip ? "skip" : "stop"},
                              {"max_document_bytes", options.text.max_document_bytes}}}};
   for (const OwnDomain& domain : options.domains)
-    decides["inputs"].push_back(
-        Json{{"domain", domain.name}, {"side", name(domain.side)}, {"path", domain.path}});
+    decides["inputs"].push_back(Json{{"domain", domain.name}, {"side", name(domain.side)}, {"path", domain.path}});
   Json manifest{{"format", kManifestFormat},
                 {"corpus", kOwnText},
                 {"recipe", to_hex(xxh3(fmt::format("{} {}", kCleanTextVersion, json_text(decides))))}};

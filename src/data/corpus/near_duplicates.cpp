@@ -1,6 +1,7 @@
 #include "data/corpus/near_duplicates.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/rng.h"
 #include "data/corpus/ngrams.h"
@@ -65,13 +66,14 @@ std::optional<size_t> NearDuplicateIndex::find(const Shingles& shingles) const {
   if (shingles.set.empty()) return std::nullopt;
   std::vector<uint32_t> candidates;
   for (int band = 0; band < kBands; ++band)
-    if (const auto bucket = buckets_.find(band_key(shingles, band)); bucket != buckets_.end())
-      candidates.insert(candidates.end(), bucket->second.begin(), bucket->second.end());
+    if (const auto last = last_.find(band_key(shingles, band)); last != last_.end())
+      for (uint32_t id = last->second; id != kNone; id = documents_[id].previous[static_cast<size_t>(band)])
+        candidates.push_back(id);
   std::sort(candidates.begin(), candidates.end());
   candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
   const double size = static_cast<double>(shingles.set.size());
   for (const uint32_t candidate : candidates) {
-    const Shingles& other = documents_[candidate];
+    const Shingles& other = documents_[candidate].shingles;
     const double other_size = static_cast<double>(other.set.size());
     if (std::min(size, other_size) < threshold_ * std::max(size, other_size)) continue;  // too different in length
     if (jaccard(shingles, other) >= threshold_) return candidate;
@@ -81,9 +83,15 @@ std::optional<size_t> NearDuplicateIndex::find(const Shingles& shingles) const {
 
 void NearDuplicateIndex::add(Shingles shingles) {
   const uint32_t id = static_cast<uint32_t>(documents_.size());
+  Document document{{}, {}};
+  document.previous.fill(kNone);
   if (!shingles.set.empty())
-    for (int band = 0; band < kBands; ++band) buckets_[band_key(shingles, band)].push_back(id);
-  documents_.push_back(std::move(shingles));
+    for (int band = 0; band < kBands; ++band) {
+      const auto [last, is_new] = last_.try_emplace(band_key(shingles, band), id);
+      if (!is_new) document.previous[static_cast<size_t>(band)] = std::exchange(last->second, id);
+    }
+  document.shingles = std::move(shingles);
+  documents_.push_back(std::move(document));
 }
 
 }  // namespace troupe::corpus

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
 #include <unordered_map>
@@ -40,8 +41,13 @@ class NearDuplicateIndex {
   static uint64_t band_key(const Shingles& shingles, int band);
 
   double threshold_;
-  std::vector<Shingles> documents_;
-  std::unordered_map<uint64_t, std::vector<uint32_t>> buckets_;
+  static constexpr uint32_t kNone = UINT32_MAX;
+  struct Document {
+    Shingles shingles;
+    std::array<uint32_t, kBands> previous;  // the document before it in the same bucket of each band
+  };
+  std::deque<Document> documents_;
+  std::unordered_map<uint64_t, uint32_t> last_;  // of each bucket
 };
 
 }  // namespace troupe::corpus

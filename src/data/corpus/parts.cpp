@@ -49,6 +49,8 @@ void log_report(const std::map<std::string, DomainReport>& reports) {
     }
     line += fmt::format(" removed {} exact and {}", r.exact_duplicates.documents,
                         counted(r.near_duplicates.documents, "near duplicate"));
+    if (r.beyond_cap.documents)
+      line += fmt::format(", {} beyond the size of a held-out domain", r.beyond_cap.documents);
     if (r.overlapping.documents) line += fmt::format(", {} that overlap training", r.overlapping.documents);
     if (r.passed_over.documents)
       line += fmt::format("; passed over {} for validation, which overlap others", r.passed_over.documents);

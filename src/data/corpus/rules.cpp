@@ -53,6 +53,24 @@ void drop_exact_duplicates(std::vector<CorpusDocument>& documents, Reports& repo
   remove(documents, drop, &DomainReport::exact_duplicates, reports);
 }
 
+// Of a held-out domain the documents with the smallest hashes stay, up to the first that fills it.
+void drop_beyond_cap(std::vector<CorpusDocument>& documents, const RuleOptions& options, Reports& reports) {
+  if (options.max_heldout_bytes <= 0) return;
+  std::map<std::string, std::vector<std::pair<uint64_t, size_t>>> domains;
+  for (size_t i = 0; i < documents.size(); ++i)
+    if (documents[i].split == Split::kHeldOut) domains[documents[i].domain].emplace_back(text_hash(documents[i]), i);
+  std::vector<uint8_t> drop(documents.size());
+  for (auto& [domain, members] : domains) {
+    std::sort(members.begin(), members.end());
+    int64_t bytes = 0;
+    for (const auto& [hash, i] : members) {
+      drop[i] = bytes >= options.max_heldout_bytes;
+      bytes += static_cast<int64_t>(documents[i].text.size());
+    }
+  }
+  remove(documents, drop, &DomainReport::beyond_cap, reports);
+}
+
 void drop_near_duplicates(std::vector<CorpusDocument>& documents, const RuleOptions& options, Reports& reports) {
   std::vector<Shingles> shingles(documents.size());
   parallel_chunks(static_cast<int64_t>(documents.size()), 64, [&](int64_t begin, int64_t end) {
@@ -191,6 +209,7 @@ std::map<std::string, DomainReport> apply_rules(std::vector<CorpusDocument>& doc
   Reports reports;
   for (const CorpusDocument& document : documents) count(reports[document.domain].parsed, document);
   drop_exact_duplicates(documents, reports);
+  drop_beyond_cap(documents, options, reports);
   drop_near_duplicates(documents, options, reports);
   if (options.validation == Validation::kByHash)
     split_by_hash(documents, options);

@@ -1,5 +1,6 @@
 // The rules that keep held-out text unseen, applied to all documents of a corpus at once (docs/corpus.md):
-//   1. exact duplicates go, training text first in line;
+//   1. exact duplicates go, training text first in line; what a held-out domain has beyond max_heldout_bytes, if set,
+//      goes by a hash of the text;
 //   2. near-duplicates (Jaccard >= 0.8 over 5-word shingles) go among the documents of the training side;
 //   3. validation is chosen from these by a hash of their text, in its order, until a domain has its share. A document
 //      of which more than 1 % of the 13-word n-grams stand in any other document is passed over and stays in training;
@@ -35,6 +36,7 @@ struct RuleOptions {
   double valid_share = 0.02;          // of the bytes of a training domain; kByHash: of the documents, about
   int64_t min_valid_bytes = 100'000;  // kShareOfBytes: a small domain gives a larger share to reach this ...
   double max_valid_share = 0.05;      // ... but not more than this one
+  int64_t max_heldout_bytes = 0;      // of a domain, 0: all
   double near_duplicate = 0.8;
   int overlap_words = 13;
   double max_overlap = 0.01;
@@ -45,6 +47,7 @@ struct DomainReport {
     int64_t documents = 0, bytes = 0;
   };
   Counts parsed, exact_duplicates, near_duplicates;
+  Counts beyond_cap;   // held-out documents that the domain has no room for
   Counts overlapping;  // held-out documents, kByHash also validation, that went because of training text
   Counts passed_over;  // documents that stay in training because they overlap others too much to validate on
   std::array<Counts, kSplits> kept;

@@ -9,7 +9,7 @@
 namespace troupe {
 namespace {
 
-constexpr size_t kBatchBytes = 8 << 20;  // text that is encoded in one parallel region
+constexpr size_t kEncodedBytes = 8 << 20;  // text that is encoded in one parallel region
 constexpr size_t kBatchDocuments = 1 << 16;
 
 // Documents that wait to be encoded, and their ids. Memory is kept from batch to batch.
@@ -21,7 +21,7 @@ class EncodeBatch {
     bytes_ += text.size();
     texts_.push_back(std::move(text));
   }
-  bool full() const { return bytes_ >= kBatchBytes || texts_.size() >= kBatchDocuments; }
+  bool full() const { return bytes_ >= kEncodedBytes || texts_.size() >= kBatchDocuments; }
 
   void flush() {
     if (ids_.size() < texts_.size()) ids_.resize(texts_.size());

@@ -99,6 +99,23 @@ TEST_F(CorpusBuild, WritesPartsThatTheTextReaderReads) {
     EXPECT_EQ(entry.path().filename().string().find(".tmp-"), std::string::npos) << entry.path();
 }
 
+TEST_F(CorpusBuild, ReadsAFileOfEveryPackage) {
+  write("man/usr/share/doc/man/copyright", "free, too");
+  package("man", "3");
+  corpus_.sources.push_back({"tiny", "*", "legal", Split::kHeldOut, "text", "usr/share/doc/*/copyright"});
+  EXPECT_EQ(corpus_.packages(), (std::vector<std::string>{"fun", "ma*"}));
+  const BuildResult result = build_corpus(corpus_, options_);
+  ASSERT_EQ(result.parts.size(), 4u);
+  EXPECT_EQ(result.parts[2].domain, "legal");
+  EXPECT_EQ(result.parts[2].documents, 2);
+}
+
+TEST_F(CorpusBuild, RefusesAFileOnBothSides) {
+  corpus_.sources.push_back({"tiny", "fun", "sayings", Split::kHeldOut, "fortunes", "usr/share/games/fortunes/w*"});
+  EXPECT_THAT(error_of([&] { build_corpus(corpus_, options_); }, ErrorCode::kInternal),
+              HasSubstr("fortunes/wise: expected one side for each file, got train (quotes) and heldout (sayings)"));
+}
+
 TEST_F(CorpusBuild, FindsACompleteCorpusAndRebuildsADamagedOne) {
   build_corpus(corpus_, options_);
   EXPECT_TRUE(build_corpus(corpus_, options_).already_complete);

@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include "base/rng.h"
+#include "data/corpus/furniture.h"
 #include "data/corpus/ngrams.h"
 #include "data/corpus/rules.h"
 
@@ -47,6 +48,41 @@ TEST(CorpusRules, KeepTheTrainingCopyOfExactDuplicates) {
   EXPECT_EQ(reports.at("a").exact_duplicates.documents, 1);
   EXPECT_EQ(reports.at("h").parsed.documents, 3);
   EXPECT_EQ(reports.at("h").kept[static_cast<size_t>(Split::kHeldOut)].bytes, static_cast<int64_t>(z.size()));
+}
+
+TEST(CorpusRules, FillHeldOutDomainsByHashUpToTheirSize) {
+  std::vector<CorpusDocument> documents;
+  for (uint64_t i = 0; i < 20; ++i) documents.push_back(document(words(i, 30), Split::kHeldOut, i % 2 ? "h" : "g"));
+  for (uint64_t i = 20; i < 30; ++i) documents.push_back(document(words(i, 30)));
+  RuleOptions options = without_validation();
+  options.max_heldout_bytes = 1000;
+  std::vector<CorpusDocument> reversed(documents.rbegin(), documents.rend());
+  const auto reports = apply_rules(documents, options);
+  apply_rules(reversed, options);
+  for (const char* domain : {"g", "h"}) {
+    const DomainReport::Counts& kept = reports.at(domain).kept[static_cast<size_t>(Split::kHeldOut)];
+    EXPECT_GE(kept.bytes, 1000);
+    EXPECT_LT(kept.bytes, 1000 + 600);
+    EXPECT_EQ(reports.at(domain).beyond_cap.documents, 10 - kept.documents);
+  }
+  EXPECT_EQ(reports.at("a").kept[0].documents, 10);
+  EXPECT_THAT(texts(documents), testing::UnorderedElementsAreArray(texts(reversed)));
+}
+
+TEST(Furniture, IsWhatHalfOfThePagesRepeatAtTheirEdges) {
+  std::vector<std::string> pages;
+  for (int i = 0; i < 12; ++i)
+    pages.push_back(fmt::format("Home\nMenu {}\n\nTitle {}\n{}\n\nLast edited", i, i, i % 3 ? "Text" : words(1, 3)));
+  pages.push_back("Home\n\nLast edited");
+  std::vector<std::string*> all;
+  for (std::string& page : pages) all.push_back(&page);
+  std::vector<std::string*> few(all.begin(), all.begin() + 9);
+  drop_furniture(few);
+  EXPECT_THAT(pages[1], testing::StartsWith("Home\n"));
+  drop_furniture(all);
+  EXPECT_EQ(pages[0], "Menu 0\n\nTitle 0\n" + words(1, 3));
+  EXPECT_EQ(pages[1], "Menu 1\n\nTitle 1");
+  EXPECT_EQ(pages[12], "");
 }
 
 TEST(CorpusRules, DropNearDuplicatesWithinTraining) {

@@ -24,6 +24,24 @@ std::optional<uint64_t> base64_number(std::string_view digits) {
 
 }  // namespace
 
+std::string without_gcide_marks(std::string_view entry) {
+  std::string text;
+  for_each_line(entry, [&](std::string_view line) {
+    const std::string_view content = trim(line);
+    if (content.starts_with('[') && content.find(']') == content.size() - 1 &&
+        (content.find("Webster") != content.npos || content.find("WordNet") != content.npos || content == "[PJC]"))
+      return;
+    std::string words(line);
+    for (size_t open; (open = words.find(" \\")) != words.npos;) {
+      const size_t close = words.find('\\', open + 2);
+      if (close == words.npos) break;
+      words.erase(open, close + 1 - open);
+    }
+    text.append(words) += '\n';
+  });
+  return text;
+}
+
 void parse_dictd(std::string_view index, std::string_view text, const Emit& emit) {
   std::vector<std::pair<uint64_t, uint64_t>> entries;
   int64_t number = 0;

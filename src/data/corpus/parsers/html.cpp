@@ -20,18 +20,19 @@ bool contains(const std::array<std::string_view, N>& list, std::string_view name
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-constexpr std::array<std::string_view, 15> kSkippedElements = {"head",   "script", "style",    "nav",  "header",
-                                                               "footer", "aside",  "noscript", "form", "button",
-                                                               "select", "input",  "textarea", "svg",  "iframe"};
+constexpr std::array<std::string_view, 17> kSkippedElements = {
+    "head",   "script", "style", "nav",      "header", "footer", "aside", "noscript", "form",
+    "button", "select", "input", "textarea", "svg",    "iframe", "info",  "comment"};
 // MAC: the words that only readers on another system see.
-constexpr std::array<std::string_view, 9> kSkippedClasses = {
-    "navheader", "navfooter", "sphinxsidebar", "related", "toc", "relatedbody", "headerlink", "navigation", "MAC"};
+constexpr std::array<std::string_view, 14> kSkippedClasses = {
+    "navheader",  "navfooter", "sphinxsidebar", "related",   "toc",    "relatedbody", "headerlink",
+    "navigation", "MAC",       "NAVHEADER",     "NAVFOOTER", "docnav", "header",      "id_link"};
 // Elements after which a paragraph ends, and those which only end a line.
-constexpr std::array<std::string_view, 16> kParagraphs = {"p",  "h1",  "h2",      "h3",     "h4",    "h5",
-                                                          "h6", "pre", "ul",      "ol",     "table", "blockquote",
-                                                          "dl", "hr",  "section", "article"};
-constexpr std::array<std::string_view, 13> kBlocks = {"div",  "li",      "tr",    "dt",    "dd",     "br",     "body",
-                                                      "main", "caption", "thead", "tbody", "center", "address"};
+constexpr std::array<std::string_view, 22> kParagraphs = {
+    "p",  "h1", "h2",      "h3",      "h4",    "h5",     "h6",    "pre",  "ul",    "ol",  "table", "blockquote",
+    "dl", "hr", "section", "article", "title", "screen", "steps", "list", "terms", "note"};  // Mallard's, too
+constexpr std::array<std::string_view, 14> kBlocks = {"div",  "li",   "tr",      "dt",    "dd",    "br",     "body",
+                                                      "item", "main", "caption", "thead", "tbody", "center", "address"};
 
 bool has_skipped_class(const xmlNode* node) {
   const std::unique_ptr<xmlChar, void (*)(void*)> value(xmlGetProp(node, BAD_CAST "class"), xmlFree);
@@ -95,7 +96,7 @@ void walk(const xmlNode* node, bool verbatim, TextWriter& out) {
     if (paragraph) out.paragraph();
     if (block) out.line();
     if (name == "td" || name == "th") out.space();
-    walk(node->children, verbatim || name == "pre", out);
+    walk(node->children, verbatim || name == "pre" || name == "screen", out);
     if (name == "td" || name == "th") out.space();
     if (paragraph) out.paragraph();
     if (block && name != "br") out.line();
@@ -112,14 +113,43 @@ const xmlNode* find_body(const xmlNode* node) {
   return nullptr;
 }
 
-}  // namespace
+// PHP that a site's server would have run.
+std::string without_php(std::string_view page) {
+  std::string html;
+  for (size_t open; (open = page.find("<?")) != page.npos;) {
+    const size_t close = page.find("?>", open);
+    if (close == page.npos) break;
+    html += page.substr(0, page.substr(open).starts_with("<?xml") ? close + 2 : open);
+    page.remove_prefix(close + 2);
+  }
+  return html += page;
+}
 
-std::string html_to_text(std::string_view html) {
+void check_page(std::string_view page) {
   static const bool initialised = (xmlInitParser(), true);  // before threads use the library
   (void)initialised;
+  if (page.size() > static_cast<size_t>(std::numeric_limits<int>::max()))
+    fail(ErrorCode::kData, "expected a page of less than 2 GiB, got {} bytes", page.size());
+}
+
+}  // namespace
+
+std::string mallard_to_text(std::string_view xml) {
+  check_page(xml);
+  const std::unique_ptr<xmlDoc, void (*)(xmlDoc*)> document(
+      xmlReadMemory(xml.data(), static_cast<int>(xml.size()), nullptr, nullptr,
+                    XML_PARSE_RECOVER | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NONET),
+      xmlFreeDoc);
+  TextWriter out;
+  if (const xmlNode* root = document ? xmlDocGetRootElement(document.get()) : nullptr) walk(root->children, false, out);
+  return out.take();
+}
+
+std::string html_to_text(std::string_view html) {
+  check_page(html);
   if (html.empty()) return {};
-  if (html.size() > static_cast<size_t>(std::numeric_limits<int>::max()))
-    fail(ErrorCode::kData, "expected a page of less than 2 GiB, got {} bytes", html.size());
+  const std::string without = html.find("<?") == html.npos ? std::string() : without_php(html);
+  if (!without.empty()) html = without;
   const bool declares = html.substr(0, 4096).find("charset=") != std::string_view::npos;
   const std::unique_ptr<xmlDoc, void (*)(xmlDoc*)> document(
       htmlReadMemory(html.data(), static_cast<int>(html.size()), nullptr, declares ? nullptr : "UTF-8",

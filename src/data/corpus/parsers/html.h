@@ -11,4 +11,7 @@ namespace troupe::corpus {
 // keeps its layout. Pages that declare no encoding are read as UTF-8. Any bytes are accepted.
 std::string html_to_text(std::string_view html);
 
+// A page of GNOME's help (Mallard, XML), likewise; what stands in <info> is about the page.
+std::string mallard_to_text(std::string_view xml);
+
 }  // namespace troupe::corpus

@@ -1,12 +1,21 @@
 #include "data/corpus/parsers/parser.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "data/corpus/parsers/arff.h"
 #include "data/corpus/parsers/dictd.h"
+#include "data/corpus/parsers/game_text.h"
+#include "data/corpus/parsers/help_text.h"
 #include "data/corpus/parsers/html.h"
 #include "data/corpus/parsers/man.h"
+#include "data/corpus/parsers/pod.h"
 #include "data/corpus/parsers/r_data.h"
+#include "data/corpus/parsers/rst.h"
 #include "data/corpus/parsers/sections.h"
+#include "data/corpus/parsers/source_text.h"
+#include "data/corpus/parsers/sword.h"
+#include "data/corpus/parsers/wordnet.h"
 
 namespace troupe::corpus {
 namespace {
@@ -22,6 +31,10 @@ void r_chapters(const PackageFile& file, const Emit& emit) {
 void dictd(const PackageFile& file, const Emit& emit) {
   const std::string stem = file.path.substr(0, file.path.rfind('.'));  // NAME.index beside NAME.dict.dz, which is gzip
   parse_dictd(file.bytes, file.read(stem + ".dict.dz"), emit);
+}
+
+void gcide(const PackageFile& file, const Emit& emit) {
+  dictd(file, [&](const std::string& entry) { emit(without_gcide_marks(entry)); });
 }
 
 // The stories keep some of the SGML they came in.
@@ -53,14 +66,84 @@ void html(const PackageFile& file, const Emit& emit) { emit(html_to_text(file.by
 
 void man(const PackageFile& file, const Emit& emit) { emit(man_page_to_text(file.bytes)); }
 
+void mallard(const PackageFile& file, const Emit& emit) { emit(mallard_to_text(file.bytes)); }
+
+void text(const PackageFile& file, const Emit& emit) { emit(file.bytes); }
+
+void outline(const PackageFile& file, const Emit& emit) { split_at_headings(file.bytes, is_outline_heading, emit); }
+
+void emacs_news(const PackageFile& file, const Emit& emit) { split_at_headings(file.bytes, is_star_heading, emit); }
+
+// From its title on: what precedes is about the edition.
+void opticks(const PackageFile& file, const Emit& emit) {
+  constexpr std::string_view kTitle = "OPTICKS:";
+  const std::string_view book = file.bytes;
+  split_at_headings(book.substr(std::min(book.find(kTitle), book.size())), is_part_heading, emit);
+}
+
+void pod(const PackageFile& file, const Emit& emit) { emit(pod_to_text(file.bytes)); }
+
+void pod_questions(const PackageFile& file, const Emit& emit) { split_pod_questions(file.bytes, emit); }
+
+void rst(const PackageFile& file, const Emit& emit) { emit(rst_to_text(file.bytes)); }
+
+// NAME.?zv beside NAME.?zs and NAME.?zz
+void sword_verses(const PackageFile& file, const Emit& emit) {
+  const std::string stem = file.path.substr(0, file.path.size() - 1);  // "ot.cz"
+  parse_sword_verses(file.read(stem + "s"), file.bytes, stem.ends_with("cz") ? 12 : 10, file.read(stem + "z"), emit);
+}
+
+void sword_dictionary(const PackageFile& file, const Emit& emit) {
+  parse_sword_dictionary(file.bytes, file.read(file.path.substr(0, file.path.size() - 1) + "t"), emit);
+}
+
+template <void (*parse)(std::string_view, const Emit&)>
+void of_bytes(const PackageFile& file, const Emit& emit) {
+  parse(file.bytes, emit);
+}
+
 struct Row {
   std::string_view name;
   Parser parser;
 };
 constexpr Row kParsers[] = {
-    {"r-chapters", r_chapters}, {"dictd", dictd}, {"reuters", reuters}, {"changelog", changelog},
-    {"markdown", markdown},     {"crawl", crawl}, {"html", html},       {"man", man},
-    {"fortunes", fortunes}};
+    {"r-chapters", r_chapters},
+    {"dictd", dictd},
+    {"reuters", reuters},
+    {"changelog", changelog},
+    {"markdown", markdown},
+    {"crawl", crawl},
+    {"html", html},
+    {"html-site", html},
+    {"man", man},
+    {"fortunes", fortunes},
+    {"text", text},
+    {"text-site", text},
+    {"gcide", gcide},
+    {"outline", outline},
+    {"emacs-news", emacs_news},
+    {"opticks", opticks},
+    {"mallard", mallard},
+    {"pod", pod},
+    {"pod-questions", pod_questions},
+    {"rst", rst},
+    {"sword", sword_verses},
+    {"sword-dictionary", sword_dictionary},
+    {"wordnet", of_bytes<parse_wordnet>},
+    {"wesnoth", of_bytes<parse_wesnoth>},
+    {"endless-sky", of_bytes<parse_endless_sky>},
+    {"cataclysm", of_bytes<parse_cataclysm>},
+    {"crossfire", of_bytes<parse_crossfire>},
+    {"gearhead", of_bytes<parse_gearhead>},
+    {"vim-help", of_bytes<parse_vim_help>},
+    {"zim-wiki", of_bytes<parse_zim_wiki>},
+    {"info", of_bytes<parse_info>},
+    {"source", of_bytes<parse_source>},
+    {"source-archive", of_bytes<parse_source_archive>},
+    {"tex", of_bytes<split_tex>},
+    {"metamath", of_bytes<parse_metamath>},
+    {"perl-license", of_bytes<parse_perl_license>},
+};
 
 }  // namespace
 
@@ -69,6 +152,8 @@ Parser find_parser(std::string_view name) {
     if (row.name == name) return row.parser;
   fail(ErrorCode::kInternal, "corpus: no parser is called {}", name);
 }
+
+bool has_furniture(std::string_view name) { return name.ends_with("-site"); }
 
 std::vector<std::string_view> parser_names() {
   std::vector<std::string_view> names;

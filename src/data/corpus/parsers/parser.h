@@ -22,4 +22,7 @@ using Parser = void (*)(const PackageFile&, const Emit&);
 Parser find_parser(std::string_view name);
 std::vector<std::string_view> parser_names();
 
+// Do a package's documents repeat lines around their text, as the pages of a site do (drop_furniture())?
+bool has_furniture(std::string_view name);
+
 }  // namespace troupe::corpus

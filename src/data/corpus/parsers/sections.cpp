@@ -100,6 +100,18 @@ bool is_release_heading(std::string_view line, std::string_view next) {
   return digit != std::string_view::npos && line.find('.', digit) != std::string_view::npos;
 }
 
+bool is_outline_heading(std::string_view line, std::string_view) {
+  const size_t end = line.find_first_not_of("0123456789.");
+  return end != line.npos && end >= 3 && is_digit(line[0]) && is_digit(line[end - 1]) && line[end] == ':' &&
+         line.substr(0, end).find('.') != line.npos;
+}
+
+bool is_star_heading(std::string_view line, std::string_view) { return line.starts_with("* "); }
+
+bool is_part_heading(std::string_view line, std::string_view) {
+  return line.starts_with("_PART ") || line.starts_with("_PROP._ ");
+}
+
 std::string markdown_to_text(std::string_view markdown) {
   std::string text;
   for_each_line(without_emphasis(without_links(markdown)), [&](std::string_view line) {

@@ -17,6 +17,9 @@ void split_at_headings(std::string_view text, IsHeading is_heading, const Emit& 
 bool is_chapter_heading(std::string_view line, std::string_view next);   // "CHAPTER IV"
 bool is_numbered_heading(std::string_view line, std::string_view next);  // Markdown: "## A.1.2 Title"
 bool is_release_heading(std::string_view line, std::string_view next);   // "Name 0.28.0 (20220203)" over dashes
+bool is_outline_heading(std::string_view line, std::string_view next);   // "2.1: Title"
+bool is_star_heading(std::string_view line, std::string_view next);      // "* Title", of Emacs' outline mode
+bool is_part_heading(std::string_view line, std::string_view next);      // "_PART I._", "_PROP._ I."
 
 // Markdown as prose: links keep their text, emphasis marks, rules and heading marks go.
 std::string markdown_to_text(std::string_view markdown);
