@@ -84,6 +84,10 @@ std::string counted(int64_t count, std::string_view noun, std::string_view plura
   return plural.empty() ? fmt::format("{} {}s", count, noun) : fmt::format("{} {}", count, plural);
 }
 
+std::string short_counted(double count, std::string_view noun) {
+  return fmt::format("{} {}{}", short_number(count), noun, count == 1.0 ? "" : "s");
+}
+
 Unit flops_unit(double most) {
   const size_t unit = scaled(most, std::size(kPrefixes)).unit;
   return {std::pow(1e3, static_cast<double>(unit)), fmt::format("{}FLOPs", kPrefixes[unit])};

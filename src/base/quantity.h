@@ -17,6 +17,7 @@ std::string short_flops(double value);                          // 142 TFLOPs
 std::string short_duration(double seconds);                     // 12 s, 3 min 07 s, 2 h 05 min
 // "1 file", "12 files": the noun with an s, or `plural` where that is another word.
 std::string counted(int64_t count, std::string_view noun, std::string_view plural = {});
+std::string short_counted(double count, std::string_view noun);  // "1 file", "50.5k files"
 
 // A unit in which values up to `most` are written on an axis: {1e15, "PFLOPs"}.
 struct Unit {

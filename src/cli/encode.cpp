@@ -32,8 +32,8 @@ void run(const EncodeArguments& arguments) {
   Progress progress("encode");
   const EncodeStats stats =
       encode_text(arguments.inputs, tokenizer, arguments.out, arguments.options, [&](const EncodeStats& so_far) {
-        progress.update(0, fmt::format("{} documents, {}, {} tokens, {}/s", short_number(so_far.documents),
-                                       short_bytes(so_far.text_bytes), short_number(so_far.tokens),
+        progress.update(0, fmt::format("{}, {}, {}, {}/s", short_counted(so_far.documents, "document"),
+                                       short_bytes(so_far.text_bytes), short_counted(so_far.tokens, "token"),
                                        short_bytes(so_far.text_bytes / std::max(seconds(), 1e-9))));
       });
   progress.clear();

@@ -341,9 +341,9 @@ void run(TasksFlags& flags) {
   const auto start = Clock::now();
   const RequestStats total = run_jobs(flags, jobs, loaded, broken);
   const double seconds = seconds_since(start);
-  log::info("{} requests ({} from the journal) of {} tokens, {} after sharing, in {} ({} tokens/s)",
-            short_number(static_cast<double>(total.requests)), total.from_journal,
-            short_number(static_cast<double>(total.tokens)), short_number(static_cast<double>(total.run_tokens)),
+  log::info("{} ({} from the journal) of {}, {} after sharing, in {} ({} tokens/s)",
+            short_counted(static_cast<double>(total.requests), "request"), total.from_journal,
+            short_counted(static_cast<double>(total.tokens), "token"), short_number(static_cast<double>(total.run_tokens)),
             short_duration(seconds), short_number(static_cast<double>(total.tokens) / std::max(seconds, 1e-9)));
   if (!broken.names().empty())
     fail(ErrorCode::kData, "--tasks: not evaluated because of their data: {} (see above)", broken.names());

@@ -25,6 +25,7 @@
 #include "io/json_file.h"
 #include "io/json_text.h"
 #include "io/unfinished.h"
+#include "io/writable.h"
 
 namespace troupe::cli {
 namespace {
@@ -101,11 +102,13 @@ struct TrainFlags {
 void run_train(const TrainFlags& flags) {
   const RemoveOnInterrupt remove_on_interrupt;
   const auto start = Clock::now();
+  const std::filesystem::path file = std::filesystem::path(flags.out) / "tokenizer.json";
+  check_writable(file);
   BpeTrainer trainer(flags.options);
   Progress reading("count words");
   const TextStats text_stats = for_each_document(flags.inputs, flags.text, [&](Document&& document) {
     trainer.add(document.text);
-    reading.update(0, fmt::format("{} documents, {}", short_number(static_cast<double>(trainer.stats().texts)),
+    reading.update(0, fmt::format("{}, {}", short_counted(static_cast<double>(trainer.stats().texts), "document"),
                                   short_bytes(static_cast<double>(trainer.stats().bytes))));
   });
   reading.clear();
@@ -116,7 +119,6 @@ void run_train(const TrainFlags& flags) {
     if (symbols % 64 == 0) merging.update(static_cast<double>(symbols), fmt::format("{} tokens", symbols));
   });
   merging.clear();
-  const std::filesystem::path file = std::filesystem::path(flags.out) / "tokenizer.json";
   tokenizer.save(file.string());
 
   const BpeTrainer::Stats& stats = trainer.stats();

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "io/safetensors.h"
+#include "io/writable.h"
 
 namespace troupe {
 namespace {
@@ -31,6 +32,7 @@ std::vector<int32_t> read_ids(const SafetensorsFile& file, const TensorView& ten
 
 LossSum score_file(LanguageModel& model, const std::filesystem::path& in, const std::filesystem::path& out,
                    const CapacityRule& capacity, bool with_greedy, const ScoreProgress& progress) {
+  check_writable(out);
   const SafetensorsFile file(in);
   const TensorView& src = file.at("src");
   if (src.dtype != DType::kI64 || src.shape.size() != 2 || src.size() == 0)

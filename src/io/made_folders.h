@@ -15,6 +15,7 @@ class MadeFolders {
   MadeFolders& operator=(const MadeFolders&) = delete;
 
  private:
+  void remove();
   std::vector<std::filesystem::path> made_;  // the innermost first
 };
 

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "io/unfinished_folders.h"
 
 namespace troupe {
 namespace fs = std::filesystem;
@@ -23,6 +24,7 @@ constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
 struct Registry {
   std::recursive_mutex mutex;
   std::set<fs::path> paths;
+  std::set<fs::path> folders;  // outer ones before inner ones
 };
 
 Registry& registry() {
@@ -50,6 +52,8 @@ void remove_everything_and_exit() {
       ::usleep(1000);
     }
   }
+  for (auto folder = registry().folders.rbegin(); folder != registry().folders.rend(); ++folder)
+    ::rmdir(folder->c_str());
   log::write(log::Level::kError, "interrupted; what was unfinished is removed");
   ::_exit(static_cast<int>(ErrorCode::kInterrupted));
 }
@@ -64,6 +68,15 @@ Unfinished::Unfinished(fs::path path) : path_(std::move(path)) {
 Unfinished::~Unfinished() {
   const UnfinishedLock lock;
   registry().paths.erase(path_);
+}
+
+void add_unfinished_folder(const fs::path& folder) {
+  const UnfinishedLock lock;
+  registry().folders.insert(folder);
+}
+void forget_unfinished_folder(const fs::path& folder) {
+  const UnfinishedLock lock;
+  registry().folders.erase(folder);
 }
 
 UnfinishedLock::UnfinishedLock() { registry().mutex.lock(); }

@@ -66,6 +66,11 @@ ModelResult read_run(const std::filesystem::path& folder, const std::string& nam
   ModelResult run{.name = name};
   const RunFiles files{folder};
   const std::filesystem::path config_path = files.config(), metrics_path = files.metrics();
+  if (!std::filesystem::exists(config_path))
+    fail(ErrorCode::kData, "{}: expected the folder of a run, got {}", folder.string(),
+         std::filesystem::is_directory(folder)
+             ? "one without a " + config_path.filename().string()
+             : std::string(std::filesystem::exists(folder) ? "a file" : "nothing of this name"));
   run.config_text = read_file(config_path);
   FieldList fields = fields_of(run.config);
   read_config_text(run.config_text, config_path.string(), folder, fields);

@@ -88,6 +88,10 @@ expect "a file at its limit" 4 "File too large" \
 [ ! -e limited ] || fail "a file at its limit left an empty folder"
 python3 "$tests/tensors.py" write ids.safetensors src=4,5,6,7 tgt=5,6,7,8
 for i in $(seq 1 60); do echo "Item $i has $((i * 7919)) parts and $((i * i)) holes, $((i * 31 + 5)) of them round."; echo; done >items.txt
+# Where a result cannot be written is known before the work.
+expect "a file in place of the folder" 4 "text.txt/tok: expected to create this folder, got: Not a directory" \
+  "$program" tokenizer train --vocab-size 300 --out text.txt/tok text.txt
+grep -q "documents" out && fail "text was read before: $(cat out)"
 # Of what cannot be written nothing is left, the folders on the way to it neither.
 for command in "encode --tokenizer $bpe --out deep/a/data text.txt" "convert done/model deep/a/model" "report done --out deep/a/x.html" \
   "completion bash --out deep/a/x" "score --model done/model --tokens ids.safetensors --out deep/a/x.safetensors" \

@@ -50,6 +50,13 @@ expect "encode" 0 "20 documents" "$program" encode --tokenizer tok --out far c/h
 # What is refused, with nothing left behind.
 before=$(ls -A)
 : >empty.txt
+sleep 20 | "$program" corpus build --out deep/a/c --domain p=- >out 2>&1 &
+pid=$!
+for _ in $(seq 200); do [ -d deep/a ] && break || sleep 0.1; done
+[ -d deep/a ] || fail "no folder was made on the way"
+kill -TERM $pid
+wait $pid
+[ $? = 130 ] && [ ! -e deep ] || fail "an interrupted build: $(cat out; find deep)"
 expect "no documents" 3 "--domain: none: expected documents in empty.txt, got none" build --out x --domain none=empty.txt
 expect "a name twice" 2 "--domain: expected each name once, got a twice" build --out x --domain a=far.txt --domain a=prose
 expect "... on both sides" 2 "--held-out: expected each name once, got a twice" build --out x --domain a=prose --held-out a=far.txt

@@ -75,7 +75,8 @@ expect "report" 0 "both.html" "$program" report dense=base "sparse <i>=moe" --ou
 expect "report: escaped" 0 "sparse &lt;i&gt;" cat both.html
 expect "report: colours" 0 "pairs" python3 "$tests/contrast.py" both.html
 expect "report: end" 0 "</html>" cat both.html
-expect "report: not a run" 3 "config.toml: expected a readable file" "$program" report data
+expect "report: not a run" 3 "data: expected the folder of a run, got one without a config.toml" "$program" report data
+expect "report: nothing" 3 "nothing: expected the folder of a run, got nothing of this name" "$program" report nothing
 expect "report: one name twice" 2 "expected each name once, got base twice" "$program" report base base
 
 finish

@@ -180,6 +180,10 @@ Json make_manifest(const OwnTextOptions& options, const std::map<std::string, Te
 
 ManifestSummary read_manifest(const std::filesystem::path& folder) {
   const std::string where = (folder / kManifestName).string();
+  if (!std::filesystem::exists(where))
+    fail(ErrorCode::kData, "{}: expected a corpus as `troupe corpus build` makes it, got {}", folder.string(),
+         std::filesystem::is_directory(folder) ? fmt::format("a folder without a {}", kManifestName)
+                                               : std::string("no folder of this name"));
   ManifestFile file;
   read_json_fields(read_json_file(where), where, file);
   ManifestSummary summary{file.corpus, file.recipe, {}};

@@ -28,6 +28,8 @@ TEST(Quantity, CountsInOneFormOfTheNounOrTheOther) {
   EXPECT_EQ(counted(0, "file"), "0 files");
   EXPECT_EQ(counted(1, "file"), "1 file");
   EXPECT_EQ(counted(12, "file"), "12 files");
+  EXPECT_EQ(short_counted(1, "document"), "1 document");
+  EXPECT_EQ(short_counted(50540, "document"), "50.5k documents");
   EXPECT_EQ(counted(1, "micro-batch", "micro-batches"), "1 micro-batch");
   EXPECT_EQ(counted(2, "micro-batch", "micro-batches"), "2 micro-batches");
 }
