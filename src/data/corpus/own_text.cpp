@@ -88,9 +88,10 @@ void check_rest(const OwnTextOptions& options, const std::vector<CorpusDocument>
     const int64_t gone = report.exact_duplicates.documents + report.near_duplicates.documents;
     if (domain.side == Split::kTrain && valid == 0 && left > 0)
       fail(ErrorCode::kUsage,
-           "--valid-share: {}: expected a share that leaves a validation document, got {}: of {} documents {} are "
+           "--valid-share: {}: expected a share that leaves a validation document, got {}: of {} {} are "
            "duplicates, {} were chosen and went because they stand in training text ({})",
-           domain.name, options.rules.valid_share, report.parsed.documents, gone, report.overlapping.documents,
+           domain.name, options.rules.valid_share, counted(report.parsed.documents, "document"), gone,
+           report.overlapping.documents,
            report.overlapping.documents ? "a larger share chooses more"
                                         : fmt::format("{:.3g} chooses one", least_share(documents, domain.name)));
     if (left == 0)
