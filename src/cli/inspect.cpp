@@ -13,10 +13,12 @@
 #include "data/shards/shard.h"
 #include "io/checkpoint_directory.h"
 #include "io/fairseq_checkpoint.h"
+#include "io/gguf.h"
 #include "io/json_config.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
 #include "io/path_kind.h"
+#include "io/safetensors.h"
 #include "io/tensor_stats.h"
 #include "model/decoder_parameters.h"
 #include "model/fairseq_model.h"
@@ -37,7 +39,8 @@ struct InspectFlags {
 // One tensor of whatever kind of file; `read` gives its values as float32.
 struct Entry {
   std::string name;
-  DType dtype;
+  std::string_view dtype;
+  bool floating;  // `read` can be asked
   Shape shape;
   std::function<void(std::span<float>)> read;
 };
@@ -50,16 +53,18 @@ struct Subject {
   Json facts = Json::object();  // printed as they are
 };
 
-bool is_floating(DType dtype) { return dtype <= DType::kBf16; }
+Entry entry_of(const std::string& name, DType dtype, const Shape& shape, std::function<void(std::span<float>)> read) {
+  return {name, name_of(dtype), dtype <= DType::kBf16, shape, std::move(read)};
+}
 
 Subject open_model(const fs::path& folder) {
   Subject subject{.kind = "troupe model", .path = folder, .config = read_model_config(folder)};
   const auto tensors = std::make_shared<ModelTensors>(folder);
   tensors->check_against(make_parameter_table(*subject.config));
   for (const TensorView* tensor : tensors->tensors())
-    subject.entries.push_back({tensor->name, tensor->dtype, tensor->shape, [tensors, tensor](std::span<float> out) {
-                                 convert_to_f32(*tensor, out, tensors->where());
-                               }});
+    subject.entries.push_back(
+        entry_of(tensor->name, tensor->dtype, tensor->shape,
+                 [tensors, tensor](std::span<float> out) { convert_to_f32(*tensor, out, tensors->where()); }));
   return subject;
 }
 
@@ -81,8 +86,36 @@ Subject open_safetensors(const fs::path& path) {
   Subject subject{.kind = "safetensors", .path = path};
   if (!file->metadata().empty()) subject.facts["metadata"] = file->metadata();
   for (const TensorView& tensor : file->tensors())
-    subject.entries.push_back({tensor.name, tensor.dtype, tensor.shape,
-                               [file, &tensor](std::span<float> out) { convert_to_f32(tensor, out, file->where()); }});
+    subject.entries.push_back(entry_of(tensor.name, tensor.dtype, tensor.shape, [file, &tensor](std::span<float> out) {
+      convert_to_f32(tensor, out, file->where());
+    }));
+  return subject;
+}
+
+// Of lists how long they are.
+Json metadata_json(const GgufMetadata& metadata) {
+  Json object = Json::object();
+  for (const auto& [key, value] : metadata)
+    object[key] = std::visit(
+        [](const auto& held) -> Json {
+          if constexpr (std::is_same_v<std::decay_t<decltype(held)>, std::vector<std::string>>)
+            return counted(static_cast<int64_t>(held.size()), "string");
+          else if constexpr (std::is_same_v<std::decay_t<decltype(held)>, std::vector<double>>)
+            return counted(static_cast<int64_t>(held.size()), "number");
+          else
+            return held;
+        },
+        value.value);
+  return object;
+}
+
+Subject open_gguf(const fs::path& path) {
+  const auto file = std::make_shared<GgufFile>(path);
+  Subject subject{.kind = "GGUF", .path = path};
+  subject.facts["metadata"] = metadata_json(file->metadata());
+  for (const GgufTensor& tensor : file->tensors())
+    subject.entries.push_back({tensor.name, ggml_format(tensor.type).name, true, tensor.shape,
+                               [file, &tensor](std::span<float> out) { dequantize(tensor.type, tensor.bytes, out); }});
   return subject;
 }
 
@@ -92,8 +125,9 @@ Subject open_fairseq(const fs::path& path) {
   if (checkpoint->is_sharded()) subject.facts["rank_files"] = checkpoint->num_ranks();
   if (!checkpoint->notes().empty()) subject.facts["not_read"] = checkpoint->notes();
   for (const TorchTensor& tensor : checkpoint->tensors())
-    subject.entries.push_back({tensor.name, tensor.dtype, tensor.shape,
-                               [checkpoint, &tensor](std::span<float> out) { checkpoint->read_f32(tensor, out); }});
+    subject.entries.push_back(
+        entry_of(tensor.name, tensor.dtype, tensor.shape,
+                 [checkpoint, &tensor](std::span<float> out) { checkpoint->read_f32(tensor, out); }));
   return subject;
 }
 
@@ -136,10 +170,12 @@ Subject open(const fs::path& path) {
       return open_tokens(TokenShard(path), "token shard", path);
     case PathKind::kSafetensors:
       return open_safetensors(path);
+    case PathKind::kGguf:
+      return open_gguf(path);
     case PathKind::kFolder:
       return open_checkpoint(find_model(path));
     case PathKind::kFile:
-      fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .pt or .tok, got another kind of file",
+      fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .gguf, .pt or .tok, got another kind of file",
            path.string());
     case PathKind::kNothing:
       break;
@@ -187,13 +223,12 @@ void print_text(const Subject& subject, const InspectFlags& flags, int64_t param
   if (subject.config) {
     print_config(*subject.config);
     print("{} parameters, {} active per token\n", grouped(make_parameter_table(*subject.config).num_parameters()),
-               grouped(num_active_parameters(*subject.config)));
+          grouped(num_active_parameters(*subject.config)));
   } else if (!subject.entries.empty()) {
     print("{} tensors, {} elements\n", grouped(static_cast<long long>(subject.entries.size())), grouped(params));
   }
   for (const auto& [key, value] : subject.facts.items()) {
-    if (!value.is_structured())
-      print("{}: {}\n", key, value.is_string() ? value.get<std::string>() : json_text(value));
+    if (!value.is_structured()) print("{}: {}\n", key, value.is_string() ? value.get<std::string>() : json_text(value));
     if (value.is_object())
       for (const auto& [name, inner] : value.items())
         print("{}: {}: {}\n", key, name, inner.is_string() ? inner.get<std::string>() : json_text(inner));
@@ -214,9 +249,8 @@ void print_text(const Subject& subject, const InspectFlags& flags, int64_t param
       continue;
     }
     row_of[name] = {rows.size(), 1};
-    rows.push_back(
-        {name, std::string(name_of(entry.dtype)), to_string(entry.shape), grouped(num_elements(entry.shape))});
-    if (!flags.stats || !is_floating(entry.dtype)) continue;
+    rows.push_back({name, std::string(entry.dtype), to_string(entry.shape), grouped(num_elements(entry.shape))});
+    if (!flags.stats || !entry.floating) continue;
     const TensorStats stats = stats_of_entry(entry, room);
     for (const double value : {stats.mean, stats.std, stats.min, stats.max})
       rows.back().push_back(fmt::format("{:.4g}", value));
@@ -246,11 +280,9 @@ void print_lines(const Subject& subject, const InspectFlags& flags, int64_t para
   print_json(head);
   Buffer<float> room;
   for (const Entry& entry : subject.entries) {
-    Json line = {{"schema", "troupe.inspect.tensor/1"},
-                 {"name", entry.name},
-                 {"dtype", name_of(entry.dtype)},
-                 {"shape", entry.shape}};
-    if (flags.stats && is_floating(entry.dtype)) {
+    Json line = {
+        {"schema", "troupe.inspect.tensor/1"}, {"name", entry.name}, {"dtype", entry.dtype}, {"shape", entry.shape}};
+    if (flags.stats && entry.floating) {
       const TensorStats stats = stats_of_entry(entry, room);
       line.update({{"mean", stats.mean},
                    {"std", stats.std},
@@ -276,8 +308,8 @@ void add_inspect(CLI::App& app) {
   const auto flags = std::make_shared<InspectFlags>();
   command
       ->add_option("path", flags->path,
-                   "A model directory, run or checkpoint; a folder that encode wrote; a .safetensors, .pt or .tok "
-                   "file; a fairseq prefix")
+                   "A model directory, run or checkpoint; a folder that encode wrote; a .safetensors, .gguf, .pt "
+                   "or .tok file; a fairseq prefix")
       ->required()
       ->type_name("PATH");
   command->add_flag("--stats", flags->stats, "Read every value: mean, deviation, smallest, largest, not finite");

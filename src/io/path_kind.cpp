@@ -22,6 +22,7 @@ PathKind kind_of_path(const fs::path& path) {
   if (fs::is_directory(path)) return kind_of_folder(path);
   if (fs::is_regular_file(path)) {
     if (path.extension() == ".safetensors") return PathKind::kSafetensors;
+    if (path.extension() == ".gguf") return PathKind::kGguf;
     if (path.extension() == ".tok") return PathKind::kTokenShard;
     return path.extension() == ".pt" ? PathKind::kFairseq : PathKind::kFile;
   }

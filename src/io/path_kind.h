@@ -12,6 +12,7 @@ enum class PathKind {
   kTokens,       // a folder with index.json (data/shards/dataset.h)
   kTokenShard,   // a .tok file
   kSafetensors,  // a .safetensors file
+  kGguf,         // a .gguf file
   kFolder,       // any other folder: a run, perhaps
   kFile,         // any other file
   kNothing,

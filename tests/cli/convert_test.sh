@@ -39,7 +39,14 @@ expect "every expert" 0 "layers.3.moe.experts.7.fc2.bias" "$program" inspect "$w
 expect "statistics" 0 '"non_finite":0' "$program" inspect "$work/moe" --json --stats
 expect "inspecting a checkpoint of fairseq" 0 "rank_files: 4" "$program" inspect "$data/moe"
 expect "inspecting tensors" 0 "train.logits" "$program" inspect "$data/moe/forward.safetensors" --stats
-expect "inspecting something else" 3 "expected a folder, .safetensors, .pt or .tok" "$program" inspect "$program"
+expect "inspecting GGUF" 0 "general.architecture: llama" "$program" inspect "$2/gguf/types.gguf"
+expect "its values" 0 '"name":"q6_k","dtype":"Q6_K","shape":[3,512],"mean"' \
+  "$program" inspect "$2/gguf/types.gguf" --json --stats
+expect "the tokenizer in it" 0 '"ids":[1,' \
+  sh -c "echo 'the rain' | '$program' tokenizer encode --tokenizer '$2/gguf/tokenizer-llama3.gguf'"
+head -c 5000 "$2/gguf/types.gguf" >"$work/cut.gguf"
+expect "a truncated one" 3 "cut.gguf: " "$program" inspect "$work/cut.gguf"
+expect "inspecting something else" 3 "expected a folder, .safetensors, .gguf, .pt or .tok" "$program" inspect "$program"
 truncate -s 1000 "$work/copy/model.safetensors"
 expect "inspecting a broken model" 3 "model.safetensors: header length" "$program" inspect "$work/copy"
 

@@ -31,7 +31,7 @@ TokenizerDefinition renumber(const TokenizerDefinition& gpt2, const FairseqDicti
   }
   int64_t missing = 0, first = -1;
   const auto renumbered = [&](int32_t old) {
-    const int32_t id = new_id[static_cast<size_t>(old)];
+    const int32_t id = old < 0 ? -1 : new_id[static_cast<size_t>(old)];
     if (id < 0 && missing++ == 0) first = old;
     return id;
   };

@@ -31,7 +31,10 @@ void Bpe::encode(std::string_view word, std::vector<int32_t>& ids) const {
 size_t Bpe::start(std::string_view word, int32_t* symbols) const {
   size_t count = 0;
   const auto add_bytes = [&](std::string_view bytes) {
-    for (const char byte : bytes) symbols[count++] = byte_ids_[static_cast<uint8_t>(byte)];
+    for (const char byte : bytes) {
+      symbols[count] = byte_ids_[static_cast<uint8_t>(byte)];
+      count += symbols[count] >= 0;
+    }
   };
   if (character_ids_.empty()) {
     add_bytes(word);

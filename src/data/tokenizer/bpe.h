@@ -20,7 +20,7 @@ struct Merge {
 
 class Bpe {
  public:
-  // byte_ids: the token of each byte. Merges in order of priority, each pair once.
+  // byte_ids: the token of each byte, -1 for one that is left out. Merges in order of priority, each pair once.
   // characters: those that start as one token rather than as their bytes.
   Bpe(const std::array<int32_t, 256>& byte_ids, std::span<const Merge> merges,
       std::span<const std::pair<char32_t, int32_t>> characters = {});

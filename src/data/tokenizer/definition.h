@@ -66,7 +66,7 @@ struct TokenizerDefinition {
     std::string name = {};    // as files have it, where that does not follow from the bytes
   };
   std::vector<Token> tokens;  // by id
-  std::array<int32_t, 256> byte_ids{};
+  std::array<int32_t, 256> byte_ids{};  // -1: text leaves the byte out
   // Without byte_level() a word starts as its characters, where they have tokens, and as bytes where not
   // ("byte_fallback").
   std::vector<std::pair<char32_t, int32_t>> characters;

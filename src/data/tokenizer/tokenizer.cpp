@@ -9,10 +9,12 @@
 #include "data/tokenizer/added_token_finder.h"
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/definition.h"
+#include "data/tokenizer/gguf_tokenizer.h"
 #include "data/tokenizer/token_names.h"
 #include "data/tokenizer/word_cache.h"
 #include "data/tokenizer/word_pipeline.h"
 #include "io/atomic_file.h"
+#include "io/path_kind.h"
 #include "io/tokenizer_files.h"
 
 namespace troupe {
@@ -148,6 +150,7 @@ Tokenizer Tokenizer::load(const std::string& path) {
     definition.config = read_tokenizer_config(file.parent_path());
     return Tokenizer(std::move(definition), file.string());
   };
+  if (kind_of_path(path) == PathKind::kGguf) return Tokenizer(read_gguf_tokenizer(GgufFile(path)), path);
   if (!fs::is_directory(path)) return from_json(path);
   const fs::path folder = path;
   if (fs::exists(folder / "tokenizer.json")) return from_json(folder / "tokenizer.json");

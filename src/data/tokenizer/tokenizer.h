@@ -22,7 +22,7 @@ struct TokenizerDefinition;
 class Tokenizer {
  public:
   // PATH: a tokenizer.json, or a folder with one, or with encoder.json and vocab.bpe, or with vocab.json and
-  // merges.txt. Throws kData naming file and field for anything that would not encode exactly as Hugging Face
+  // merges.txt; or a .gguf file. Throws kData naming file and field for anything that would not encode exactly as Hugging Face
   // tokenizers does. A tokenizer_config.json beside it names the end of text and is kept, as is a chat_template.jinja.
   static Tokenizer load(const std::string& path);
   // `where` opens the messages of errors that concern the definition.

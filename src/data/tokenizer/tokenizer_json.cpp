@@ -57,13 +57,12 @@ void read_added_token(const JsonValue& object, VocabularyBuilder& builder) {
   builder.add_added_token(std::move(token), object.where());
 }
 
-// What stands for text without tokens: here every byte has one, so unk_token never comes.
+// What stands for text without tokens (VocabularyBuilder::finish()).
 void read_unknown(const JsonValue& model, TokenizerDefinition& definition) {
   if (const auto unknown = model.find("unk_token"); unknown && !unknown->is_null())
     definition.unk_token = unknown->string();
-  const bool fuse = boolean_or(model, "fuse_unk", false);
+  definition.fuse_unk = boolean_or(model, "fuse_unk", false);
   if (definition.byte_level()) return require_absent_or_false(model, "byte_fallback");
-  definition.fuse_unk = fuse;
   if (!boolean_or(model, "byte_fallback", false))
     fail(ErrorCode::kData, "{}: byte_fallback: expected true (or a ByteLevel as decoder), got false", model.where());
   for (const TokenDecoder& step : definition.decoders)
@@ -156,7 +155,7 @@ std::string tokenizer_json(const TokenizerDefinition& definition) {
                  {"unk_token", definition.unk_token.empty() ? Json() : Json(definition.unk_token)},
                  {"continuing_subword_prefix", nullptr},
                  {"end_of_word_suffix", nullptr},
-                 {"fuse_unk", definition.fuse_unk},
+                 {"fuse_unk", definition.fuse_unk && !definition.unk_token.empty()},
                  {"byte_fallback", !definition.byte_level()},
                  {"ignore_merges", definition.ignore_merges},
                  {"vocab", Json::object()},

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/utf8.h"
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/token_names.h"
@@ -84,23 +85,41 @@ void VocabularyBuilder::finish() {
   }
 }
 
-int32_t VocabularyBuilder::require_byte(int byte, const std::string& name) const {
-  const int32_t id = find(name);
-  if (id < 0)
-    fail(ErrorCode::kData, "{}: expected a token for each of the 256 bytes, got none for byte 0x{:02x} (\"{}\")",
-         where_, byte, name);
-  return id;
+// What Hugging Face tokenizers does with bytes that have no token: unk_token stands for them, or nothing does.
+void VocabularyBuilder::stand_in_for(const std::vector<int>& bytes) {
+  if (bytes.empty()) return;
+  std::string list;
+  for (size_t i = 0; i < std::min<size_t>(bytes.size(), 4); ++i)
+    list += fmt::format("{}0x{:02x}", i ? ", " : "", bytes[i]);
+  if (bytes.size() > 4) list += ", ...";
+  const std::string& unknown = definition_.unk_token;
+  const int32_t id = unknown.empty() ? -1 : find(unknown);
+  if (!unknown.empty() && id < 0)
+    fail(ErrorCode::kData,
+         "{}: expected a token for each byte (none for {}), or unk_token among them, got unk_token \"{}\"", where_,
+         list, unknown);
+  if (id >= 0 && definition_.fuse_unk)
+    fail(ErrorCode::kData, "{}: expected a token for each byte (none for {}), or fuse_unk false, got true", where_,
+         list);
+  for (const int byte : bytes) definition_.byte_ids[static_cast<size_t>(byte)] = id;
+  log::warning("{}: {} of the 256 bytes have no token ({}): {} in a text, as in Hugging Face tokenizers", where_,
+               bytes.size(), list, id < 0 ? std::string("they are left out") : unknown + " stands for them");
 }
 
 void VocabularyBuilder::finish_byte_level() {
   std::vector<bool> is_added(definition_.tokens.size());
   for (const AddedToken& token : definition_.added) is_added[static_cast<size_t>(token.id)] = true;
   std::vector<bool> merged(definition_.tokens.size());  // BPE can produce it
+  std::vector<int> missing;
   for (int byte = 0; byte < 256; ++byte) {
-    const int32_t id = require_byte(byte, to_byte_alphabet(std::string(1, static_cast<char>(byte))));
-    merged[static_cast<size_t>(id)] = true;
+    const int32_t id = find(to_byte_alphabet(std::string(1, static_cast<char>(byte))));
     definition_.byte_ids[static_cast<size_t>(byte)] = id;
+    if (id >= 0)
+      merged[static_cast<size_t>(id)] = true;
+    else
+      missing.push_back(byte);
   }
+  stand_in_for(missing);
   for (const Merge& merge : definition_.merges) merged[static_cast<size_t>(merge.result)] = true;
   for (size_t id = 0; id < definition_.tokens.size(); ++id) {
     TokenizerDefinition::Token& token = definition_.tokens[id];
@@ -122,8 +141,11 @@ void VocabularyBuilder::finish_byte_level() {
 }
 
 void VocabularyBuilder::finish_characters() {
-  for (int byte = 0; byte < 256; ++byte)
-    definition_.byte_ids[static_cast<size_t>(byte)] = require_byte(byte, fmt::format("<0x{:02X}>", byte));
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string name = fmt::format("<0x{:02X}>", byte);
+    const int32_t id = definition_.byte_ids[static_cast<size_t>(byte)] = find(name);
+    if (id < 0) fail(ErrorCode::kData, "{}: expected a token for each of the 256 bytes, got none for {}", where_, name);
+  }
   for (size_t id = 0; id < definition_.tokens.size(); ++id) {
     TokenizerDefinition::Token& token = definition_.tokens[id];
     if (token.kind == Kind::kModel && first_character(token.bytes).size() == token.bytes.size())

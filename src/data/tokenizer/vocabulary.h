@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "data/tokenizer/definition.h"
 
@@ -24,13 +25,13 @@ class VocabularyBuilder {
   void add_added_token(AddedToken token, const std::string& where);
   // -1 if absent.
   int32_t find(std::string_view name) const;
-  // Every other rule: all bytes present, names in the byte alphabet (byte-level) or characters, ...
+  // Every other rule: what stands for bytes, names in the byte alphabet (byte-level) or characters, ...
   void finish();
 
  private:
   int32_t require(std::string_view name, const std::string& where) const;
   void reserve_id(int64_t id, const std::string& where);
-  int32_t require_byte(int byte, const std::string& name) const;
+  void stand_in_for(const std::vector<int>& bytes);
   void finish_byte_level();
   void finish_characters();
 

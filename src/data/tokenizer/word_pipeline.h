@@ -30,6 +30,7 @@ struct PreTokenizer {
   bool individual_digits = false;
   Prepend prepend = Prepend::kAlways;
   bool split = true;
+  bool operator==(const PreTokenizer&) const = default;
 };
 
 class WordPipeline {

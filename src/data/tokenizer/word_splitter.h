@@ -36,6 +36,7 @@ class WordSplitter {
     SplitBehavior behavior = SplitBehavior::kIsolated;
     bool invert = false;   // gaps are taken for matches and matches for gaps
     bool literal = false;  // the pattern is a text
+    bool operator==(const Options&) const = default;
   };
 
   // `pattern` is in Hugging Face's dialect; `where` opens the message if it is refused (kData).

@@ -34,9 +34,10 @@ TEST_F(KindOfPath, AFolderIsWhatItsFilesSay) {
 }
 
 TEST_F(KindOfPath, AFileIsWhatItsNameEndsIn) {
-  const fs::path folder = with({"a.safetensors", "a.tok", "a.pt", "a.txt", "b-shared.pt"}, "files");
+  const fs::path folder = with({"a.safetensors", "a.gguf", "a.tok", "a.pt", "a.txt", "b-shared.pt"}, "files");
   EXPECT_EQ(kind_of_path(folder / "a.safetensors"), PathKind::kSafetensors);
   EXPECT_EQ(kind_of_path(folder / "a.tok"), PathKind::kTokenShard);
+  EXPECT_EQ(kind_of_path(folder / "a.gguf"), PathKind::kGguf);
   EXPECT_EQ(kind_of_path(folder / "a.pt"), PathKind::kFairseq);
   EXPECT_EQ(kind_of_path(folder / "a.txt"), PathKind::kFile);
   EXPECT_EQ(kind_of_path(folder / "b"), PathKind::kFairseq);  // a prefix

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Writes tests/data/gguf: small GGUF files as the package gguf writes them.
+
+Needs `pip install gguf tokenizers`. Usage: tools/make_gguf_test_files.py [tests/data]
+types.gguf: a tensor of every type, and as F32 tensor NAME.expected its values as gguf computes them with numpy; NAME.values
+  is what was quantised, where gguf can. tokenizer-NAME.gguf: published/NAME.json of tests/data/tokenizer inside.
+"""
+import json
+import os
+import sys
+
+import gguf
+import numpy as np
+
+data = sys.argv[1] if len(sys.argv) > 1 else "tests/data"
+out = os.path.join(data, "gguf")
+os.makedirs(out, exist_ok=True)
+rng = np.random.default_rng(1)
+Type = gguf.GGMLQuantizationType
+
+
+def k_blocks(kind, rows, blocks):
+    """Random blocks with scales that are plain numbers; gguf cannot quantise to these."""
+    size = gguf.GGML_QUANT_SIZES[kind][1]
+    raw = rng.integers(0, 256, (rows, blocks, size), dtype=np.uint8)
+    scales = rng.normal(0, 0.01, (rows, blocks, 2)).astype(np.float16).view(np.uint8)
+    if kind == Type.Q6_K:
+        raw[:, :, -2:] = scales[:, :, :2]
+    else:
+        raw[:, :, :4] = scales
+    return raw.reshape(rows, blocks * size)
+
+
+def types():
+    writer = gguf.GGUFWriter(os.path.join(out, "types.gguf"), "llama")
+    for method, key, value in [("uint8", "x.u8", 200), ("int8", "x.i8", -5), ("uint16", "x.u16", 60000), ("int16", "x.i16", -300),
+                               ("uint32", "x.u32", 4000000000), ("int32", "x.i32", -70000), ("uint64", "x.u64", 2**53 + 2),
+                               ("int64", "x.i64", -2**40), ("float32", "x.f32", 0.5), ("float64", "x.f64", 0.1), ("bool", "x.bool", True),
+                               ("string", "x.string", "héllo")]:
+        getattr(writer, "add_" + method)(key, value)
+    writer.add_array("x.strings", ["a", "", "ü"])
+    writer.add_array("x.numbers", [3, -1, 7])
+    values = rng.normal(0, 1, (2, 256)).astype(np.float32)
+    values[0, :4] = [0.0, -0.0, 65504.0, 6e-8]
+    values[1, 64:96] = 0.0
+    for kind in [Type.F32, Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1, Type.Q4_K, Type.Q5_K, Type.Q6_K]:
+        name = kind.name.lower()
+        if kind in (Type.Q4_K, Type.Q5_K, Type.Q6_K):
+            raw = k_blocks(kind, 3, 2)
+        else:
+            raw = gguf.quants.quantize(values, kind)
+            writer.add_tensor(name + ".values", values)
+        writer.add_tensor(name, raw, raw_dtype=kind)
+        writer.add_tensor(name + ".expected", gguf.quants.dequantize(raw, kind).astype(np.float32))
+    writer.add_tensor("scalars.3d", np.arange(24, dtype=np.float32).reshape(2, 3, 4))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def tokenizer(name, pre, add_bos, chat_template=None):
+    document = json.load(open(os.path.join(data, "tokenizer", "published", name + ".json")))
+    tokens = dict(document["model"]["vocab"])
+    added = {token["id"]: token for token in document["added_tokens"]}
+    tokens.update({token["content"]: id for id, token in added.items()})
+    names = sorted(tokens, key=tokens.get)
+    kinds = [gguf.TokenType.NORMAL if i not in added else
+             gguf.TokenType.CONTROL if added[i]["special"] else gguf.TokenType.USER_DEFINED for i in range(len(names))]
+    merges = [m if isinstance(m, str) else " ".join(m) for m in document["model"]["merges"]]
+    writer = gguf.GGUFWriter(os.path.join(out, f"tokenizer-{name}.gguf"), "llama")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(names)
+    writer.add_token_types(kinds)
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(add_bos)
+    if chat_template:
+        writer.add_chat_template(chat_template)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+types()
+tokenizer("smollm", "smollm", False, "{% for m in messages %}{{ m.content }}{% endfor %}")
+tokenizer("llama3", "llama-bpe", True)
