@@ -18,6 +18,7 @@
 #include "io/json_file.h"
 #include "io/provenance.h"
 #include "io/writer_lock.h"
+#include "study/grid/factors.h"
 #include "study/grid/grid_study.h"
 #include "study/memory.h"
 #include "study/study_report.h"
@@ -107,6 +108,9 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
     };
     for (const TrialRow& row : trial_rows(results)) print_row(json_of(row));
     for (const PointRow& row : point_rows(results)) print_row(json_of(row));
+    const Factors factors = make_factors(results);
+    for (const FactorRow& row : factors.rows) print_row(json_of(row));
+    for (const FitRow& row : factors.fits) print_row(json_of(row));
     return;
   }
   print("\n{}\n", (out / "points.csv").string());

@@ -128,6 +128,18 @@ for model in {(t['family'], t['size']) for t in trials}:
     rates = [float(t['lr']) for t in own]
     assert all(math.isclose(b / a, 2) for a, b in zip(rates, rates[1:])), rates
 END
+expect "grid: factors, computed again" 0 " of frontiers, " python3 "$tests/study_factors.py" one dense
+[ "$(cut -d, -f6 one/factors.csv | sort -u | tr '\n' ' ')" = "measure memory_bytes train_flops " ] ||
+  fail "grid: factors in seconds without speeds"
+cp -r one speeds
+expect "grid: speeds measured afterwards" 0 "speeds/points.csv" study speeds --set study.grid.speed_seconds=0.01
+expect "grid: factors in seconds, too" 0 " of frontiers, " python3 "$tests/study_factors.py" speeds dense
+grep -q '^frontier,mean_in,0,moe,dense,seconds,' speeds/factors.csv || fail "grid: no factor in seconds"
+speeds=$(cksum <speeds/speeds.json)
+expect "grid: speeds are kept" 0 "speeds/points.csv" study speeds --set study.grid.speed_seconds=0.01
+[ "$speeds" = "$(cksum <speeds/speeds.json)" ] || fail "grid: speeds were measured twice"
+expect "grid: speeds anew" 0 "speeds/points.csv" study speeds --set study.grid.speed_seconds=0.01 --measure-speeds
+[ "$speeds" != "$(cksum <speeds/speeds.json)" ] || fail "grid: speeds were not measured again"
 [ -z "$(find one/runs -name model -o -name checkpoints)" ] || fail "grid: models of measured runs were left"
 result=one/runs/dense/2x16/3000/*/seed-1/result.json
 before=$(stat -c %i $result)
@@ -155,6 +167,7 @@ expect "grid: other text to score" 2 "study.valid_tokens: 500 in the run, 400 in
 "$program" study grid.toml --out two >second 2>&1 || fail "grid: two at once: the second: $(tail -3 second)"
 wait $! || fail "grid: two at once: the first: $(tail -3 first)"
 cmp two/points.csv kept.csv || fail "grid: two at once: other points"
+cmp two/factors.csv one/factors.csv || fail "grid: two at once: other factors"
 cmp two/documents.csv.zst one/documents.csv.zst || fail "grid: two at once: other documents"
 [ "$(cat first second | grep -c ': training$')" = 23 ] ||
   fail "grid: two at once: expected 23 trainings, got $(cat first second | grep -c ': training$')"

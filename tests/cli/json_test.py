@@ -49,9 +49,9 @@ GRID = '''[study]
 corpus = "corpus"
 vocab_size = 270
 [study.grid]
-families = ["dense=small.toml"]
+families = ["dense=small.toml", "again=small.toml"]
 sizes = ["1x16"]
-tokens = [500]
+tokens = [500, 1000]
 lr_trials = 3
 speed_seconds = 0.01
 '''

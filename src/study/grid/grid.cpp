@@ -52,6 +52,7 @@ GridModel at_size(const GridFamily& family, const std::string& name, const Size&
   ModelConfig& model = result.config.model;
   const int64_t old_width = model.d_model;
   scale(model.num_heads, size.width, old_width, "num_heads", result);
+  if (model.kv_heads > 0) scale(model.kv_heads, size.width, old_width, "kv_heads", result);
   scale(model.d_ff, size.width, old_width, "d_ff", result);
   if (model.moe.expert_d_ff > 0) scale(model.moe.expert_d_ff, size.width, old_width, "moe.expert_d_ff", result);
   model.num_layers = size.layers, model.d_model = size.width;

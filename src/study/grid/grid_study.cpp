@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 
+#include "base/clock.h"
 #include "base/device.h"
 #include "base/error.h"
 #include "base/quantity.h"
@@ -18,6 +19,7 @@
 #include "io/provenance.h"
 #include "model/model_directory.h"
 #include "study/grid/claim.h"
+#include "study/grid/factors.h"
 #include "study/grid/sample.h"
 #include "study/grid/trials.h"
 #include "study/model_evaluation.h"
@@ -79,7 +81,7 @@ class GridStudy {
       stop_if_interrupted("between two runs");
     }
     collect();
-    write();
+    write(true);
     return results_;
   }
 
@@ -202,7 +204,7 @@ class GridStudy {
     if (record.status == RunStatus::kOk && final) measure(run, record);
     if (final && !config_.grid.keep_models) fs::remove_all(RunFiles{folder(run)}.model());
     collect();
-    write();
+    write(false);
   }
 
   RunRecord train(const GridRun& run) const {
@@ -357,9 +359,14 @@ class GridStudy {
     }
   }
 
-  void write() const {
+  // Factors, which take longer, at least when nothing is left, and now and then before.
+  void write(bool all) {
+    constexpr double kFactorsEverySeconds = 300.0;
     const auto lock = claim(out_ / "points.csv", events_.message, events_.interrupted);
     write_tables(out_, results_);
+    if (!all && factors_written_ && seconds_since(*factors_written_) < kFactorsEverySeconds) return;
+    write_factors(out_, make_factors(results_));
+    factors_written_ = Clock::now();
   }
 
   const StudyConfig& config_;
@@ -374,6 +381,7 @@ class GridStudy {
   const StudyEvents& events_;
   mutable std::map<size_t, double> rates_;  // of models whose trials are finished
   mutable std::set<std::string> done_;      // final runs that are
+  std::optional<Clock::time_point> factors_written_;
   GridResults results_;
 };
 

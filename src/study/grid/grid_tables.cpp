@@ -16,6 +16,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// The decoder of Artetxe et al. (2021), or a later one.
+bool is_papers(const ModelConfig& config) {
+  return config.norm == Norm::kLayer && !config.ffn_gated && config.positions != Positions::kRotary;
+}
+
 PointRow row_of(const GridResults& results, const FinishedRun& finished) {
   const GridPoint& point = results.grid.points[finished.run.point];
   const GridModel& model = results.grid.models[point.model];
@@ -25,7 +30,7 @@ PointRow row_of(const GridResults& results, const FinishedRun& finished) {
   return {.run = name(results.grid, finished.run),
           .family = model.family,
           .size = model.size,
-          .recipe = "paper",
+          .recipe = is_papers(config) ? "paper" : "modern",
           .router = moe ? std::string(router_policy(config.moe).name) : "",
           .experts = moe ? config.moe.num_experts : 0,
           .top_k = moe ? config.moe.top_k : 0,

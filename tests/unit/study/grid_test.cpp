@@ -14,6 +14,7 @@
 #include "io/atomic_file.h"
 #include "study/csv.h"
 #include "study/grid/claim.h"
+#include "study/grid/frontier.h"
 #include "study/grid/grid_tables.h"
 #include "study/grid/sample.h"
 #include "study/grid/trials.h"
@@ -50,6 +51,35 @@ TEST(Trials, SayWhenTheBestIsAtAnEnd) {
   EXPECT_FALSE(best_rate({{0.002, 1.0}, {0.004, 2.0}, {0.008, 3.0}}).inside);
   EXPECT_FALSE(best_rate({{0.002, kInfinite}, {0.004, kInfinite}, {0.008, 3.0}}).inside);
   EXPECT_EQ(best_rate({{0.002, kInfinite}, {0.004, kInfinite}}).lr, 0.002);
+}
+
+std::vector<size_t> indices(const std::vector<CostPoint>& points) {
+  std::vector<size_t> result;
+  for (const CostPoint& point : points) result.push_back(point.index);
+  return result;
+}
+
+TEST(Frontier, HoldsWhatNoCheaperPointEqualsOrBeats) {
+  const auto frontier = frontier_of({{4, 2.0, 0}, {1, 3.0, 1}, {2, 3.0, 2}, {2, 2.5, 3}, {8, 2.0, 4}, {8, 1.5, 5}});
+  EXPECT_THAT(indices(frontier), ElementsAre(1, 3, 0, 5));
+  EXPECT_THAT(indices(frontier_of({{1, 3.0, 0}, {1, 2.0, 1}})), ElementsAre(1));  // of one cost the better
+  EXPECT_THAT(frontier_of({{kInfinite, 3.0, 0}, {1, std::nan(""), 1}}), IsEmpty());
+}
+
+TEST(Frontier, IsJoinedInTheLogarithmOfTheCostAndNeverExtended) {
+  const auto frontier = frontier_of({{100, 4.0, 7}, {10000, 3.0, 8}, {40000, 2.0, 9}});
+  const auto between = cost_at(frontier, 3.5);
+  ASSERT_TRUE(between);
+  EXPECT_NEAR(between->cost, 1000.0, 1e-9);
+  EXPECT_EQ(between->below, 7u);
+  EXPECT_EQ(between->above, 8u);
+  const auto exact = cost_at(frontier, 3.0);
+  ASSERT_TRUE(exact);
+  EXPECT_EQ(exact->cost, 10000.0);
+  EXPECT_EQ(exact->below, exact->above);
+  for (const double end : {4.0, 2.0}) EXPECT_TRUE(cost_at(frontier, end));
+  for (const double outside : {4.0001, 1.9999, static_cast<double>(NAN)}) EXPECT_FALSE(cost_at(frontier, outside));
+  EXPECT_FALSE(cost_at({}, 3.0));
 }
 
 EvalText text_of(const std::vector<int64_t>& lengths) {
