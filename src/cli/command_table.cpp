@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "data/corpus/released/paper.h"
 #include "data/corpus/sources.h"
 #include "eval/tasks/builtin_tasks.h"
 #include "eval/tasks/task_file.h"
@@ -60,6 +61,7 @@ void set_kind(Flag& flag, const std::string& command) {
   } else if (word == "CORPUS") {
     std::vector<std::string> choices;
     for (const corpus::Corpus& corpus : corpus::corpora()) choices.emplace_back(corpus.name);
+    choices.emplace_back(corpus::kPaperCorpus);
     choose(std::move(choices));
   } else if (word == "TASK") {
     choose(task_names());

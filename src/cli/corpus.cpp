@@ -1,6 +1,7 @@
-// troupe corpus list | build NAME | build --domain NAME=PATH... | stats PATH...
+// troupe corpus list | build NAME | build paper --from DIR | build --domain NAME=PATH... | stats PATH...
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
@@ -13,6 +14,8 @@
 #include "data/corpus/build.h"
 #include "data/corpus/manifest.h"
 #include "data/corpus/own_text.h"
+#include "data/corpus/released/paper.h"
+#include "data/corpus/released/sets.h"
 #include "io/named_path.h"
 #include "io/unfinished.h"
 
@@ -46,6 +49,10 @@ void list(bool json) {
   }
   if (json) return;
   for (const corpus::Corpus& corpus : corpus::corpora()) print("{}: {}\n", corpus.name, corpus.summary);
+  print("{}: the sets of Artetxe et al. (2021) that you have, read where they are (--from DIR):\n",
+        corpus::kPaperCorpus);
+  for (const corpus::ReleasedSet& set : corpus::released_sets())
+    print("  {}: {} ({})\n", set.title, set.names, set.forms);
   print("\n");
   print_table(rows);
 }
@@ -98,6 +105,14 @@ void build_own(const std::vector<std::string>& domains, const std::vector<std::s
   const corpus::BuildResult result = corpus::build_own_text(options);
   log::info("corpus: {} is complete; {} has what was left out and why", options.out.string(), result.manifest.string());
   print_parts(corpus::kOwnText, result, json);
+}
+
+void build_paper(corpus::PaperOptions options, bool json) {
+  const RemoveOnInterrupt remove_on_interrupt;
+  if (options.out.empty()) options.out = std::filesystem::path("corpus") / corpus::kPaperCorpus;
+  const corpus::BuildResult result = corpus::build_paper(options);
+  log::info("corpus: {} is complete; {} has what was read", options.out.string(), result.manifest.string());
+  print_parts(corpus::kPaperCorpus, result, json);
 }
 
 void stats(const std::vector<std::string>& inputs, const TextOptions& options, bool json) {
@@ -158,8 +173,7 @@ void add_corpus(CLI::App& app) {
           ->type_name("CORPUS");
   build_command->add_option("--out", out, "folder of the result (default with NAME: corpus/NAME)")->type_name("DIR");
   CLI::Option* cache_option =
-      build_command->add_option("--cache", cache, "packages: folder where downloads are kept")
-          ->type_name("DIR");
+      build_command->add_option("--cache", cache, "packages: folder where downloads are kept")->type_name("DIR");
   CLI::Option* packages_option =
       build_command
           ->add_option("--packages-dir", packages_dir, "packages: folder with the .deb files; nothing is downloaded")
@@ -178,11 +192,28 @@ void add_corpus(CLI::App& app) {
       ->type_name("NAME=PATH")
       ->allow_extra_args(false)
       ->needs(domain_option);
+  static CLI::Option* share_option =
+      build_command
+          ->add_option(
+              "--valid-share", own.rules.valid_share,
+              "share of the documents of each --domain for validation, chosen by a hash of their text; of paper "
+              "by default 0.000331, its 150 MB of 453 GB")
+          ->transform(positive_number(0.9));
+  static std::string from;
+  static corpus::PaperOptions paper;
+  CLI::Option* from_option =
+      build_command
+          ->add_option("--from", from, "paper: folder with the sets as they are released; absent ones are named")
+          ->type_name("DIR")
+          ->excludes(domain_option)
+          ->excludes(cache_option)
+          ->excludes(packages_option);
   build_command
-      ->add_option("--valid-share", own.rules.valid_share,
-                   "share of the documents of each --domain for validation, chosen by a hash of their text")
-      ->transform(positive_number(0.9))
-      ->needs(domain_option);
+      ->add_option("--take", paper.take_bytes,
+                   "paper: bytes of text in all, each set its share in the paper, from its start (0: everything)")
+      ->transform(count(std::numeric_limits<int64_t>::max()))
+      ->type_name("BYTES")
+      ->needs(from_option);
   add_text_options(*build_command, own.text);
   for (CLI::Option* option : build_command->get_options())
     if (option->get_group() == "Text") option->needs(domain_option);
@@ -193,6 +224,19 @@ void add_corpus(CLI::App& app) {
       build_own(domains, held_out, own, json);
       return;
     }
+    const bool is_paper = name == corpus::kPaperCorpus;
+    if (is_paper != !from.empty())
+      fail(ErrorCode::kUsage, "--from: expected the folder with the sets of paper, which nothing else takes, got {}",
+           is_paper ? "none" : from);
+    if (is_paper) {
+      paper.out = out;
+      paper.from = from;
+      paper.force = options.force;
+      if (share_option->count() > 0) paper.valid_share = own.rules.valid_share;
+      build_paper(paper, json);
+      return;
+    }
+    if (share_option->count() > 0) fail(ErrorCode::kUsage, "--valid-share: requires --domain or paper");
     if (name.empty())
       fail(ErrorCode::kUsage, "corpus build: expected NAME (`troupe corpus list`) or --domain NAME=PATH, got neither");
     options.out = out;

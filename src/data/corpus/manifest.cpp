@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "data/corpus/released/paper.h"
 #include "io/checksum.h"
 #include "io/folder_name.h"
 #include "io/json_fields.h"
@@ -174,6 +175,15 @@ Json make_manifest(const OwnTextOptions& options, const std::map<std::string, Te
     add_report(entry, report);
     manifest["domains"][domain] = std::move(entry);
   }
+  add_parts(manifest, parts);
+  return manifest;
+}
+
+Json make_manifest(const Json& sampling, const Json& domains, const Json& absent,
+                   const std::vector<WrittenPart>& parts) {
+  const std::string decides = fmt::format("{} {}", kCleanTextVersion, json_text(sampling));
+  Json manifest{{"format", kManifestFormat}, {"corpus", kPaperCorpus}, {"recipe", to_hex(xxh3(decides))},
+                {"sampling", sampling},      {"absent", absent},       {"domains", domains}};
   add_parts(manifest, parts);
   return manifest;
 }

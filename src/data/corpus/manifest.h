@@ -44,6 +44,10 @@ nlohmann::ordered_json make_manifest(const OwnTextOptions& options, const std::m
                                      const std::map<std::string, DomainReport>& reports,
                                      const std::vector<WrittenPart>& parts);
 
+// Of released sets (released/paper.h): `sampling` decides what is taken, `absent` names the sets that were not there.
+nlohmann::ordered_json make_manifest(const nlohmann::ordered_json& sampling, const nlohmann::ordered_json& domains,
+                                     const nlohmann::ordered_json& absent, const std::vector<WrittenPart>& parts);
+
 // The parts that a manifest lists, and its recipe; nothing is checked yet. Throws Error(kData).
 struct ManifestSummary {
   std::string corpus, recipe;

@@ -48,12 +48,16 @@ std::unique_ptr<ByteSource> without_gzip(ByteSource& source) {
 // libarchive reading from a ByteSource, whose exceptions must not pass through C.
 class Reader {
  public:
-  explicit Reader(ByteSource& source)
+  enum class Holds { kFiles, kOneStream };
+  explicit Reader(ByteSource& source, Holds holds = Holds::kFiles)
       : source_(without_gzip(source)), buffer_(1 << 16), archive_(archive_read_new(), archive_read_free) {
     if (!archive_) fail(ErrorCode::kEnvironment, "libarchive: out of memory");
     ::archive* const a = archive_.get();
     // By name: some of `all` start programs, or have no users but exploits.
-    archive_read_support_format_ar(a), archive_read_support_format_tar(a), archive_read_support_format_zip(a);
+    if (holds == Holds::kFiles)
+      archive_read_support_format_ar(a), archive_read_support_format_tar(a), archive_read_support_format_zip(a);
+    else
+      archive_read_support_format_raw(a), archive_read_support_format_empty(a);
     archive_read_support_filter_bzip2(a), archive_read_support_filter_xz(a);
     archive_read_support_filter_lzma(a), archive_read_support_filter_zstd(a);
     check(archive_read_open(a, this, nullptr, read_block, nullptr));
@@ -136,7 +140,27 @@ std::string path_of(archive_entry* entry) {
   return std::string(path);
 }
 
+class StreamSource final : public ByteSource {
+ public:
+  explicit StreamSource(ByteSource& bytes) : reader_(bytes, Reader::Holds::kOneStream) {}
+  size_t read(char* dst, size_t size) override {
+    if (size == 0 || at_end_) return 0;
+    if (!started_) at_end_ = reader_.next() == nullptr;
+    started_ = true;
+    const size_t got = at_end_ ? 0 : reader_.read(dst, size);
+    if (got == 0 && !at_end_) reader_.next();  // reads what checks the data
+    at_end_ = got == 0;
+    return got;
+  }
+
+ private:
+  Reader reader_;
+  bool started_ = false, at_end_ = false;
+};
+
 }  // namespace
+
+std::unique_ptr<ByteSource> decompressed_source(ByteSource& bytes) { return std::make_unique<StreamSource>(bytes); }
 
 void for_each_member(ByteSource& archive, const MemberVisitor& visit) {
   Reader reader(archive);

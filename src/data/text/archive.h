@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "data/text/byte_source.h"
@@ -18,5 +19,9 @@ using MemberVisitor = std::function<void(const std::string& path, ByteSource& by
 // again. Throws Error(kData) for damage and for what is no archive; whatever damage is found during a visit, by the
 // visitor too, has the member's path in front: "a.tar.xz: b.txt: expected ...".
 void for_each_member(ByteSource& archive, const MemberVisitor& visit);
+
+// What `bytes`, which must outlive it, holds once it is decompressed with gzip, bzip2, xz, lzma or zstd, any number of
+// streams one after the other; bytes that are not compressed as they are. Reading throws Error(kData) for damage.
+std::unique_ptr<ByteSource> decompressed_source(ByteSource& bytes);
 
 }  // namespace troupe
