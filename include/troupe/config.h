@@ -111,6 +111,8 @@ struct MoeConfig {
   int64_t first_layer = 0;
   int64_t top_k = 2;
   int64_t expert_d_ff = 0;
+  int64_t shared_d_ff = 0;
+  bool shared_gate = false;
   Capacity capacity = Capacity::kDropless;
   double capacity_factor = 1.0;
   double eval_capacity_fraction = 0.25;
@@ -130,6 +132,8 @@ struct MoeConfig {
     v("first_layer", first_layer, range(0, 4096), "layers before this one are dense");
     v("top_k", top_k, range(1, kMaxTopK), "K, experts per token");
     v("expert_d_ff", expert_d_ff, range(0, 1 << 24), "FFN width of one expert; 0 means model.d_ff");
+    v("shared_d_ff", shared_d_ff, range(0, 1 << 24), "FFN width of an expert that every token passes; 0 means there is none");
+    v("shared_gate", shared_gate, any_value(), "its output is multiplied by sigmoid(w . x)");
     v("capacity", capacity, any_value(), "dropless, or fairseq's places per expert (over-full choices are dropped)");
     v("capacity_factor", capacity_factor, range(0, 65536), "top-1 with fairseq capacity: factor on ceil(S/E)");
     v("eval_capacity_fraction", eval_capacity_fraction, range(-1, 65536),

@@ -1,4 +1,4 @@
-// troupe convert SRC DST: models of other programs as model directories.
+// troupe convert SRC DST: models of other programs as model directories, and ours as those of others.
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ConvertFlags {
-  std::string source, destination, to = "troupe", gelu = "auto", tokenizer;
+  std::string source, destination, to = "troupe", gelu = "auto", tokenizer, family = "auto", dtype = "fp32";
   bool force = false, json = false;
 };
 
@@ -35,12 +35,18 @@ std::optional<Gelu> gelu_flag(const ConvertFlags& flags) {
 }
 
 void run(const ConvertFlags& flags) {
-  if (flags.to != "troupe")
-    fail(ErrorCode::kUsage, "--to: expected troupe, got {} (this format cannot be written yet)", flags.to);
+  if (flags.to == "gguf")
+    fail(ErrorCode::kUsage, "--to: expected troupe or hf, got {} (this format cannot be written yet)", flags.to);
+  if (flags.to != "hf" && (flags.family != "auto" || flags.dtype != "fp32"))
+    fail(ErrorCode::kUsage, "--{}: expected it with --to hf alone, got --to {}",
+         flags.family != "auto" ? "family" : "dtype", flags.to);
   check_destination(flags.destination, flags.force);
   const RemoveOnInterrupt remove_on_interrupt;
   AtomicDirectory out(flags.destination);
-  const Conversion converted = convert_model(flags.source, gelu_flag(flags), out.path());
+  const ConversionTarget target = {.format = flags.to,
+                                   .family = flags.family,
+                                   .save = {.dtype = flags.dtype == "bf16" ? DType::kBf16 : DType::kF32}};
+  const Conversion converted = convert_model(flags.source, gelu_flag(flags), out.path(), target);
   carry_tokenizer(flags.tokenizer.empty() ? converted.folder : fs::path(flags.tokenizer), out.path(),
                   converted.config.vocab_size);
   out.commit(flags.force ? AtomicDirectory::Existing::kReplace : AtomicDirectory::Existing::kRefuse);
@@ -58,24 +64,29 @@ void run(const ConvertFlags& flags) {
 }  // namespace
 
 void add_convert(CLI::App& app) {
-  auto* const command = app.add_subcommand("convert", "Make a model directory from a fairseq checkpoint");
+  auto* const command = app.add_subcommand("convert", "Convert models: from fairseq, Hugging Face and Troupe, to Troupe and Hugging Face");
   const auto flags = std::make_shared<ConvertFlags>();
   command
       ->add_option("source", flags->source,
-                   "fairseq: model.pt, or the prefix of NAME-shared.pt and NAME-rank-R.pt, or their folder. Troupe: a "
-                   "model directory, or a run, whose newest checkpoint is taken")
+                   "fairseq: model.pt, or the prefix of NAME-shared.pt and NAME-rank-R.pt, or their folder. Hugging Face: "
+                   "a directory with config.json and safetensors of a known family. Troupe: a model directory, or a "
+                   "run, whose newest checkpoint is taken")
       ->required()
       ->type_name("PATH");
   command->add_option("destination", flags->destination, "A new or empty folder; appears whole or not at all")
       ->required()
       ->type_name("DIR");
-  limit_to(command->add_option("--to", flags->to, "Format to write; hf and gguf are refused for now"),
+  limit_to(command->add_option("--to", flags->to, "Format to write; gguf is refused for now"),
            {"troupe", "hf", "gguf"});
   limit_to(command->add_option(
                "--gelu", flags->gelu,
                "auto: as the checkpoint says. tanh: for models trained with Megatron's fused bias and GELU, which "
                "fairseq uses where it is installed without a trace in the checkpoint"),
            {"auto", "erf", "tanh"});
+  command->add_option("--family", flags->family,
+                      "hf: the model_type to write; auto: the first that can say all of the model's facts")
+      ->type_name("NAME");
+  limit_to(command->add_option("--dtype", flags->dtype, "hf: type of the weights; bf16 rounds them"), {"fp32", "bf16"});
   command
       ->add_option("--tokenizer", flags->tokenizer,
                    "Folder with tokenizer.json, or with dict.txt, encoder.json and vocab.bpe; SRC's own if not given")

@@ -22,6 +22,7 @@
 #include "io/tensor_stats.h"
 #include "model/decoder_parameters.h"
 #include "model/fairseq_model.h"
+#include "model/hf/hf_model.h"
 #include "model/model_directory.h"
 #include "tensor/buffer.h"
 
@@ -58,9 +59,11 @@ Entry entry_of(const std::string& name, DType dtype, const Shape& shape, std::fu
 }
 
 Subject open_model(const fs::path& folder) {
-  Subject subject{.kind = "troupe model", .path = folder, .config = read_model_config(folder)};
+  Subject subject{.kind = is_hf_model(folder) ? "Hugging Face model" : "troupe model",
+                  .path = folder,
+                  .config = read_model_config(folder)};
+  open_parameters(folder, make_parameter_table(*subject.config));  // checks the tensors
   const auto tensors = std::make_shared<ModelTensors>(folder);
-  tensors->check_against(make_parameter_table(*subject.config));
   for (const TensorView* tensor : tensors->tensors())
     subject.entries.push_back(
         entry_of(tensor->name, tensor->dtype, tensor->shape,

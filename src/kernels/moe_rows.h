@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 #include "base/threads.h"
@@ -90,6 +91,59 @@ void combine_rows_backward(const Task& task) {
         for (const real value : partial) dot += value;
         task.dweight_R[row] = dot;
       }
+  });
+}
+
+// sigmoid(gate_t), or 1.
+template <class real>
+real shared_weight(Matrix<const real> gate_T1, int64_t t) {
+  return gate_T1 ? real{1} / (real{1} + std::exp(-HostMatrix<const real>(gate_T1)(t, 0))) : real{1};
+}
+
+template <class Task>
+void shared_rows(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> y_TD = task.y_TD;
+  const HostMatrix<real> out_TD = task.out_TD;
+  const int64_t D = out_TD.cols;
+  parallel_chunks(out_TD.rows, kMoeRowChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const real* const y = y_TD.row(t);
+      real* const out = out_TD.row(t);
+      const real s = shared_weight<real>(task.gate_T1, t);
+      if (task.dropout.active()) {
+        for (int64_t d = 0; d < D; ++d) out[d] += s * (y[d] * static_cast<real>(task.dropout.scale(t, d, D)));
+      } else {
+        const real factor = s * static_cast<real>(task.dropout.multiplier);
+        for (int64_t d = 0; d < D; ++d) out[d] += factor * y[d];
+      }
+    }
+  });
+}
+
+template <class Task>
+void shared_rows_backward(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> dout_TD = task.dout_TD, y_TD = task.y_TD;
+  const HostMatrix<typename Task::operand> dy_TD = task.dy_TD;
+  const HostMatrix<real> dgate_T1 = task.dgate_T1;
+  const int64_t D = dout_TD.cols;
+  parallel_chunks(dout_TD.rows, kMoeRowChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const real* const dout = dout_TD.row(t);
+      const real* const y = y_TD.row(t);
+      const real s = shared_weight<real>(task.gate_T1, t);
+      real partial[16] = {};  // fixed lanes: the sum does not depend on how the loop is vectorised
+      for (int64_t d = 0; d < D; ++d) {
+        const real dy = dout[d] * static_cast<real>(task.dropout.active() ? task.dropout.scale(t, d, D)
+                                                                         : task.dropout.multiplier);
+        dy_TD(t, d) = static_cast<typename Task::operand>(s * dy);
+        partial[d % 16] += dy * y[d];
+      }
+      real dot = 0;
+      for (const real value : partial) dot += value;
+      if (dgate_T1) dgate_T1(t, 0) = s * (real{1} - s) * dot;
+    }
   });
 }
 

@@ -14,6 +14,9 @@ void check(const MoeConfig& moe, int64_t num_layers, const std::string& where) {
   if (const int64_t last = num_layers / moe.every * moe.every; moe.first_layer >= last)
     fail(ErrorCode::kUsage, "{}: moe.first_layer: expected below {}, got {} (no layer would be MoE)", where, last,
          moe.first_layer);
+  if (moe.shared_gate && moe.shared_d_ff == 0)
+    fail(ErrorCode::kUsage, "{}: moe.shared_gate: expected false without a shared expert (moe.shared_d_ff), got true",
+         where);
   if (moe.top_k > moe.num_experts)
     fail(ErrorCode::kUsage, "{}: moe.top_k: expected at most moe.num_experts ({}), got {}", where, moe.num_experts,
          moe.top_k);
@@ -36,7 +39,7 @@ void check_size(const ModelConfig& config, const std::string& where) {
   constexpr double kMost = 1e16;
   const auto real = [](int64_t n) { return static_cast<double>(n); };
   const double D = real(config.d_model), L = real(config.num_layers), experts = real(config.moe.num_experts);
-  const double ffn = D * (2.0 * std::max(real(config.d_ff), experts * real(config.expert_d_ff())) + experts);
+  const double ffn = D * (2.0 * std::max(real(config.d_ff), experts * real(config.expert_d_ff()) + real(config.moe.shared_d_ff)) + experts);
   const double attention = 2.0 * D * real(config.head_width()) * real(config.num_heads + config.num_kv_heads());
   const double gates = config.ffn_gated ? 1.5 : 1.0;
   const double parameters =

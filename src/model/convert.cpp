@@ -1,10 +1,14 @@
 #include "model/convert.h"
 
+#include <memory>
+
 #include "base/log.h"
 #include "io/path_kind.h"
 #include "io/tensor_stats.h"
 #include "model/decoder_parameters.h"
 #include "model/fairseq_model.h"
+#include "model/hf/hf_model.h"
+#include "model/hf/hf_write.h"
 #include "model/model_directory.h"
 
 namespace troupe {
@@ -17,46 +21,57 @@ void warn_if_not_finite(const Parameter& parameter, std::span<const float> value
     log::warning("{}: {} of {} values are not finite", parameter.name, count, values.size());
 }
 
-Conversion conversion(const char* format, const fs::path& folder, const ModelConfig& config,
-                      const ParameterTable& table) {
-  return {format, folder, config, static_cast<int64_t>(table.entries().size()), table.num_parameters()};
-}
+struct OpenSource {
+  Conversion facts;
+  ParameterSource read;
+  std::string family = {};  // that it is or was of
+};
 
-Conversion from_fairseq(const fs::path& source, std::optional<Gelu> gelu, const fs::path& folder) {
-  const FairseqCheckpoint checkpoint(source);
-  const ModelConfig config = config_of(checkpoint, gelu);
-  const ParameterTable table = make_parameter_table(config);
-  check_tensors(checkpoint, table);
-  for (const std::string& note : checkpoint.notes()) log::info("{}", note);
-  for (const std::string& note : ignored_settings(checkpoint)) log::info("{}", note);
+OpenSource open_fairseq(const fs::path& source, std::optional<Gelu> gelu) {
+  const auto checkpoint = std::make_shared<const FairseqCheckpoint>(source);
+  const ModelConfig config = config_of(*checkpoint, gelu);
+  check_tensors(*checkpoint, make_parameter_table(config));
+  for (const std::string& note : checkpoint->notes()) log::info("{}", note);
+  for (const std::string& note : ignored_settings(*checkpoint)) log::info("{}", note);
   if (!gelu)
     log::info("gelu: {} by activation_fn; a model trained with Megatron's fused kernel needs --gelu tanh",
               name_of_enum(config.gelu));
-  write_model(folder, config, [&](const Parameter& parameter, std::span<float> values) {
-    read_parameter(checkpoint, parameter, values);
-    warn_if_not_finite(parameter, values);
-  });
-  return conversion("fairseq", checkpoint.folder(), config, table);
+  return {{"fairseq", checkpoint->folder(), config}, [checkpoint](const Parameter& parameter, std::span<float> values) {
+            read_parameter(*checkpoint, parameter, values);
+          }};
 }
 
-Conversion from_troupe(const fs::path& source, std::optional<Gelu> gelu, const fs::path& folder) {
+// A model directory, ours or Hugging Face's.
+OpenSource open_directory(const fs::path& source, std::optional<Gelu> gelu) {
   ModelConfig config = read_model_config(source);
   if (gelu) config.gelu = *gelu;
-  const ParameterTable table = make_parameter_table(config);
-  const ModelTensors tensors(source);
-  tensors.check_against(table);
-  write_model(folder, config, [&](const Parameter& parameter, std::span<float> values) {
-    convert_to_f32(*tensors.find(parameter.name), values, tensors.where());
-    warn_if_not_finite(parameter, values);
-  });
-  return conversion("troupe", source, config, table);
+  return {{is_hf_model(source) ? "hf" : "troupe", source, config},
+          open_parameters(source, make_parameter_table(config)).read,
+          model_family(source)};
 }
 
 }  // namespace
 
-Conversion convert_model(const fs::path& source, std::optional<Gelu> gelu, const fs::path& folder) {
+Conversion convert_model(const fs::path& source, std::optional<Gelu> gelu, const fs::path& folder,
+                         const ConversionTarget& target) {
   const bool is_fairseq = !fs::is_directory(source) || kind_of_path(source) == PathKind::kFairseq;
-  return is_fairseq ? from_fairseq(source, gelu, folder) : from_troupe(find_model(source), gelu, folder);
+  auto [facts, read, family] = is_fairseq ? open_fairseq(source, gelu) : open_directory(find_model(source), gelu);
+  const ParameterTable table = make_parameter_table(facts.config);
+  const ParameterSource checked = [&, &from = read](const Parameter& parameter, std::span<float> values) {
+    from(parameter, values);
+    warn_if_not_finite(parameter, values);
+  };
+  facts.params = table.num_parameters();
+  facts.tensors = table.num_entries();
+  SaveOptions save = target.save;
+  if (target.format == "hf") {
+    const HfFamily& written = hf_family_for(facts.config, target.family, family);
+    facts.tensors = write_hf_model(folder, facts.config, written, checked, save);
+  } else {
+    save.family = family;
+    write_model(folder, facts.config, checked, save);
+  }
+  return facts;
 }
 
 }  // namespace troupe

@@ -6,21 +6,28 @@
 #include <optional>
 #include <string>
 
+#include "model/model_tensors.h"
 #include "troupe/config.h"
 
 namespace troupe {
 
 struct Conversion {
-  std::string format_from;        // "fairseq", "troupe"
+  std::string format_from;        // "fairseq", "hf", "troupe"
   std::filesystem::path folder;   // of the source, where its tokenizer is if it has one
   ModelConfig config;
   int64_t tensors = 0, params = 0;
 };
 
-// Writes the model at `source` (a model directory, a run, or what FairseqCheckpoint takes) into `folder`, which exists.
-// `gelu` overrides what the source says. What is not carried over, and values that are not finite, are log lines.
-// Throws kData as the readers do.
+struct ConversionTarget {
+  std::string format = "troupe";  // or "hf"
+  std::string family = "auto";    // hf: a row of hf_families()
+  SaveOptions save = {};
+};
+
+// Writes the model at `source` (a model directory of ours or Hugging Face's, a run, or what FairseqCheckpoint takes) into
+// `folder`, which exists. `gelu` overrides what the source says. What is not carried over, and values that are not
+// finite, are log lines. Throws kData as the readers do, and kUsage naming what a target cannot express.
 Conversion convert_model(const std::filesystem::path& source, std::optional<Gelu> gelu,
-                         const std::filesystem::path& folder);
+                         const std::filesystem::path& folder, const ConversionTarget& target = {});
 
 }  // namespace troupe

@@ -80,6 +80,12 @@ class Maker {
     if (config_.ffn_bias) slots.mlp.fc1.bias = experts("fc1.bias", {fc1_rows(F)}, linear_default(D));
     slots.mlp.fc2.weight = experts("fc2.weight", {D, F}, linear_default(F));
     if (config_.ffn_bias) slots.mlp.fc2.bias = experts("fc2.bias", {D}, linear_default(F));
+    if (config_.moe.shared_d_ff > 0) slots.shared = mlp("moe.shared", config_.moe.shared_d_ff);
+    if (config_.moe.shared_gate) {
+      Parameter gate = parameter("moe.shared_gate.weight", {1, D}, linear_default(D));
+      gate.product = false;  // multiplies in real
+      slots.shared_gate = table_.add(std::move(gate));
+    }
     return slots;
   }
 

@@ -76,6 +76,7 @@ FfnSpec ffn_spec(const ModelConfig& config, int64_t layer) {
 MoeSpec moe_spec(const ModelConfig& config, int64_t layer) {
   return {.layer = layer,
           .mlp = mlp_spec(config, config.moe.num_experts, config.expert_d_ff()),
+          .shared = mlp_spec(config, 1, config.moe.shared_d_ff),
           .sublayer = sublayer_spec(config),
           .routing = config.moe};
 }

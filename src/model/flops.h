@@ -21,7 +21,7 @@ struct ForwardFlops {
   double projections = 0;  // q, k, v, out: 4 D (H C + G C) a layer, 8 D^2 if heads have all keys and make up D
   double attention = 0;    // scores and their weighted sum: 4 S H C a layer, with S at most its window
   double dense_ffn = 0;    // 4 D F a dense layer, 6 D F if gated
-  double experts = 0;      // 4 K D F_e a MoE layer, 6 K D F_e if gated
+  double experts = 0;      // 4 D (K F_e + F_shared) a MoE layer, 6 in place of 4 if gated
   double router = 0;       // 2 D E a MoE layer, if counted
   double output = 0;       // 2 D V
 

@@ -1,7 +1,6 @@
 #include "model/model_directory.h"
 
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
 #include "io/atomic_file.h"
@@ -12,6 +11,7 @@
 #include "io/mapped_file.h"
 #include "io/tokenizer_files.h"
 #include "model/decoder_parameters.h"
+#include "model/hf/hf_model.h"
 #include "ops/adam.h"
 #include "ops/transfer.h"
 
@@ -20,87 +20,28 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char *kConfig = "config.json", *kWeights = "model.safetensors",
-                     *kIndex = "model.safetensors.index.json", *kFormat = "troupe.model/1";
-
-std::string whole_name(const std::string& stem) { return stem + ".safetensors"; }
-std::string index_name(const std::string& stem) { return stem + ".safetensors.index.json"; }
-
-// The files that hold the tensors; of several, weight_map says which holds which.
-std::vector<fs::path> tensor_files(const fs::path& folder, const std::string& stem,
-                                   std::unordered_map<std::string, std::string>& weight_map) {
-  if (fs::exists(folder / whole_name(stem))) return {folder / whole_name(stem)};
-  const fs::path path = folder / index_name(stem);
-  if (!fs::exists(path))
-    fail(ErrorCode::kData, "{}: expected {} or {}, got neither", folder.string(), whole_name(stem), index_name(stem));
-  const nlohmann::json index = read_json_file(path);
-  const auto map = index.is_object() ? index.find("weight_map") : index.end();
-  if (!index.is_object() || map == index.end() || !map->is_object())
-    fail(ErrorCode::kData, "{}: weight_map: expected an object of tensor names and files, got none", path.string());
-  std::set<std::string> names;
-  for (const auto& [tensor, file] : map->items()) {
-    if (!file.is_string() || file.get_ref<const std::string&>().find('/') != std::string::npos)
-      fail(ErrorCode::kData, "{}: weight_map.{}: expected the name of a file in this folder, got {}", path.string(),
-           tensor, json_excerpt(file));
-    weight_map[tensor] = file.get<std::string>();
-    names.insert(file.get<std::string>());
-  }
-  std::vector<fs::path> files;
-  for (const std::string& name : names) files.push_back(folder / name);
-  return files;
-}
-
-// Consecutive ranges of the table of at most `max_bytes` each (a larger parameter has its own).
-std::vector<std::span<const Parameter>> cut_into_shards(const std::vector<Parameter>& entries, int64_t max_bytes) {
-  std::vector<std::span<const Parameter>> shards;
-  size_t begin = 0;
-  int64_t bytes = 0;
-  for (size_t i = 0; i < entries.size(); ++i) {
-    const int64_t size = entries[i].size() * static_cast<int64_t>(sizeof(float));
-    if (i > begin && bytes + size > max_bytes) {
-      shards.emplace_back(entries.data() + begin, i - begin);
-      begin = i;
-      bytes = 0;
-    }
-    bytes += size;
-  }
-  shards.emplace_back(entries.data() + begin, entries.size() - begin);
-  return shards;
-}
-
-void write_shard(const fs::path& path, std::span<const Parameter> parameters, const ParameterSource& source) {
-  std::vector<TensorToWrite> tensors;
-  for (const Parameter& parameter : parameters) tensors.push_back({parameter.name, DType::kF32, parameter.shape});
-  write_file_atomically(path, [&](FileWriter& file) {
-    SafetensorsWriter writer(file, tensors, {{"format", "pt"}});  // the mark that other readers of the format expect
-    Buffer<float> values;
-    for (const Parameter& parameter : parameters) {
-      values.reserve(parameter.size());
-      const std::span<float> room = values.span().first(static_cast<size_t>(parameter.size()));
-      source(parameter, room);
-      writer.append(room.data(), room.size_bytes());
-    }
-    writer.finish();
-  });
-}
+                     *kIndex = "model.safetensors.index.json", *kFormat = "troupe.model/1", *kFamily = "family";
 
 }  // namespace
 
-std::string config_json(const ModelConfig& config) {
+std::string config_json(const ModelConfig& config, const std::string& family) {
   nlohmann::ordered_json object = {{"format", kFormat}};
+  if (!family.empty()) object[kFamily] = family;
   object.update(to_json(fields_of(config)));
   return json_file_text(object);
 }
 
 ModelConfig read_model_config(const fs::path& folder) {
+  if (is_hf_model(folder)) return read_hf_config(folder);
   const fs::path path = folder / kConfig;
   nlohmann::json object = read_json_file(path);
   if (!object.is_object()) fail(ErrorCode::kData, "{}: expected an object, got {}", path.string(), object.type_name());
   const auto format = object.find("format");
   if (format == object.end() || *format != kFormat)
-    fail(ErrorCode::kData, "{}: format: expected \"{}\", got {}{}", path.string(), kFormat,
-         format == object.end() ? "none" : json_excerpt(*format),
-         object.contains("architectures") ? " (this is a Hugging Face model; it cannot be read yet)" : "");
+    fail(ErrorCode::kData, "{}: format: expected \"{}\" (or a model_type of Hugging Face), got {}", path.string(),
+         kFormat, format == object.end() ? "none" : json_excerpt(*format));
   object.erase(format);
+  object.erase(kFamily);
   ModelConfig config;
   FieldList fields = fields_of(config);
   from_json(object, path.string(), fields);
@@ -112,96 +53,53 @@ ModelConfig read_model_config(const fs::path& folder) {
   return config;
 }
 
-ModelTensors::ModelTensors(const fs::path& folder, const std::string& stem) {
-  std::unordered_map<std::string, std::string> weight_map;
-  const std::vector<fs::path> paths = tensor_files(folder, stem, weight_map);
-  const std::string index = index_name(stem);
-  where_ = (folder / (weight_map.empty() ? whole_name(stem) : index)).string();
-  files_.reserve(paths.size());
-  for (const fs::path& path : paths) {
-    const SafetensorsFile& file = files_.emplace_back(path);
-    for (const TensorView& tensor : file.tensors()) {
-      if (!weight_map.empty()) {
-        const auto planned = weight_map.find(tensor.name);
-        if (planned == weight_map.end() || planned->second != path.filename())
-          fail(ErrorCode::kData, "{}: {}: expected a tensor that {} places here, got one that it does not",
-               file.where(), tensor.name, index);
-      }
-      index_.emplace(tensor.name, &tensor);
-      tensors_.push_back(&tensor);
-    }
+std::string model_family(const fs::path& folder) {
+  const nlohmann::json object = read_json_file(folder / kConfig);
+  const auto family = object.find(object.contains("format") ? kFamily : "model_type");
+  return family != object.end() && family->is_string() ? family->get<std::string>() : std::string();
+}
+
+OpenParameters open_parameters(const fs::path& folder, const ParameterTable& table) {
+  if (is_hf_model(folder)) {
+    const auto model = std::make_shared<const HfModel>(folder);
+    model->check_against(table);
+    return {model->where(),
+            [model](const Parameter& parameter, std::span<float> values) { model->read(parameter, values); }};
   }
-  for (const auto& [name, file] : weight_map)
-    if (!index_.contains(name))
-      fail(ErrorCode::kData, "{}: weight_map.{}: expected this tensor in {}, got none", where_, name, file);
-}
-
-const TensorView* ModelTensors::find(const std::string& name) const {
-  const auto found = index_.find(name);
-  return found == index_.end() ? nullptr : found->second;
-}
-
-void ModelTensors::read_f32(const std::string& name, const Shape& shape, std::span<float> out) const {
-  const TensorView* tensor = find(name);
-  if (!tensor || tensor->shape != shape)
-    fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where_, name, to_string(shape),
-         tensor ? describe(tensor->dtype, tensor->shape) : "no such tensor");
-  convert_to_f32(*tensor, out, where_);
-}
-
-void ModelTensors::check_against(const ParameterTable& table) const {
-  std::string first;
-  int64_t problems = 0;
-  const auto report = [&](std::string problem) {
-    if (++problems == 1) first = std::move(problem);
-  };
-  for (const Parameter& parameter : table.entries()) {
-    const TensorView* tensor = find(parameter.name);
-    if (!tensor)
-      report(
-          fmt::format("{}: expected {}, got no such tensor", parameter.name, describe(DType::kF32, parameter.shape)));
-    else if (tensor->shape != parameter.shape)
-      report(fmt::format("{}: expected {} (by config.json), got {}", parameter.name, to_string(parameter.shape),
-                         describe(tensor->dtype, tensor->shape)));
-  }
-  for (const TensorView* tensor : tensors_)
-    if (!table.find_or_null(tensor->name))
-      report(fmt::format("{}: expected only tensors of the model of config.json, got this one", tensor->name));
-  if (problems > 1) first += fmt::format(" (and {} more tensors that do not fit)", problems - 1);
-  if (problems > 0) fail(ErrorCode::kData, "{}: {}", where_, first);
+  const auto tensors = std::make_shared<const ModelTensors>(folder);
+  tensors->check_against(table);
+  return {tensors->where(), [tensors](const Parameter& parameter, std::span<float> values) {
+            const TensorView& tensor = *tensors->find(parameter.name);
+            convert_to_f32(tensor, values, tensors->where());
+            give_back_pages(tensor.bytes);  // so that a model is in memory once
+          }};
 }
 
 namespace {
 
-// The values of one parameter; the file's pages are given back, so that a model is in memory once.
-void read_parameter(const ModelTensors& tensors, const Parameter& parameter, std::span<float> values) {
-  const TensorView& tensor = *tensors.find(parameter.name);
-  from_host(values, [&](std::span<float> room) { convert_to_f32(tensor, room, tensors.where()); });
-  give_back_pages(tensor.bytes);
+void read_parameter(const OpenParameters& source, const Parameter& parameter, std::span<float> values) {
+  from_host(values, [&](std::span<float> room) { source.read(parameter, room); });
   if (const int64_t at = find_non_finite<float>(values); at >= 0)
     fail(ErrorCode::kData,
          "{}: {}: expected finite weights, got {} at index {} (training diverged, or the file is damaged)",
-         tensors.where(), parameter.name, to_host<float>(values, at), at);
+         source.where, parameter.name, to_host<float>(values, at), at);
 }
 
-void read_parameters(const ModelTensors& tensors, ParameterStore<float>& params) {
-  for (const Parameter& parameter : params.entries()) read_parameter(tensors, parameter, params.at(parameter.slot));
+void read_parameters(const OpenParameters& source, ParameterStore<float>& params) {
+  for (const Parameter& parameter : params.entries()) read_parameter(source, parameter, params.at(parameter.slot));
 }
 
 }  // namespace
 
 void load_parameters(const fs::path& folder, ParameterStore<float>& params) {
-  const ModelTensors tensors(folder);
-  tensors.check_against(params.table());
-  read_parameters(tensors, params);
+  read_parameters(open_parameters(folder, params.table()), params);
 }
 
 void load_parameters(const fs::path& folder, LanguageModel& model) {
-  const ModelTensors tensors(folder);
-  tensors.check_against(model.table());
-  read_parameters(tensors, model.params());
+  const OpenParameters source = open_parameters(folder, model.table());
+  read_parameters(source, model.params());
   model.pack_weights(
-      [&](const Parameter& parameter, std::span<float> values) { read_parameter(tensors, parameter, values); });
+      [&](const Parameter& parameter, std::span<float> values) { read_parameter(source, parameter, values); });
 }
 
 bool has_weights(const fs::path& folder) { return fs::exists(folder / kWeights) || fs::exists(folder / kIndex); }
@@ -244,23 +142,11 @@ std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params) {
 void write_model(const fs::path& folder, const ModelConfig& config, const ParameterSource& source,
                  const SaveOptions& options) {
   const std::vector<Parameter> entries = make_parameter_table(config).entries();
-  const auto shards = cut_into_shards(entries, options.max_shard_bytes);
-  if (shards.size() == 1) {
-    write_shard(folder / kWeights, shards[0], source);
-  } else {
-    nlohmann::json weight_map = nlohmann::json::object();
-    int64_t total = 0;
-    for (size_t i = 0; i < shards.size(); ++i) {
-      const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-      write_shard(folder / name, shards[i], source);
-      for (const Parameter& parameter : shards[i]) {
-        weight_map[parameter.name] = name;
-        total += parameter.size() * static_cast<int64_t>(sizeof(float));
-      }
-    }
-    write_json_file(folder / kIndex, nlohmann::json{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}});
-  }
-  write_file_atomically(folder / kConfig, config_json(config));
+  std::vector<NamedTensor> tensors;
+  for (const Parameter& parameter : entries) tensors.push_back({parameter.name, parameter.shape});
+  write_tensors(
+      folder, tensors, [&](size_t i, std::span<float> values) { source(entries[i], values); }, options);
+  write_file_atomically(folder / kConfig, config_json(config, options.family));
 }
 
 void write_model(const fs::path& folder, const ModelConfig& config, const ParameterStore<float>& params,

@@ -1,5 +1,6 @@
 // A model on disk: a folder with config.json, model.safetensors (or shards with model.safetensors.index.json) and
-// tokenizer.json (docs/formats/model.md). A checkpoint of a run is such a folder too.
+// tokenizer.json (docs/formats/model.md). A checkpoint of a run is such a folder too, and so is a Hugging Face model of
+// a family that model/hf/families.cpp knows.
 #pragma once
 
 #include <filesystem>
@@ -8,46 +9,35 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "io/safetensors.h"
 #include "model/language_model.h"
+#include "model/model_tensors.h"
 #include "nn/parameters.h"
 #include "troupe/config.h"
 
 namespace troupe {
 
-// Writes and reads config.json. Reading throws kData for a missing file, an unknown key, a wrong type or value, or a
-// folder of another program's model.
-std::string config_json(const ModelConfig& config);
+// Writes and reads config.json. Reading throws kData for a missing file, an unknown key, a wrong type or value, or
+// another program's model that is of no family we know.
+std::string config_json(const ModelConfig& config, const std::string& family = {});
 ModelConfig read_model_config(const std::filesystem::path& folder);
+// The family of Hugging Face models that a folder's is of, or was before it was converted; "" if it was none.
+std::string model_family(const std::filesystem::path& folder);
 
-// The tensors of a folder's file or shards, mapped: STEM.safetensors, or any number of files that
-// STEM.safetensors.index.json names. A tensor is found by its name; who wrote how many files plays no part.
-class ModelTensors {
- public:
-  // Throws kData naming the file: neither a file nor an index, a shard missing or broken, a tensor twice or in another
-  // shard than the index says.
-  explicit ModelTensors(const std::filesystem::path& folder, const std::string& stem = "model");
+// Gives the values of one parameter, in any order.
+using ParameterSource = std::function<void(const Parameter&, std::span<float>)>;
 
-  const std::vector<const TensorView*>& tensors() const { return tensors_; }  // in the order of the files
-  const TensorView* find(const std::string& name) const;                      // nullptr if absent
-  const std::string& where() const { return where_; }
-  // Values as float32; throws kData if absent or of another shape.
-  void read_f32(const std::string& name, const Shape& shape, std::span<float> out) const;
-  // Throws kData unless the tensors are exactly those of the table, naming the first that is missing, not expected or
-  // of another shape, and how many there are.
-  void check_against(const ParameterTable& table) const;
-
- private:
-  std::string where_;
-  std::vector<SafetensorsFile> files_;
-  std::vector<const TensorView*> tensors_;
-  std::unordered_map<std::string, const TensorView*> index_;
+// The parameters of a folder, and what opens messages about them. Throws kData unless its tensors are exactly those of
+// the table, naming the first that is missing, not expected or of another shape.
+struct OpenParameters {
+  std::string where;
+  ParameterSource read;
 };
+OpenParameters open_parameters(const std::filesystem::path& folder, const ParameterTable& table);
 
-// Fills the store from a folder. Throws kData as ModelTensors and check_against() do, before anything is written, and
+// Fills the store from a folder. Throws kData as open_parameters() does, before anything is written, and
 // naming the first weight that is not finite.
 void load_parameters(const std::filesystem::path& folder, ParameterStore<float>& params);
 // The same for all that a model keeps, packed weights too.
@@ -68,13 +58,6 @@ std::vector<std::filesystem::path> model_files(const std::filesystem::path& fold
 
 // The parameters of a store as float32 tensors to write, in the table's order.
 std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params);
-
-// Gives the values of one parameter; called once each, in the table's order.
-using ParameterSource = std::function<void(const Parameter&, std::span<float>)>;
-
-struct SaveOptions {
-  int64_t max_shard_bytes = 5'000'000'000;  // one file below it, shards of about this size above
-};
 
 // Writes config and parameters into `folder` (which exists), one parameter at a time in memory.
 void write_model(const std::filesystem::path& folder, const ModelConfig& config, const ParameterSource& source,

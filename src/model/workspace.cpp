@@ -26,6 +26,7 @@ ScratchSpec scratch_spec(const ModelConfig& config) {
   if (config.num_moe_layers() > 0) {
     spec.routing = config.moe;
     spec.expert_width = moe_spec(config, 0).mlp.work_width();
+    spec.shared_width = moe_spec(config, 0).shared.work_width();
   }
   return spec;
 }

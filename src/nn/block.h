@@ -73,6 +73,7 @@ struct ScratchSpec {
   int64_t query_width = 0, kv_width = 0;
   int64_t ffn_width = 0;     // Mlp's work_width(); 0: no dense FFN
   int64_t expert_width = 0;  // that of an expert
+  int64_t shared_width = 0;  // that of a shared expert
   bool norm_after = false, parallel = false;
   MoeConfig routing;  // 0 experts: no MoE layer
 };
@@ -91,6 +92,8 @@ struct Scratch {
   Matrix<real> dxe_RD;
   Matrix<real> logits_TE;  // router: logits, then their gradient
   std::span<real> dweight_R;
+  Matrix<operand> dhidden_shared_TF;  // shared expert
+  Matrix<real> dshared_TD, dgate_T1;
   Matrix<real> branch_TD;  // norm after the block: its output, and in the backward pass the gradient of its input
   Matrix<real> dout_TD;    // parallel blocks: the gradient of their sum
 

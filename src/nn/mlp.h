@@ -33,6 +33,7 @@ class Mlp {
     void plan(Arena& arena, const MlpSpec& spec, int64_t R);
   };
 
+  Mlp() = default;
   Mlp(const MlpSpec& spec, const MlpSlots& slots, const ParameterStore<real>& params);
 
   // Stores y as `out` says. Only with keep_for_backward may backward() follow.

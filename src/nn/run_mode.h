@@ -17,7 +17,7 @@ struct RunMode {
   double z_loss = 0.0;  // weight of the squared log of the sum of exp(logits), per scored token
 
   // The dropout at one site of one layer, off in evaluation, and the factor that is always there.
-  enum Site { kEmbedding, kAttentionWeights, kAttentionOut, kFfnOut, kSecondChoice };
+  enum Site { kEmbedding, kAttentionWeights, kAttentionOut, kFfnOut, kSecondChoice, kSharedOut };
   Dropout dropout(double probability, int64_t layer, Site site, int64_t first_row, float multiplier = 1.0f) const {
     if (!training || probability <= 0.0) return {.multiplier = multiplier};
     return {static_cast<float>(probability), site_key(layer, site), first_row, multiplier};

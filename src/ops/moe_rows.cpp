@@ -50,6 +50,22 @@ Implementations<CombineRowsBackward<P>> CombineRowsBackward<P>::implementations(
   return list;
 }
 
+template <class P>
+Implementations<SharedRows<P>> SharedRows<P>::implementations() {
+  static const auto list = moe_rows_list<SharedRows>(
+      kInDouble<P>, [](const SharedRows& task, Context&) { host::shared_rows(task); },
+      [](const SharedRows& task, Context&) { ref::shared_rows(task); });
+  return list;
+}
+
+template <class P>
+Implementations<SharedRowsBackward<P>> SharedRowsBackward<P>::implementations() {
+  static const auto list = moe_rows_list<SharedRowsBackward>(
+      kInDouble<P>, [](const SharedRowsBackward& task, Context&) { host::shared_rows_backward(task); },
+      [](const SharedRowsBackward& task, Context&) { ref::shared_rows_backward(task); });
+  return list;
+}
+
 template struct GatherRows<F64>;
 template struct GatherRows<F32>;
 template struct GatherRows<Bf16>;
@@ -62,5 +78,11 @@ template struct CombineRows<Bf16>;
 template struct CombineRowsBackward<F64>;
 template struct CombineRowsBackward<F32>;
 template struct CombineRowsBackward<Bf16>;
+template struct SharedRows<F64>;
+template struct SharedRows<F32>;
+template struct SharedRows<Bf16>;
+template struct SharedRowsBackward<F64>;
+template struct SharedRowsBackward<F32>;
+template struct SharedRowsBackward<Bf16>;
 
 }  // namespace troupe

@@ -70,4 +70,34 @@ struct CombineRowsBackward {
   static Implementations<CombineRowsBackward> implementations();
 };
 
+// What an expert makes that every token passes: out_TD[t] += dropout(s_t y_TD[t]), s_t = sigmoid(gate_T[t]), or 1 without
+// gates.
+template <class P>
+struct SharedRows {
+  using real = typename P::real;
+  static constexpr std::string_view kName = "shared_rows";
+
+  Matrix<const real> y_TD;
+  Matrix<const real> gate_T1;  // may be empty
+  Dropout dropout;
+  Matrix<real> out_TD;  // added to
+
+  static Implementations<SharedRows> implementations();
+};
+
+// With dy = dropout'(dout_TD[t]):  dy_TD[t] = s_t dy,  dgate_T[t] = s_t (1 - s_t) dy . y_TD[t].
+template <class P>
+struct SharedRowsBackward {
+  using real = typename P::real;
+  using operand = typename P::operand;
+  static constexpr std::string_view kName = "shared_rows_backward";
+
+  Matrix<const real> dout_TD, y_TD, gate_T1;
+  Dropout dropout;
+  Matrix<operand> dy_TD;    // overwritten
+  Matrix<real> dgate_T1;    // overwritten; empty if there are no gates
+
+  static Implementations<SharedRowsBackward> implementations();
+};
+
 }  // namespace troupe

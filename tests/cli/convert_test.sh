@@ -16,6 +16,21 @@ expect "half precision with args" 0 '"params":13424' "$program" convert "$2/torc
 expect "a model of ours" 0 '"format_from":"troupe"' "$program" convert "$work/moe" "$work/copy" --json
 cmp "$work/moe/model.safetensors" "$work/copy/model.safetensors" || fail "a copy differs"
 
+llama=$2/golden/hf-small/llama
+expect "from Hugging Face" 0 '"format_from":"hf","format_to":"troupe"' "$program" convert "$llama" "$work/llama" --json
+expect "and back" 0 "21 tensors" "$program" convert "$work/llama" "$work/llama-hf" --to hf
+expect "as bf16" 0 "21 tensors" "$program" convert "$llama" "$work/llama-bf16" --to hf --dtype bf16
+expect "its family" 0 '"model_type": "llama"' cat "$work/llama-hf/config.json"
+expect "inspecting it" 0 "Hugging Face model" "$program" inspect "$work/llama-hf"
+expect "scoring it" 0 '"nll_sum":28' "$program" score --model "$work/llama-hf" --tokens "$llama/golden.safetensors" --out "$work/scores"
+expect "a dense model of the study" 0 '"model_type": "xglm"' \
+  sh -c "'$program' convert '$data/dense/model.pt' '$work/xglm' --to hf && cat '$work/xglm/config.json'"
+expect "what no family can say" 2 "expected a model that one of the families gpt2" "$program" convert "$data/moe" "$work/x" --to hf
+expect "another family" 2 "the family qwen3 can say, got qk_norm: \"none\" in the model, \"head\" in qwen3" \
+  "$program" convert "$llama" "$work/x" --to hf --family qwen3
+expect "no family" 2 "--family: expected auto or one of gpt2" "$program" convert "$llama" "$work/x" --to hf --family gpt9
+expect "a family for ours" 2 "--family: expected it with --to hf alone" "$program" convert "$llama" "$work/x" --family llama
+
 expect "a full destination" 2 "expected a new or empty folder" "$program" convert "$data/moe" "$work/moe"
 expect "the same with --force" 0 "tensors" "$program" convert "$data/moe" "$work/moe" --force
 expect "a format of the future" 2 "cannot be written yet" "$program" convert "$data/moe" "$work/x" --to gguf

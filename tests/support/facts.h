@@ -33,4 +33,9 @@ inline void granite_facts(ModelConfig& config) {
   config.logit_divisor = 4.0;
 }
 
+inline void qwen2_moe_facts(ModelConfig& config) {
+  llama_facts(config);
+  config.qkv_bias = true, config.moe.shared_d_ff = 20, config.moe.shared_gate = true;
+}
+
 }  // namespace troupe::test

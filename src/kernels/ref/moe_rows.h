@@ -1,6 +1,7 @@
 // Rows between tokens and experts as their equations read; tasks are those of ops/moe_rows.h. Sums are in double.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include "tensor/host_matrix.h"
@@ -57,6 +58,41 @@ void combine_rows_backward(const Task& task) {
       dweight += dy * ye_RD(r, d);
     }
     task.dweight_R[r] = static_cast<real>(dweight);
+  }
+}
+
+// sigmoid(gate_t), or 1
+template <class real>
+double shared_weight(Matrix<const real> gate_T1, int64_t t) {
+  return gate_T1 ? 1.0 / (1.0 + std::exp(-double{HostMatrix<const real>(gate_T1)(t, 0)})) : 1.0;
+}
+
+template <class Task>
+void shared_rows(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> y_TD = task.y_TD;
+  const HostMatrix<real> out_TD = task.out_TD;
+  for (int64_t t = 0; t < out_TD.rows; ++t)
+    for (int64_t d = 0; d < out_TD.cols; ++d)
+      out_TD(t, d) += static_cast<real>(shared_weight<real>(task.gate_T1, t) * y_TD(t, d) *
+                                        task.dropout.scale(t, d, out_TD.cols));
+}
+
+template <class Task>
+void shared_rows_backward(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix<const real> dout_TD = task.dout_TD, y_TD = task.y_TD;
+  const HostMatrix<typename Task::operand> dy_TD = task.dy_TD;
+  const HostMatrix<real> dgate_T1 = task.dgate_T1;
+  for (int64_t t = 0; t < dout_TD.rows; ++t) {
+    const double s = shared_weight<real>(task.gate_T1, t);
+    double dot = 0.0;
+    for (int64_t d = 0; d < dout_TD.cols; ++d) {
+      const double dy = double{dout_TD(t, d)} * task.dropout.scale(t, d, dout_TD.cols);
+      dy_TD(t, d) = static_cast<typename Task::operand>(static_cast<real>(s * dy));
+      dot += dy * y_TD(t, d);
+    }
+    if (dgate_T1) dgate_T1(t, 0) = static_cast<real>(s * (1.0 - s) * dot);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "nn/moe/moe_block.h"
 
+#include "ops/elementwise.h"
 #include "ops/moe_rows.h"
 #include "ops/route/policy.h"
 
@@ -14,14 +15,22 @@ void MoeBlock<P>::Activations::plan(Arena& arena, const MoeSpec& spec, int64_t T
   xe_RD = arena.matrix<operand>("moe.xe", R, D);
   mlp.plan(arena, spec.mlp, R);
   ye_RD = arena.matrix<real>("moe.ye", R, D);
+  if (spec.shared.d_ff == 0) return;
+  shared.plan(arena, spec.shared, T);
+  shared_y_TD = arena.matrix<real>("moe.shared_y", T, D);
+  if (spec.routing.shared_gate) shared_gate_T1 = arena.matrix<real>("moe.shared_gate", T, 1);
 }
 
 template <class P>
 MoeBlock<P>::MoeBlock(const MoeSpec& spec, const MoeSlots& slots, const ParameterStore<real>& params)
     : spec_(spec),
       sublayer_(spec.sublayer, slots.norm, params),
-      router_(params, {.weight = slots.router}, 1, spec.routing.num_experts, spec.mlp.d_model),
-      mlp_(spec.mlp, slots.mlp, params) {}
+      router_(params, {.weight = slots.router, .bias = {}}, 1, spec.routing.num_experts, spec.mlp.d_model),
+      mlp_(spec.mlp, slots.mlp, params) {
+  if (has_shared()) shared_ = Mlp<P>(spec.shared, slots.shared, params);
+  if (has_shared_gate())
+    shared_gate_ = Linear<RouterPrecision>(params, {.weight = slots.shared_gate, .bias = {}}, 1, 1, spec.mlp.d_model);
+}
 
 int64_t routing_group_tokens(const MoeConfig& config, const SequenceShape& shape) {
   return config.group_sequences > 0 ? config.group_sequences * shape.S : shape.tokens();
@@ -62,6 +71,7 @@ void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<c
                      .rows = rows,
                      .dropout = out.dropout,
                      .out_TD = out.out_real});
+  if (has_shared()) add_shared(pass, acts, out.out_real);
   sublayer_.finish(pass, acts.sublayer, residual_TD, out_TD);
   if (pass.reports) pass.reports->push_back(std::move(stats));
 }
@@ -74,7 +84,8 @@ void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<
   const int64_t R = rows.num_rows();
   const Matrix<operand> dye = scratch.dye_RD.rows_from(0, R);
   const Matrix<real> dxe = scratch.dxe_RD.rows_from(0, R), dlogits_TE = scratch.logits_TE;
-  run(CombineRowsBackward<P>{.dout_TD = sublayer_.output_gradient(pass, acts.sublayer, dout_TD, grads),
+  const Matrix<const real> dy_TD = sublayer_.output_gradient(pass, acts.sublayer, dout_TD, grads);
+  run(CombineRowsBackward<P>{.dout_TD = dy_TD,
                              .ye_RD = acts.ye_RD,
                              .rows = rows,
                              .dropout = out_dropout(pass.mode, rows),
@@ -86,7 +97,42 @@ void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<
   router_.backward_weight(dlogits_TE, acts.router_in_TD, {}, grads);
   router_.backward_input(dlogits_TE, {}, {.out_real = scratch.dnorm_TD});
   run(GatherRowsBackward<P>{.dxe_RD = dxe, .rows = rows, .dx_TD = scratch.dnorm_TD});
+  if (has_shared()) shared_backward(pass, acts, dy_TD, grads);
   sublayer_.add_input_gradient(pass, x_TD, acts.sublayer, dx_TD, grads);
+}
+
+template <class P>
+Dropout MoeBlock<P>::shared_dropout(const RunMode& mode) const {
+  return sublayer_.dropout(mode, spec_.layer, RunMode::kSharedOut, mode.first_token);
+}
+
+template <class P>
+void MoeBlock<P>::add_shared(const Pass<P>& pass, Activations& acts, Matrix<real> out_TD) const {
+  shared_.forward(acts.sublayer.norm.y_TD, {}, pass.mode.training, acts.shared, {.out_real = acts.shared_y_TD});
+  if (has_shared_gate()) shared_gate_.forward(acts.router_in_TD, {}, {.out_real = acts.shared_gate_T1});
+  run(SharedRows<P>{.y_TD = acts.shared_y_TD,
+                    .gate_T1 = acts.shared_gate_T1,
+                    .dropout = shared_dropout(pass.mode),
+                    .out_TD = out_TD});
+}
+
+template <class P>
+void MoeBlock<P>::shared_backward(const Pass<P>& pass, const Activations& acts, Matrix<const real> dout_TD,
+                                  ParameterStore<real>& grads) const {
+  Scratch<P>& scratch = pass.scratch;
+  const Matrix<real> dx_TD = scratch.dshared_TD, dnorm_TD = scratch.dnorm_TD;
+  run(SharedRowsBackward<P>{.dout_TD = dout_TD,
+                            .y_TD = acts.shared_y_TD,
+                            .gate_T1 = acts.shared_gate_T1,
+                            .dropout = shared_dropout(pass.mode),
+                            .dy_TD = scratch.dy_TD,
+                            .dgate_T1 = has_shared_gate() ? scratch.dgate_T1 : Matrix<real>()});
+  shared_.backward(scratch.dy_TD, acts.sublayer.norm.y_TD, {}, acts.shared, scratch.dhidden_shared_TF, dx_TD, grads);
+  run(Add<real>{dnorm_TD, dx_TD, dnorm_TD});
+  if (!has_shared_gate()) return;
+  shared_gate_.backward_weight(scratch.dgate_T1, acts.router_in_TD, {}, grads);
+  shared_gate_.backward_input(scratch.dgate_T1, {}, {.out_real = dx_TD});
+  run(Add<real>{dnorm_TD, dx_TD, dnorm_TD});
 }
 
 template class MoeBlock<F64>;

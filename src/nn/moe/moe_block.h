@@ -15,6 +15,7 @@ namespace troupe {
 struct MoeSpec {
   int64_t layer = 0;  // keys its random numbers
   MlpSpec mlp;        // the experts
+  MlpSpec shared;     // what every token passes besides; d_ff 0: nothing
   SublayerSpec sublayer;
   MoeConfig routing;
 };
@@ -23,6 +24,8 @@ struct MoeSlots {
   NormSlots norm;
   Slot router;  // [E, D]
   MlpSlots mlp;
+  MlpSlots shared;
+  Slot shared_gate;  // [1, D]; empty if there is none
 };
 
 template <class P>
@@ -38,6 +41,8 @@ class MoeBlock {
     Matrix<operand> xe_RD;  // of the following the first routing.rows.num_rows() rows count
     typename Mlp<P>::Activations mlp;
     Matrix<real> ye_RD;
+    typename Mlp<P>::Activations shared;
+    Matrix<real> shared_y_TD, shared_gate_T1;
 
     void plan(Arena& arena, const MoeSpec& spec, int64_t T);
   };
@@ -53,9 +58,17 @@ class MoeBlock {
   template <class F>
   void each_map(const F& f) {
     mlp_.each_map(f);
+    if (has_shared()) shared_.each_map(f);
   }
 
  private:
+  bool has_shared() const { return spec_.shared.d_ff > 0; }
+  bool has_shared_gate() const { return has_shared() && spec_.routing.shared_gate; }
+  Dropout shared_dropout(const RunMode& mode) const;
+  void add_shared(const Pass<P>& pass, Activations& acts, Matrix<real> out_TD) const;
+  // Adds the gradient of the block's input to scratch.dnorm_TD.
+  void shared_backward(const Pass<P>& pass, const Activations& acts, Matrix<const real> dout_TD,
+                       ParameterStore<real>& grads) const;
   RouteRequest route_request(const Pass<P>& pass) const;
   Dropout out_dropout(const RunMode& mode, const Routed<real>& rows) const;
 
@@ -63,6 +76,8 @@ class MoeBlock {
   Sublayer<P> sublayer_;
   Linear<RouterPrecision> router_;
   Mlp<P> mlp_;
+  Mlp<P> shared_;
+  Linear<RouterPrecision> shared_gate_;
 };
 
 // Tokens of one routing group in a micro-batch of this shape.

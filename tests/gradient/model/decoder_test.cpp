@@ -107,6 +107,13 @@ std::vector<Case> cases() {
   add("GatedExpertsMultipliersDropout", sparse(4, 2), [&](ModelConfig& c) {
     gated_experts(c), c.residual_multiplier = 0.4, c.dropout = 0.2, c.moe.normalize = Normalize::kBeforeDropping;
   });
+  add("SharedExpert", sparse(4, 2), [&](ModelConfig& c) { c.moe.shared_d_ff = 6, c.dropout = 0.2; }, true);
+  add("SharedGatedExpert", sparse(4, 2), [&](ModelConfig& c) {
+    gated_experts(c), c.moe.shared_d_ff = 6, c.moe.shared_gate = true, c.residual_multiplier = 0.5;
+  }, false, true);
+  add("SharedExpertNormAfter", sparse(4, 2), [&](ModelConfig& c) {
+    c.norm_place = NormPlace::kAfter, c.moe.shared_d_ff = 6, c.moe.shared_gate = true;
+  });
   add("ExpertsNormAfter", sparse(4, 2), [&](ModelConfig& c) { llama(c), c.norm_place = NormPlace::kAfter; });
   add("ExpertsParallelRecomputed", sparse(4, 2), [&](ModelConfig& c) { c.parallel_block = true; }, true, true);
   add("ExpertsAfterAFirstDenseLayer", sparse(4, 2), [&](ModelConfig& c) { c.moe.every = 1, c.moe.first_layer = 1; });

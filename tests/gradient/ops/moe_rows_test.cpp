@@ -55,6 +55,30 @@ TEST_P(MoeRowsGradient, CombineMatchesCentralDifferences) {
   test::expect_gradient(loss, map.weight, dweight);
 }
 
+TEST_P(MoeRowsGradient, SharedMatchesCentralDifferences) {
+  const auto [T, D, K, probability] = GetParam();
+  const Dropout dropout{.probability = probability, .key = 8, .first_row = 5, .multiplier = 0.7f};
+  const auto before = test::normal_values(T * D, 1), dout = test::normal_values(T * D, 4);
+  auto y = test::normal_values(T * D, 2), gate = test::normal_values(T, 3);
+  std::vector<double> dy(y.size()), dgate(gate.size());
+  for (const bool gated : {false, true}) {
+    const Matrix<const double> gates = gated ? Matrix<const double>(gate.data(), T, 1) : Matrix<const double>();
+    const auto loss = [&] {
+      std::vector<double> out = before;
+      run(SharedRows<F64>{{y.data(), T, D}, gates, dropout, {out.data(), T, D}});
+      return test::dot(dout, out);
+    };
+    run(SharedRowsBackward<F64>{{dout.data(), T, D},
+                                {y.data(), T, D},
+                                gates,
+                                dropout,
+                                {dy.data(), T, D},
+                                gated ? Matrix<double>(dgate.data(), T, 1) : Matrix<double>()});
+    test::expect_gradient(loss, y, dy);
+    if (gated) test::expect_gradient(loss, gate, dgate);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, MoeRowsGradient,
                          testing::Values(Case{1, 1, 1, 0}, Case{5, 3, 1, 0}, Case{6, 17, 2, 0.3f},
                                          Case{4, 5, 3, 0.5f}));

@@ -1,4 +1,4 @@
-// Every implementation of RMSNorm, the gated network, rotary positions and sums of rows against the float64 reference.
+// Every implementation of RMSNorm, the gated network, rotary positions, shared experts and sums of rows against the float64 reference.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -9,6 +9,7 @@
 #include "implementations.h"
 #include "ops/elementwise.h"
 #include "ops/gate.h"
+#include "ops/moe_rows.h"
 #include "ops/rms_norm.h"
 #include "ops/rotary.h"
 #include "parity.h"
@@ -152,6 +153,37 @@ TYPED_TEST(DecoderOps, RotaryMatchesTheReference) {
           test::run_as(row, Rotary<P>{turned.view(), C, positions, std::as_const(table).view(), backward});
           expect_close(turned, x64, kOneRounding<P>, what);
           turned.expect_guards_intact(what);
+        }
+      }
+}
+
+TYPED_TEST(DecoderOps, SharedRowsMatchTheReference) {
+  using P = TypeParam;
+  for (const auto& [T, D, layout] : kShapes)
+    for (const float probability : {0.0f, 0.4f})
+      for (const bool gated : {false, true}) {
+        const Dropout dropout{.probability = probability, .key = 3, .first_row = 2, .multiplier = 0.5f};
+        Guarded<float> y(T, D, layout), gate(T, 1), dout(T, D, layout);
+        y.fill_normal(1), gate.fill_normal(2, 3.0), dout.fill_normal(3);
+        const auto y64 = widened(y), gate64 = widened(gate), dout64 = widened(dout);
+        std::vector<double> out64(T * D, 0.5), dy64(T * D), dgate64(T);
+        const Matrix<const double> gates64 = gated ? Matrix<const double>(gate64.data(), T, 1) : Matrix<const double>();
+        const Matrix<const float> gates = gated ? std::as_const(gate).view() : Matrix<const float>();
+        run(SharedRows<F64>{{y64.data(), T, D}, gates64, dropout, {out64.data(), T, D}});
+        run(SharedRowsBackward<F64>{{dout64.data(), T, D}, {y64.data(), T, D}, gates64, dropout, {dy64.data(), T, D},
+                                    gated ? Matrix<double>(dgate64.data(), T, 1) : Matrix<double>()});
+        for (const std::string_view row : test::usable<SharedRows<P>>()) {
+          const std::string what = fmt::format("{} T {} D {} gated {}", row, T, D, gated);
+          Guarded<float> out(T, D, layout), dgate(T, 1);
+          Guarded<typename P::operand> dy(T, D, layout);
+          out.fill(0.5), dgate.fill(0);
+          test::run_as(row, SharedRows<P>{std::as_const(y).view(), gates, dropout, out.view()});
+          test::run_as(row, SharedRowsBackward<P>{std::as_const(dout).view(), std::as_const(y).view(), gates, dropout,
+                                                  dy.view(), gated ? dgate.view() : Matrix<float>()});
+          expect_close(out, out64, 16 * 0x1p-24, what + " out");
+          expect_close(dy, dy64, kOneRounding<P>, what + " dy");
+          expect_close(dgate, dgate64, 64 * 0x1p-24, what + " dgate");
+          out.expect_guards_intact(what), dy.expect_guards_intact(what), dgate.expect_guards_intact(what);
         }
       }
 }

@@ -164,7 +164,7 @@ INSTANTIATE_TEST_SUITE_P(Models, Incremental,
                          testing::Values(config_with(0), config_with(4), config_with(0, Positions::kLearned),
                                          config_of_family(test::llama_facts), config_of_family(test::qwen3_facts, 4),
                                          config_of_family(test::olmo2_facts), config_of_family(test::gpt_neox_facts),
-                                         config_of_family(test::granite_facts),
+                                         config_of_family(test::granite_facts), config_of_family(test::qwen2_moe_facts, 4),
                                          config_of_family([](ModelConfig& c) { c.window = 5, c.window_from = 1; }),
                                          config_of_family([](ModelConfig& c) { c.logit_cap = 0.3; })));
 

@@ -50,6 +50,8 @@ TEST(CheckModelConfig, NamesTheFactThatDoesNotFitOthers) {
             "x.toml: parallel_block: expected false with norm_place after, got true");
   EXPECT_EQ(error_of([](ModelConfig& c) { c.moe.first_layer = 4; }),
             "x.toml: moe.first_layer: expected below 4, got 4 (no layer would be MoE)");
+  EXPECT_EQ(error_of([](ModelConfig& c) { c.moe.shared_gate = true; }),
+            "x.toml: moe.shared_gate: expected false without a shared expert (moe.shared_d_ff), got true");
 }
 
 TEST(CheckModelConfig, NamesTheFieldThatBreaksARule) {

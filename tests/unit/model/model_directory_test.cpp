@@ -158,7 +158,7 @@ TEST_F(ModelDirectory, RefusesForeignAndBrokenConfigs) {
     write_file_atomically(folder / "config.json", text);
     return error_of([&] { read_model_config(folder.path()); });
   };
-  EXPECT_THAT(refusal(R"({"architectures": ["LlamaForCausalLM"]})"), HasSubstr("this is a Hugging Face model"));
+  EXPECT_THAT(refusal(R"({"architectures": ["LlamaForCausalLM"]})"), HasSubstr("(or a model_type of Hugging Face), got none"));
   EXPECT_THAT(refusal(R"({"format": "troupe.model/2"})"), HasSubstr("format: expected \"troupe.model/1\""));
   EXPECT_THAT(refusal(R"({"format": "troupe.model/1", "d_modle": 8})"), HasSubstr("did you mean d_model?"));
   EXPECT_THAT(refusal(R"({"format": "troupe.model/1", "num_heads": 5})"), HasSubstr("num_heads: expected a divisor"));

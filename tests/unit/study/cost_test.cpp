@@ -93,7 +93,7 @@ TEST(MemoryEstimate, IsTheArenaOfTheDecoder) {
   for (const auto change : {test::llama_facts, test::qwen3_facts, test::olmo2_facts, test::gpt_neox_facts})
     for (const int64_t experts : {0, 4}) {
       ModelConfig other = config;
-      other.moe.num_experts = experts, change(other);
+      other.moe.num_experts = experts, other.moe.shared_d_ff = 12, change(other);
       expect_arena_as_estimated<F32>(other, Precision::kFp32);
       expect_arena_as_estimated<Bf16>(other, Precision::kBf16);
     }

@@ -81,6 +81,9 @@ constexpr FencedCase kFencedCases[] = {
      }},
     {"llama", [](ModelConfig& config, DecoderOptions&) { test::qwen3_facts(config), config.moe.num_experts = 4; }},
     {"olmo2", [](ModelConfig& config, DecoderOptions&) { test::olmo2_facts(config), config.moe.num_experts = 4; }},
+    {"shared", [](ModelConfig& config, DecoderOptions&) {
+       test::qwen2_moe_facts(config), config.moe.num_experts = 4;
+     }},
     {"neox", [](ModelConfig& config, DecoderOptions& options) {
        test::gpt_neox_facts(config), config.rope.scaling = RopeScaling::kDynamic, options.recompute = true;
      }}};

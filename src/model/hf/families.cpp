@@ -1,0 +1,547 @@
+#include "model/hf/families.h"
+
+#include <array>
+#include <cmath>
+#include <string>
+
+#include "base/error.h"
+
+namespace troupe {
+namespace {
+
+using nlohmann::ordered_json;
+
+// --- Settings that families share ---
+
+void sizes(HfConfig& hf, ModelConfig& c, const char* width = "hidden_size", const char* layers = "num_hidden_layers",
+           const char* heads = "num_attention_heads") {
+  hf("vocab_size", c.vocab_size);
+  hf(width, c.d_model);
+  hf(layers, c.num_layers);
+  hf(heads, c.num_heads);
+  if (c.num_heads < 1) hf.refuse(heads, "at least 1", c.num_heads);
+  hf.ignore({"architectures", "model_type", "dtype", "torch_dtype", "transformers_version", "initializer_range",
+             "init_std", "use_cache", "bos_token_id", "pad_token_id", "decoder_start_token_id", "is_decoder",
+             "classifier_dropout", "layerdrop", "activation_dropout", "output_router_logits", "router_jitter_noise",
+             "pretraining_tp", "prefix", "_name_or_path", "_attn_implementation_autoset", "task_specific_params",
+             "auto_map", "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
+             "summary_use_proj", "reorder_and_upcast_attn", "n_ctx", "max_window_layers", "sliding_window",
+             "layer_types", "generation_config", "mscale", "unsloth_version", "unsloth_fixed"});
+  hf.require("quantization_config", nullptr, "quantised weights of this form");
+  hf.require("add_cross_attention", false, "attention to another text");
+}
+
+void end_of_text(HfConfig& hf, ModelConfig& c) {
+  if (hf.writes()) {
+    hf.set("eos_token_id", c.eos_id >= 0 ? ordered_json(c.eos_id) : ordered_json(nullptr));
+    hf.set("pad_token_id", c.pad_id >= 0 ? ordered_json(c.pad_id) : ordered_json(nullptr));
+    return;
+  }
+  const ordered_json& eos = hf.at("eos_token_id");
+  const ordered_json& first = eos.is_array() && !eos.empty() ? eos.front() : eos;
+  if (!first.is_null() && !first.is_number_integer()) hf.refuse("eos_token_id", "an id or a list of ids", eos);
+  c.eos_id = first.is_null() ? -1 : first.get<int64_t>();
+  if (c.eos_id >= c.vocab_size) c.eos_id = -1;
+  c.pad_id = -1;  // padding is an ordinary token there, which a mask hides
+}
+
+// With fairseq's dictionary, padding is an id of its own.
+void fairseq_padding(HfConfig& hf, ModelConfig& c) {
+  if (hf.writes()) return;
+  const ordered_json& pad = hf.at("pad_token_id");
+  if (pad.is_number_integer() && pad != c.eos_id && pad < c.vocab_size) c.pad_id = pad.get<int64_t>();
+}
+
+// Null: as many as queries have. Absent: what the family's releases mean by that, `usual` (0: the same).
+void heads(HfConfig& hf, ModelConfig& c, int64_t usual_kv = 0, int64_t usual_width = 0) {
+  if (hf.writes()) c.kv_heads = c.num_kv_heads(), c.head_dim = c.head_width();
+  const auto usual = [&](const char* key, int64_t absent, int64_t null) {
+    return absent > 0 && !hf.object().contains(key) ? absent : null;
+  };
+  hf("num_key_value_heads", c.kv_heads, usual("num_key_value_heads", usual_kv, c.num_heads));
+  hf("head_dim", c.head_dim, usual("head_dim", usual_width, c.d_model / c.num_heads));
+}
+
+// "rope_parameters" since transformers 5; "rope_theta" and "rope_scaling" before, which releases on both sides read.
+constexpr std::array kScalings = {std::pair{"default", RopeScaling::kNone}, std::pair{"linear", RopeScaling::kLinear},
+                                  std::pair{"dynamic", RopeScaling::kDynamic},
+                                  std::pair{"llama3", RopeScaling::kLlama3}, std::pair{"yarn", RopeScaling::kYarn}};
+
+double number_in(const HfConfig& hf, const ordered_json& object, const char* key, double usual) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return usual;
+  if (!found->is_number()) hf.refuse(key, "a number", *found);
+  return found->get<double>();
+}
+
+void read_scaling(HfConfig& hf, const ordered_json& rope, ModelConfig& c) {
+  const ordered_json& type = rope.contains("rope_type") ? rope["rope_type"] : rope.value("type", ordered_json("default"));
+  RopeConfig& r = c.rope;
+  bool known = false;
+  for (const auto& [name, scaling] : kScalings)
+    if (type == name) r.scaling = scaling, known = true;
+  if (!known) hf.refuse("rope_type", "one of default, linear, dynamic, llama3, yarn", type);
+  if (r.scaling == RopeScaling::kNone) return;
+  r.factor = number_in(hf, rope, "factor", 0.0);
+  const ordered_json& above = hf.at("original_max_position_embeddings");
+  const double original = number_in(hf, rope, "original_max_position_embeddings",
+                                    above.is_number() ? above.get<double>() : static_cast<double>(c.context));
+  if (r.scaling == RopeScaling::kLlama3 || r.scaling == RopeScaling::kYarn)
+    r.original_context = static_cast<int64_t>(original);
+  if (r.factor == 0.0 && r.scaling == RopeScaling::kYarn) r.factor = static_cast<double>(c.context) / original;
+  if (r.scaling == RopeScaling::kLlama3) {
+    r.low_freq_factor = number_in(hf, rope, "low_freq_factor", r.low_freq_factor);
+    r.high_freq_factor = number_in(hf, rope, "high_freq_factor", r.high_freq_factor);
+  }
+  if (r.scaling != RopeScaling::kYarn) return;
+  r.beta_fast = number_in(hf, rope, "beta_fast", r.beta_fast);
+  r.beta_slow = number_in(hf, rope, "beta_slow", r.beta_slow);
+  r.truncate = rope.value("truncate", true);
+  r.attention_factor = number_in(hf, rope, "attention_factor", 0.0);
+  const double mscale = number_in(hf, rope, "mscale", 0.0), all = number_in(hf, rope, "mscale_all_dim", 0.0);
+  if (r.attention_factor == 0.0 && mscale > 0 && all > 0) {
+    const double log = r.factor > 1 ? 0.1 * std::log(r.factor) : 0.0;
+    r.attention_factor = (mscale * log + 1.0) / (all * log + 1.0);
+  }
+}
+
+ordered_json scaling_json(const RopeConfig& r) {
+  ordered_json rope;
+  for (const auto& [name, scaling] : kScalings)
+    if (scaling == r.scaling) rope["rope_type"] = name;
+  rope["factor"] = r.factor;
+  if (r.original_context > 0) rope["original_max_position_embeddings"] = r.original_context;
+  if (r.scaling == RopeScaling::kLlama3) {
+    rope["low_freq_factor"] = r.low_freq_factor;
+    rope["high_freq_factor"] = r.high_freq_factor;
+  }
+  if (r.scaling == RopeScaling::kYarn) {
+    rope["beta_fast"] = r.beta_fast;
+    rope["beta_slow"] = r.beta_slow;
+    if (!r.truncate) rope["truncate"] = false;
+    if (r.attention_factor > 0) rope["attention_factor"] = r.attention_factor;
+  }
+  return rope;
+}
+
+void rope(HfConfig& hf, ModelConfig& c, double usual_theta = 10000.0, double usual_part = 1.0,
+          const char* theta_key = "rope_theta", const char* part_key = "partial_rotary_factor") {
+  RopeConfig& r = c.rope;
+  if (hf.writes()) {
+    hf.set(theta_key, r.theta);
+    if (r.part != usual_part || usual_part != 1.0) hf.set(part_key, r.part);
+    hf.set("rope_scaling", r.scaling == RopeScaling::kNone ? ordered_json(nullptr) : scaling_json(r));
+    return;
+  }
+  c.positions = Positions::kRotary;
+  r = RopeConfig();
+  hf(theta_key, r.theta, usual_theta);
+  hf(part_key, r.part, usual_part);
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const ordered_json& object = hf.at(key);
+    if (object.is_null()) continue;
+    if (!object.is_object()) hf.refuse(key, "an object", object);
+    for (const auto& [name, value] : object.items())
+      if (value.is_object()) hf.refuse(key, "one set of settings for all layers", object);
+    r.theta = number_in(hf, object, "rope_theta", r.theta);
+    r.part = number_in(hf, object, "partial_rotary_factor", r.part);
+    read_scaling(hf, object, c);
+  }
+}
+
+// Layers with a sliding window by their types, where the file has them.
+bool window_by_layers(HfConfig& hf, ModelConfig& c, int64_t window) {
+  const ordered_json& types = hf.at("layer_types");
+  if (!types.is_array()) return false;
+  int64_t full = 0;
+  for (const ordered_json& type : types) {
+    if (type != "full_attention" && type != "sliding_attention")
+      hf.refuse("layer_types", "full_attention and sliding_attention alone", type);
+    const bool is_full = type == "full_attention";
+    if (is_full && full < static_cast<int64_t>(&type - &types.front()))
+      hf.refuse("layer_types", "full attention in the first layers and a window in all others", types);
+    full += is_full;
+  }
+  const bool any = full < static_cast<int64_t>(types.size());
+  c.window = any ? window : 0;
+  c.window_from = any ? full : 0;
+  return true;
+}
+
+void window_of_all(HfConfig& hf, ModelConfig& c, int64_t usual) {  // Mistral: null is none, absent is the usual one
+  if (hf.writes()) {
+    hf.set("sliding_window", c.window > 0 ? ordered_json(c.window) : ordered_json(nullptr));
+    return;
+  }
+  const bool absent = !hf.object().contains("sliding_window");
+  c.window_from = 0;
+  hf("sliding_window", c.window, absent ? usual : 0);
+}
+
+void window_from_a_layer(HfConfig& hf, ModelConfig& c) {  // Qwen 2 and 3
+  bool uses = c.window > 0;
+  hf("use_sliding_window", uses, false);
+  if (hf.writes()) {
+    if (uses) hf.set("sliding_window", c.window), hf.set("max_window_layers", c.window_from);
+    return;
+  }
+  c.window = c.window_from = 0;
+  int64_t window = 4096, from = 28;
+  hf("sliding_window", window, window);
+  hf("max_window_layers", from, from);
+  if (window_by_layers(hf, c, window) || !uses) return;
+  if (from < c.num_layers) c.window = window, c.window_from = from;
+}
+
+void no_window(HfConfig& hf, ModelConfig& c) {
+  if (!hf.writes()) c.window = c.window_from = 0;
+}
+
+// What Llama, its relatives and their sparse kin share.
+void llama_like(HfConfig& hf, ModelConfig& c, double usual_epsilon, int64_t usual_context) {
+  sizes(hf, c);
+  if (!hf.writes()) {
+    c.norm = Norm::kRms, c.scale_embedding = false, c.ffn_gated = true;
+    c.qkv_bias = c.out_bias = c.ffn_bias = false;
+  }
+  hf("intermediate_size", c.d_ff);
+  hf("max_position_embeddings", c.context, usual_context);
+  hf("rms_norm_eps", c.norm_epsilon, usual_epsilon);
+  hf.activation("hidden_act", c, "silu");
+  hf("tie_word_embeddings", c.tied_output, false);
+  hf("attention_dropout", c.attention_dropout, 0.0);
+  end_of_text(hf, c);
+}
+
+void attention_bias(HfConfig& hf, ModelConfig& c) {
+  hf("attention_bias", c.qkv_bias, false);
+  if (!hf.writes()) c.out_bias = c.qkv_bias;
+}
+
+// --- Dense families ---
+
+void llama(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-6, 2048);
+  heads(hf, c);
+  rope(hf, c);
+  attention_bias(hf, c);
+  hf("mlp_bias", c.ffn_bias, false);
+  no_window(hf, c);
+}
+
+void mistral(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-6, 4096 * 32);
+  heads(hf, c, 8);
+  rope(hf, c);
+  window_of_all(hf, c, 4096);
+}
+
+void qwen2(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-6, 32768);
+  heads(hf, c, 32);
+  if (!hf.writes()) c.qkv_bias = true;
+  rope(hf, c);
+  window_from_a_layer(hf, c);
+}
+
+void qwen3(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-6, 32768);
+  heads(hf, c, 32, 128);
+  rope(hf, c);
+  attention_bias(hf, c);
+  window_from_a_layer(hf, c);
+  if (!hf.writes()) c.qk_norm = QkNorm::kHead;
+}
+
+void olmo2(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-5, 2048);
+  heads(hf, c);
+  rope(hf, c);
+  attention_bias(hf, c);
+  if (!hf.writes()) c.qk_norm = QkNorm::kWhole, c.norm_place = NormPlace::kAfter;
+  no_window(hf, c);
+}
+
+void gpt2(HfConfig& hf, ModelConfig& c) {
+  sizes(hf, c, "n_embd", "n_layer", "n_head");
+  hf("n_positions", c.context, 1024);
+  hf("n_inner", c.d_ff, 4 * c.d_model);
+  hf("layer_norm_epsilon", c.norm_epsilon, 1e-5);
+  hf.activation("activation_function", c, "gelu_new");
+  hf("tie_word_embeddings", c.tied_output, true);
+  hf("embd_pdrop", c.dropout, 0.1);
+  hf("resid_pdrop", c.dropout, 0.1);
+  hf("attn_pdrop", c.attention_dropout, 0.1);
+  bool scaled = c.attention_multiplier != 1.0;
+  hf("scale_attn_weights", scaled, true);
+  hf.require("scale_attn_by_inverse_layer_idx", false, "scale of attention by layer");
+  end_of_text(hf, c);
+  if (hf.writes()) return;
+  c.positions = Positions::kLearned, c.scale_embedding = false;
+  if (!scaled) c.attention_multiplier = 1.0;
+}
+
+void opt(HfConfig& hf, ModelConfig& c) {
+  sizes(hf, c);
+  hf("ffn_dim", c.d_ff);
+  hf("max_position_embeddings", c.context, 2048);
+  hf.activation("activation_function", c, "relu");
+  hf("tie_word_embeddings", c.tied_output, true);
+  hf("dropout", c.dropout, 0.1);
+  hf("attention_dropout", c.attention_dropout, 0.0);
+  hf("enable_bias", c.qkv_bias, true);
+  hf.require("do_layer_norm_before", true, "norm of x + f(x)");
+  hf.require("_remove_final_layer_norm", false, "model without a final norm");
+  hf.require("layer_norm_elementwise_affine", true, "norm without weights");
+  hf.require("word_embed_proj_dim", c.d_model, "embedding of another width than the layers");
+  end_of_text(hf, c);
+  fairseq_padding(hf, c);
+  if (hf.writes()) return;
+  c.positions = Positions::kLearned, c.scale_embedding = false, c.out_bias = c.ffn_bias = c.qkv_bias;
+}
+
+void xglm(HfConfig& hf, ModelConfig& c) {
+  sizes(hf, c, "d_model", "num_layers", "attention_heads");
+  hf("ffn_dim", c.d_ff);
+  hf("max_position_embeddings", c.context, 2048);
+  hf.activation("activation_function", c, "gelu");
+  hf("tie_word_embeddings", c.tied_output, true);
+  hf("dropout", c.dropout, 0.1);
+  hf("attention_dropout", c.attention_dropout, 0.1);
+  hf("scale_embedding", c.scale_embedding, true);
+  end_of_text(hf, c);
+  fairseq_padding(hf, c);
+}
+
+void gpt_neox(HfConfig& hf, ModelConfig& c) {
+  sizes(hf, c);
+  hf("intermediate_size", c.d_ff);
+  hf("max_position_embeddings", c.context, 2048);
+  hf("layer_norm_eps", c.norm_epsilon, 1e-5);
+  hf.activation("hidden_act", c, "gelu");
+  hf("tie_word_embeddings", c.tied_output, false);
+  hf("hidden_dropout", c.dropout, 0.0);
+  hf("attention_dropout", c.attention_dropout, 0.0);
+  hf("attention_bias", c.qkv_bias, true);
+  hf("use_parallel_residual", c.parallel_block, true);
+  rope(hf, c, 10000.0, 0.25, "rotary_emb_base", "rotary_pct");
+  end_of_text(hf, c);
+  if (!hf.writes()) c.scale_embedding = false, c.out_bias = c.qkv_bias;
+}
+
+// --- Mixtures of experts: dropless, chosen by a softmax over all experts. Softmax over the chosen ones alone (Granite) is
+// --- the same as dividing their probabilities by their sum. ---
+
+void experts(HfConfig& hf, ModelConfig& c, const char* count_key, int64_t usual_top_k, double usual_aux) {
+  if (!hf.writes()) {
+    c.moe = MoeConfig();
+    c.moe.every = 1, c.moe.normalize = Normalize::kBeforeDropping;
+  }
+  hf(count_key, c.moe.num_experts);
+  hf("num_experts_per_tok", c.moe.top_k, usual_top_k);
+  hf("router_aux_loss_coef", c.moe.aux_loss_weight, usual_aux);
+}
+
+// num_experts in releases before 5 is num_local_experts in some of them.
+const char* count_key(const HfConfig& hf, const char* key, const char* other) {
+  return hf.object().contains(other) && !hf.object().contains(key) ? other : key;
+}
+
+void normalisation(HfConfig& hf, ModelConfig& c) {
+  bool normalised = c.moe.normalize != Normalize::kNever;
+  hf("norm_topk_prob", normalised, false);
+  if (!hf.writes()) c.moe.normalize = normalised ? Normalize::kBeforeDropping : Normalize::kNever;
+}
+
+// Every n-th layer is sparse, and the first ones may be dense (Qwen).
+void sparse_layers(HfConfig& hf, ModelConfig& c) {
+  hf("decoder_sparse_step", c.moe.every, 1);
+  if (hf.writes()) {
+    ordered_json dense = ordered_json::array();
+    for (int64_t layer = 0; layer < c.moe.first_layer; ++layer) dense.push_back(layer);
+    return hf.set("mlp_only_layers", dense);
+  }
+  const ordered_json& dense = hf.at("mlp_only_layers");
+  if (!dense.is_null() && !dense.is_array()) hf.refuse("mlp_only_layers", "a list of layers", dense);
+  c.moe.first_layer = 0;
+  for (const ordered_json& layer : dense) {
+    if (layer != c.moe.first_layer) hf.refuse("mlp_only_layers", "the first layers, in order", dense);
+    ++c.moe.first_layer;
+  }
+}
+
+void mixtral(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-5, 4096 * 32);
+  heads(hf, c, 8);
+  rope(hf, c, 1e6);
+  window_of_all(hf, c, 0);
+  experts(hf, c, count_key(hf, "num_local_experts", "num_experts"), 2, 0.001);
+}
+
+void olmoe(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-5, 4096);
+  heads(hf, c);
+  rope(hf, c);
+  attention_bias(hf, c);
+  hf.require("clip_qkv", nullptr, "limit on queries, keys and values");
+  experts(hf, c, count_key(hf, "num_experts", "num_local_experts"), 8, 0.01);
+  normalisation(hf, c);
+  no_window(hf, c);
+  if (!hf.writes()) c.qk_norm = QkNorm::kWhole;
+}
+
+void qwen2_moe(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-6, 32768);
+  heads(hf, c, 16);
+  rope(hf, c);
+  hf("qkv_bias", c.qkv_bias, true);
+  hf.require("use_sliding_window", false, "window in every second layer");
+  no_window(hf, c);
+  experts(hf, c, count_key(hf, "num_experts", "num_local_experts"), 4, 0.001);
+  normalisation(hf, c);
+  sparse_layers(hf, c);
+  if (hf.writes()) c.moe.expert_d_ff = c.expert_d_ff();
+  hf("moe_intermediate_size", c.moe.expert_d_ff, 1408);
+  hf("shared_expert_intermediate_size", c.moe.shared_d_ff, 5632);
+  if (!hf.writes()) c.moe.shared_gate = true;
+}
+
+void qwen3_moe(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-6, 32768);
+  heads(hf, c, 4);
+  rope(hf, c);
+  attention_bias(hf, c);
+  bool uses_window = c.window > 0;
+  hf("use_sliding_window", uses_window, false);
+  if (uses_window)
+    window_of_all(hf, c, 4096);
+  else
+    no_window(hf, c);
+  experts(hf, c, count_key(hf, "num_experts", "num_local_experts"), 8, 0.001);
+  normalisation(hf, c);
+  sparse_layers(hf, c);
+  if (hf.writes()) c.moe.expert_d_ff = c.expert_d_ff();
+  hf("moe_intermediate_size", c.moe.expert_d_ff, 768);
+  if (!hf.writes()) c.qk_norm = QkNorm::kHead;
+}
+
+void granitemoe(HfConfig& hf, ModelConfig& c) {
+  llama_like(hf, c, 1e-6, 2048);
+  heads(hf, c);
+  rope(hf, c);
+  attention_bias(hf, c);
+  no_window(hf, c);
+  if (hf.writes() && c.attention_multiplier == 0)
+    c.attention_multiplier = 1.0 / std::sqrt(static_cast<double>(c.head_width()));
+  hf("embedding_multiplier", c.embedding_multiplier, 1.0);
+  hf("residual_multiplier", c.residual_multiplier, 1.0);
+  hf("attention_multiplier", c.attention_multiplier, 1.0);
+  hf("logits_scaling", c.logit_divisor, 1.0);
+  experts(hf, c, count_key(hf, "num_local_experts", "num_experts"), 2, 0.001);
+}
+
+// --- Names ---
+
+// clang-format off
+constexpr HfName kLlamaNames[] = {{"embed_tokens.", "model.embed_tokens."}, {"final_norm.", "model.norm."},
+                                  {"output.", "lm_head."}};
+constexpr HfName kLlamaLayer[] = {{"attn_norm.", "input_layernorm."}, {"ffn_norm.", "post_attention_layernorm."},
+                                  {"attn.q_norm.", "self_attn.q_norm."}, {"attn.k_norm.", "self_attn.k_norm."},
+                                  {"attn.out_proj.", "self_attn.o_proj."}, {"attn.", "self_attn."},
+                                  {"ffn.fc1.", "mlp.gate_proj.", HfLayout::kAbove, 0, "mlp.up_proj."},
+                                  {"ffn.fc2.", "mlp.down_proj."}};
+constexpr HfName kOlmo2Layer[] = {{"attn_norm.", "post_attention_layernorm."},
+                                  {"ffn_norm.", "post_feedforward_layernorm."}};
+constexpr HfName kGpt2Names[] = {{"embed_tokens.", "transformer.wte."}, {"final_norm.", "transformer.ln_f."},
+                                 {"embed_positions.", "transformer.wpe.", HfLayout::kPositions}, {"output.", "lm_head."}};
+constexpr HfName kGpt2Layer[] = {{"attn_norm.", "ln_1."}, {"ffn_norm.", "ln_2."},
+                                 {"attn.q_proj.", "attn.c_attn.", HfLayout::kThird, 0},
+                                 {"attn.k_proj.", "attn.c_attn.", HfLayout::kThird, 1},
+                                 {"attn.v_proj.", "attn.c_attn.", HfLayout::kThird, 2},
+                                 {"attn.out_proj.", "attn.c_proj.", HfLayout::kTransposed},
+                                 {"ffn.fc1.", "mlp.c_fc.", HfLayout::kTransposed},
+                                 {"ffn.fc2.", "mlp.c_proj.", HfLayout::kTransposed}};
+constexpr HfName kOptNames[] = {{"embed_tokens.", "model.decoder.embed_tokens."},
+                                {"embed_positions.", "model.decoder.embed_positions."},
+                                {"final_norm.", "model.decoder.final_layer_norm."}, {"output.", "lm_head."}};
+constexpr HfName kXglmNames[] = {{"embed_tokens.", "model.embed_tokens."}, {"final_norm.", "model.layer_norm."},
+                                 {"output.", "lm_head."}};
+constexpr HfName kFairseqLayer[] = {{"attn_norm.", "self_attn_layer_norm."}, {"ffn_norm.", "final_layer_norm."},
+                                    {"attn.", "self_attn."}, {"ffn.", ""}};
+constexpr HfName kNeoxNames[] = {{"embed_tokens.", "gpt_neox.embed_in."}, {"final_norm.", "gpt_neox.final_layer_norm."},
+                                 {"output.", "embed_out."}};
+constexpr HfName kNeoxLayer[] = {{"attn_norm.", "input_layernorm."}, {"ffn_norm.", "post_attention_layernorm."},
+                                 {"attn.q_proj.", "attention.query_key_value.", HfLayout::kHeadThird, 0},
+                                 {"attn.k_proj.", "attention.query_key_value.", HfLayout::kHeadThird, 1},
+                                 {"attn.v_proj.", "attention.query_key_value.", HfLayout::kHeadThird, 2},
+                                 {"attn.out_proj.", "attention.dense."},
+                                 {"ffn.fc1.", "mlp.dense_h_to_4h."}, {"ffn.fc2.", "mlp.dense_4h_to_h."}};
+
+constexpr HfName kMixtralExperts[] = {
+    {"moe.router.", "block_sparse_moe.gate."},
+    {"moe.experts.{}.fc1.", "block_sparse_moe.experts.{}.w1.", HfLayout::kAbove, 0, "block_sparse_moe.experts.{}.w3."},
+    {"moe.experts.{}.fc2.", "block_sparse_moe.experts.{}.w2."}};
+constexpr HfName kQwenExperts[] = {
+    {"moe.router.", "mlp.gate."},
+    {"moe.experts.{}.fc1.", "mlp.experts.{}.gate_proj.", HfLayout::kAbove, 0, "mlp.experts.{}.up_proj."},
+    {"moe.experts.{}.fc2.", "mlp.experts.{}.down_proj."},
+    {"moe.shared.fc1.", "mlp.shared_expert.gate_proj.", HfLayout::kAbove, 0, "mlp.shared_expert.up_proj."},
+    {"moe.shared.fc2.", "mlp.shared_expert.down_proj."}, {"moe.shared_gate.", "mlp.shared_expert_gate."}};
+constexpr HfName kGraniteExperts[] = {{"moe.router.", "block_sparse_moe.router.layer."},
+                                      {"moe.experts.{}.fc1.", "block_sparse_moe.input_linear.", HfLayout::kSlab},
+                                      {"moe.experts.{}.fc2.", "block_sparse_moe.output_linear.", HfLayout::kSlab}};
+
+constexpr HfFamily kFamilies[] = {
+    {"gpt2", "GPT2LMHeadModel", gpt2, "transformer.", "transformer.h.", kGpt2Names, kGpt2Layer},
+    {"opt", "OPTForCausalLM", opt, "model.", "model.decoder.layers.", kOptNames, kFairseqLayer},
+    {"xglm", "XGLMForCausalLM", xglm, "model.", "model.layers.", kXglmNames, kFairseqLayer},
+    {"gpt_neox", "GPTNeoXForCausalLM", gpt_neox, "gpt_neox.", "gpt_neox.layers.", kNeoxNames, kNeoxLayer},
+    {"llama", "LlamaForCausalLM", llama, "model.", "model.layers.", kLlamaNames, kLlamaLayer},
+    {"mistral", "MistralForCausalLM", mistral, "model.", "model.layers.", kLlamaNames, kLlamaLayer},
+    {"qwen2", "Qwen2ForCausalLM", qwen2, "model.", "model.layers.", kLlamaNames, kLlamaLayer},
+    {"qwen3", "Qwen3ForCausalLM", qwen3, "model.", "model.layers.", kLlamaNames, kLlamaLayer},
+    {"olmo2", "Olmo2ForCausalLM", olmo2, "model.", "model.layers.", kLlamaNames, kOlmo2Layer, kLlamaLayer},
+    {"mixtral", "MixtralForCausalLM", mixtral, "model.", "model.layers.", kLlamaNames, kMixtralExperts, kLlamaLayer},
+    {"olmoe", "OlmoeForCausalLM", olmoe, "model.", "model.layers.", kLlamaNames, kQwenExperts, kLlamaLayer},
+    {"qwen2_moe", "Qwen2MoeForCausalLM", qwen2_moe, "model.", "model.layers.", kLlamaNames, kQwenExperts, kLlamaLayer},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", qwen3_moe, "model.", "model.layers.", kLlamaNames, kQwenExperts, kLlamaLayer},
+    {"granitemoe", "GraniteMoeForCausalLM", granitemoe, "model.", "model.layers.", kLlamaNames, kGraniteExperts,
+     kLlamaLayer},
+};
+// clang-format on
+
+// Known families that need a fact which this decoder does not have.
+constexpr std::pair<std::string_view, std::string_view> kMissing[] = {
+    {"deepseek_v2", "attention through a latent vector (MLA)"},
+    {"deepseek_v3", "attention through a latent vector (MLA) and groups of experts"},
+    {"gpt_oss", "attention sinks and clamped gates"},
+    {"phi", "a bias of the output and one norm for both parallel blocks"},
+    {"phi3", "rotary scaling longrope"},
+    {"gemma", "norm weights that count from 1"},
+    {"gemma2", "norm weights that count from 1 and two norms a block"},
+    {"gemma3_text", "norm weights that count from 1 and two norms a block"},
+    {"falcon", "one norm for both parallel blocks"},
+    {"bloom", "ALiBi positions"},
+    {"mpt", "ALiBi positions"},
+    {"gptj", "rotary positions by pairs of neighbours"},
+    {"cohere", "rotary positions by pairs of neighbours"}};
+
+}  // namespace
+
+std::span<const HfFamily> hf_families() { return kFamilies; }
+
+const HfFamily& hf_family(const HfConfig& config) {
+  const auto found = config.object().find("model_type");
+  const ordered_json type = found == config.object().end() ? ordered_json() : *found;
+  std::string names;
+  for (const HfFamily& family : kFamilies) {
+    if (type == family.model_type) return family;
+    names += (names.empty() ? "" : ", ") + std::string(family.model_type);
+  }
+  std::string needs;
+  for (const auto& [name, missing] : kMissing)
+    if (type == name) needs = fmt::format(" (this decoder has no {})", missing);
+  config.refuse("model_type", "one of " + names + needs, type);
+}
+
+}  // namespace troupe

@@ -1,0 +1,307 @@
+// Families of Hugging Face transformers against data that it wrote (tests/data/golden/hf-small, or the folder that
+// TROUPE_GOLDEN_HF names): logits, hidden states, routing, gradients and greedy text in float32, from config.json as
+// releases before and after 5 wrote it; and the way to Troupe's format and back.
+#include <fmt/core.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <vector>
+
+#include "error_of.h"
+#include "golden.h"
+#include "infer/generator.h"
+#include "io/atomic_file.h"
+#include "io/json_text.h"
+#include "model/convert.h"
+#include "model/decoder_weights.h"
+#include "model/hf/hf_model.h"
+#include "model/hf/hf_write.h"
+#include "model/model_directory.h"
+#include "model/workspace.h"
+#include "temporary_folder.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+using test::values_of;
+
+fs::path hf_folder() {
+  const char* const folder = std::getenv("TROUPE_GOLDEN_HF");
+  return folder && *folder ? fs::path(folder) : fs::path(TROUPE_TEST_DATA) / "golden" / "hf-small";
+}
+
+std::vector<std::string> hf_sets() {
+  std::set<std::string> names;
+  if (fs::is_directory(hf_folder()))
+    for (const auto& entry : fs::directory_iterator(hf_folder()))
+      if (fs::exists(entry.path() / "golden.safetensors")) names.insert(entry.path().filename().string());
+  return {names.begin(), names.end()};
+}
+
+// The model of a folder under one of its two configurations.
+struct HfCase {
+  explicit HfCase(const std::string& name, const std::string& config_name)
+      : source(hf_folder() / name), golden(source / "golden.safetensors") {
+    fs::copy_file(source / config_name, folder.path() / "config.json");
+    fs::create_symlink(fs::absolute(source / "model.safetensors"), folder.path() / "model.safetensors");
+    ModelConfig config = read_model_config(folder.path());
+    config.moe.aux_loss_weight = 0.0;  // the data's loss is that of the tokens alone,
+    config.dropout = config.attention_dropout = 0.0;  // and without noise
+    model = std::make_unique<LanguageModel>(config, Precision::kFp32);
+    load_parameters(folder.path(), *model);
+    batch.B = golden.at("src").shape[0], batch.S = golden.at("src").shape[1];
+    batch.src = test::ids_of(golden, "src"), batch.tgt = test::ids_of(golden, "tgt");
+  }
+  Decoder<F32>& decoder() {
+    return model->visit([]<class D>(D& decoder) -> Decoder<F32>& {
+      if constexpr (std::is_same_v<D, Decoder<F32>>) return decoder;
+      throw std::logic_error("expected a float32 model");
+    });
+  }
+  std::span<const float> flat(const Matrix<float>& m) { return {m.data, static_cast<size_t>(m.rows * m.cols)}; }
+
+  test::TemporaryFolder folder;
+  fs::path source;
+  SafetensorsFile golden;
+  std::unique_ptr<LanguageModel> model;
+  Batch batch;
+};
+
+void expect_gradients(HfCase& c, const ParameterStore<float>& grads) {
+  const SafetensorsFile expected(c.source / "grads.safetensors");
+  const HfModel hf(c.folder.path());
+  std::set<std::string> seen;
+  for (const Parameter& parameter : c.model->table().entries()) {
+    const std::span<const float> actual = grads.at(parameter.slot);
+    for (const HfPiece& piece : hf_pieces(hf.family(), hf.config(), parameter)) {
+      seen.insert(piece.tensor);
+      const std::vector<float> theirs = values_of<float>(expected, piece.tensor);
+      double largest = 0.0, worst = 0.0;
+      for (const float value : theirs) largest = std::max(largest, std::abs(static_cast<double>(value)));
+      for (int64_t r = 0; r < piece.rows; ++r)
+        for (int64_t k = 0; k < piece.cols; ++k)
+          worst = std::max(worst, std::abs(static_cast<double>(actual[(piece.row + r) * piece.cols + k]) -
+                                           theirs[piece.offset + r * piece.row_stride + k * piece.col_stride]));
+      const bool zero = parameter.name.ends_with("k_proj.bias") && hf.config().positions != Positions::kRotary &&
+                        hf.family().model_type != "gpt2";
+      EXPECT_LE(worst, zero ? 1e-5 : 2e-4 * largest) << piece.tensor << ", " << parameter.name;
+    }
+  }
+  EXPECT_EQ(seen.size(), expected.tensors().size());
+}
+
+void expect_routing(HfCase& c) {
+  int64_t n = 0;
+  for (int64_t layer = 0; layer < c.model->config().num_layers; ++layer) {
+    if (!c.model->config().is_moe_layer(layer)) continue;
+    const Routing<float>& routing = c.decoder().workspace().layer(layer).moe.routing;
+    const std::vector<float> logits = values_of<float>(c.golden, fmt::format("router.{}", n++));
+    std::vector<double> probabilities(logits.begin(), logits.end());
+    for (int64_t t = 0; t < routing.T; ++t) {
+      double* const p = &probabilities[static_cast<size_t>(t * routing.E)];
+      double sum = 0.0;
+      for (int64_t e = 0; e < routing.E; ++e) sum += p[e] = std::exp(p[e]);
+      for (int64_t e = 0; e < routing.E; ++e) p[e] /= sum;
+      std::vector<int32_t> order(static_cast<size_t>(routing.E));
+      for (int64_t e = 0; e < routing.E; ++e) order[static_cast<size_t>(e)] = static_cast<int32_t>(e);
+      std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return p[a] > p[b]; });
+      for (int64_t k = 0; k < routing.K; ++k)
+        EXPECT_EQ(routing.choices.expert_TK[t * routing.K + k], order[static_cast<size_t>(k)]) << "token " << t;
+    }
+    test::expect_all_near<float, double>(c.flat(routing.prob_TE), probabilities, 1e-5,
+                                         fmt::format("router of layer {}", layer));
+  }
+}
+
+void expect_equal_to_transformers(const std::string& name, const std::string& config_name) {
+  SCOPED_TRACE(name + ", " + config_name);
+  HfCase c(name, config_name);
+  const ModelConfig& config = c.model->config();
+  ParameterStore<float> grads(c.model->table());
+  c.model->forward_backward(c.batch, {}, grads);
+  Workspace<F32>& work = c.decoder().workspace();
+  for (int64_t layer = 0; layer < config.num_layers; ++layer)
+    test::expect_all_near<float, float>(c.flat(work.stream[static_cast<size_t>(2 * layer)]),
+                                        values_of<float>(c.golden, fmt::format("hidden.{}", layer)), 2e-5,
+                                        fmt::format("hidden.{}", layer));
+  test::expect_all_near<float, float>(c.flat(work.final_norm.y_TD),
+                                      values_of<float>(c.golden, fmt::format("hidden.{}", config.num_layers)), 2e-5,
+                                      "final hidden states");
+  std::vector<float> logprobs;
+  for (const float nll : work.nll_T) logprobs.push_back(-nll);
+  test::expect_all_near<float, float>(logprobs, values_of<float>(c.golden, "logprobs"), 1e-5, "logprobs");
+  std::vector<float> logits(static_cast<size_t>(c.batch.tokens() * config.vocab_size));
+  const auto factor = static_cast<float>(1.0 / config.logit_divisor);
+  c.decoder().weights().output.forward(
+      work.final_norm.y_TD, {},
+      {.out_real = {logits.data(), c.batch.tokens(), config.vocab_size}, .dropout = {.multiplier = factor}});
+  test::expect_all_near<float, float>(logits, values_of<float>(c.golden, "logits"), 2e-5, "logits");
+  expect_routing(c);
+  expect_gradients(c, grads);
+
+  if (!c.golden.find("greedy")) return;
+  const std::vector<int32_t> greedy = test::ids_of(c.golden, "greedy");
+  GenerateOptions options{.max_tokens = static_cast<int64_t>(greedy.size()), .stop_at_eos = false, .allowed = {}};
+  options.sampling.temperature = 0.0;
+  EXPECT_EQ(generate(*c.model, test::ids_of(c.golden, "greedy_prompt"), options).tokens, greedy);
+}
+
+// To Troupe's format and back: the same tensors to the bit, and a configuration that says the same.
+void expect_round_trip(const std::string& name) {
+  SCOPED_TRACE(name);
+  const fs::path source = hf_folder() / name;
+  const test::TemporaryFolder ours, back;
+  EXPECT_EQ(convert_model(source, {}, ours.path()).format_from, "hf");
+  convert_model(ours.path(), {}, back.path(), {.format = "hf"});
+  const SafetensorsFile before(source / "model.safetensors"), after(back.path() / "model.safetensors");
+  EXPECT_EQ(before.tensors().size(), after.tensors().size());
+  for (const TensorView& tensor : before.tensors()) {
+    const TensorView* const other = after.find(tensor.name);
+    ASSERT_NE(other, nullptr) << tensor.name;
+    EXPECT_EQ(other->shape, tensor.shape) << tensor.name;
+    EXPECT_TRUE(std::equal(tensor.bytes.begin(), tensor.bytes.end(), other->bytes.begin())) << tensor.name;
+  }
+  EXPECT_EQ(config_json(read_model_config(back.path())), config_json(read_model_config(ours.path())));
+}
+
+class HfSmall : public testing::TestWithParam<const char*> {};
+
+TEST_P(HfSmall, EqualsTransformers) {
+  if (!fs::exists(hf_folder() / GetParam())) GTEST_SKIP() << "not in the data: " << hf_folder() / GetParam();
+  for (const char* config : {"config.json", "config.v4.json"}) expect_equal_to_transformers(GetParam(), config);
+}
+
+TEST_P(HfSmall, ComesBackToTheBit) {
+  if (!fs::exists(hf_folder() / GetParam())) GTEST_SKIP() << "not in the data: " << hf_folder() / GetParam();
+  expect_round_trip(GetParam());
+}
+
+constexpr const char* kSets[] = {
+    "gpt2", "opt", "xglm", "gpt_neox", "llama", "llama3_rope", "llama_head_dim", "mistral_window", "qwen2", "qwen3",
+    "olmo2", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "granitemoe", "rope_linear", "rope_dynamic", "rope_yarn",
+    "rope_yarn_factor", "qwen3_window", "gpt_neox_serial", "qwen2_moe_sparse_step", "qwen3_moe_dense_first",
+    "gpt2_relu"};
+INSTANTIATE_TEST_SUITE_P(Sets, HfSmall, testing::ValuesIn(kSets),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(HfSmallOthers, EqualTransformersToo) {
+  for (const std::string& name : hf_sets()) {
+    if (std::find(std::begin(kSets), std::end(kSets), name) != std::end(kSets)) continue;
+    for (const char* config : {"config.json", "config.v4.json"}) expect_equal_to_transformers(name, config);
+    expect_round_trip(name);
+  }
+}
+
+// Shards with an index, and what messages say, on the smallest family.
+struct HfFiles : testing::Test {
+  const fs::path source = fs::path(TROUPE_TEST_DATA) / "golden" / "hf-small" / "llama";
+  const test::TemporaryFolder folder;
+
+  nlohmann::json settings() const { return read_json_file(source / "config.json"); }
+  std::string refusal(const nlohmann::json& config) const {
+    write_json_file(folder.path() / "config.json", config);
+    return test::error_of([&] { read_model_config(folder.path()); }, ErrorCode::kData);
+  }
+};
+
+TEST_F(HfFiles, InShardsAreTheSame) {
+  const ModelConfig config = read_model_config(source);
+  const ParameterTable table = make_parameter_table(config);
+  const OpenParameters parameters = open_parameters(source, table);
+  write_hf_model(folder.path(), config, hf_family_for(config, "llama"), parameters.read, {.max_shard_bytes = 20000});
+  EXPECT_TRUE(fs::exists(folder.path() / "model.safetensors.index.json"));
+  ParameterStore<float> whole(table), parts(table);
+  load_parameters(source, whole);
+  load_parameters(folder.path(), parts);
+  EXPECT_TRUE(std::ranges::equal(std::as_const(whole).all(), std::as_const(parts).all()));
+}
+
+TEST_F(HfFiles, OfBf16AreThatTypeAndRounded) {
+  const ModelConfig config = read_model_config(source);
+  const ParameterTable table = make_parameter_table(config);
+  write_hf_model(folder.path(), config, hf_family_for(config, "auto"), open_parameters(source, table).read,
+                 {.dtype = DType::kBf16});
+  const SafetensorsFile file(folder.path() / "model.safetensors");
+  EXPECT_EQ(file.at("model.norm.weight").dtype, DType::kBf16);
+  ParameterStore<float> exact(table), rounded(table);
+  load_parameters(source, exact);
+  load_parameters(folder.path(), rounded);
+  const std::span<const float> wide = std::as_const(exact).all(), narrow = std::as_const(rounded).all();
+  for (size_t i = 0; i < wide.size(); ++i) ASSERT_EQ(narrow[i], static_cast<float>(bf16(wide[i]))) << i;
+}
+
+TEST_F(HfFiles, NameWhatIsMissing) {
+  nlohmann::json config = settings();
+  config["model_type"] = "deepseek_v3";
+  EXPECT_THAT(refusal(config), testing::HasSubstr("model_type: expected one of gpt2, opt, xglm"));
+  EXPECT_THAT(refusal(config), testing::HasSubstr("(this decoder has no attention through a latent vector (MLA)"));
+  config = settings();
+  config["rope_parameters"] = {{"rope_type", "longrope"}, {"rope_theta", 1e4}};
+  EXPECT_THAT(refusal(config), testing::HasSubstr("rope_type: expected one of default, linear, dynamic, llama3, yarn, "
+                                                  "got \"longrope\""));
+  config = settings();
+  config["hidden_act"] = "tanh";
+  EXPECT_THAT(refusal(config), testing::HasSubstr("hidden_act: expected one of gelu"));
+  config = settings();
+  config["num_key_value_heads"] = 3;
+  EXPECT_THAT(refusal(config), testing::HasSubstr("kv_heads: expected a divisor of num_heads (4), got 3"));
+  config = settings();
+  config["num_attention_heads"] = 0;
+  EXPECT_THAT(refusal(config), testing::HasSubstr("num_attention_heads: expected at least 1, got 0"));
+  config = settings();
+  config["hidden_size"] = "32";
+  EXPECT_THAT(refusal(config), testing::HasSubstr("hidden_size: expected a whole number, got \"32\""));
+  config = settings();
+  config.erase("intermediate_size");
+  EXPECT_THAT(refusal(config), testing::HasSubstr("intermediate_size: expected a whole number, got none"));
+  config = settings();
+  config["quantization_config"] = {{"bits", 4}};
+  EXPECT_THAT(refusal(config), testing::HasSubstr("quantization_config: expected none"));
+  config = settings();
+  config["model_type"] = "qwen2", config["layer_types"] = {"sliding_attention", "full_attention"};
+  EXPECT_THAT(refusal(config), testing::HasSubstr("layer_types: expected full attention in the first layers"));
+}
+
+TEST_F(HfFiles, MissATensorOrHaveOneTooMany) {
+  fs::copy_file(source / "model.safetensors", folder.path() / "model.safetensors");
+  nlohmann::json config = settings();
+  config["attention_bias"] = true;
+  write_json_file(folder.path() / "config.json", config);
+  const auto load = [&] {
+    ParameterTable table = make_parameter_table(read_model_config(folder.path()));
+    open_parameters(folder.path(), table);
+  };
+  EXPECT_THAT(test::error_of(load, ErrorCode::kData),
+              testing::HasSubstr("model.layers.0.self_attn.q_proj.bias: expected [32], got no such tensor"));
+  config["attention_bias"] = false, config["num_hidden_layers"] = 1;
+  write_json_file(folder.path() / "config.json", config);
+  EXPECT_THAT(test::error_of(load, ErrorCode::kData),
+              testing::HasSubstr("expected only tensors of the model of config.json, got F32"));
+  config["num_hidden_layers"] = 2, config["intermediate_size"] = 57;
+  write_json_file(folder.path() / "config.json", config);
+  EXPECT_THAT(test::error_of(load, ErrorCode::kData),
+              testing::HasSubstr("mlp.gate_proj.weight: expected [57, 32] (by config.json), got F32 [56, 32]"));
+}
+
+TEST(HfFamily, IsChosenByFactsAndRefusesByName) {
+  ModelConfig config;
+  config.scale_embedding = false, config.positions = Positions::kLearned;
+  EXPECT_EQ(hf_family_for(config, "auto").model_type, "gpt2");
+  config.positions = Positions::kSinusoidal;
+  EXPECT_EQ(hf_family_for(config, "auto").model_type, "xglm");
+  config.activation = FfnActivation::kRelu2, config.qkv_bias = false;
+  EXPECT_THAT(test::error_of([&] { hf_family_for(config, "auto"); }, ErrorCode::kUsage),
+              testing::HasSubstr("qkv_bias: false in the model, true in xglm (the nearest is xglm)"));
+  EXPECT_THAT(test::error_of([&] { hf_family_for(config, "llama"); }, ErrorCode::kUsage),
+              testing::HasSubstr("--to hf: expected a model that the family llama can say, got positions: \"sinusoidal\" in the "
+                                 "model, \"rotary\" in llama"));
+  EXPECT_THAT(test::error_of([&] { hf_family_for(config, "lama"); }, ErrorCode::kUsage),
+              testing::HasSubstr("--family: expected auto or one of gpt2"));
+}
+
+}  // namespace
+}  // namespace troupe
