@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/log_file.h"
+#include "base/log_prefix.h"
 #include "base/log_settings.h"
 #include "base/log_status.h"
 #include "base/machine.h"
@@ -33,6 +34,8 @@ spdlog::logger& logger() {
 }
 
 bool quiet = false, colored = false;
+thread_local std::string prefix;
+thread_local bool warnings_only = false;
 
 // The status line, and who may write to the terminal.
 struct Status {
@@ -97,12 +100,17 @@ void set_quiet(bool value) { quiet = value; }
 bool is_quiet() { return quiet; }
 void set_color(bool value) { colored = value; }
 
+Prefix::Prefix(std::string label) : before_(prefix) { prefix += label + ": "; }
+Prefix::~Prefix() { prefix = before_; }
+
+WarningsOnly::WarningsOnly() : before_(warnings_only) { warnings_only = true; }
+WarningsOnly::~WarningsOnly() { warnings_only = before_; }
+
 void write(Level level, std::string_view raw) {
-  const std::string text = visible_text(raw);
+  const std::string text = visible_text(prefix + std::string(raw));
   switch (level) {
     case Level::kInfo:
-      // What a library said by a callback ("moe: warning: ...") comes here too.
-      if (!quiet || text.find("warning: ") != text.npos) say(spdlog::level::info, text);
+      if (!quiet && !warnings_only) say(spdlog::level::info, text);
       return keep(text);
     case Level::kWarning:
       say(spdlog::level::warn, (colored ? "\x1b[1m\x1b[33mwarning:\x1b[0m " : "warning: ") + text);

@@ -37,7 +37,6 @@ class Events {
  public:
   StudyEvents make(const InterruptGuard& guard) {
     StudyEvents events;
-    events.message = [](const std::string& line) { log::info("{}", line); };
     events.step = [this](const std::string& model, const StepStats& stats, int64_t steps, double seconds) {
       start("train " + model, static_cast<double>(steps));
       progress_->update(static_cast<double>(stats.step),

@@ -110,7 +110,6 @@ void run(const TrainArguments& arguments) {
     log::warning("generic kernels: several times slower than with AVX2 or better (`troupe doctor` says what is there)");
   std::optional<Error> lost_output;  // the lines are in metrics.jsonl: the run is saved, then ends
   options.interrupted = [&] { return signals.interrupted() || lost_output; };
-  options.message = [](const std::string& line) { log::info("{}", line); };
   options.metrics = [&](const nlohmann::ordered_json& line) {
     try {
       if (arguments.json && !lost_output) print_json(line);
@@ -118,18 +117,16 @@ void run(const TrainArguments& arguments) {
       lost_output = error;
     }
     if (line["schema"] == "troupe.sample/1")
-      options.message(fmt::format("step {}: sample: {} {}", line["step"].get<int64_t>(), json_text(line["prompt"]),
-                                  json_text(line["text"])));
+      log::info("step {}: sample: {} {}", line["step"].get<int64_t>(), json_text(line["prompt"]),
+                json_text(line["text"]));
     if (line["schema"] == "troupe.task/1")
-      options.message(fmt::format("step {}: {} ({}): {} {}", line["step"].get<int64_t>(),
-                                  line["task"].get<std::string>(), line["convention"].get<std::string>(),
-                                  line["metric"].get<std::string>(), number_text(line["value"])));
+      log::info("step {}: {} ({}): {} {}", line["step"].get<int64_t>(), line["task"].get<std::string>(),
+                line["convention"].get<std::string>(), line["metric"].get<std::string>(), number_text(line["value"]));
     if (line["schema"] != "troupe.valid/1") return;
     if (!validation.empty() && validation.front()["step"] != line["step"]) validation.clear();
     validation.push_back(line);
     if (validation.size() == config.data.valid.size())
-      options.message(
-          fmt::format("step {}: validation nats: {}", line["step"].get<int64_t>(), validation_text(validation)));
+      log::info("step {}: validation nats: {}", line["step"].get<int64_t>(), validation_text(validation));
   };
   options.step = [&](const StepStats& stats, int64_t steps, double step_seconds) {
     seconds += step_seconds;

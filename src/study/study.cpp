@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/log_prefix.h"
 #include "base/utf8.h"
 #include "io/atomic_file.h"
 #include "io/json_file.h"
@@ -43,8 +45,7 @@ void complete(RunConfig& config, const std::string& path, const StudyConfig& stu
 
 // Tokens of each model, so that training all of them takes at most max_minutes here. Decided once per folder: a study
 // that goes on keeps its plan.
-int64_t plan_tokens(const StudyConfig& study, const std::vector<PlannedRun>& models, const fs::path& file,
-                    const StudyEvents& events) {
+int64_t plan_tokens(const StudyConfig& study, const std::vector<PlannedRun>& models, const fs::path& file) {
   if (study.max_minutes <= 0.0) return study.tokens;
   const auto seeds = static_cast<int64_t>(seeds_of(study).size());
   nlohmann::ordered_json asked = {{"tokens", study.tokens}, {"max_minutes", study.max_minutes}};
@@ -59,14 +60,14 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<PlannedRun>& mod
            file.string());
     if (plan["asked"] == nlohmann::json(asked)) return plan["tokens"].get<int64_t>();
   }
-  events.message(fmt::format("probe: a few training steps of each model ({:.0f} s each)", kProbeSeconds));
+  log::info("probe: a few training steps of each model ({:.0f} s each)", kProbeSeconds);
   nlohmann::ordered_json rates;
   double seconds_per_token = 0.0;
   for (const PlannedRun& model : models) {
     const double rate = probe_training(model.config, kProbeSeconds);
     rates[model.name] = rate;
     seconds_per_token += static_cast<double>(seeds) / rate;
-    events.message(fmt::format("probe: {}: {:.0f} tokens/s", model.name, rate));
+    log::info("probe: {}: {:.0f} tokens/s", model.name, rate);
   }
   const RunConfig& config = models.front().config;
   const int64_t step_tokens = config.train.batch_sequences * config.model.context;
@@ -74,13 +75,13 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<PlannedRun>& mod
   int64_t tokens = study.tokens;
   if (affordable < tokens) {
     tokens = std::min(tokens, std::max(kFewestSteps, affordable / step_tokens) * step_tokens);
-    events.message(fmt::format(
+    log::info(
         "This machine would need {:.0f} minutes for {} tokens per model; training on {} instead, to stay "
         "within {:.0f} minutes.",
-        static_cast<double>(study.tokens) * seconds_per_token / 60.0, study.tokens, tokens, study.max_minutes));
+        static_cast<double>(study.tokens) * seconds_per_token / 60.0, study.tokens, tokens, study.max_minutes);
   } else {
-    events.message(fmt::format("probe: {} tokens per model will take about {:.1f} minutes", tokens,
-                               static_cast<double>(tokens) * seconds_per_token / 60.0));
+    log::info("probe: {} tokens per model will take about {:.1f} minutes", tokens,
+              static_cast<double>(tokens) * seconds_per_token / 60.0);
   }
   write_json_file(file, nlohmann::ordered_json{{"asked", asked}, {"tokens", tokens}, {"tokens_per_s", rates}});
   return tokens;
@@ -98,13 +99,13 @@ bool is_complete(const PlannedRun& model) {
 }
 
 void train_model(const PlannedRun& model, const std::function<double()>& measure_peak, const StudyEvents& events) {
-  if (is_complete(model)) return events.message(fmt::format("{}: trained before", model.label));
+  const log::Prefix prefix(model.label);
+  if (is_complete(model)) return log::info("trained before");
   PretrainOptions options;
   options.run = model.folder;
   options.resume = true;
   options.measure_peak = measure_peak;
   options.interrupted = events.interrupted;
-  options.message = [&](const std::string& line) { events.message(fmt::format("{}: {}", model.label, line)); };
   options.step = [&](const StepStats& stats, int64_t steps, double seconds) {
     events.step(model.label, stats, steps, seconds);
   };
@@ -146,11 +147,11 @@ StudyResult run_study(const StudyConfig& config, const fs::path& out, const std:
     paths.push_back(entry.path);
     models.push_back({.name = entry.name, .config = load_config<RunConfig>(paths.back()), .folder = out / entry.name});
   }
-  const StudyData data = prepare_study_data(config.corpus, config.vocab_size, out, events.message);
+  const StudyData data = prepare_study_data(config.corpus, config.vocab_size, out);
   for (size_t m = 0; m < models.size(); ++m) complete(models[m].config, paths[m], config, data);
 
   StudyResult result{.config = config, .by_seed = {}, .comparisons = {}};
-  result.planned_tokens = plan_tokens(config, models, out / "plan.json", events);
+  result.planned_tokens = plan_tokens(config, models, out / "plan.json");
   const std::vector<int64_t> seeds = seeds_of(config);
   std::vector<std::vector<PlannedRun>> by_seed;
   for (const int64_t seed : seeds)

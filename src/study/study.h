@@ -33,7 +33,6 @@ struct StudyResult {
 };
 
 struct StudyEvents {
-  std::function<void(const std::string&)> message;
   std::function<void(const std::string& model, const StepStats&, int64_t steps, double seconds)> step;
   EvaluationProgress evaluation;
   std::function<bool()> interrupted;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/quantity.h"
 #include "data/corpus/build.h"
 #include "data/shards/dataset.h"
@@ -57,8 +58,7 @@ bool is_prepared(const fs::path& corpus, int64_t vocab_size, const fs::path& out
   return fs::exists(stamp_of(out)) && read_json_file(stamp_of(out)) == nlohmann::json(source_of(corpus, vocab_size));
 }
 
-StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const fs::path& out,
-                             const std::function<void(const std::string&)>& message) {
+StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const fs::path& out) {
   const fs::path folder = out / "data";
   const std::vector<corpus::CorpusPart> parts = corpus::read_corpus(corpus);
   const nlohmann::ordered_json made_from = source_of(corpus, vocab_size);
@@ -81,21 +81,21 @@ StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const f
   if (!complete) {
     fs::remove_all(folder);  // unfinished
     write_json_file(stamp, unfinished);
-    message(fmt::format("tokenizer: learning {} tokens", vocab_size));
+    log::info("tokenizer: learning {} tokens", vocab_size);
     train_tokenizer(parts, vocab_size, data.tokenizer);
   }
   const Tokenizer tokenizer = Tokenizer::load(data.tokenizer.string());
   for (const corpus::CorpusPart& part : parts) {
     if (part.documents == 0) {
-      message(fmt::format("warning: {} {}: no document in it: left out", folder_of(part.split), part.domain));
+      log::warning("{} {}: no document in it: left out", folder_of(part.split), part.domain);
       continue;
     }
     const fs::path dataset = folder / folder_of(part.split) / part.domain;
     if (!complete) {
       const EncodeStats stats = encode_text({part.file.string()}, tokenizer, dataset);
-      message(fmt::format("encoded {} {}: {}, {}, {:.2f} bytes per token", folder_of(part.split), part.domain,
-                          counted(stats.documents, "document"), counted(stats.tokens, "token"),
-                          static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens)));
+      log::info("encoded {} {}: {}, {}, {:.2f} bytes per token", folder_of(part.split), part.domain,
+                counted(stats.documents, "document"), counted(stats.tokens, "token"),
+                static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens));
     }
     StudyDomain domain{part.domain, dataset, part.split == corpus::Split::kHeldOut};
     (part.split == corpus::Split::kTrain ? data.train : data.evaluation).push_back(std::move(domain));

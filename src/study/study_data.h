@@ -23,8 +23,7 @@ struct StudyData {
 };
 
 // Reuses what is already there if it was made from the same corpus with the same vocabulary size.
-StudyData prepare_study_data(const std::filesystem::path& corpus, int64_t vocab_size, const std::filesystem::path& out,
-                             const std::function<void(const std::string&)>& message);
+StudyData prepare_study_data(const std::filesystem::path& corpus, int64_t vocab_size, const std::filesystem::path& out);
 
 // Whether it is there, made from this corpus and vocabulary size.
 bool is_prepared(const std::filesystem::path& corpus, int64_t vocab_size, const std::filesystem::path& out);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/log_file.h"
 #include "base/quantity.h"
 #include "base/threads.h"
@@ -42,7 +43,7 @@ class Run {
   Run(const RunConfig& config, const std::string& where, const PretrainOptions& options)
       : config_(config),
         options_(options),
-        folder_(options.run, to_string(precision_of(config.train.precision)), options.message),
+        folder_(options.run, to_string(precision_of(config.train.precision))),
         steps_(num_steps(config)),
         loader_(open_training_data(config, where)),
         model_(config.model, precision_of(config.train.precision), {.recompute = config.train.recompute}),
@@ -92,11 +93,11 @@ class Run {
       return {.step = state_.step, .interrupted = true, .model = {}, .checkpoint = folder_.newest().folder};
     }
     if (state_.step < steps_)
-      folder_.say("stopped early: {} validations in a row were not better than the {:.4f} nats per token of step {}",
-                  state_.best.since, state_.best.nll, state_.best.step);
+      log::info("stopped early: {} validations in a row were not better than the {:.4f} nats per token of step {}",
+                state_.best.since, state_.best.nll, state_.best.step);
     warn_if_worse_than_chance();
     folder_.export_model(folder_.newest(), folder_.files().model());
-    folder_.say("model: {}", folder_.files().model().string());
+    log::info("model: {}", folder_.files().model().string());
     return {.step = state_.step,
             .interrupted = false,
             .model = folder_.files().model(),
@@ -190,23 +191,23 @@ class Run {
   void describe() const {
     const ModelConfig& model = config_.model;
     const TrainConfig& train = config_.train;
-    folder_.say("model: {}, width {}, {} parameters ({} active per token), {}", counted(model.num_layers, "layer"),
-                model.d_model,
-                model_.table().num_parameters(), num_active_parameters(model), to_string(model_.precision()));
-    folder_.say("run: {} of {} x {} in {}, {}", counted(steps_, "step"), counted(train.batch_sequences, "sequence"),
-                counted(model.context, "token"),
-                counted(train.batch_sequences / micro_batch(train), "micro-batch", "micro-batches"),
-                counted(num_threads(), "thread"));
+    log::info("model: {}, width {}, {} parameters ({} active per token), {}", counted(model.num_layers, "layer"),
+              model.d_model, model_.table().num_parameters(), num_active_parameters(model),
+              to_string(model_.precision()));
+    log::info("run: {} of {} x {} in {}, {}", counted(steps_, "step"), counted(train.batch_sequences, "sequence"),
+              counted(model.context, "token"),
+              counted(train.batch_sequences / micro_batch(train), "micro-batch", "micro-batches"),
+              counted(num_threads(), "thread"));
     for (const Loader::Use& use : loader_.use(steps_))
-      folder_.say("data: {}: {:.1f} % of the sequences, {:.2f} epochs in this run", use.name, 100.0 * use.share,
-                  use.epochs);
+      log::info("data: {}: {:.1f} % of the sequences, {:.2f} epochs in this run", use.name, 100.0 * use.share,
+                use.epochs);
   }
 
   void warn_if_worse_than_chance() const {
     const double chance = std::log(static_cast<double>(config_.model.vocab_size));
     if (last_loss_ > chance + 1.0)
-      folder_.say(
-          "warning: the loss at the end is {:.2f} nats per token, far above the {:.2f} of a uniform guess among {} "
+      log::warning(
+          "the loss at the end is {:.2f} nats per token, far above the {:.2f} of a uniform guess among {} "
           "tokens: this model has learnt nothing, or diverged",
           last_loss_, chance, config_.model.vocab_size);
   }

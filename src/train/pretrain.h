@@ -24,7 +24,6 @@ struct PretrainOptions {
   std::function<double()> measure_peak;
 
   // What happens meanwhile; each may be empty. All are called on the calling thread.
-  std::function<void(const std::string& line)> message;                             // for people
   std::function<void(const StepStats& stats, int64_t steps, double seconds)> step;  // after each update
   std::function<void(const nlohmann::ordered_json& line)> metrics;                  // each line of metrics.jsonl
   std::function<bool()> interrupted;  // asked after each update: true writes a checkpoint and stops

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/machine.h"
 #include "base/quantity.h"
 #include "io/atomic_file.h"
@@ -59,12 +60,8 @@ FoundCheckpoints find_start(const RunFiles& files, bool resume) {
   return found;
 }
 
-RunFolder::RunFolder(const fs::path& folder, const std::string& precision, Say say)
-    : files_{folder},
-      precision_(precision),
-      say_(std::move(say)),
-      lock_(folder, WriterLock::Place::kInside),
-      history_(folder) {}
+RunFolder::RunFolder(const fs::path& folder, const std::string& precision)
+    : files_{folder}, precision_(precision), lock_(folder, WriterLock::Place::kInside), history_(folder) {}
 
 TrainState RunFolder::begin(const Start& start, Trainer& trainer, const std::function<void()>& initialize) {
   const FoundCheckpoints found = find_start(files_, start.resume);
@@ -72,7 +69,7 @@ TrainState RunFolder::begin(const Start& start, Trainer& trainer, const std::fun
   if (found.newest) {
     state = resume(found, start, trainer);
   } else {
-    if (start.resume) say("{}: no checkpoint yet: starting from the beginning", files_.folder.string());
+    if (start.resume) log::info("{}: no checkpoint yet: starting from the beginning", files_.folder.string());
     log_.emplace(files_.log());
     initialize();
     state.config = start.config;
@@ -96,10 +93,10 @@ TrainState RunFolder::resume(const FoundCheckpoints& found, const Start& start, 
   // What config.toml says is what the next updates are made with; without any it stays as it is.
   const bool complete = state.step == start.steps;
   for (const std::string& line : changes)
-    say("resume: {}{}", line, complete ? " (changes nothing: all updates are done)" : "");
+    log::info("resume: {}{}", line, complete ? " (changes nothing: all updates are done)" : "");
   if (!complete) state.config = start.config;
   newest_ = *found.newest;
-  say("resume: {} done, from {}", counted(state.step, "step"), newest_.folder.string());
+  log::info("resume: {} done, from {}", counted(state.step, "step"), newest_.folder.string());
   if (!complete || !fs::exists(files_.config()))
     write_file_atomically(files_.config(), to_toml_in(files_.folder, fields_of(state.config)));
   nlohmann::ordered_json more = by();
@@ -116,22 +113,23 @@ void RunFolder::restore_best(const TrainState& state) const {
   if (has_weights(files_.best()) && load_train_state({files_.best(), step}).step == step) return;
   for (const Checkpoint& checkpoint : list_checkpoints(files_.checkpoints()))
     if (checkpoint.step == step && problem_of(checkpoint).empty()) return export_model(checkpoint, files_.best());
-  say("warning: {}: expected the model of step {}, the best so far, got none or another, and its checkpoint is gone: "
-      "it "
-      "is written again at the next validation that is better",
+  log::warning(
+      "{}: expected the model of step {}, the best so far, got none or another, and its checkpoint is gone: "
+      "it is written again at the next validation that is better",
       files_.best().string(), step);
 }
 
 void RunFolder::set_aside_broken(const FoundCheckpoints& found) const {
   const int64_t step = found.newest->step;
   for (const BrokenCheckpoint& broken : found.broken)
-    say("warning: {}: this checkpoint is not complete, and is set aside as {}", broken.problem,
-        set_aside(broken.checkpoint).filename().string());
+    log::warning("{}: this checkpoint is not complete, and is set aside as {}", broken.problem,
+                 set_aside(broken.checkpoint).filename().string());
   if (!found.broken.empty())
-    say("warning: going on from step {}, not from step {}: what came after it is computed again", step,
-        found.broken.front().checkpoint.step);
+    log::warning("going on from step {}, not from step {}: what came after it is computed again", step,
+                 found.broken.front().checkpoint.step);
   if (const int64_t last = history_.last_checkpoint(); found.broken.empty() && last > step)
-    say("warning: {} says that there was a checkpoint of step {}, which is gone: going on from step {}; what came "
+    log::warning(
+        "{} says that there was a checkpoint of step {}, which is gone: going on from step {}; what came "
         "after it is computed again",
         history_.path().string(), last, step);
 }

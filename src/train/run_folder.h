@@ -11,7 +11,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <fmt/core.h>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -45,10 +44,8 @@ FoundCheckpoints find_start(const RunFiles& files, bool resume);
 
 class RunFolder {
  public:
-  using Say = std::function<void(const std::string& line)>;  // for people; may be empty
-
   // One writer at a time: throws kEnvironment naming the other.
-  RunFolder(const std::filesystem::path& folder, const std::string& precision, Say say);
+  RunFolder(const std::filesystem::path& folder, const std::string& precision);
 
   const RunFiles& files() const { return files_; }
   // The newest checkpoint; step -1 if there is none yet.
@@ -74,11 +71,6 @@ class RunFolder {
   // Makes `destination` the model of a checkpoint.
   void export_model(const Checkpoint& checkpoint, const std::filesystem::path& destination) const;
 
-  template <class... Args>
-  void say(fmt::format_string<Args...> format, Args&&... args) const {
-    if (say_) say_(fmt::format(format, std::forward<Args>(args)...));
-  }
-
  private:
   TrainState resume(const FoundCheckpoints& found, const Start& start, Trainer& trainer);
   void set_aside_broken(const FoundCheckpoints& found) const;
@@ -87,7 +79,6 @@ class RunFolder {
 
   RunFiles files_;
   std::string precision_;
-  Say say_;
   WriterLock lock_;
   std::optional<log::File> log_;  // once the run is this process's
   RunHistory history_;

@@ -1,12 +1,11 @@
 #include "study/grid/claim.h"
 
-#include <fmt/core.h>
-
 #include <chrono>
 #include <thread>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "io/lock_holder.h"
 
 namespace troupe {
@@ -25,13 +24,11 @@ std::unique_ptr<WriterLock> try_claim(const std::filesystem::path& path) {
   }
 }
 
-std::unique_ptr<WriterLock> claim(const std::filesystem::path& path,
-                                  const std::function<void(const std::string&)>& message,
-                                  const std::function<bool()>& interrupted) {
+std::unique_ptr<WriterLock> claim(const std::filesystem::path& path, const std::function<bool()>& interrupted) {
   for (bool said = false;; said = true) {
     if (auto lock = try_claim(path)) return lock;
     if (const auto holder = lock_holder(path, WriterLock::Place::kBeside); holder && !said)
-      message(fmt::format("waiting for {}, which works on {}", *holder, path.string()));
+      log::info("waiting for {}, which works on {}", *holder, path.string());
     wait_a_moment(1.0, interrupted);
     if (interrupted && interrupted()) fail(ErrorCode::kInterrupted, "interrupted while waiting for {}", path.string());
   }

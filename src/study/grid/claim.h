@@ -15,9 +15,7 @@ namespace troupe {
 std::unique_ptr<WriterLock> try_claim(const std::filesystem::path& path);
 
 // Waits for it; says once for whom, and throws kInterrupted when `interrupted`.
-std::unique_ptr<WriterLock> claim(const std::filesystem::path& path,
-                                  const std::function<void(const std::string&)>& message,
-                                  const std::function<bool()>& interrupted);
+std::unique_ptr<WriterLock> claim(const std::filesystem::path& path, const std::function<bool()>& interrupted);
 
 // A pause that `interrupted` ends.
 void wait_a_moment(double seconds, const std::function<bool()>& interrupted);

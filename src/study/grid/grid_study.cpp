@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/device.h"
 #include "base/error.h"
+#include "base/log.h"
+#include "base/log_prefix.h"
 #include "base/quantity.h"
 #include "base/utf8.h"
 #include "data/shards/dataset.h"
@@ -32,8 +34,8 @@ namespace {
 namespace fs = std::filesystem;
 
 StudyData claim_data(const StudyConfig& config, const fs::path& out, const StudyEvents& events) {
-  const auto lock = claim(out / "data", events.message, events.interrupted);
-  return prepare_study_data(config.corpus, config.vocab_size, out, events.message);
+  const auto lock = claim(out / "data", events.interrupted);
+  return prepare_study_data(config.corpus, config.vocab_size, out);
 }
 
 // Of all that runs read and are scored on.
@@ -74,7 +76,7 @@ class GridStudy {
       } else if (!found.others) {
         break;
       } else {
-        if (!waited) events_.message(fmt::format("waiting for others: {} runs are theirs", found.others));
+        if (!waited) log::info("waiting for others: {} runs are theirs", found.others);
         waited = true;
         wait_a_moment(2.0, events_.interrupted);
       }
@@ -132,9 +134,8 @@ class GridStudy {
     const TrialScores finished = scores(model, missing);
     if (!missing.empty()) return std::nullopt;
     const BestRate best = best_rate(finished);
-    events_.message(fmt::format("{}: learning rate {} by {} trials{}", grid_.models[model].name(), best.lr,
-                                finished.size(),
-                                best.inside ? "" : ", the last of its grid: a better one may lie beyond"));
+    log::info("{}: learning rate {} by {} trials{}", grid_.models[model].name(), best.lr, finished.size(),
+              best.inside ? "" : ", the last of its grid: a better one may lie beyond");
     rates_[model] = best.lr;
     drop_losers(model, finished, best.lr);
     return best.lr;
@@ -196,7 +197,7 @@ class GridStudy {
   void do_run(const GridRun& run, bool final) {
     std::optional<RunRecord> trained = read_record(folder(run));
     if (trained && final && trained->status == RunStatus::kOk && !has_weights(RunFiles{folder(run)}.model())) {
-      events_.message(fmt::format("{}: its model is gone before it was measured: training again", name(grid_, run)));
+      log::info("{}: its model is gone before it was measured: training again", name(grid_, run));
       fs::remove_all(folder(run));
       trained.reset();
     }
@@ -214,19 +215,18 @@ class GridStudy {
     RunRecord record{.data = data_checksum_, .device = std::string(device_name(active_device()))};
     record.precision = to_string(precision_of(config.train.precision));
     record.provenance = to_json(provenance(record.precision));
-    events_.message(fmt::format("{}: training", label));
+    log::info("{}: training", label);
     PretrainOptions options;
     options.run = into;
     options.resume = true;
     options.measure_peak = measure_peak_;
     options.interrupted = events_.interrupted;
-    options.message = [&](const std::string& line) {
-      if (line.starts_with("resume:") || line.starts_with("warning:")) events_.message(label + ": " + line);
-    };
     options.step = [&](const StepStats& stats, int64_t steps, double seconds) {
       events_.step(label, stats, steps, seconds);
     };
     try {
+      const log::Prefix prefix(label);
+      const log::WarningsOnly brief;  // there may be hundreds of runs
       const PretrainResult result = pretrain(config, label, options);
       if (result.interrupted)
         fail(ErrorCode::kInterrupted, "interrupted in {} after step {}: run the same command again to go on", label,
@@ -245,8 +245,7 @@ class GridStudy {
       set_diverged(record, error.what());
     }
     if (record.status == RunStatus::kDiverged)
-      events_.message(
-          fmt::format("warning: {}: diverged, and stays in the results as a point that did: {}", label, record.error));
+      log::warning("{}: diverged, and stays in the results as a point that did: {}", label, record.error);
     record.config = read_file(RunFiles{into}.config());
     write_record(into, record);
     fs::remove_all(RunFiles{into}.checkpoints());
@@ -282,9 +281,8 @@ class GridStudy {
     write_record(folder(run), record);
     double sum = 0.0;
     for (const DomainResult& domain : record.domains) sum += domain.nll;
-    events_.message(fmt::format("{}: {} nats per token on average over {} domains", label,
-                                number_text(sum / static_cast<double>(record.domains.size()), 4),
-                                record.domains.size()));
+    log::info("{}: {} nats per token on average over {} domains", label,
+              number_text(sum / static_cast<double>(record.domains.size()), 4), record.domains.size());
   }
 
   // Runs of this grid that were made with other settings. Only what could be looked at now: rates that are not known
@@ -302,14 +300,14 @@ class GridStudy {
           const auto reasons = stale_because(seed.path(), run_config(*run), data_checksum_, config_.valid_tokens);
           if (reasons.empty()) continue;
           if (options_.redo_stale) {
-            const auto lock = claim(seed.path(), events_.message, events_.interrupted);
+            const auto lock = claim(seed.path(), events_.interrupted);
             fs::remove_all(seed.path());
-            events_.message(fmt::format("{}: removed, to be trained again: {}", seed.path().string(), reasons.front()));
+            log::info("{}: removed, to be trained again: {}", seed.path().string(), reasons.front());
           } else {
             std::string line = seed.path().string() + ":";
             for (const std::string& reason : reasons) line += " " + reason + ";";
             line.pop_back();
-            events_.message("stale: " + line);
+            log::info("stale: {}", line);
             lines.push_back(line);
           }
         }
@@ -362,7 +360,7 @@ class GridStudy {
   // Factors, which take longer, at least when nothing is left, and now and then before.
   void write(bool all) {
     constexpr double kFactorsEverySeconds = 300.0;
-    const auto lock = claim(out_ / "points.csv", events_.message, events_.interrupted);
+    const auto lock = claim(out_ / "points.csv", events_.interrupted);
     write_tables(out_, results_);
     if (!all && factors_written_ && seconds_since(*factors_written_) < kFactorsEverySeconds) return;
     write_factors(out_, make_factors(results_));
@@ -404,8 +402,7 @@ GridForecast forecast_grid(const StudyConfig& config, const std::string& where, 
     forecast.speeds = probe_speeds(forecast.grid, config.grid.speed_seconds, forecast.speeds, events);
   forecast.plan = plan_grid(forecast.grid, config.grid, forecast.speeds);
   if (is_prepared(config.corpus, config.vocab_size, out))
-    count_epochs(forecast.plan, forecast.grid, config,
-                 prepare_study_data(config.corpus, config.vocab_size, out, events.message));
+    count_epochs(forecast.plan, forecast.grid, config, prepare_study_data(config.corpus, config.vocab_size, out));
   return forecast;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/median.h"
 #include "base/quantity.h"
 #include "base/threads.h"
@@ -55,8 +56,7 @@ Speeds probe_speeds(const Grid& grid, double seconds, Speeds speeds, const Study
   if (missing.empty()) return speeds;
   speeds.load = std::max(speeds.models.empty() ? -1.0 : speeds.load, load_average());
   speeds.threads = num_threads();
-  events.message(
-      fmt::format("speed: {} families and sizes in {} turns, {:.1f} s each", missing.size(), kTurns, seconds / kTurns));
+  log::info("speed: {} families and sizes in {} turns, {:.1f} s each", missing.size(), kTurns, seconds / kTurns);
   std::vector<std::vector<double>> rates(missing.size());
   for (int turn = 0; turn < kTurns; ++turn)
     for (size_t m = 0; m < missing.size(); ++m) {
@@ -78,18 +78,18 @@ Speeds probe_speeds(const Grid& grid, double seconds, Speeds speeds, const Study
 
 Speeds measure_speeds(const Grid& grid, double seconds, bool anew, const fs::path& file, const StudyEvents& events) {
   if (seconds <= 0.0) return read_speeds(file);
-  const auto lock = claim(file, events.message, events.interrupted);
+  const auto lock = claim(file, events.interrupted);
   const Speeds known = anew ? Speeds{} : read_speeds(file);
   if (std::all_of(grid.models.begin(), grid.models.end(), [&](const GridModel& m) { return known.of(m) > 0.0; }))
     return known;
   const Speeds speeds = probe_speeds(grid, seconds, known, events);
   write_json_file(file, json_of(speeds));
   if (speeds.disturbed())
-    events.message(
-        fmt::format("warning: {}: expected an idle machine, got a load of {:.1f} before speeds were measured: seconds "
-                    "and hours are "
-                    "not what it can do (--measure-speeds measures again)",
-                    file.string(), speeds.load));
+    log::warning(
+        "{}: expected an idle machine, got a load of {:.1f} before speeds were measured: seconds "
+        "and hours are "
+        "not what it can do (--measure-speeds measures again)",
+        file.string(), speeds.load);
   return speeds;
 }
 

@@ -18,6 +18,7 @@
 #include "io/checksum.h"
 #include "io/json_file.h"
 #include "io/safetensors.h"
+#include "log_capture.h"
 #include "temporary_folder.h"
 #include "training.h"
 
@@ -371,12 +372,12 @@ TEST(Pretrain, GoesOnFromAnOlderCheckpointPlainlyAndKeepsTheDamagedOne) {
   const fs::path damaged = folder / "run/checkpoints/step-00000010";
   fs::resize_file(damaged / "optimizer.safetensors", 100);
   const std::string kept = read_file(damaged / "model.safetensors");
-  std::string said;
   PretrainOptions options;
   options.run = folder / "run";
   options.resume = true;
-  options.message = [&](const std::string& line) { said += line + "\n"; };
+  test::LogCapture log;
   pretrain(config, "test.toml", options);
+  const std::string said = log.end();
   EXPECT_THAT(said, HasSubstr("optimizer.safetensors: expected"));
   EXPECT_THAT(said, HasSubstr("set aside as step-00000010.damaged"));
   EXPECT_THAT(said, HasSubstr("going on from step 5, not from step 10"));
@@ -473,17 +474,17 @@ TEST(Pretrain, AnUpdateThatIsNotFiniteIsNeitherSavedNorExported) {
 TEST(Pretrain, SaysThatAModelIsWorseThanChance) {
   const TemporaryFolder folder;
   RunConfig config = small_run(folder.path(), Kind::kDense);
-  std::string said;
   PretrainOptions options;
-  options.message = [&](const std::string& line) { said += line + "\n"; };
   options.run = folder / "good";
+  test::LogCapture good;
   pretrain(config, "test.toml", options);
-  EXPECT_THAT(said, testing::Not(HasSubstr("uniform guess")));
+  EXPECT_THAT(good.end(), testing::Not(HasSubstr("uniform guess")));
   config.train.schedule = {.kind = ScheduleKind::kConstant, .lr = 10.0};
   config.train.steps = 3;
   options.run = folder / "bad";
+  test::LogCapture bad;
   pretrain(config, "test.toml", options);
-  EXPECT_THAT(said, HasSubstr("far above the 3.69 of a uniform guess among 40 tokens"));
+  EXPECT_THAT(bad.end(), HasSubstr("far above the 3.69 of a uniform guess among 40 tokens"));
 }
 
 TEST(Pretrain, UtilisationIsNeverAboveThePeakBesideIt) {

@@ -15,6 +15,7 @@
 #include "error_of.h"
 #include "io/atomic_file.h"
 #include "io/json_file.h"
+#include "log_capture.h"
 #include "model/model_directory.h"
 #include "study/probe.h"
 #include "study/study.h"
@@ -51,18 +52,16 @@ std::string small_toml(int64_t experts) {
 // What a study says, and whether it should stop.
 struct Said {
   std::string text;
-  StudyEvents events = {.message = [this](const std::string& line) { text += line + "\n"; },
-                        .step = [](const std::string&, const StepStats&, int64_t, double) {},
+  StudyEvents events = {.step = [](const std::string&, const StepStats&, int64_t, double) {},
                         .evaluation = [](const std::string&, double) {},
                         .interrupted = {}};
 };
 
 TEST(StudyData, IsMadeOnceAndIsWhatTheCorpusHolds) {
   const TemporaryFolder folder;
-  std::string said;
-  const auto message = [&](const std::string& line) { said += line + "\n"; };
-  const StudyData data = prepare_study_data(kCorpus, kVocab, folder.path(), message);
-  EXPECT_THAT(said, HasSubstr("tokenizer: learning 300 tokens"));
+  test::LogCapture first_log;
+  const StudyData data = prepare_study_data(kCorpus, kVocab, folder.path());
+  EXPECT_THAT(first_log.end(), HasSubstr("tokenizer: learning 300 tokens"));
   EXPECT_EQ(Tokenizer::load(data.tokenizer.string()).vocab_size(), kVocab);
   ASSERT_EQ(data.train.size(), 1u);
   ASSERT_EQ(data.evaluation.size(), 2u);
@@ -73,34 +72,33 @@ TEST(StudyData, IsMadeOnceAndIsWhatTheCorpusHolds) {
   EXPECT_TRUE(data.evaluation[0].in_domain && !data.evaluation[0].held_out);
   EXPECT_TRUE(data.evaluation[1].held_out && !data.evaluation[1].in_domain);
 
-  said.clear();
   const fs::file_time_type written = fs::last_write_time(data.tokenizer);
-  const StudyData again = prepare_study_data(kCorpus, kVocab, folder.path(), message);
-  EXPECT_EQ(said, "");
+  test::LogCapture second_log;
+  const StudyData again = prepare_study_data(kCorpus, kVocab, folder.path());
+  EXPECT_EQ(second_log.end(), "");
   EXPECT_EQ(fs::last_write_time(data.tokenizer), written);
   EXPECT_EQ(again.evaluation[1].dataset, data.evaluation[1].dataset);
 
-  EXPECT_THAT(
-      error_of([&] { prepare_study_data(kCorpus, kVocab + 1, folder.path(), message); }, ErrorCode::kUsage),
-      HasSubstr("with 301 tokens, got data made from another corpus or vocabulary"));
+  EXPECT_THAT(error_of([&] { prepare_study_data(kCorpus, kVocab + 1, folder.path()); }, ErrorCode::kUsage),
+              HasSubstr("with 301 tokens, got data made from another corpus or vocabulary"));
   EXPECT_EQ(TokenDataset(data.train[0].dataset).documents(), 120);
 
   // What was begun and not finished is made anew.
   write_file_atomically(folder / "data/made-from.json", R"({"unfinished": true})");
   fs::remove_all(data.train[0].dataset);
-  prepare_study_data(kCorpus, kVocab, folder.path(), message);
+  prepare_study_data(kCorpus, kVocab, folder.path());
   EXPECT_EQ(TokenDataset(data.train[0].dataset).documents(), 120);
 }
 
 TEST(StudyData, NeedsTextEnoughForItsVocabulary) {
   const TemporaryFolder folder;
-  EXPECT_THAT(error_of([&] { prepare_study_data(kCorpus, 1 << 20, folder.path(), [](const std::string&) {}); }),
+  EXPECT_THAT(error_of([&] { prepare_study_data(kCorpus, 1 << 20, folder.path()); }),
               HasSubstr("study.vocab_size: expected text for 1048576 tokens, got enough for "));
 }
 
 TEST(ModelEvaluation, IsReadBackWhileModelDataAndSettingsAreTheSame) {
   const TemporaryFolder folder;
-  const StudyData data = prepare_study_data(kCorpus, kVocab, folder / "study", [](const std::string&) {});
+  const StudyData data = prepare_study_data(kCorpus, kVocab, folder / "study");
   RunConfig run = small_config();
   run.model.eos_id = Tokenizer::load(data.tokenizer.string()).end_of_text();
   LanguageModel model(run.model, Precision::kFp32);
@@ -168,8 +166,10 @@ StudyConfig small_study(const TemporaryFolder& folder) {
   return config;
 }
 StudyResult study(const StudyConfig& config, const fs::path& out, Said& said) {
-  said.text.clear();
-  return run_study(config, out, {}, said.events);
+  test::LogCapture log;
+  StudyResult result = run_study(config, out, {}, said.events);
+  said.text = log.end();
+  return result;
 }
 
 TEST(Study, TrainsEvaluatesAndComparesOnce) {
