@@ -44,7 +44,6 @@ class Trainer {
   // and step() are as before. Also if the update itself made a parameter infinite: then this trainer is of no more use.
   StepStats step();
 
-  int64_t steps_done() const { return step_; }
   void set_steps_done(int64_t steps) { step_ = steps; }  // after parameters and moments were loaded
 
   LanguageModel& model() { return model_; }
