@@ -20,7 +20,8 @@ constexpr const char* kPreamble =
     "# Configuration\n\n"
     "<!-- Written by `troupe config reference`; do not edit. -->\n\n"
     "A run is one TOML file. A variation is another file that begins with `base = \"other.toml\"` (read first) or\n"
-    "`--set key=value` on the command line, which is recorded in the run directory. In `--set`, keys are written in full\n"
+    "`--set key=value` on the command line, which is recorded in the run directory. `recipe` stands below both: its values\n"
+    "count where neither the file, its base nor `--set` gives one. In `--set`, keys are written in full\n"
     "(`--set model.moe.num_experts=16`), strings need no quotes, and the last value of a key counts. Whole numbers may be\n"
     "written as floats (`8e6`). An unknown key is an error that names the nearest one. `troupe config show CONFIG.toml`\n"
     "prints every resolved value and where it came from, and refuses what `troupe train` refuses before it opens data.\n\n"
@@ -42,7 +43,7 @@ struct ConfigFlags {
 void show(const ConfigFlags& flags) {
   RunFile run;
   FieldList fields = fields_of(run);
-  read_config(flags.config, flags.overrides, fields);
+  read_run_config(flags.config, flags.overrides, fields);
   check(run, flags.config);  // as train does
   if (flags.json) {
     nlohmann::ordered_json line = {{"schema", "troupe.config/1"}};

@@ -9,7 +9,7 @@
 
 namespace troupe::cli {
 
-using RunFile = RunConfig;  // tables [model], [train], [data]
+using RunFile = RunConfig;  // a recipe, tables [model], [train], [data]
 
 // Reads the file with its bases and the overrides "key=value", and checks the rules; throws kUsage.
 RunFile load_run_file(const std::filesystem::path& path, const std::vector<std::string>& overrides);

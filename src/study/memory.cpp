@@ -78,7 +78,7 @@ void require_memory(const RunConfig& config, const Machine& machine, const std::
 void require_memory(const StudyConfig& study, const Machine& machine) {
   for (const std::string& text : study.models) {
     const std::filesystem::path path = parse_named_path(text, "study.models").path;
-    RunConfig config = load_config<RunConfig>(path);
+    RunConfig config = load_run_config(path);
     config.model.vocab_size = study.vocab_size;
     check_rules(config, path.string());
     require_memory(config, machine, path.string());

@@ -145,7 +145,7 @@ StudyResult run_study(const StudyConfig& config, const fs::path& out, const std:
   for (const std::string& text : config.models) {
     const NamedPath entry = parse_named_path(text, "study.models");
     paths.push_back(entry.path);
-    models.push_back({.name = entry.name, .config = load_config<RunConfig>(paths.back()), .folder = out / entry.name});
+    models.push_back({.name = entry.name, .config = load_run_config(paths.back()), .folder = out / entry.name});
   }
   const StudyData data = prepare_study_data(config.corpus, config.vocab_size, out);
   for (size_t m = 0; m < models.size(); ++m) complete(models[m].config, paths[m], config, data);

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "io/named_path.h"
+#include "io/toml_config.h"
 #include "model/decoder_parameters.h"
 
 namespace troupe {
@@ -69,6 +70,22 @@ std::map<std::string, double> data_weights(const DataConfig& config, const std::
       fail(ErrorCode::kUsage, "{}: data.weights: expected each dataset once, got {} twice", where, entry.name);
   }
   return weights;
+}
+
+void read_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides, FieldList& fields) {
+  RunConfig asked;
+  FieldList of_asked = fields_of(asked);
+  read_config(path, overrides, of_asked);
+  if (asked.recipe != Recipe::kNone)
+    read_config_text(recipe_text(asked.recipe), fmt::format("recipe {}", name_of_enum(asked.recipe)), {}, fields);
+  read_config(path, overrides, fields);
+}
+
+RunConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  RunConfig config;
+  FieldList fields = fields_of(config);
+  read_run_config(path, overrides, fields);
+  return config;
 }
 
 void check_rules(const RunConfig& config, const std::string& where) {

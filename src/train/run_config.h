@@ -1,13 +1,16 @@
-// The configuration file of a training run: tables [model], [train] and [data].
+// The configuration file of a training run: a recipe, and tables [model], [train] and [data].
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "io/fields.h"
 #include "model/precision_choice.h"
 #include "train/optimizer.h"
+#include "train/recipes.h"
 #include "train/schedule.h"
 #include "troupe/config.h"
 #include "troupe/fields.h"
@@ -130,17 +133,23 @@ struct DataConfig {
 };
 
 struct RunConfig {
+  Recipe recipe = Recipe::kNone;
   ModelConfig model;
   TrainConfig train;
   DataConfig data;
 
   template <class V>
   void fields(V& v) {
+    v("recipe", recipe, any_value(), "gives keys of [model] and [train] values that the file may change");
     v("model", model);
     v("train", train);
     v("data", data);
   }
 };
+
+// Reads a file as read_config() (io/toml_config.h), after the recipe that it or an override names.
+void read_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides, FieldList& fields);
+RunConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
 
 // Sequences of one forward and backward pass.
 inline int64_t micro_batch(const TrainConfig& train) {

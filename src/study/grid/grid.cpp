@@ -118,7 +118,7 @@ std::vector<GridFamily> read_families(const GridConfig& grid, const std::string&
     const NamedPath entry = parse_named_path(text, place);
     check_folder_name(entry.name, ErrorCode::kUsage, place);
     names.push_back(entry.name);
-    families.push_back({.name = entry.name, .path = entry.path, .config = load_config<RunConfig>(entry.path)});
+    families.push_back({.name = entry.name, .path = entry.path, .config = load_run_config(entry.path)});
   }
   require_once(names, where, "families");
   return families;

@@ -1,9 +1,12 @@
 #include "train/run_config.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "io/atomic_file.h"
 #include "io/toml_config.h"
+#include "temporary_folder.h"
 #include "troupe/error.h"
 
 namespace troupe {
@@ -82,6 +85,43 @@ TEST(RunConfig, WhatDecaysIsMovedByWhoDecaysIt) {
           {"train.optimizer.matrices=muon", "train.adam.weight_decay=0.1", "train.adam.weight_decay_of=matrices"}),
       HasSubstr("train.adam.weight_decay: expected 0 where Adam moves no matrices and they alone decay, got 0.1 "
                 "(train.muon.weight_decay is"));
+}
+
+TEST(RunConfig, ARecipeStandsBelowTheFileItsBaseAndOverrides) {
+  const test::TemporaryFolder folder;
+  const auto write = [&](const char* name, std::string_view text) {
+    write_file_atomically(folder / name, text);
+    return folder / name;
+  };
+  write("base.toml", "[model]\nnum_layers = 3\n[train.schedule]\nlr = 0.5\n");
+  const auto file = write("run.toml", "base = \"base.toml\"\nrecipe = \"modern\"\n[model]\nnorm = \"layer\"\n");
+  const RunConfig config = load_run_config(file, {"train.adam.beta2=0.9"});
+  EXPECT_EQ(config.model.qk_norm, QkNorm::kHead);  // the recipe's
+  EXPECT_EQ(config.train.optimizer.matrices, MatrixOptimizer::kMuon);
+  EXPECT_EQ(config.train.adam.beta1, 0.8);
+  EXPECT_EQ(config.model.num_layers, 3);  // the base's
+  EXPECT_EQ(config.train.schedule.lr, 0.5);
+  EXPECT_EQ(config.model.norm, Norm::kLayer);  // the file's
+  EXPECT_EQ(config.train.adam.beta2, 0.9);     // the override's
+
+  RunConfig written = config;  // what a run records says all of it
+  const auto record = write("record.toml", to_toml(fields_of(written)));
+  RunConfig again = load_run_config(record);
+  EXPECT_EQ(to_toml(fields_of(again)), to_toml(fields_of(written)));
+  EXPECT_EQ(load_run_config(file, {"recipe=none"}).model.qk_norm, QkNorm::kNone);
+  EXPECT_EQ(load_run_config(file, {"recipe=paper"}).train.adam.beta2, 0.98);
+  EXPECT_THROW(load_run_config(file, {"recipe=model"}), Error);
+}
+
+// Every recipe is made of keys that exist, and stands with the sizes of a file that gives none.
+TEST(RunConfig, RecipesAreSound) {
+  const test::TemporaryFolder folder;
+  write_file_atomically(folder / "run.toml", "");
+  for (const auto& [name, recipe] : EnumNames<Recipe>::values) {
+    const RunConfig config = load_run_config(folder / "run.toml", {fmt::format("recipe={}", name)});
+    EXPECT_EQ(config.recipe, recipe);
+    check_rules(config, "run.toml");
+  }
 }
 
 TEST(RunConfig, FilesOfTasksAndTheirDataStartFromTheFileAndNamesStay) {
