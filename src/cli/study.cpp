@@ -19,6 +19,7 @@
 #include "io/provenance.h"
 #include "io/writer_lock.h"
 #include "study/grid/factors.h"
+#include "study/grid/grid_report.h"
 #include "study/grid/grid_study.h"
 #include "study/memory.h"
 #include "study/study_report.h"
@@ -100,6 +101,7 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
       },
       events.make(guard));
   events.finish();
+  const Factors factors = make_factors(results);
   if (flags.json) {
     const auto print_row = [](nlohmann::ordered_json line) {
       add_provenance(line, to_string(default_precision()));
@@ -107,12 +109,13 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
     };
     for (const TrialRow& row : trial_rows(results)) print_row(json_of(row));
     for (const PointRow& row : point_rows(results)) print_row(json_of(row));
-    const Factors factors = make_factors(results);
     for (const FactorRow& row : factors.rows) print_row(json_of(row));
     for (const FitRow& row : factors.fits) print_row(json_of(row));
     return;
   }
-  print("\n{}\n", (out / "points.csv").string());
+  print("\n");
+  if (const auto rows = quoted_factors(results, factors); rows.size() > 1) print_table(rows), print("\n");
+  for (const char* file : {"points.csv", "factors.csv", "report.html"}) print("{}\n", (out / file).string());
 }
 
 void run(const StudyFlags& flags) {

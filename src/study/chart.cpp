@@ -76,6 +76,15 @@ std::string log_range(const Chart& chart) {
   return fmt::format("set logscale x\nset xtics ({})\nset xrange [{}:{}]\n", tics, low, high);
 }
 
+// Of point i; the point itself if it has none.
+std::pair<double, double> interval_of(const Series& series, size_t i) {
+  const double y = series.y[i];
+  if (i < series.error.size() && std::isfinite(series.error[i])) return {y - series.error[i], y + series.error[i]};
+  if (i < series.low.size() && std::isfinite(series.low[i]) && std::isfinite(series.high[i]))
+    return {series.low[i], series.high[i]};
+  return {y, y};
+}
+
 // gnuplot's "(7,4)", or 1 for a whole line.
 std::string dash_type(size_t color) {
   std::string pattern = dashes(color);
@@ -116,8 +125,8 @@ std::string script_of(const std::vector<Chart>& charts) {
       script += fmt::format("$s{} << EOD\n", s);
       for (size_t i = 0; i < series.x.size(); ++i) {
         any |= drawable(series.x[i], series.y[i]);
-        const double error = i < series.error.size() && std::isfinite(series.error[i]) ? series.error[i] : 0.0;
-        script += drawable(x_of(i), series.y[i]) ? fmt::format("{} {} {}\n", x_of(i), series.y[i], error) : "\n";
+        const auto [low, high] = interval_of(series, i);
+        script += drawable(x_of(i), series.y[i]) ? fmt::format("{} {} {} {}\n", x_of(i), series.y[i], low, high) : "\n";
       }
       script += "EOD\n";
       const std::vector<size_t> lone = lone_points(series);
@@ -133,8 +142,8 @@ std::string script_of(const std::vector<Chart>& charts) {
                            dash_type(series.color), palette(series.color));
       if (!lone.empty())
         plots += fmt::format(", $p{} using 1:2 with points pt {} ps 0.9 lc rgb '{}'", s, point, palette(series.color));
-      if (!series.error.empty())
-        plots += fmt::format(", $s{} using 1:2:3 with yerrorbars pt {} ps 0.5 lw 1.2 dt 1 lc rgb '{}'", s, point,
+      if (!series.error.empty() || !series.low.empty())
+        plots += fmt::format(", $s{} using 1:2:3:4 with yerrorbars pt {} ps 0.5 lw 1.2 dt 1 lc rgb '{}'", s, point,
                              palette(series.color));
     }
     script += any ? "plot " + plots + "\n" : "set xrange [0:1]\nset yrange [0:1]\nplot NaN\n";

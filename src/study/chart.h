@@ -12,6 +12,7 @@ namespace troupe {
 struct Series {
   std::vector<double> x, y;   // points that are not finite leave a gap
   std::vector<double> error;  // half intervals, one per point; empty: none are drawn
+  std::vector<double> low, high;  // intervals in their place that need not be even; what is not finite has none
   size_t color = 0;           // index into the page's palette, dashes and shapes of points
   std::string name = {};      // for the chart's description
 };

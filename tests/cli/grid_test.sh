@@ -89,8 +89,8 @@ for preset in full short; do
 done
 
 expect "grid" 0 "one/points.csv" study one
-python3 - <<'END' || fail "grid: tables"
-import csv, io, math, pathlib, subprocess
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$tests" python3 - <<'END' || fail "grid: tables"
+import csv, io, math, pathlib, zst
 text = pathlib.Path('one/points.csv').read_text()
 assert text.splitlines()[0] == ('run,family,size,recipe,router,experts,top_k,every,expert_d_ff,params,active_params,vocab,'
     'tokens,epochs,train_flops,seconds,memory_bytes,lr,seed,device,precision,status,domain,held_out,documents,nll,'
@@ -99,8 +99,7 @@ rows = list(csv.DictReader(io.StringIO(text)))
 runs = {row['run'] for row in rows}
 assert len(runs) == 11, runs  # 7 points, two more seeds of two of them
 assert len(rows) == 4 * len(runs)
-documents = list(csv.DictReader(io.StringIO(subprocess.run(['zstd', '-dc', 'one/documents.csv.zst'], capture_output=True,
-                                                           text=True, check=True).stdout)))
+documents = list(csv.DictReader(io.StringIO(zst.read('one/documents.csv.zst'))))
 for run in runs:
     own = {row['domain']: row for row in rows if row['run'] == run}
     assert set(own) == {'a', 'a (held out)', 'mean_in', 'mean_out'}, own
@@ -128,12 +127,23 @@ for model in {(t['family'], t['size']) for t in trials}:
     rates = [float(t['lr']) for t in own]
     assert all(math.isclose(b / a, 2) for a, b in zip(rates, rates[1:])), rates
 END
-expect "grid: factors, computed again" 0 " of frontiers, " python3 "$tests/study_factors.py" one dense
+expect "grid: factors, computed again" 0 " of frontiers, " python3 -B "$tests/study_factors.py" one dense
 [ "$(cut -d, -f6 one/factors.csv | sort -u | tr '\n' ' ')" = "measure memory_bytes train_flops " ] ||
   fail "grid: factors in seconds without speeds"
+for text in '<h2>What came out</h2>' 'moe, in domain (mean of 1 domain): ' 'dense: seeds of one point differ from their mean by 0\.' \
+  '<h2>Loss over compute by domain</h2>' '<h2>Factors by domain</h2>' 'a (held out), never trained on' '11 runs: troupe '; do
+  grep -q -- "$text" one/report.html || fail "grid: the page says $text"
+done
+grep -q '^| moe | in domain | [0-9.]* | ' one/report.md || fail "grid: a factor in report.md"
+if command -v gnuplot >/dev/null; then
+  for figure in $(grep -o 'figures/figure-[0-9]*\.svg' one/report.md); do
+    python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "one/$figure" || fail "grid: $figure is no XML"
+  done
+  [ "$(grep -c '^!\[.*\](figures/figure-' one/report.md)" -ge 6 ] || fail "grid: figures in report.md"
+fi
 cp -r one speeds
 expect "grid: speeds measured afterwards" 0 "speeds/points.csv" study speeds --set study.grid.speed_seconds=0.01
-expect "grid: factors in seconds, too" 0 " of frontiers, " python3 "$tests/study_factors.py" speeds dense
+expect "grid: factors in seconds, too" 0 " of frontiers, " python3 -B "$tests/study_factors.py" speeds dense
 grep -q '^frontier,mean_in,0,moe,dense,seconds,' speeds/factors.csv || fail "grid: no factor in seconds"
 speeds=$(cksum <speeds/speeds.json)
 expect "grid: speeds are kept" 0 "speeds/points.csv" study speeds --set study.grid.speed_seconds=0.01
@@ -200,12 +210,14 @@ expect "grid: a family that diverges" 0 "diverged, and stays in the results as a
   --set 'study.grid.skip=[]' --set 'study.grid.sizes=["2x16"]' --set 'study.grid.more_seeds=[]' \
   --set 'study.grid.more_seeds_at=[]'
 grep -q '^wild/2x16/1000/.*,diverged,a,0,0,,,$' wild/points.csv || fail "grid: a row of the diverged run"
+grep -q 'wild/2x16/1000/.* diverged and counts for nothing' wild/report.md || fail "grid: the report names what diverged"
 grep -q '^dense/2x16/3000/.*,ok,mean_out,1,' wild/points.csv || fail "grid: the other family beside it"
 
 # A single point, and held-out text that is empty or not there.
 alone=(--set study.grid.families=dense=dense.toml --set 'study.grid.sizes=["2x16"]' --set 'study.grid.tokens=[1000]'
   --set study.grid.lr_trials=0 --set 'study.grid.skip=[]' --set 'study.grid.more_seeds=[]' --set 'study.grid.more_seeds_at=[]')
 expect "grid: a single point" 0 "alone/points.csv" study alone "${alone[@]}"
+grep -q 'There is one family' alone/report.md || fail "grid: a single point: its report"
 [ "$(wc -l <alone/points.csv)" = 5 ] || fail "grid: a single point: its rows"
 python3 - <<'END'
 import json, pathlib, shutil

@@ -12,15 +12,15 @@ import io
 import math
 import pathlib
 import random
-import subprocess
 import sys
+
+import zst
 
 out, baseline = pathlib.Path(sys.argv[1]), sys.argv[2]
 REPLICATES = 2000
 rows = list(csv.DictReader(open(out / 'points.csv')))
 documents = collections.defaultdict(list)  # (run, domain) -> [(nll, tokens)]
-text = subprocess.run(['zstd', '-dc', out / 'documents.csv.zst'], capture_output=True, text=True, check=True).stdout
-for row in csv.DictReader(io.StringIO(text)):
+for row in csv.DictReader(io.StringIO(zst.read(out / 'documents.csv.zst'))):
     documents[row['run'], row['domain']].append((float(row['nll']), int(row['tokens'])))
 
 # Points: seeds averaged, runs that diverged left out.

@@ -22,6 +22,7 @@
 #include "model/model_directory.h"
 #include "study/grid/claim.h"
 #include "study/grid/factors.h"
+#include "study/grid/grid_report.h"
 #include "study/grid/sample.h"
 #include "study/grid/trials.h"
 #include "study/model_evaluation.h"
@@ -357,13 +358,21 @@ class GridStudy {
     }
   }
 
-  // Factors, which take longer, at least when nothing is left, and now and then before.
+  int64_t unfinished() const {
+    int64_t runs = -static_cast<int64_t>(results_.finals.size());
+    for (const GridPoint& point : grid_.points) runs += static_cast<int64_t>(point.seeds.size());
+    return runs;
+  }
+
+  // Factors and report, which take longer, at least when nothing is left, and now and then before.
   void write(bool all) {
     constexpr double kFactorsEverySeconds = 300.0;
     const auto lock = claim(out_ / "points.csv", events_.interrupted);
     write_tables(out_, results_);
     if (!all && factors_written_ && seconds_since(*factors_written_) < kFactorsEverySeconds) return;
-    write_factors(out_, make_factors(results_));
+    const Factors factors = make_factors(results_);
+    write_factors(out_, factors);
+    write_grid_report(out_, grid_report(results_, factors, unfinished()));
     factors_written_ = Clock::now();
   }
 

@@ -3,8 +3,9 @@
 //   OUT/data/            tokenizer and shards (study_data.h)
 //   OUT/speeds.json      tokens per second of every family and size, measured once (grid/speeds.h)
 //   OUT/runs/RUN/        a training (train/pretrain.h) until it is measured; then result.json and its logs are left
-//   OUT/points.csv, OUT/trials.csv, OUT/documents.csv.zst, OUT/factors.csv, OUT/fits.csv
-//                        written anew whenever a run is finished; factors every few minutes, and at the end
+//   OUT/points.csv, OUT/trials.csv, OUT/documents.csv.zst, OUT/factors.csv, OUT/fits.csv,
+//   OUT/report.html, OUT/report.md, OUT/figures/
+//                        written anew whenever a run is finished; factors and report every few minutes, and at the end
 //
 // What is finished is never done again, an interrupted run goes on from its checkpoint, one whose process died is taken
 // over, and one that diverged is a point marked so.

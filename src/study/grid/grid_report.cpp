@@ -1,0 +1,525 @@
+#include "study/grid/grid_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "base/quantity.h"
+#include "eval/statistics.h"
+#include "io/atomic_file.h"
+#include "io/provenance.h"
+#include "study/figures.h"
+#include "study/grid/frontier.h"
+#include "study/html.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+using TextRows = std::vector<std::vector<std::string>>;
+
+std::string factor_text(const FactorRow* row) {
+  if (!row) return number_text(kNan, 0);
+  if (!std::isfinite(row->low)) return number_text(row->factor, 2);
+  return fmt::format("{} ({} to {})", number_text(row->factor, 2), number_text(row->low, 2), number_text(row->high, 2));
+}
+
+class GridReporter {
+ public:
+  GridReporter(const GridResults& results, const Factors& factors, int64_t unfinished)
+      : results_(results),
+        factors_(factors),
+        unfinished_(unfinished),
+        texts_(texts_of(results)),
+        points_(mean_points(results)) {
+    for (const GridFamily& family : results.grid.families) families_.push_back(family.name);
+  }
+
+  std::vector<ReportSection> sections() const {
+    std::vector<ReportSection> all = {answer(),
+                                      how_sure(),
+                                      factors_by_budget(),
+                                      losses(),
+                                      losses_by_domain(),
+                                      factors_by_domain(),
+                                      other_costs(),
+                                      fixed_tokens(),
+                                      models(),
+                                      all_losses(),
+                                      fits(),
+                                      rates(),
+                                      made_by()};
+    std::erase_if(all, [](const ReportSection& s) { return s.text.empty() && s.table.size() < 2 && s.charts.empty(); });
+    return all;
+  }
+
+ private:
+  const std::string& baseline() const { return families_.front(); }
+  const GridModel& model_of(const MeanPoint& mean) const { return results_.grid.models[point_of(mean).model]; }
+  const GridPoint& point_of(const MeanPoint& mean) const { return results_.grid.points[mean.point]; }
+
+  // Words for a mean or a domain.
+  std::string spoken(const std::string& text) const {
+    const auto count = [&](bool held_out) {
+      return std::count_if(results_.texts.begin(), results_.texts.end(),
+                           [&](const StudyDomain& d) { return d.held_out == held_out; });
+    };
+    if (text == kMeanIn) return fmt::format("in domain (mean of {})", counted(count(false), "domain"));
+    if (text == kMeanOut) return fmt::format("out of domain (mean of {})", counted(count(true), "domain"));
+    return text;
+  }
+
+  std::string sentence(const std::string& family, const std::string& text) const {
+    const FactorRow* flops = factors_.quoted(family, text, "train_flops");
+    if (!flops)
+      return fmt::format("{}, {}: no factor, since no loss of it lies within what {} reached.", family, spoken(text),
+                         baseline());
+    std::string line =
+        fmt::format("{}, {}: {} nats per token take {} {} and {} {}, factor {} by FLOPs", family, spoken(text),
+                    number_text(flops->target, 3), baseline(), short_flops(flops->baseline_cost), family,
+                    short_flops(flops->family_cost), factor_text(flops));
+    if (const FactorRow* seconds = factors_.quoted(family, text, "seconds"))
+      line += fmt::format(", {} by seconds", factor_text(seconds));
+    if (const FactorRow* memory = factors_.quoted(family, text, "memory_bytes"))
+      line += fmt::format(", {} by memory of training", factor_text(memory));
+    return line + ".";
+  }
+
+  ReportSection answer() const {
+    ReportSection section{.title = "What came out", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    section.text.push_back(fmt::format(
+        "Asked: how many times less training compute, time and memory does each family need than {0} to reach the same "
+        "loss? The factor is the cost of {0} over that of the family: 2 means half the cost, below 1 the family costs "
+        "more. "
+        "In brackets stand 95 % intervals. Quoted are the largest runs whose loss {0} reached, too.",
+        baseline()));
+    for (size_t f = 1; f < families_.size(); ++f)
+      for (const char* mean : {kMeanIn, kMeanOut})
+        if (std::find(texts_.names.begin(), texts_.names.end(), mean) != texts_.names.end())
+          section.text.push_back(sentence(families_[f], mean));
+    if (families_.size() == 1) section.text.push_back("There is one family: nothing to compare it with.");
+    section.text.push_back(
+        "Artetxe et al. (2021) found 8 to 16 times in domain at the small end, about 4 times at modest budgets, and 2 "
+        "to 4 "
+        "times out of domain, with 512 experts and models from 125M active parameters.");
+    section.table = quoted_factors(results_, factors_);
+    return section;
+  }
+
+  ReportSection how_sure() const {
+    ReportSection section{.title = "How sure", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    section.text.push_back(
+        fmt::format("Intervals hold 95 % of {} replicates: other documents of each domain, and other seeds where a "
+                    "family has points "
+                    "with {} seeds and more. They do not hold other learning rates, data or recipes.",
+                    kReplicates, kSeedsForResiduals));
+    for (const SeedResiduals& own : factors_.residuals)
+      section.text.push_back(
+          own.draws() > 0
+              ? fmt::format(
+                    "{}: seeds of one point differ from their mean by {} nats in domain (root mean square of {}).",
+                    own.family, number_text(own.deviation(results_.texts.size()), 4), own.draws())
+              : fmt::format("{}: no point with {} seeds: its intervals are of documents alone.", own.family,
+                            kSeedsForResiduals));
+    double most = 0.0;
+    size_t without = 0;
+    for (size_t r = 0; r < factors_.rows.size(); ++r) {
+      if (factors_.rows[r].form != "frontier") continue;
+      most = std::max(most, factors_.missing[r]), without += factors_.missing[r] > 0.05;
+    }
+    if (most > 0.0)
+      section.text.push_back(
+          fmt::format("Replicates whose loss left the range that {} reached have no factor and are missing: more than "
+                      "5 % of them for "
+                      "{} factors, {} at most. Intervals of those are too narrow.",
+                      baseline(), without, percent_text(most)));
+    if (unfinished_ > 0)
+      section.text.push_back(fmt::format("{} of the grid are not finished.", counted(unfinished_, "run")));
+    for (const FinishedRun& run : results_.finals)
+      if (run.record.status == RunStatus::kDiverged)
+        section.text.push_back(
+            fmt::format("{} diverged and counts for nothing: {}.", name(results_.grid, run.run), run.record.error));
+    std::string at_an_end;
+    for (const GridResults::Trial& trial : results_.trials)
+      if (trial.chosen && !trial.inside)
+        at_an_end +=
+            fmt::format("{}{} ({})", at_an_end.empty() ? "" : ", ",
+                        results_.grid.models[results_.grid.points[trial.run.point].model].name(), trial.run.lr);
+    if (!at_an_end.empty())
+      section.text.push_back(fmt::format(
+          "The best learning rate is the last that was tried, so that a better one may lie beyond it, of {}.",
+          at_an_end));
+    if (results_.speeds.disturbed())
+      section.text.push_back(fmt::format(
+          "Speeds were measured while other programs ran (load {:.1f}): seconds are not those of an idle machine.",
+          results_.speeds.load));
+    return section;
+  }
+
+  // Lines of families over a cost: the frontier, and beside it the points that are not on it.
+  Chart loss_chart(size_t text, const std::string& title) const {
+    double most = 1.0;
+    for (const MeanPoint& mean : points_) most = std::max(most, results_.grid.train_flops(point_of(mean)));
+    const Unit unit = flops_unit(most);
+    Chart chart{
+        .title = title, .x_label = "training " + unit.name, .y_label = "nats per token", .series = {}, .log_x = true};
+    for (size_t f = 0; f < families_.size(); ++f) {
+      std::vector<CostPoint> points;
+      for (size_t p = 0; p < points_.size(); ++p)
+        if (model_of(points_[p]).family == families_[f])
+          points.push_back({results_.grid.train_flops(point_of(points_[p])) / unit.size, points_[p].nll[text], p});
+      Series series{.x = {}, .y = {}, .error = {}, .color = f};
+      const std::vector<CostPoint> line = frontier_of(points);
+      std::set<size_t> on_line;
+      for (const CostPoint& point : line)
+        series.x.push_back(point.cost), series.y.push_back(point.nll), on_line.insert(point.index);
+      for (const CostPoint& point : points)
+        if (!on_line.contains(point.index))
+          series.x.insert(series.x.end(), {kNan, point.cost}), series.y.insert(series.y.end(), {kNan, point.nll});
+      chart.series.push_back(std::move(series));
+    }
+    return chart;
+  }
+
+  ReportSection losses() const {
+    ReportSection section{.title = "Loss over compute", .text = {}, .table = {}, .lines = families_, .charts = {}};
+    if (points_.empty()) return section;
+    section.text = {
+        "Lines join the points that no cheaper one of the family beats; the others stand alone. Seeds are averaged."};
+    for (size_t text = results_.texts.size(); text < texts_.names.size(); ++text)
+      section.charts.push_back(loss_chart(text, spoken(texts_.names[text])));
+    return section;
+  }
+
+  ReportSection losses_by_domain() const {
+    ReportSection section{
+        .title = "Loss over compute by domain", .text = {}, .table = {}, .lines = families_, .charts = {}};
+    if (points_.empty()) return section;
+    for (size_t text = 0; text < results_.texts.size(); ++text)
+      section.charts.push_back(
+          loss_chart(text, texts_.names[text] + (texts_.held_out[text] ? ", never trained on" : "")));
+    return section;
+  }
+
+  Chart factor_chart(const std::string& text, const std::string& measure, const std::string& title) const {
+    double most = 1.0;
+    for (const FactorRow& row : factors_.rows)
+      if (row.form == "frontier" && row.measure == "train_flops") most = std::max(most, row.family_cost);
+    const Unit unit = flops_unit(most);
+    Chart chart{.title = title,
+                .x_label = "training " + unit.name + " of the family",
+                .y_label = "factor",
+                .series = {},
+                .log_x = true,
+                .level = 1.0};
+    for (size_t f = 1; f < families_.size(); ++f) {
+      Series series{.x = {}, .y = {}, .error = {}, .color = f - 1};
+      for (const FactorRow& row : factors_.rows)
+        if (row.form == "frontier" && row.measure == measure && row.domain == text && row.family == families_[f])
+          series.x.push_back(row.family_cost / unit.size), series.y.push_back(row.factor),
+              series.low.push_back(row.low), series.high.push_back(row.high);
+      chart.series.push_back(std::move(series));
+    }
+    return chart;
+  }
+
+  std::vector<std::string> others() const { return {families_.begin() + 1, families_.end()}; }
+
+  ReportSection factors_by_budget() const {
+    ReportSection section{.title = "Factors over compute", .text = {}, .table = {}, .lines = others(), .charts = {}};
+    if (factors_.rows.empty()) return section;
+    section.text = {"How the factor moves with the budget. Bars are 95 % intervals, the dotted line is no gain."};
+    for (const char* mean : {kMeanIn, kMeanOut})
+      if (std::find(texts_.names.begin(), texts_.names.end(), mean) != texts_.names.end())
+        section.charts.push_back(factor_chart(mean, "train_flops", spoken(mean)));
+    return section;
+  }
+
+  ReportSection factors_by_domain() const {
+    ReportSection section{.title = "Factors by domain", .text = {}, .table = {}, .lines = others(), .charts = {}};
+    if (factors_.rows.empty()) return section;
+    section.text = {
+        "By FLOPs, at the largest run of each family whose loss the baseline reached, with 95 % intervals."};
+    std::vector<std::string> header = {"domain"};
+    for (const std::string& family : others()) header.push_back(family);
+    section.table = {header};
+    Chart chart{.title = "Factors by domain, in the order of the table",
+                .x_label = "row of the table",
+                .y_label = "factor",
+                .series = {},
+                .level = 1.0};
+    for (size_t f = 1; f < families_.size(); ++f)
+      chart.series.push_back({.x = {}, .y = {}, .error = {}, .color = f - 1});
+    for (size_t text = 0; text < texts_.names.size(); ++text) {
+      const bool mean = text >= results_.texts.size();
+      std::vector<std::string> row = {mean ? spoken(texts_.names[text])
+                                           : texts_.names[text] + (texts_.held_out[text] ? " *" : "")};
+      for (size_t f = 1; f < families_.size(); ++f) {
+        const FactorRow* quoted = factors_.quoted(families_[f], texts_.names[text], "train_flops");
+        row.push_back(factor_text(quoted));
+        Series& series = chart.series[f - 1];
+        series.x.push_back(static_cast<double>(text + 1));
+        series.y.push_back(quoted ? quoted->factor : kNan), series.low.push_back(quoted ? quoted->low : kNan),
+            series.high.push_back(quoted ? quoted->high : kNan);
+      }
+      section.table.push_back(row);
+    }
+    // Points side by side, without lines between domains.
+    for (size_t s = 0; s < chart.series.size(); ++s) {
+      Series apart{.x = {}, .y = {}, .error = {}, .color = s};
+      const double shift = 0.6 * ((static_cast<double>(s) + 0.5) / static_cast<double>(chart.series.size()) - 0.5);
+      for (size_t i = 0; i < chart.series[s].x.size(); ++i) {
+        apart.x.insert(apart.x.end(), {chart.series[s].x[i] + shift, kNan});
+        apart.y.insert(apart.y.end(), {chart.series[s].y[i], kNan});
+        apart.low.insert(apart.low.end(), {chart.series[s].low[i], kNan});
+        apart.high.insert(apart.high.end(), {chart.series[s].high[i], kNan});
+      }
+      chart.series[s] = std::move(apart);
+    }
+    section.charts.push_back(std::move(chart));
+    section.text.push_back("* never trained on.");
+    return section;
+  }
+
+  ReportSection other_costs() const {
+    ReportSection section{
+        .title = "Factors in seconds and in memory", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    section.table = {{"family", "text", "FLOPs", "seconds", "memory"}};
+    for (const std::string& family : others())
+      for (size_t text = results_.texts.size(); text < texts_.names.size(); ++text) {
+        std::vector<std::string> row = {family, spoken(texts_.names[text])};
+        for (const char* measure : {"train_flops", "seconds", "memory_bytes"})
+          row.push_back(factor_text(factors_.quoted(family, texts_.names[text], measure)));
+        section.table.push_back(row);
+      }
+    if (section.table.size() > 1)
+      section.text = {
+          "Seconds are tokens over the speed that was measured once for every family and size; memory is that "
+          "of training. Each measure has frontiers of its own, so the runs quoted may differ."};
+    return section;
+  }
+
+  ReportSection fixed_tokens() const {
+    ReportSection section{
+        .title = "Factors at a fixed number of tokens", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    section.table = {{"family", "run", "text", "nats per token", "factor"}};
+    for (const FactorRow& row : factors_.rows)
+      if (row.form == "fixed_tokens" && row.measure == "train_flops" &&
+          (row.domain == kMeanIn || row.domain == kMeanOut))
+        section.table.push_back(
+            {row.family, row.family_below, spoken(row.domain), number_text(row.target, 4), factor_text(&row)});
+    if (section.table.size() > 1)
+      section.text = {
+          "The form of Artetxe et al. (2021): sizes at one number of tokens, joined; by FLOPs. It leaves out that a "
+          "family may reach a loss cheaper with another number of tokens."};
+    return section;
+  }
+
+  ReportSection models() const {
+    ReportSection section{.title = "Models", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    section.table = {{"family/size", "layers", "width", "experts", "parameters", "active", "FLOPs a token", "tokens/s",
+                      "memory", "learning rate"}};
+    for (size_t m = 0; m < results_.grid.models.size(); ++m) {
+      const GridModel& model = results_.grid.models[m];
+      std::string rate = number_text(kNan, 0);
+      for (const FinishedRun& run : results_.finals)
+        if (results_.grid.points[run.run.point].model == m) rate = fmt::format("{}", run.run.lr);
+      const double speed = results_.speeds.of(model);
+      section.table.push_back(
+          {model.name(), std::to_string(model.config.model.num_layers), std::to_string(model.config.model.d_model),
+           model.config.model.num_moe_layers() > 0 ? std::to_string(model.config.model.moe.num_experts) : "0",
+           short_number(static_cast<double>(model.params())), short_number(static_cast<double>(model.active_params())),
+           short_number(model.flops_per_token()), short_number(speed),
+           short_bytes(static_cast<double>(model.memory_bytes())), rate});
+    }
+    const GridModel& first = results_.grid.models.front();
+    section.text = {
+        fmt::format("The same for all: context {}, vocabulary {}, {} tokens an update, data and their order.",
+                    first.config.model.context, first.config.model.vocab_size, first.update_tokens())};
+    return section;
+  }
+
+  ReportSection all_losses() const {
+    ReportSection section{.title = "All points", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    std::vector<std::string> header = {"point", "seeds", "epochs", "FLOPs"};
+    for (const std::string& text : texts_.names) header.push_back(text);
+    section.table = {header};
+    for (const MeanPoint& mean : points_) {
+      std::vector<std::string> row = {results_.grid.name(point_of(mean)), std::to_string(mean.seeds),
+                                      number_text(results_.epochs[mean.point], 2),
+                                      short_flops(results_.grid.train_flops(point_of(mean)))};
+      for (const double nll : mean.nll) row.push_back(number_text(nll, 4));
+      section.table.push_back(row);
+    }
+    if (section.table.size() > 1) section.text = {"Nats per token, seeds averaged."};
+    return section;
+  }
+
+  ReportSection fits() const {
+    ReportSection section{.title = "Power laws", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    section.table = {{"family", "text", "points", "exponent", "residual, nats", "largest"}};
+    for (const FitRow& fit : factors_.fits)
+      if (fit.domain == kMeanIn || fit.domain == kMeanOut)
+        section.table.push_back({fit.family, spoken(fit.domain), std::to_string(fit.points),
+                                 number_text(fit.exponent, 4), number_text(fit.residual, 4),
+                                 number_text(fit.worst, 4)});
+    if (section.table.size() > 1)
+      section.text = {
+          "nll = coefficient x FLOPs ^ exponent through each frontier, by least squares in logarithms. It "
+          "describes what was measured; no factor uses it."};
+    return section;
+  }
+
+  ReportSection rates() const {
+    ReportSection section{.title = "Learning rates", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    section.table = {{"family/size", "rate", "validation, nats", ""}};
+    for (const GridResults::Trial& trial : results_.trials)
+      section.table.push_back({results_.grid.models[results_.grid.points[trial.run.point].model].name(),
+                               fmt::format("{}", trial.run.lr),
+                               std::isfinite(trial.nll) ? number_text(trial.nll, 4) : "diverged",
+                               trial.chosen ? (trial.inside ? "chosen" : "chosen, at an end") : ""});
+    if (section.table.size() > 1)
+      section.text = {"As many trials for every family and size, at the smallest budget, by factors of 2."};
+    return section;
+  }
+
+  ReportSection made_by() const {
+    ReportSection section{.title = "Made by", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    std::map<std::string, int64_t> counts;
+    for (const FinishedRun& run : results_.finals) {
+      nlohmann::json by = run.record.provenance;
+      by.erase("date");
+      ++counts[describe_provenance(by)];
+    }
+    for (const auto& [by, count] : counts) section.text.push_back(fmt::format("{}: {}.", counted(count, "run"), by));
+    section.text.push_back(
+        "Data beside this report: points.csv, trials.csv, documents.csv.zst, factors.csv, fits.csv.");
+    return section;
+  }
+
+  const GridResults& results_;
+  const Factors& factors_;
+  const int64_t unfinished_;
+  const TextNames texts_;
+  const std::vector<MeanPoint> points_;
+  std::vector<std::string> families_;
+};
+
+std::string html_table(const ReportSection& section) {
+  std::vector<std::string> header;
+  for (const std::string& cell : section.table.front()) header.push_back(html::escaped(cell));
+  html::Table table(section.title, header);
+  for (size_t r = 1; r < section.table.size(); ++r) {
+    table.row(html::escaped(section.table[r].front()));
+    for (size_t c = 1; c < section.table[r].size(); ++c) table.cell(html::escaped(section.table[r][c]));
+  }
+  return table.html();
+}
+
+std::string markdown_cell(std::string text) {
+  for (size_t at = text.find('|'); at != text.npos; at = text.find('|', at + 2)) text.insert(at, "\\");
+  return text;
+}
+
+std::string markdown_table(const TextRows& rows) {
+  std::string out;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    out += "|";
+    for (const std::string& cell : rows[r]) out += " " + markdown_cell(cell) + " |";
+    out += "\n";
+    if (r == 0) {
+      out += "|---|";
+      for (size_t c = 1; c < rows[r].size(); ++c) out += "--:|";
+      out += "\n";
+    }
+  }
+  return out + "\n";
+}
+
+// Of a figure by itself: colours that hold without a page around it, and which line is which.
+std::string standalone(std::string svg, const std::vector<std::string>& lines) {
+  const size_t open = svg.find("<svg");
+  if (open == svg.npos) return svg;
+  std::string head = " style=\"background:#fdfdfc;color:#1d2125;font-family:sans-serif\"";
+  if (svg.find("xmlns=") == svg.npos) head += " xmlns=\"http://www.w3.org/2000/svg\"";
+  svg.insert(open + 4, head);
+  std::string legend;
+  for (size_t i = 0; i < lines.size(); ++i)
+    legend += fmt::format("<text x=\"70\" y=\"{}\" font-size=\"11\" fill=\"{}\">{}</text>", 16 + 13 * i, palette(i),
+                          html::escaped(lines[i]));
+  if (const size_t end = svg.rfind("</svg>"); end != svg.npos) svg.insert(end, legend);
+  return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + svg + "\n";
+}
+
+std::string to_markdown(const std::string& title, const std::vector<ReportSection>& sections, const fs::path& figures) {
+  std::vector<Chart> charts;
+  for (const ReportSection& section : sections)
+    for (const Chart& chart : section.charts) {
+      charts.push_back(chart);
+      for (Series& series : charts.back().series)
+        if (series.color < section.lines.size()) series.name = section.lines[series.color];
+    }
+  const DrawnCharts drawn = draw_charts(charts);
+  std::string out = "# " + title + "\n\n";
+  size_t next = 0;
+  for (const ReportSection& section : sections) {
+    out += "## " + section.title + "\n\n";
+    for (const std::string& text : section.text) out += text + "\n\n";
+    for (const Chart& chart : section.charts) {
+      const size_t number = next++;
+      if (!drawn.svg) {
+        out += fmt::format("(No figure \"{}\": {}.)\n\n", chart.title, drawn.reason);
+        continue;
+      }
+      const std::string file = fmt::format("figure-{:02}.svg", number + 1);
+      write_file_atomically(figures / file, standalone((*drawn.svg)[number], section.lines));
+      out += fmt::format("![{}: {}](figures/{})\n\n", section.title, chart.title, file);
+    }
+    if (section.table.size() > 1) out += markdown_table(section.table);
+  }
+  return out;
+}
+
+constexpr const char* kTitle = "How much compute does sparsity save?";
+
+}  // namespace
+
+std::vector<ReportSection> grid_report(const GridResults& results, const Factors& factors, int64_t unfinished) {
+  return GridReporter(results, factors, unfinished).sections();
+}
+
+TextRows quoted_factors(const GridResults& results, const Factors& factors) {
+  TextRows rows = {{"family", "text", "nats per token", "FLOPs of it", "of the baseline", "factor"}};
+  for (size_t f = 1; f < results.grid.families.size(); ++f)
+    for (const char* mean : {kMeanIn, kMeanOut})
+      if (const FactorRow* row = factors.quoted(results.grid.families[f].name, mean, "train_flops"))
+        rows.push_back({row->family, row->held_out ? "out of domain" : "in domain", number_text(row->target, 4),
+                        short_flops(row->family_cost), short_flops(row->baseline_cost), factor_text(row)});
+  return rows;
+}
+
+std::string to_html(const std::string& title, const std::vector<ReportSection>& sections, const std::string& gnuplot) {
+  std::string out;
+  for (const ReportSection& section : sections) {
+    out += "<h2>" + html::escaped(section.title) + "</h2>\n";
+    for (const std::string& text : section.text) out += html::paragraph(text);
+    if (!section.charts.empty()) {
+      Figures figures;
+      figures.section({}, section.lines);
+      for (const Chart& chart : section.charts) figures.add(chart);
+      out += figures.html(gnuplot, {}, {});
+    }
+    if (section.table.size() > 1) out += html_table(section);
+  }
+  return html::page(title, out);
+}
+
+void write_grid_report(const fs::path& out, const std::vector<ReportSection>& sections) {
+  write_file_atomically(out / "report.html", to_html(kTitle, sections));
+  write_file_atomically(out / "report.md", to_markdown(kTitle, sections, out / "figures"));
+}
+
+}  // namespace troupe
