@@ -216,7 +216,7 @@ class GridReporter {
                 .log_x = true,
                 .level = 1.0};
     for (size_t f = 1; f < families_.size(); ++f) {
-      Series series{.x = {}, .y = {}, .error = {}, .color = f - 1};
+      Series series{.x = {}, .y = {}, .error = {}, .color = f};
       for (const FactorRow& row : factors_.rows)
         if (row.form == "frontier" && row.measure == measure && row.domain == text && row.family == families_[f])
           series.x.push_back(row.family_cost / unit.size), series.y.push_back(row.factor),
@@ -229,7 +229,7 @@ class GridReporter {
   std::vector<std::string> others() const { return {families_.begin() + 1, families_.end()}; }
 
   ReportSection factors_by_budget() const {
-    ReportSection section{.title = "Factors over compute", .text = {}, .table = {}, .lines = others(), .charts = {}};
+    ReportSection section{.title = "Factors over compute", .text = {}, .table = {}, .lines = families_, .charts = {}};
     if (factors_.rows.empty()) return section;
     section.text = {"How the factor moves with the budget. Bars are 95 % intervals, the dotted line is no gain."};
     for (const char* mean : {kMeanIn, kMeanOut})
@@ -239,7 +239,7 @@ class GridReporter {
   }
 
   ReportSection factors_by_domain() const {
-    ReportSection section{.title = "Factors by domain", .text = {}, .table = {}, .lines = others(), .charts = {}};
+    ReportSection section{.title = "Factors by domain", .text = {}, .table = {}, .lines = families_, .charts = {}};
     if (factors_.rows.empty()) return section;
     section.text = {
         "By FLOPs, at the largest run of each family whose loss the baseline reached, with 95 % intervals."};
@@ -251,8 +251,7 @@ class GridReporter {
                 .y_label = "factor",
                 .series = {},
                 .level = 1.0};
-    for (size_t f = 1; f < families_.size(); ++f)
-      chart.series.push_back({.x = {}, .y = {}, .error = {}, .color = f - 1});
+    for (size_t f = 1; f < families_.size(); ++f) chart.series.push_back({.x = {}, .y = {}, .error = {}, .color = f});
     for (size_t text = 0; text < texts_.names.size(); ++text) {
       const bool mean = text >= results_.texts.size();
       std::vector<std::string> row = {mean ? spoken(texts_.names[text])
@@ -269,7 +268,7 @@ class GridReporter {
     }
     // Points side by side, without lines between domains.
     for (size_t s = 0; s < chart.series.size(); ++s) {
-      Series apart{.x = {}, .y = {}, .error = {}, .color = s};
+      Series apart{.x = {}, .y = {}, .error = {}, .color = s + 1};
       const double shift = 0.6 * ((static_cast<double>(s) + 0.5) / static_cast<double>(chart.series.size()) - 0.5);
       for (size_t i = 0; i < chart.series[s].x.size(); ++i) {
         apart.x.insert(apart.x.end(), {chart.series[s].x[i] + shift, kNan});
@@ -448,8 +447,8 @@ std::string standalone(std::string svg, const std::vector<std::string>& lines) {
   svg.insert(open + 4, head);
   std::string legend;
   for (size_t i = 0; i < lines.size(); ++i)
-    legend += fmt::format("<text x=\"70\" y=\"{}\" font-size=\"11\" fill=\"{}\">{}</text>", 16 + 13 * i, palette(i),
-                          html::escaped(lines[i]));
+    legend += fmt::format("<text x=\"392\" y=\"{}\" font-size=\"11\" text-anchor=\"end\" fill=\"{}\">{}</text>",
+                          16 + 13 * i, palette(i), html::escaped(lines[i]));
   if (const size_t end = svg.rfind("</svg>"); end != svg.npos) svg.insert(end, legend);
   return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + svg + "\n";
 }
