@@ -9,7 +9,8 @@ enum class Device { kCpu, kCuda };
 
 constexpr std::string_view device_name(Device device) { return device == Device::kCpu ? "cpu" : "cuda"; }
 
-// The device in use. No implementation of an op for another one exists yet.
-constexpr Device active_device() { return Device::kCpu; }
+// The device in use: the processor, unless use_device() said otherwise before the first op.
+Device active_device();
+void use_device(Device device);
 
 }  // namespace troupe

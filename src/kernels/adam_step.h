@@ -18,4 +18,11 @@ struct AdamStep {
   Form form = Form::kFairseq;
 };
 
+// p <- decay p - rate m / (sqrt(v) + epsilon) after m and v took g. Both forms come down to it.
+struct AdamCoefficients {
+  float beta1, rest1;  // rest1 = (1 - beta1) grad_scale, rest2 = (1 - beta2) grad_scale^2
+  float beta2, rest2;
+  float decay, rate, epsilon;
+};
+
 }  // namespace troupe

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "tensor/buffer.h"
@@ -73,9 +74,11 @@ class Context {
     void (*watch_)(bool);
   };
 
+  // In the memory of the device in use.
   static Context& of_this_thread() {
-    static thread_local Context context;
-    return context;
+    static thread_local std::unique_ptr<Context> context;
+    if (!context || context->memory_ != &active_memory()) context = std::make_unique<Context>();
+    return *context;
   }
 
  private:

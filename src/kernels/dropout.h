@@ -16,9 +16,9 @@ struct Dropout {
   // Every element's besides, dropout or not: the weight of a branch in the residual stream, a divisor of logits.
   float multiplier = 1.0f;
 
-  bool active() const { return probability > 0.0f; }
+  constexpr bool active() const { return probability > 0.0f; }
   // multiplier / (1 - p) for a kept element, 0 for a dropped one.
-  float scale(int64_t row, int64_t col, int64_t width) const {
+  constexpr float scale(int64_t row, int64_t col, int64_t width) const {
     if (!active()) return multiplier;
     const uint64_t element = static_cast<uint64_t>((first_row + row) * width + col);
     const uint32_t word = philox(key, element >> 2)[element & 3];

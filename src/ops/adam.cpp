@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "kernels/ref/adam.h"
 #include "kernels/table.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -14,26 +15,9 @@ namespace {
 constexpr int64_t kChunk = 1 << 14;        // elements; the cut of the sum
 constexpr int64_t kUpdateChunk = 1 << 17;  // long streams: threads that take turns in short ones disturb prefetching
 
-// Usual form: lr / (1 - beta1^t) m / (sqrt(v) / c + eps) with c = sqrt(1 - beta2^t) is c lr / (1 - beta1^t) m /
-// (sqrt(v) + c eps): the same expression as fairseq's with another epsilon.
-AdamCoefficients coefficients(const AdamStep& step, double grad_scale) {
-  const double correction1 = 1.0 - std::pow(step.beta1, static_cast<double>(step.t));
-  const double correction2 = std::sqrt(1.0 - std::pow(step.beta2, static_cast<double>(step.t)));
-  const double epsilon = step.form == AdamStep::Form::kFairseq ? step.eps : correction2 * step.eps;
-  return {
-      .beta1 = static_cast<float>(step.beta1),
-      .rest1 = static_cast<float>((1.0 - step.beta1) * grad_scale),
-      .beta2 = static_cast<float>(step.beta2),
-      .rest2 = static_cast<float>((1.0 - step.beta2) * grad_scale * grad_scale),
-      .decay = static_cast<float>(1.0 - step.weight_decay * step.lr),
-      .rate = static_cast<float>(step.lr * correction2 / correction1),
-      .epsilon = static_cast<float>(epsilon),
-  };
-}
-
 template <Isa level>
 void vectorized(const AdamUpdate<float>& task, Context&) {
-  const AdamCoefficients c = coefficients(task.step, task.grad_scale);
+  const AdamCoefficients c = adam_coefficients(task.step, task.grad_scale);
   parallel_chunks(static_cast<int64_t>(task.p.size()), kUpdateChunk, [&](int64_t begin, int64_t end) {
     kernels(level).adam.update(c, task.g.data() + begin, end - begin, task.p.data() + begin, task.m.data() + begin,
                                task.v.data() + begin);
@@ -73,24 +57,41 @@ constexpr auto kAdamAt = []<Isa level>(const auto& task, Context& context) { vec
 
 }  // namespace
 
+// Usual form: lr / (1 - beta1^t) m / (sqrt(v) / c + eps) with c = sqrt(1 - beta2^t) is c lr / (1 - beta1^t) m /
+// (sqrt(v) + c eps): the same expression as fairseq's with another epsilon.
+AdamCoefficients adam_coefficients(const AdamStep& step, double grad_scale) {
+  const double correction1 = 1.0 - std::pow(step.beta1, static_cast<double>(step.t));
+  const double correction2 = std::sqrt(1.0 - std::pow(step.beta2, static_cast<double>(step.t)));
+  const double epsilon = step.form == AdamStep::Form::kFairseq ? step.eps : correction2 * step.eps;
+  return {
+      .beta1 = static_cast<float>(step.beta1),
+      .rest1 = static_cast<float>((1.0 - step.beta1) * grad_scale),
+      .beta2 = static_cast<float>(step.beta2),
+      .rest2 = static_cast<float>((1.0 - step.beta2) * grad_scale * grad_scale),
+      .decay = static_cast<float>(1.0 - step.weight_decay * step.lr),
+      .rate = static_cast<float>(step.lr * correction2 / correction1),
+      .epsilon = static_cast<float>(epsilon),
+  };
+}
+
 template <class Real>
 Implementations<AdamUpdate<Real>> AdamUpdate<Real>::implementations() {
-  static const auto rows =
-      rows_at<AdamUpdate>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::adam_update(task); });
+  static const auto rows = with_cuda(
+      rows_at<AdamUpdate>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::adam_update(task); }));
   return rows;
 }
 
 template <class Real>
 Implementations<SumOfSquares<Real>> SumOfSquares<Real>::implementations() {
-  static const auto rows =
-      rows_at<SumOfSquares>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::sum_of_squares(task); });
+  static const auto rows = with_cuda(
+      rows_at<SumOfSquares>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::sum_of_squares(task); }));
   return rows;
 }
 
 template <class Real>
 Implementations<FindNonFinite<Real>> FindNonFinite<Real>::implementations() {
-  static const auto rows =
-      rows_at<FindNonFinite>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::find_non_finite(task); });
+  static const auto rows = with_cuda(
+      rows_at<FindNonFinite>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::find_non_finite(task); }));
   return rows;
 }
 

@@ -29,6 +29,9 @@ struct AdamUpdate {
   static Implementations<AdamUpdate> implementations();
 };
 
+// What the kernels of both forms read.
+AdamCoefficients adam_coefficients(const AdamStep& step, double grad_scale);
+
 // Sum of squares in double, over fixed chunks in order: the same for any number of threads. Not finite if any value is
 // not (or if a square overflows double).
 template <class Real>

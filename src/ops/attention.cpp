@@ -3,6 +3,8 @@
 #include "kernels/attention_blocked.h"
 #include "kernels/ref/attention.h"
 #include "kernels/table.h"
+#include "ops/cuda/attention.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -25,28 +27,39 @@ void blocked(const AttentionDecode<P>& task, Context& context) {
   blocked_attention_decode<P>(kernels(level).attention, task.heads, task.sequences, context);
 }
 
+template <class Task>
+std::string refuses_wide(const Task& task) {
+  if constexpr (requires { task.shape; })
+    return refuses_wide_heads(task.shape.heads.C);
+  else
+    return refuses_wide_heads(task.heads.C);
+}
+
 constexpr auto kBlocked = []<Isa level>(const auto& task, Context& context) { blocked<level>(task, context); };
 
 }  // namespace
 
 template <class P>
 Implementations<AttentionForward<P>> AttentionForward<P>::implementations() {
-  static const auto rows =
-      rows_at<AttentionForward>(ProductLevels<P>(), kBlocked, [](const auto& task) { ref::attention_forward(task); });
+  static const auto rows = with_cuda(
+      rows_at<AttentionForward>(ProductLevels<P>(), kBlocked, [](const auto& task) { ref::attention_forward(task); }),
+      refuses_wide<AttentionForward<P>>);
   return rows;
 }
 
 template <class P>
 Implementations<AttentionBackward<P>> AttentionBackward<P>::implementations() {
-  static const auto rows =
-      rows_at<AttentionBackward>(ProductLevels<P>(), kBlocked, [](const auto& task) { ref::attention_backward(task); });
+  static const auto rows = with_cuda(
+      rows_at<AttentionBackward>(ProductLevels<P>(), kBlocked, [](const auto& task) { ref::attention_backward(task); }),
+      refuses_wide<AttentionBackward<P>>);
   return rows;
 }
 
 template <class P>
 Implementations<AttentionDecode<P>> AttentionDecode<P>::implementations() {
-  static const auto rows =
-      rows_at<AttentionDecode>(ProductLevels<P>(), kBlocked, [](const auto& task) { ref::attention_decode(task); });
+  static const auto rows = with_cuda(
+      rows_at<AttentionDecode>(ProductLevels<P>(), kBlocked, [](const auto& task) { ref::attention_decode(task); }),
+      refuses_wide<AttentionDecode<P>>);
   return rows;
 }
 

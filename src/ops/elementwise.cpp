@@ -4,6 +4,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/ref/elementwise.h"
 #include "kernels/table.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -24,38 +25,39 @@ constexpr auto kDropoutAt = []<Isa level>(const auto& task, Context& context) { 
 
 template <class P>
 Implementations<DropoutBackward<P>> DropoutBackward<P>::implementations() {
-  static const auto rows =
-      rows_at<DropoutBackward>(VectorLevels<P>(), kDropoutAt, [](const auto& task) { ref::dropout_backward(task); });
+  static const auto rows = with_cuda(rows_at<DropoutBackward>(
+      VectorLevels<P>(), kDropoutAt, [](const auto& task) { ref::dropout_backward(task); }));
   return rows;
 }
 
 template <class T>
 Implementations<Fill<T>> Fill<T>::implementations() {
-  static const std::vector<Implementation<Fill>> list = {
-      {isa_name(Isa::kGeneric), [](const Fill& task, Context&) { host::fill(task); }},
-      {"ref", [](const Fill& task, Context&) { ref::fill(task); }}};
+  static const auto list =
+      with_cuda<troupe::Fill, T>({{isa_name(Isa::kGeneric), [](const Fill& task, Context&) { host::fill(task); }},
+                                  {"ref", [](const Fill& task, Context&) { ref::fill(task); }}});
   return list;
 }
 
 template <class T>
 Implementations<Copy<T>> Copy<T>::implementations() {
-  static const std::vector<Implementation<Copy>> list = {
-      {isa_name(Isa::kGeneric), [](const Copy& task, Context&) { host::copy(task); }},
-      {"ref", [](const Copy& task, Context&) { ref::copy(task); }}};
+  static const auto list =
+      with_cuda<troupe::Copy, T>({{isa_name(Isa::kGeneric), [](const Copy& task, Context&) { host::copy(task); }},
+                                  {"ref", [](const Copy& task, Context&) { ref::copy(task); }}});
   return list;
 }
 
 template <class Real>
 Implementations<Add<Real>> Add<Real>::implementations() {
-  static const std::vector<Implementation<Add>> list = {
-      {isa_name(Isa::kGeneric), [](const Add& task, Context&) { host::add(task); }},
-      {"ref", [](const Add& task, Context&) { ref::add(task); }}};
+  static const auto list =
+      with_cuda<troupe::Add, Real>({{isa_name(Isa::kGeneric), [](const Add& task, Context&) { host::add(task); }},
+                                    {"ref", [](const Add& task, Context&) { ref::add(task); }}});
   return list;
 }
 
 template <class Real>
 Implementations<Sum<Real>> Sum<Real>::implementations() {
-  static const std::vector<Implementation<Sum>> list = {{"ref", [](const Sum& task, Context&) { ref::sum(task); }}};
+  static const auto list =
+      with_cuda<troupe::Sum, Real>({{"ref", [](const Sum& task, Context&) { ref::sum(task); }}});
   return list;
 }
 

@@ -4,6 +4,7 @@
 #include "kernels/ref/embedding.h"
 #include "kernels/ref/positions.h"
 #include "kernels/table.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -43,22 +44,22 @@ constexpr auto kEmbeddingAt = []<Isa level>(const auto& task, Context& context) 
 
 template <class P>
 Implementations<EmbeddingForward<P>> EmbeddingForward<P>::implementations() {
-  static const auto rows = rows_at<EmbeddingForward>(VectorLevels<P>(), kEmbeddingAt,
-                                                     [](const auto& task) { ref::embedding_forward(task); });
+  static const auto rows = with_cuda(rows_at<EmbeddingForward>(
+      VectorLevels<P>(), kEmbeddingAt, [](const auto& task) { ref::embedding_forward(task); }));
   return rows;
 }
 
 template <class P>
 Implementations<EmbeddingBackward<P>> EmbeddingBackward<P>::implementations() {
-  static const auto rows = rows_at<EmbeddingBackward>(VectorLevels<P>(), kEmbeddingAt,
-                                                      [](const auto& task) { ref::embedding_backward(task); });
+  static const auto rows = with_cuda(rows_at<EmbeddingBackward>(
+      VectorLevels<P>(), kEmbeddingAt, [](const auto& task) { ref::embedding_backward(task); }));
   return rows;
 }
 
 template <class Real>
 Implementations<SinusoidalPositions<Real>> SinusoidalPositions<Real>::implementations() {
-  static const std::vector<Implementation<SinusoidalPositions>> list = {
-      {"ref", [](const SinusoidalPositions& task, Context&) { ref::sinusoidal_positions(task); }}};
+  static const auto list = with_cuda<troupe::SinusoidalPositions, Real>(
+      {{"ref", [](const SinusoidalPositions& task, Context&) { ref::sinusoidal_positions(task); }}});
   return list;
 }
 

@@ -3,6 +3,7 @@
 #include "base/threads.h"
 #include "kernels/ref/gate.h"
 #include "kernels/table.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -44,15 +45,15 @@ constexpr auto kGateAt = []<Isa level>(const auto& task, Context& context) { gat
 
 template <class P>
 Implementations<GateForward<P>> GateForward<P>::implementations() {
-  static const auto rows =
-      rows_at<GateForward>(VectorLevels<P>(), kGateAt, [](const auto& task) { ref::gate_forward(task); });
+  static const auto rows = with_cuda(
+      rows_at<GateForward>(VectorLevels<P>(), kGateAt, [](const auto& task) { ref::gate_forward(task); }));
   return rows;
 }
 
 template <class P>
 Implementations<GateBackward<P>> GateBackward<P>::implementations() {
-  static const auto rows =
-      rows_at<GateBackward>(VectorLevels<P>(), kGateAt, [](const auto& task) { ref::gate_backward(task); });
+  static const auto rows = with_cuda(
+      rows_at<GateBackward>(VectorLevels<P>(), kGateAt, [](const auto& task) { ref::gate_backward(task); }));
   return rows;
 }
 

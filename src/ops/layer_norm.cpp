@@ -3,6 +3,7 @@
 #include "base/threads.h"
 #include "kernels/ref/layer_norm.h"
 #include "kernels/table.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -62,15 +63,15 @@ constexpr auto kLayerNormAt = []<Isa level>(const auto& task, Context& context) 
 
 template <class P>
 Implementations<LayerNormForward<P>> LayerNormForward<P>::implementations() {
-  static const auto rows = rows_at<LayerNormForward>(VectorLevels<P>(), kLayerNormAt,
-                                                     [](const auto& task) { ref::layer_norm_forward(task); });
+  static const auto rows = with_cuda(rows_at<LayerNormForward>(
+      VectorLevels<P>(), kLayerNormAt, [](const auto& task) { ref::layer_norm_forward(task); }));
   return rows;
 }
 
 template <class P>
 Implementations<LayerNormBackward<P>> LayerNormBackward<P>::implementations() {
-  static const auto rows = rows_at<LayerNormBackward>(VectorLevels<P>(), kLayerNormAt,
-                                                      [](const auto& task) { ref::layer_norm_backward(task); });
+  static const auto rows = with_cuda(rows_at<LayerNormBackward>(
+      VectorLevels<P>(), kLayerNormAt, [](const auto& task) { ref::layer_norm_backward(task); }));
   return rows;
 }
 

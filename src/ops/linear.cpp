@@ -9,6 +9,8 @@
 #include "kernels/onednn/gemm.h"
 #include "kernels/ref/linear.h"
 #include "kernels/table.h"
+#include "ops/cuda/cublaslt.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -200,20 +202,35 @@ const void* LinearBank<P>::packed_backward(const GemmKernels& gemm, Context& con
 }
 
 template <class P>
+const typename P::operand* LinearBank<P>::device_operands() const {
+  if constexpr (std::is_same_v<P, Bf16>) {
+    const int64_t size = weights_.num_experts * weights_.out * weights_.in;
+    if (!is_rounded_) {
+      if (rounded_.size() < size) rounded_ = Buffer<bf16>(size, cuda::memory());
+      cuda::launch(cuda::RoundKernel{weights_.weight, rounded_.data(), size});
+      is_rounded_ = true;
+    }
+    return rounded_.data();
+  } else {
+    return weights_.weight;
+  }
+}
+
+template <class P>
 Implementations<LinearForward<P>> LinearForward<P>::implementations() {
-  static const auto rows = gemm_rows<LinearForward>(ProductLevels<P>());
+  static const auto rows = with_cublaslt(with_cuda(gemm_rows<LinearForward>(ProductLevels<P>())));
   return rows;
 }
 
 template <class P>
 Implementations<LinearBackwardInput<P>> LinearBackwardInput<P>::implementations() {
-  static const auto rows = gemm_rows<LinearBackwardInput>(ProductLevels<P>());
+  static const auto rows = with_cublaslt(with_cuda(gemm_rows<LinearBackwardInput>(ProductLevels<P>())));
   return rows;
 }
 
 template <class P>
 Implementations<LinearBackwardWeight<P>> LinearBackwardWeight<P>::implementations() {
-  static const auto rows = gemm_rows<LinearBackwardWeight>(ProductLevels<P>());
+  static const auto rows = with_cublaslt(with_cuda(gemm_rows<LinearBackwardWeight>(ProductLevels<P>())));
   return rows;
 }
 

@@ -60,11 +60,16 @@ class LinearBank {
     weights_changed();
   }
   // To be called after the weights changed (once per optimizer step, or after loading) and before the next product.
-  void weights_changed() { forward_.gemm = backward_.gemm = nullptr; }
+  void weights_changed() {
+    forward_.gemm = backward_.gemm = nullptr;
+    is_rounded_ = false;
+  }
 
   // The copies that a kernel reads; nullptr if it reads the weights themselves. Throws kInternal if there are neither.
   const void* packed_forward(const GemmKernels& gemm, Context& context) const;
   const void* packed_backward(const GemmKernels& gemm, Context& context) const;
+  // The weights as operands in the memory of the GPU: themselves, or a copy of them rounded there.
+  const typename P::operand* device_operands() const;
 
  private:
   struct Copy {
@@ -75,6 +80,8 @@ class LinearBank {
 
   WeightView<P> weights_;
   mutable Copy forward_, backward_;
+  mutable Buffer<typename P::operand> rounded_;
+  mutable bool is_rounded_ = false;  // rounded_ is that of the weights of now
 };
 
 // Row ranges per expert: E + 1 ascending offsets from 0 to the number of rows. An empty span means one map over all

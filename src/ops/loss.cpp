@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "kernels/ref/loss.h"
 #include "kernels/table.h"
+#include "ops/cuda/row.h"
 #include "tensor/host_matrix.h"
 
 namespace troupe {
@@ -147,14 +148,15 @@ std::vector<Implementation<Task>> rows_of_loss(void (*reference)(const Task&, Co
 
 template <class P>
 Implementations<OutputLoss<P>> OutputLoss<P>::implementations() {
-  static const auto rows = rows_of_loss<OutputLoss>([](const OutputLoss& task, Context&) { ref::output_loss(task); });
+  static const auto rows = with_cuda(
+      rows_of_loss<OutputLoss>([](const OutputLoss& task, Context&) { ref::output_loss(task); }));
   return rows;
 }
 
 template <class P>
 Implementations<OutputLossWithGradient<P>> OutputLossWithGradient<P>::implementations() {
-  static const auto rows = rows_of_loss<OutputLossWithGradient>(
-      [](const OutputLossWithGradient& task, Context&) { ref::output_loss_with_gradient(task); });
+  static const auto rows = with_cuda(rows_of_loss<OutputLossWithGradient>(
+      [](const OutputLossWithGradient& task, Context&) { ref::output_loss_with_gradient(task); }));
   return rows;
 }
 
@@ -165,14 +167,11 @@ Implementations<SoftCap<Real>> SoftCap<Real>::implementations() {
     static const Implementation<SoftCap> rows[] = {reference};
     return rows;
   } else {
-    static const Implementation<SoftCap> rows[] = {{"rows",
-                                                    [](const SoftCap& task, Context&) {
-                                                      const HostMatrix<float> logits = task.logits;
-                                                      parallel_for(logits.rows, [&](int64_t i) {
-                                                        cap_row(task.cap, logits.row(i), logits.cols);
-                                                      });
-                                                    }},
-                                                   reference};
+    const auto by_rows = [](const SoftCap& task, Context&) {
+      const HostMatrix<float> logits = task.logits;
+      parallel_for(logits.rows, [&](int64_t i) { cap_row(task.cap, logits.row(i), logits.cols); });
+    };
+    static const auto rows = with_cuda<troupe::SoftCap, Real>({{"rows", by_rows}, reference});
     return rows;
   }
 }

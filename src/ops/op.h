@@ -85,17 +85,36 @@ void run_first(const std::vector<Implementation<Task>>& rows, const Task& task, 
     if (reason.empty()) return row.run(task, context);
     log::topic("dispatch", "{}: not {} ({})", describe(task), row.name, reason);
   }
+  if (active_device() != Device::kCpu)
+    fail(ErrorCode::kEnvironment, "{}: expected an implementation for {}, got none that takes it (--device cpu)",
+         describe(task), device_name(active_device()));
   fail(ErrorCode::kInternal, "{}: no implementation accepts", describe(task));
 }
 
 // For tests that want to know whether an op runs in a context (true, then false); nested ops do not count.
 inline void (*watch_ops)(bool running) = nullptr;
 
+// candidates() on that device, asked once.
 template <class Task>
-void run(const Task& task, Context& context = Context::of_this_thread()) {
-  static const std::vector<Implementation<Task>> rows = candidates(task, Task::implementations(), active_device());
+const std::vector<Implementation<Task>>& kept_candidates(const Task& task, Device device) {
+  if (device == Device::kCuda) {
+    static const std::vector<Implementation<Task>> on_cuda = candidates(task, Task::implementations(), device);
+    return on_cuda;
+  }
+  static const std::vector<Implementation<Task>> on_cpu = candidates(task, Task::implementations(), device);
+  return on_cpu;
+}
+
+template <class Task>
+void run_on(Device device, const Task& task, Context& context) {
+  const std::vector<Implementation<Task>>& rows = kept_candidates(task, device);
   const Context::Running outermost(context, watch_ops);
   run_first(rows, task, context);
+}
+
+template <class Task>
+void run(const Task& task, Context& context = Context::of_this_thread()) {
+  run_on(active_device(), task, context);
 }
 
 // Lists for processors. A row that exists at a level of instruction sets has the level's name.

@@ -3,6 +3,7 @@
 #include "base/threads.h"
 #include "kernels/ref/rms_norm.h"
 #include "kernels/table.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -104,29 +105,30 @@ constexpr auto kRmsNormAt = []<Isa level>(const auto& task, Context& context) { 
 
 template <class P>
 Implementations<RmsNormForward<P>> RmsNormForward<P>::implementations() {
-  static const auto rows =
-      rows_at<RmsNormForward>(VectorLevels<P>(), kRmsNormAt, [](const auto& task) { ref::rms_norm_forward(task); });
+  static const auto rows = with_cuda(
+      rows_at<RmsNormForward>(VectorLevels<P>(), kRmsNormAt, [](const auto& task) { ref::rms_norm_forward(task); }));
   return rows;
 }
 
 template <class P>
 Implementations<RmsNormBackward<P>> RmsNormBackward<P>::implementations() {
-  static const auto rows =
-      rows_at<RmsNormBackward>(VectorLevels<P>(), kRmsNormAt, [](const auto& task) { ref::rms_norm_backward(task); });
+  static const auto rows = with_cuda(
+      rows_at<RmsNormBackward>(VectorLevels<P>(), kRmsNormAt, [](const auto& task) { ref::rms_norm_backward(task); }));
   return rows;
 }
 
 template <class P>
 Implementations<HeadNormForward<P>> HeadNormForward<P>::implementations() {
-  static const auto rows =
-      rows_at<HeadNormForward>(VectorLevels<P>(), kRmsNormAt, [](const auto& task) { ref::head_norm_forward(task); });
+  static const auto rows = with_cuda(
+      rows_at<HeadNormForward>(VectorLevels<P>(), kRmsNormAt, [](const auto& task) { ref::head_norm_forward(task); }));
   return rows;
 }
 
 template <class P>
 Implementations<HeadNormBackward<P>> HeadNormBackward<P>::implementations() {
-  static const auto rows =
-      rows_at<HeadNormBackward>(VectorLevels<P>(), kRmsNormAt, [](const auto& task) { ref::head_norm_backward(task); });
+  static const auto rows = with_cuda(
+      rows_at<HeadNormBackward>(VectorLevels<P>(), kRmsNormAt,
+                                [](const auto& task) { ref::head_norm_backward(task); }));
   return rows;
 }
 

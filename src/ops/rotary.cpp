@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "kernels/ref/rotary.h"
 #include "kernels/table.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -94,14 +95,15 @@ RotaryFrequencies rotary_frequencies(const RopeConfig& config, int64_t R, int64_
 
 template <class P>
 Implementations<Rotary<P>> Rotary<P>::implementations() {
-  static const auto rows = rows_at<Rotary>(VectorLevels<P>(), kRotaryAt, [](const auto& task) { ref::rotary(task); });
+  static const auto rows =
+      with_cuda(rows_at<Rotary>(VectorLevels<P>(), kRotaryAt, [](const auto& task) { ref::rotary(task); }));
   return rows;
 }
 
 template <class Real>
 Implementations<RotaryTable<Real>> RotaryTable<Real>::implementations() {
-  static const std::vector<Implementation<RotaryTable>> list = {
-      {"ref", [](const RotaryTable& task, Context&) { ref::rotary_table(task); }}};
+  static const auto list = with_cuda<troupe::RotaryTable, Real>(
+      {{"ref", [](const RotaryTable& task, Context&) { ref::rotary_table(task); }}});
   return list;
 }
 

@@ -35,6 +35,13 @@ Memory& host_memory() {
   return memory;
 }
 
-Memory& active_memory() { return host_memory(); }
+namespace {
+
+Memory* in_use = nullptr;
+
+}  // namespace
+
+Memory& active_memory() { return in_use ? *in_use : host_memory(); }
+void use_memory(Memory& memory) { in_use = &memory; }
 
 }  // namespace troupe

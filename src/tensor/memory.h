@@ -25,7 +25,8 @@ class Memory {
 // The host's: on huge pages where the kernel grants them (madvise).
 Memory& host_memory();
 
-// That of the device in use.
+// That of the device in use: the host's, unless use_memory() said otherwise before anything was made.
 Memory& active_memory();
+void use_memory(Memory& memory);
 
 }  // namespace troupe

@@ -30,23 +30,27 @@ class FencedMemory final : public Memory {
 
   void close() {
     closed_ = this;
-    watch_ops = [](bool running) { closed_->protect(running); };
+    watch_ops = [](bool running) {
+      closed_->running_ = running;
+      closed_->protect();
+    };
     protect();
   }
   void open() {
     if (closed_ != this) return;
     watch_ops = nullptr;
-    protect(true);
     closed_ = nullptr;
+    protect();
   }
 
  private:
-  void protect(bool running = false) {
+  void protect() {
     for (const auto& [data, bytes] : blocks_)
-      mprotect(data, bytes, closed_ == this && !running ? PROT_NONE : PROT_READ | PROT_WRITE);
+      mprotect(data, bytes, closed_ == this && !running_ ? PROT_NONE : PROT_READ | PROT_WRITE);
   }
 
   static inline FencedMemory* closed_ = nullptr;
+  bool running_ = false;  // an op, which may ask for memory
   std::map<void*, size_t> blocks_;
 };
 

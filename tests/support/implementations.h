@@ -6,24 +6,33 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/cuda/machine.h"
 #include "ops/op.h"
 
 namespace troupe::test {
 
-// The names of the rows that can run in this process, in the order of the list.
+// The names of the rows that can run in this process, in the order of the list; those for CUDA after them, where a GPU
+// or the emulated grid is in use.
 template <class Task>
 std::vector<std::string_view> usable() {
   std::vector<std::string_view> names;
   for (const Implementation<Task>& row : Task::implementations())
     if (reason_against(row, active_device()).empty()) names.push_back(row.name);
+  for (const Implementation<Task>& row : Task::implementations())
+    if (row.device != active_device() && reason_against(row, row.device).empty()) names.push_back(row.name);
   return names;
 }
 
-// Runs the row of that name. An op's forward and backward tasks have lists with the same names.
+// Runs the row of that name; on a GPU that of its own kernels if a library's refuses the task. An op's forward and
+// backward tasks have lists with the same names.
 template <class Task>
 void run_as(std::string_view name, const Task& task) {
+  const bool on_card = cuda::machine() && cuda::machine()->stream();
   for (const Implementation<Task>& row : Task::implementations())
-    if (row.name == name) return row.run(task, Context::of_this_thread());
+    if (row.name == name) {
+      if (on_card && name == "cublaslt" && !row.refusal(task).empty()) return run_as("cuda", task);
+      return row.run(task, Context::of_this_thread());
+    }
   FAIL() << describe(task) << " has no row " << name;
 }
 

@@ -20,7 +20,7 @@ struct RouteCase {
   uint64_t key = 7;
   int64_t first_token = 0;
 
-  Arena arena;
+  Arena arena{active_memory()};
   Routing<real> routing;
   RouterStats stats;
 

@@ -5,6 +5,7 @@
 
 #include "kernels/ref/route.h"
 #include "kernels/route.h"
+#include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
@@ -39,33 +40,33 @@ constexpr std::array<RouterLoss<real>, 2> kRouterLosses = {{
 
 template <class Real>
 Implementations<BalanceLoss<Real>> BalanceLoss<Real>::implementations() {
-  static const std::vector<Implementation<BalanceLoss>> list = {
+  static const auto list = with_cuda<troupe::BalanceLoss, Real>({
       {isa_name(Isa::kGeneric), [](const BalanceLoss& task, Context&) { host::balance_loss(task); }},
-      {"ref", [](const BalanceLoss& task, Context&) { ref::balance_loss(task); }}};
+      {"ref", [](const BalanceLoss& task, Context&) { ref::balance_loss(task); }}});
   return list;
 }
 
 template <class Real>
 Implementations<BalanceLossBackward<Real>> BalanceLossBackward<Real>::implementations() {
-  static const std::vector<Implementation<BalanceLossBackward>> list = {
+  static const auto list = with_cuda<troupe::BalanceLossBackward, Real>({
       {isa_name(Isa::kGeneric), [](const BalanceLossBackward& task, Context&) { host::balance_loss_backward(task); }},
-      {"ref", [](const BalanceLossBackward& task, Context&) { ref::balance_loss_backward(task); }}};
+      {"ref", [](const BalanceLossBackward& task, Context&) { ref::balance_loss_backward(task); }}});
   return list;
 }
 
 template <class Real>
 Implementations<RouterZLoss<Real>> RouterZLoss<Real>::implementations() {
-  static const std::vector<Implementation<RouterZLoss>> list = {
+  static const auto list = with_cuda<troupe::RouterZLoss, Real>({
       {isa_name(Isa::kGeneric), [](const RouterZLoss& task, Context&) { host::router_z_loss(task); }},
-      {"ref", [](const RouterZLoss& task, Context&) { ref::router_z_loss(task); }}};
+      {"ref", [](const RouterZLoss& task, Context&) { ref::router_z_loss(task); }}});
   return list;
 }
 
 template <class Real>
 Implementations<RouterZLossBackward<Real>> RouterZLossBackward<Real>::implementations() {
-  static const std::vector<Implementation<RouterZLossBackward>> list = {
+  static const auto list = with_cuda<troupe::RouterZLossBackward, Real>({
       {isa_name(Isa::kGeneric), [](const RouterZLossBackward& task, Context&) { host::router_z_loss_backward(task); }},
-      {"ref", [](const RouterZLossBackward& task, Context&) { ref::router_z_loss_backward(task); }}};
+      {"ref", [](const RouterZLossBackward& task, Context&) { ref::router_z_loss_backward(task); }}});
   return list;
 }
 

@@ -2,6 +2,7 @@
 
 #include "kernels/ref/route.h"
 #include "kernels/route.h"
+#include "ops/cuda/row.h"
 #include "ops/elementwise.h"
 #include "ops/route/losses.h"
 #include "ops/route/policy.h"
@@ -19,21 +20,21 @@ std::string refuses_other_policies(const Task& task) {
 
 template <class Real>
 Implementations<Route<Real>> Route<Real>::implementations() {
-  static const std::vector<Implementation<Route>> list = {
+  static const auto list = with_cuda<troupe::Route, Real>({
       {isa_name(Isa::kGeneric), [](const Route& task, Context&) { host::top_k_route(task); }, Device::kCpu, nullptr,
        refuses_other_policies<Route>},
       {"ref", [](const Route& task, Context&) { ref::top_k_route(task); }, Device::kCpu, nullptr,
-       refuses_other_policies<Route>}};
+       refuses_other_policies<Route>}}, refuses_other_policies<Route>);
   return list;
 }
 
 template <class Real>
 Implementations<RouteBackward<Real>> RouteBackward<Real>::implementations() {
-  static const std::vector<Implementation<RouteBackward>> list = {
+  static const auto list = with_cuda<troupe::RouteBackward, Real>({
       {isa_name(Isa::kGeneric), [](const RouteBackward& task, Context&) { host::top_k_route_backward(task); },
        Device::kCpu, nullptr, refuses_other_policies<RouteBackward>},
       {"ref", [](const RouteBackward& task, Context&) { ref::top_k_route_backward(task); }, Device::kCpu, nullptr,
-       refuses_other_policies<RouteBackward>}};
+       refuses_other_policies<RouteBackward>}}, refuses_other_policies<RouteBackward>);
   return list;
 }
 

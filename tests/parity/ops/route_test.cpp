@@ -38,7 +38,7 @@ std::vector<real> logits_of(int kind, int64_t T, int64_t E, uint64_t seed) {
 // What one row of the lists makes of a case.
 template <class real>
 struct OneRow {
-  Arena arena;
+  Arena arena{active_memory()};
   Routing<real> routing;
   RouterStats stats;
   std::vector<double> loss_G, z_loss_G;

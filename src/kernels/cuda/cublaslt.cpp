@@ -1,0 +1,183 @@
+#include "kernels/cuda/cublaslt.h"
+
+#include <dlfcn.h>
+#include <fmt/core.h>
+
+#include <array>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/cuda/machine.h"
+
+namespace troupe::cuda {
+namespace {
+
+std::vector<std::string> library_folders() {
+  std::vector<std::string> folders;
+  const char* const variable = std::getenv(kLibraryFoldersVariable);
+  for (std::string_view rest = variable ? variable : ""; !rest.empty();) {
+    const size_t end = std::min(rest.find(':'), rest.size());
+    if (end > 0) folders.push_back(std::string(rest.substr(0, end)) + "/");
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  folders.push_back("");  // where the loader looks
+  for (const char* usual : {"/usr/local/cuda/lib64/", "/opt/cuda/lib64/"}) folders.push_back(usual);
+  return folders;
+}
+
+struct Library {
+  lt::Api api;
+  std::string path, problem = "libcublasLt.so.13 (or .12) is not there";
+
+  Library() {
+    void* handle = nullptr;
+    for (const std::string& folder : library_folders())
+      for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12"})
+        if (!handle) handle = dlopen((folder + name).c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!handle) return;
+    problem.clear();
+#define TROUPE_LT(result, name, symbol, parameters)                                       \
+  if (api.name = reinterpret_cast<decltype(api.name)>(dlsym(handle, #symbol)); !api.name) \
+    problem = fmt::format("the library has no {}", #symbol);
+    TROUPE_LT_FUNCTIONS
+#undef TROUPE_LT
+    if (!problem.empty()) return;
+    Dl_info info{};
+    if (dladdr(reinterpret_cast<void*>(api.create), &info) && info.dli_fname) path = info.dli_fname;
+  }
+};
+
+const Library& library() {
+  static const Library library;
+  return library;
+}
+
+// What an algorithm depends on.
+using ShapeKey = std::tuple<int, int, std::array<int64_t, 9>, std::array<bool, 3>>;
+
+struct State {
+  const lt::Api* api = nullptr;  // in place of the library's
+  lt::Handle handle = nullptr;
+  std::map<ShapeKey, lt::HeuristicResult> algorithms;
+  std::mutex mutex;
+};
+
+State& state() {
+  static State state;
+  return state;
+}
+
+const lt::Api& api() { return state().api ? *state().api : library().api; }
+
+void check(lt::Status status, const char* what) {
+  if (status != 0)
+    fail(ErrorCode::kEnvironment, "cuBLASLt: {}: expected success, got {} ({})", what, status,
+         api().status_text(status));
+}
+
+// An object of the library, given back at the end of the scope.
+class Owned {
+ public:
+  explicit Owned(lt::Status (*destroy)(void*)) : destroy_(destroy) {}
+  Owned(const Owned&) = delete;
+  Owned& operator=(const Owned&) = delete;
+  ~Owned() {
+    if (object_) destroy_(object_);
+  }
+  void** fill() { return &object_; }
+  operator void*() const { return object_; }
+
+ private:
+  lt::Status (*destroy_)(void*);
+  void* object_ = nullptr;
+};
+
+template <class Attribute, class T>
+void set(lt::Status (*set_one)(void*, Attribute, const void*, size_t), void* object, Attribute attribute,
+         const T& value) {
+  check(set_one(object, attribute, &value, sizeof(value)), "an attribute");
+}
+
+ShapeKey key_of(const LtProduct& p) {
+  return {p.operands,
+          p.result,
+          {p.a.rows, p.a.cols, p.a.stride, p.b.rows, p.b.cols, p.b.stride, p.d_rows, p.d_cols, p.d_stride},
+          {p.a.transposed, p.b.transposed, p.beta != 0.0f}};
+}
+
+}  // namespace
+
+std::string lt_unavailable() {
+  if (!machine()) return unavailable();
+  if (state().api) return {};
+  return machine()->stream() ? library().problem : "the grid is emulated";
+}
+
+bool lt_aligned(const void* data, int64_t stride_bytes) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride_bytes % 16 == 0;
+}
+
+std::string lt_description() {
+  const Library& found = library();
+  if (!found.problem.empty()) return fmt::format("{} (set {})", found.problem, kLibraryFoldersVariable);
+  const size_t version = found.api.version();
+  return fmt::format("{}.{}.{} ({})", version / 10000, version / 100 % 100, version % 100, found.path);
+}
+
+void lt_use(const lt::Api* api) {
+  state().api = api;
+  state().handle = nullptr;
+  state().algorithms.clear();
+}
+
+void lt_multiply(const LtProduct& p, Context& context) {
+  const lt::Api& lt = api();
+  State& shared = state();
+  const lt::Stream stream = machine()->stream();
+  Owned desc(lt.destroy_desc), a(lt.destroy_layout), b(lt.destroy_layout), d(lt.destroy_layout);
+  check(lt.create_desc(desc.fill(), lt::kCompute32F, lt::kF32), "cublasLtMatmulDescCreate");
+  set(lt.set_desc, desc, lt::kTransA, p.a.transposed ? lt::kTransposed : lt::kPlain);
+  set(lt.set_desc, desc, lt::kTransB, p.b.transposed ? lt::kTransposed : lt::kPlain);
+  const auto layout = [&](Owned& owned, lt::Type type, int64_t rows, int64_t cols, int64_t stride) {
+    check(lt.create_layout(owned.fill(), type, static_cast<uint64_t>(rows), static_cast<uint64_t>(cols), stride),
+          "cublasLtMatrixLayoutCreate");
+  };
+  layout(a, p.operands, p.a.rows, p.a.cols, p.a.stride);
+  layout(b, p.operands, p.b.rows, p.b.cols, p.b.stride);
+  layout(d, p.result, p.d_rows, p.d_cols, p.d_stride);
+
+  lt::HeuristicResult chosen;
+  {
+    const std::lock_guard lock(shared.mutex);
+    if (!shared.handle) check(lt.create(&shared.handle), "cublasLtCreate");
+    const auto [found, is_new] = shared.algorithms.try_emplace(key_of(p));
+    if (is_new) {
+      Owned preference(lt.destroy_preference);
+      check(lt.create_preference(preference.fill()), "cublasLtMatmulPreferenceCreate");
+      set(lt.set_preference, preference, lt::kMaxWorkspaceBytes, static_cast<uint64_t>(kLtWorkspaceBytes));
+      set(lt.set_preference, preference, lt::kReductionSchemeMask, lt::kReduceInComputeType);
+      for (const auto side : {lt::kMinAlignmentA, lt::kMinAlignmentB, lt::kMinAlignmentC, lt::kMinAlignmentD})
+        set(lt.set_preference, preference, side, uint32_t{16});
+      int count = 0;
+      const lt::Status status = lt.heuristic(shared.handle, desc, a, b, d, d, preference, 1, &found->second, &count);
+      if (status != 0 || count == 0) {
+        shared.algorithms.erase(found);
+        fail(ErrorCode::kEnvironment, "cuBLASLt: expected an algorithm for {} x {} x {}, got none ({})", p.d_rows,
+             p.d_cols, p.a.transposed ? p.a.rows : p.a.cols, status != 0 ? lt.status_text(status) : "no candidates");
+      }
+    }
+    chosen = found->second;
+  }
+  const Context::Lease workspace(context, kLtWorkspaceBytes);
+  const float alpha = 1.0f;
+  check(lt.matmul(shared.handle, desc, &alpha, p.a.data, a, p.b.data, b, &p.beta, p.d, d, p.d, d, &chosen.algo,
+                  workspace.data(), static_cast<size_t>(kLtWorkspaceBytes), stream),
+        "cublasLtMatmul");
+}
+
+}  // namespace troupe::cuda

@@ -1,0 +1,46 @@
+// Matrix products by cuBLASLt. The library is that of a toolkit or of Python's packages; without one, products are our
+// own (linear.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/context.h"
+#include "kernels/cuda/cublaslt_api.h"
+
+namespace troupe::cuda {
+
+// D = op(A) op(B) + beta D of matrices as the library sees them, column after column. A row-major matrix [rows, cols]
+// of a stride is to it one of cols x rows, columns `stride` apart.
+struct LtProduct {
+  struct Factor {
+    const void* data;
+    int64_t rows, cols, stride;  // column-major
+    bool transposed;
+  };
+  lt::Type operands, result;
+  Factor a, b;
+  void* d;
+  int64_t d_rows, d_cols, d_stride;
+  float beta;
+};
+
+// Why the library takes no products in this process, or "".
+std::string lt_unavailable();
+// Whether it takes those of such an operand: pointers and strides in multiples of 16 bytes.
+bool lt_aligned(const void* data, int64_t stride_bytes);
+// In the order of the machine's other work. The same bits for the same shapes, library and card: an algorithm is asked
+// for once a shape, its parts are added in a fixed order.
+void lt_multiply(const LtProduct& product, Context& context);
+
+// What doctor says: version and path, or what was looked for.
+std::string lt_description();
+
+// Takes the place of the library, in tests; nullptr: the library again.
+void lt_use(const lt::Api* api);
+
+// Folders to look for libraries in, before the usual ones, with : between them.
+inline constexpr const char* kLibraryFoldersVariable = "TROUPE_CUDA_LIBRARIES";
+inline constexpr int64_t kLtWorkspaceBytes = int64_t{32} << 20;  // what Hopper's kernels ask for
+
+}  // namespace troupe::cuda

@@ -1,0 +1,59 @@
+#include "kernels/cuda/emulator.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "base/error.h"
+#include "base/threads.h"
+
+namespace troupe::cuda {
+namespace {
+
+template <class Kernel>
+void run_blocks(const void* parameters, int64_t blocks, bool backwards) {
+  const Kernel& kernel = *static_cast<const Kernel*>(parameters);
+  const int64_t at_a_time = blocks / 64 + 1;
+  parallel_chunks(blocks, at_a_time, [&](int64_t begin, int64_t end) {
+    const auto shared = std::make_unique<typename Kernel::Shared>();
+    for (int64_t number = begin; number < end; ++number) {
+      std::memset(static_cast<void*>(shared.get()), 0xFF, sizeof(typename Kernel::Shared));
+      kernel.run({.number = backwards ? blocks - 1 - number : number, .backwards = backwards}, *shared);
+    }
+  });
+}
+
+using RunBlocks = void (*)(const void*, int64_t, bool);
+#define TROUPE_UNWRAP(...) __VA_ARGS__
+constexpr RunBlocks kRunBlocks[] = {
+#define TROUPE_CUDA_KERNEL(name, type) run_blocks<TROUPE_UNWRAP type>,
+#include "kernels/cuda/kernels.inc"
+#undef TROUPE_CUDA_KERNEL
+};
+
+}  // namespace
+
+void* Emulator::allocate(int64_t bytes) {
+  void* const data = std::aligned_alloc(64, static_cast<size_t>((bytes + 63) / 64 * 64));
+  if (!data) fail(ErrorCode::kEnvironment, "emulated grid: expected {} bytes, got a refusal", bytes);
+  return std::memset(data, 0, static_cast<size_t>(bytes));
+}
+
+void Emulator::free(void* data) noexcept { std::free(data); }
+
+void Emulator::copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) {
+  for (int64_t row = 0; row < rows; ++row)
+    std::memcpy(static_cast<char*>(dst) + row * dst_pitch, static_cast<const char*>(src) + row * src_pitch,
+                static_cast<size_t>(width));
+}
+
+void Emulator::launch(KernelId id, int64_t blocks, int, const void* kernel, int64_t) {
+  kRunBlocks[static_cast<size_t>(id)](kernel, blocks, backwards_);
+}
+
+Emulator& emulator() {
+  static Emulator emulator;
+  return emulator;
+}
+
+}  // namespace troupe::cuda

@@ -1,0 +1,28 @@
+// The grid emulated on the host, for tests: blocks in parallel, the threads of a block one after the other, phase by
+// phase. Memory is the host's. Shared memory starts as a pattern of NaN.
+#pragma once
+
+#include "kernels/cuda/machine.h"
+
+namespace troupe::cuda {
+
+class Emulator final : public Machine {
+ public:
+  std::string description() const override { return "emulated grid"; }
+  void* allocate(int64_t bytes) override;
+  void free(void* data) noexcept override;
+  void copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) override;
+  void launch(KernelId id, int64_t blocks, int threads, const void* kernel, int64_t bytes) override;
+  void* stream() override { return nullptr; }
+  void wait() override {}
+
+  // The order of a phase's threads: results must not depend on it.
+  void run_backwards(bool backwards) { backwards_ = backwards; }
+
+ private:
+  bool backwards_ = false;
+};
+
+Emulator& emulator();
+
+}  // namespace troupe::cuda

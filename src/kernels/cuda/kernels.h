@@ -1,0 +1,13 @@
+// All kernels for the device.
+#pragma once
+
+#include "kernels/cuda/adam.h"
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/embedding.h"
+#include "kernels/cuda/layer_norm.h"
+#include "kernels/cuda/linear.h"
+#include "kernels/cuda/loss.h"
+#include "kernels/cuda/moe_rows.h"
+#include "kernels/cuda/rms_norm.h"
+#include "kernels/cuda/route.h"

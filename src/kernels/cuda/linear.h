@@ -1,0 +1,277 @@
+// The products of ops/linear.h, plainly: tiles of 64 x 64 in shared memory, every sum over its depth in order. What
+// libraries refuse runs here, and what they return is finished here (ForwardStoreKernel, BackwardStoreKernel).
+#pragma once
+
+#include "kernels/activation.h"
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/grid.h"
+#include "kernels/dropout.h"
+#include "tensor/bf16.h"
+
+namespace troupe::cuda {
+
+// ForwardEpilogue (kernels/linear.h): what becomes of z, column n of row r.
+template <class operand>
+struct ForwardStore {
+  View<operand> out_operand;
+  View<float> out_real;
+  Activation activation;
+  View<operand> pre_activation;
+  View<const float> residual;
+  Dropout dropout;
+
+  TROUPE_KERNEL void operator()(int64_t r, int64_t n, int64_t width, float z) const {
+    if (pre_activation.data) pre_activation(r, n) = static_cast<operand>(z);
+    float y = activate(activation, z) * dropout.scale(r, n, width);
+    if (residual.data) y += residual(r, n);
+    if (out_operand.data) out_operand(r, n) = static_cast<operand>(y);
+    if (out_real.data) out_real(r, n) = y;
+  }
+};
+
+// BackwardEpilogue.
+template <class operand>
+struct BackwardStore {
+  View<operand> out_operand;
+  View<float> out_real;
+  Activation activation;
+  View<const operand> pre_activation;
+
+  TROUPE_KERNEL void operator()(int64_t r, int64_t k, float dx) const {
+    if (activation != Activation::kNone)
+      dx *= activation_derivative(activation, static_cast<float>(pre_activation(r, k)));
+    if (out_operand.data) out_operand(r, k) = static_cast<operand>(dx);
+    if (out_real.data) out_real(r, k) = dx;
+  }
+};
+
+constexpr int kTile = 64, kDepth = 16, kPerSide = 4;  // a thread has kPerSide x kPerSide results
+constexpr int kProductThreads = kTile / kPerSide * (kTile / kPerSide);
+
+struct ProductShared {
+  float a[kDepth][kTile], b[kDepth][kTile];
+};
+using ProductSums = PerThread<float[kPerSide][kPerSide], kProductThreads>;
+
+// sums = sum over k < depth of a(i, k) b(k, j), for i, j < kTile; a and b are 0 where there is nothing.
+template <class A, class B>
+TROUPE_KERNEL void multiply(const Block<kProductThreads>& block, ProductShared& shared, int64_t depth, const A& a,
+                            const B& b, ProductSums& sums) {
+  block.each([&](int thread) {
+    for (int i = 0; i < kPerSide; ++i)
+      for (int j = 0; j < kPerSide; ++j) sums[thread][i][j] = 0.0f;
+  });
+  for (int64_t first = 0; first < depth; first += kDepth) {
+    block.each([&](int thread) {
+      for (int at = thread; at < kTile * kDepth; at += kProductThreads) {
+        const int64_t k = first + at % kDepth, l = first + at / kTile;
+        shared.a[at % kDepth][at / kDepth] = k < depth ? a(at / kDepth, k) : 0.0f;
+        shared.b[at / kTile][at % kTile] = l < depth ? b(l, at % kTile) : 0.0f;
+      }
+    });
+    block.each([&](int thread) {
+      const int i0 = thread / (kTile / kPerSide) * kPerSide, j0 = thread % (kTile / kPerSide) * kPerSide;
+      for (int k = 0; k < kDepth; ++k)
+        for (int i = 0; i < kPerSide; ++i)
+          for (int j = 0; j < kPerSide; ++j) sums[thread][i][j] += shared.a[k][i0 + i] * shared.b[k][j0 + j];
+    });
+  }
+}
+
+// store(i, j, sum) for a thread's results
+template <class Store>
+TROUPE_KERNEL void each_sum(const Block<kProductThreads>& block, ProductSums& sums, const Store& store) {
+  block.each([&](int thread) {
+    const int i0 = thread / (kTile / kPerSide) * kPerSide, j0 = thread % (kTile / kPerSide) * kPerSide;
+    for (int i = 0; i < kPerSide; ++i)
+      for (int j = 0; j < kPerSide; ++j) store(i0 + i, j0 + j, sums[thread][i][j]);
+  });
+}
+
+// The rows of E experts cut into tiles that end where an expert does. How many there are is known on the device alone:
+// a grid has at_most() of them, and those beyond the last are empty.
+struct RowTiles {
+  const int64_t* offsets;  // [E + 1], on the device; nullptr: one map over all rows
+  int64_t num_experts, rows;
+
+  TROUPE_KERNEL int64_t begin(int64_t expert) const { return offsets ? offsets[expert] : expert * rows; }
+
+  int64_t at_most() const { return rows == 0 ? 0 : rows / kTile + num_experts; }
+  // The expert and the rows [first, end) of a tile; first = end if there are none.
+  TROUPE_KERNEL void find(int64_t tile, int64_t& expert, int64_t& first, int64_t& end) const {
+    first = end = 0;
+    for (expert = 0; expert < num_experts; ++expert) {
+      const int64_t start = begin(expert), stop = begin(expert + 1), tiles = (stop - start + kTile - 1) / kTile;
+      if (tile < tiles) {
+        first = start + tile * kTile;
+        end = first + kTile < stop ? first + kTile : stop;
+        return;
+      }
+      tile -= tiles;
+    }
+  }
+};
+
+template <class operand>
+TROUPE_KERNEL float as_operand(float value) {
+  return static_cast<float>(static_cast<operand>(value));
+}
+
+template <class operand>
+struct LinearForwardKernel {
+  static constexpr int kThreads = kProductThreads;
+  using Shared = ProductShared;
+
+  View<const operand> x;
+  RowTiles tiles;
+  int64_t N;
+  const float *weight, *bias;  // [E, N, K]; [E, N] or nullptr
+  ForwardStore<operand> store;
+
+  int64_t blocks() const { return tiles.at_most() * blocks_of(N, kTile); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t K = x.cols, column_tiles = (N + kTile - 1) / kTile, n0 = block.index() % column_tiles * kTile;
+    int64_t expert, first, end;
+    tiles.find(block.index() / column_tiles, expert, first, end);
+    if (first == end) return;
+    const float* const w = weight + expert * N * K;
+    ProductSums sums;
+    multiply(
+        block, shared, K,
+        [&](int i, int64_t k) { return first + i < end ? static_cast<float>(x(first + i, k)) : 0.0f; },
+        [&](int64_t k, int j) { return n0 + j < N ? as_operand<operand>(w[(n0 + j) * K + k]) : 0.0f; }, sums);
+    each_sum(block, sums, [&](int i, int j, float z) {
+      if (first + i < end && n0 + j < N) store(first + i, n0 + j, N, bias ? z + bias[expert * N + n0 + j] : z);
+    });
+  }
+};
+
+template <class operand>
+struct LinearBackwardInputKernel {
+  static constexpr int kThreads = kProductThreads;
+  using Shared = ProductShared;
+
+  View<const operand> dy;
+  RowTiles tiles;
+  int64_t K;
+  const float* weight;
+  BackwardStore<operand> store;
+
+  int64_t blocks() const { return tiles.at_most() * blocks_of(K, kTile); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t N = dy.cols, column_tiles = (K + kTile - 1) / kTile, k0 = block.index() % column_tiles * kTile;
+    int64_t expert, first, end;
+    tiles.find(block.index() / column_tiles, expert, first, end);
+    if (first == end) return;
+    const float* const w = weight + expert * N * K;
+    ProductSums sums;
+    multiply(
+        block, shared, N,
+        [&](int i, int64_t n) { return first + i < end ? static_cast<float>(dy(first + i, n)) : 0.0f; },
+        [&](int64_t n, int j) { return k0 + j < K ? as_operand<operand>(w[n * K + k0 + j]) : 0.0f; }, sums);
+    each_sum(block, sums, [&](int i, int j, float dx) {
+      if (first + i < end && k0 + j < K) store(first + i, k0 + j, dx);
+    });
+  }
+};
+
+template <class operand>
+struct LinearBackwardWeightKernel {
+  static constexpr int kThreads = kProductThreads;
+  using Shared = ProductShared;
+
+  View<const operand> dy, x;
+  RowTiles experts;
+  float* dw;
+
+  int64_t blocks() const { return experts.num_experts * blocks_of(dy.cols, kTile) * blocks_of(x.cols, kTile); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t N = dy.cols, K = x.cols, n_tiles = (N + kTile - 1) / kTile, k_tiles = (K + kTile - 1) / kTile;
+    const int64_t expert = block.index() / (n_tiles * k_tiles), tile = block.index() % (n_tiles * k_tiles);
+    const int64_t n0 = tile / k_tiles * kTile, k0 = tile % k_tiles * kTile;
+    const int64_t first = experts.begin(expert), rows = experts.begin(expert + 1) - first;
+    if (rows == 0) return;
+    float* const out = dw + expert * N * K;
+    ProductSums sums;
+    multiply(
+        block, shared, rows,
+        [&](int i, int64_t r) { return n0 + i < N ? static_cast<float>(dy(first + r, n0 + i)) : 0.0f; },
+        [&](int64_t r, int j) { return k0 + j < K ? static_cast<float>(x(first + r, k0 + j)) : 0.0f; }, sums);
+    each_sum(block, sums, [&](int i, int j, float sum) {
+      if (n0 + i < N && k0 + j < K) out[(n0 + i) * K + k0 + j] += sum;
+    });
+  }
+};
+
+// db[e] += column sums of dy over the expert's rows: 32 rows at a time for 32 columns.
+template <class operand>
+struct BiasGradientKernel {
+  static constexpr int kThreads = 1024, kColumns = 32, kLanes = kThreads / kColumns;
+  struct Shared {
+    float part[kLanes][kColumns];
+  };
+
+  View<const operand> dy;
+  RowTiles experts;
+  float* db;
+
+  int64_t blocks() const { return experts.num_experts * blocks_of(dy.cols, kColumns); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t N = dy.cols, column_blocks = (N + kColumns - 1) / kColumns;
+    const int64_t expert = block.index() / column_blocks, n0 = block.index() % column_blocks * kColumns;
+    const int64_t begin = experts.begin(expert), end = experts.begin(expert + 1);
+    if (begin == end) return;
+    block.each([&](int thread) {
+      const int lane = thread / kColumns;
+      const int64_t n = n0 + thread % kColumns;
+      float sum = 0.0f;
+      if (n < N)
+        for (int64_t r = begin + lane; r < end; r += kLanes) sum += static_cast<float>(dy(r, n));
+      shared.part[lane][thread % kColumns] = sum;
+    });
+    block.each([&](int thread) {
+      if (thread >= kColumns || n0 + thread >= N) return;
+      float sum = 0.0f;
+      for (int lane = 0; lane < kLanes; ++lane) sum += shared.part[lane][thread];
+      db[expert * N + n0 + thread] += sum;
+    });
+  }
+};
+
+// What a library left in z, of one expert: bias and the rest of the epilogue.
+template <class operand>
+struct ForwardStoreKernel {
+  static constexpr int kThreads = kElementThreads;
+  using Shared = NoShared;
+
+  View<const float> z;
+  const float* bias;  // or nullptr
+  ForwardStore<operand> store;
+  int64_t first_row;  // of the epilogue's rows
+
+  int64_t blocks() const { return blocks_of(z.rows * z.cols, kElementsPerBlock); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    each_element(block, z.rows * z.cols, [&](int64_t i) {
+      const int64_t r = i / z.cols, n = i % z.cols;
+      store(first_row + r, n, z.cols, bias ? z(r, n) + bias[n] : z(r, n));
+    });
+  }
+};
+
+template <class operand>
+struct BackwardStoreKernel {
+  static constexpr int kThreads = kElementThreads;
+  using Shared = NoShared;
+
+  View<const float> dx;
+  BackwardStore<operand> store;
+  int64_t first_row;
+
+  int64_t blocks() const { return blocks_of(dx.rows * dx.cols, kElementsPerBlock); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    each_element(block, dx.rows * dx.cols,
+                 [&](int64_t i) { store(first_row + i / dx.cols, i % dx.cols, dx(i / dx.cols, i % dx.cols)); });
+  }
+};
+
+}  // namespace troupe::cuda

@@ -1,0 +1,127 @@
+// Scores and gradients from a block of logits (ops/loss.h): a block a token.
+#pragma once
+
+#include <cmath>
+
+#include "kernels/cuda/grid.h"
+#include "tensor/bf16.h"
+
+namespace troupe::cuda {
+
+constexpr int kLossThreads = 256;
+
+// log sum_v exp(l_v)
+TROUPE_KERNEL float log_sum_exp(const Block<kLossThreads>& block, const float* logits, int64_t V, float& largest) {
+  PerThread<float, kLossThreads> part;
+  block.each([&](int thread) {
+    part[thread] = -INFINITY;
+    for (int64_t v = thread; v < V; v += kLossThreads)
+      if (logits[v] > part[thread]) part[thread] = logits[v];
+  });
+  const float max = largest = block.max(part);
+  block.each([&](int thread) {
+    part[thread] = 0.0f;
+    for (int64_t v = thread; v < V; v += kLossThreads) part[thread] += expf(logits[v] - max);
+  });
+  return max + logf(block.sum(part));
+}
+
+struct ScoreKernel {
+  static constexpr int kThreads = kLossThreads;
+  using Shared = NoShared;
+
+  View<const float> logits;
+  const int32_t* targets;
+  float* nll;
+  int32_t* argmax;  // or nullptr
+
+  int64_t blocks() const { return logits.rows; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t t = block.index(), V = logits.cols;
+    const float* const row = logits.row(t);
+    const int32_t target = targets[t];
+    float largest;
+    const float lse = log_sum_exp(block, row, V, largest);
+    PerThread<int64_t, kThreads> best;
+    block.each([&](int thread) {
+      best[thread] = V - 1;
+      for (int64_t v = thread; argmax && v < V; v += kThreads)
+        if (row[v] == largest && v < best[thread]) best[thread] = v;
+    });
+    const int64_t first = block.min(best);
+    block.each([&](int thread) {
+      if (thread != 0) return;
+      nll[t] = target < 0 ? 0.0f : lse - row[target];
+      if (argmax) argmax[t] = static_cast<int32_t>(first);
+    });
+  }
+};
+
+// l = cap tanh(l / cap)
+struct SoftCapKernel {
+  static constexpr int kThreads = kElementThreads;
+  using Shared = NoShared;
+
+  View<float> logits;
+  float cap;
+
+  int64_t blocks() const { return blocks_of(logits.rows * logits.cols, kElementsPerBlock); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    each_element(block, logits.rows * logits.cols, [&](int64_t i) {
+      float& logit = logits(i / logits.cols, i % logits.cols);
+      logit = cap * tanhf(logit / cap);
+    });
+  }
+};
+
+// The gradient takes the place of the logits: it fills the front of the row that it is made from, which is read, piece
+// by piece, ahead of what is written.
+template <class operand>
+struct ScoreWithGradientKernel {
+  static constexpr int kThreads = kLossThreads, kPiece = 4;
+  using Shared = NoShared;
+
+  View<float> logits;
+  const int32_t* targets;
+  float* nll;
+  float* lse;                          // of scored tokens, else 0
+  float divisor, inverse_cap, z_loss;  // inverse_cap: 0 without a cap
+
+  int64_t blocks() const { return logits.rows; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t t = block.index(), V = logits.cols;
+    const float* const row = logits.row(t);
+    operand* const gradient = reinterpret_cast<operand*>(logits.row(t));
+    const int32_t target = targets[t];
+    const float at_target = target < 0 ? 0.0f : row[target];
+    float largest;
+    const float sum = log_sum_exp(block, row, V, largest), gain = 1.0f + 2.0f * z_loss * sum;
+    PerThread<float[kPiece], kThreads> piece;
+    for (int64_t first = 0; first < V; first += kPiece * kThreads) {
+      block.each([&](int thread) {
+        for (int i = 0; i < kPiece; ++i) {
+          const int64_t v = first + i * kThreads + thread;
+          if (v >= V || target < 0) {
+            piece[thread][i] = 0.0f;
+            continue;
+          }
+          const float share = row[v] * inverse_cap;  // d tanh = 1 - tanh^2
+          const float of_logit = expf(row[v] - sum) * gain - (v == target ? 1.0f : 0.0f);
+          piece[thread][i] = of_logit * (1.0f - share * share) / divisor;
+        }
+      });
+      block.each([&](int thread) {
+        for (int i = 0; i < kPiece; ++i)
+          if (const int64_t v = first + i * kThreads + thread; v < V)
+            gradient[v] = static_cast<operand>(piece[thread][i]);
+      });
+    }
+    block.each([&](int thread) {
+      if (thread != 0) return;
+      nll[t] = target < 0 ? 0.0f : sum - at_target;
+      lse[t] = target < 0 ? 0.0f : sum;
+    });
+  }
+};
+
+}  // namespace troupe::cuda

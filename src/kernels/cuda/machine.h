@@ -1,0 +1,82 @@
+// What a GPU does for a process, as seen by the rows for CUDA of the ops: memory, copies, launches in one order. Behind
+// it stands a driver (driver.h), or in tests the emulated grid (emulator.h).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "kernels/cuda/kernels.h"
+#include "tensor/memory.h"
+
+namespace troupe::cuda {
+
+enum class KernelId {
+#define TROUPE_CUDA_KERNEL(name, type) name,
+#include "kernels/cuda/kernels.inc"
+#undef TROUPE_CUDA_KERNEL
+};
+constexpr int kNumKernels = 0
+#define TROUPE_CUDA_KERNEL(name, type) +1
+#include "kernels/cuda/kernels.inc"
+#undef TROUPE_CUDA_KERNEL
+    ;
+std::string_view kernel_name(KernelId id);
+
+// The number of a kernel in kernels.inc.
+template <class Kernel>
+constexpr KernelId kKernelId = Kernel::is_not_in_kernels_inc;
+#define TROUPE_UNWRAP(...) __VA_ARGS__
+#define TROUPE_CUDA_KERNEL(name, type) \
+  template <>                          \
+  inline constexpr KernelId kKernelId<TROUPE_UNWRAP type> = KernelId::name;
+#include "kernels/cuda/kernels.inc"
+#undef TROUPE_CUDA_KERNEL
+#undef TROUPE_UNWRAP
+
+// Calls come from any thread; what they ask for happens in their order.
+class Machine {
+ public:
+  virtual ~Machine() = default;
+
+  virtual std::string description() const = 0;  // for people: card, driver
+  // `bytes` > 0 zeros. Throws kEnvironment when they are refused.
+  virtual void* allocate(int64_t bytes) = 0;
+  virtual void free(void* data) noexcept = 0;
+  // Rows of `width` bytes, `src_pitch` and `dst_pitch` bytes apart; each side is the host's or the device's. The host
+  // may use its side when the call returns.
+  virtual void copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) = 0;
+  // Runs blocks [0, blocks) of the kernel at `kernel` (its struct, of `bytes` bytes).
+  virtual void launch(KernelId id, int64_t blocks, int threads, const void* kernel, int64_t bytes) = 0;
+  // For libraries, which then work in the same order; the calling thread is in the GPU's context. nullptr: emulated.
+  virtual void* stream() = 0;
+  virtual void wait() = 0;  // until all of it is done; throws kEnvironment if something failed
+};
+
+// That of this process; nullptr: none is open.
+Machine* machine();
+// Ops may run on it (active_device() is as before), and memory() is its.
+void set_machine(Machine* machine);
+// And they do: active_device() and active_memory() are its from now on.
+void use_machine(Machine& machine);
+
+// The memory of machine().
+Memory& memory();
+
+// Why ops cannot run on it, or "".
+std::string unavailable();
+
+template <class Kernel>
+void launch(const Kernel& kernel) {
+  static_assert(Kernel::kThreads % kWarp == 0);
+  if (const int64_t blocks = kernel.blocks(); blocks > 0)
+    machine()->launch(kKernelId<Kernel>, blocks, Kernel::kThreads, &kernel, static_cast<int64_t>(sizeof(Kernel)));
+}
+
+template <class T>
+void copy(const T* src, T* dst, int64_t count) {
+  const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+  if (count > 0) machine()->copy(src, bytes, dst, bytes, bytes, 1);
+}
+
+}  // namespace troupe::cuda

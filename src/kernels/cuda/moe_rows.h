@@ -1,0 +1,165 @@
+// Rows between tokens and experts (ops/moe_rows.h): a block a row or a token.
+#pragma once
+
+#include <cmath>
+
+#include "kernels/cuda/grid.h"
+#include "kernels/dropout.h"
+#include "tensor/bf16.h"
+
+namespace troupe::cuda {
+
+// What ops/route/routed.h says, in the memory of the device.
+struct Rows {
+  const int32_t *token_of_R, *choice_of_R, *rows_by_token, *begin_T;
+  const float* weight_R;
+  int64_t num_choices;
+
+  TROUPE_KERNEL int64_t element_of(int64_t row) const { return token_of_R[row] * num_choices + choice_of_R[row]; }
+};
+
+template <class operand>
+struct GatherRowsKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  View<const operand> x;
+  Rows rows;
+  View<operand> xe;
+
+  int64_t blocks() const { return xe.rows; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t r = block.index(), t = rows.token_of_R[r];
+    block.each([&](int thread) {
+      for (int64_t d = thread; d < xe.cols; d += kThreads) xe(r, d) = x(t, d);
+    });
+  }
+};
+
+struct GatherRowsBackwardKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  View<const float> dxe;
+  Rows rows;
+  View<float> dx;
+
+  int64_t blocks() const { return dx.rows; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t t = block.index();
+    block.each([&](int thread) {
+      for (int64_t d = thread; d < dx.cols; d += kThreads) {
+        float sum = dx(t, d);
+        for (int32_t i = rows.begin_T[t]; i < rows.begin_T[t + 1]; ++i) sum += dxe(rows.rows_by_token[i], d);
+        dx(t, d) = sum;
+      }
+    });
+  }
+};
+
+struct CombineRowsKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  View<const float> residual, ye;  // residual may be nullptr
+  Rows rows;
+  Dropout dropout;
+  View<float> out;
+
+  int64_t blocks() const { return out.rows; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t t = block.index(), D = out.cols;
+    block.each([&](int thread) {
+      for (int64_t d = thread; d < D; d += kThreads) {
+        float sum = residual.data ? residual(t, d) : 0.0f;
+        for (int32_t i = rows.begin_T[t]; i < rows.begin_T[t + 1]; ++i) {
+          const int64_t row = rows.rows_by_token[i];
+          sum += rows.weight_R[row] * (ye(row, d) * dropout.scale(rows.element_of(row), d, D));
+        }
+        out(t, d) = sum;
+      }
+    });
+  }
+};
+
+template <class operand>
+struct CombineRowsBackwardKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  View<const float> dout, ye;
+  Rows rows;
+  Dropout dropout;
+  View<operand> dye;
+  float* dweight_R;
+
+  int64_t blocks() const { return dye.rows; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t r = block.index(), t = rows.token_of_R[r], D = dout.cols;
+    const float weight = rows.weight_R[r];
+    PerThread<float, kThreads> part;
+    block.each([&](int thread) {
+      part[thread] = 0.0f;
+      for (int64_t d = thread; d < D; d += kThreads) {
+        const float scaled = dout(t, d) * dropout.scale(rows.element_of(r), d, D);
+        dye(r, d) = static_cast<operand>(weight * scaled);
+        part[thread] += scaled * ye(r, d);
+      }
+    });
+    const float sum = block.sum(part);
+    block.each([&](int thread) {
+      if (thread == 0) dweight_R[r] = sum;
+    });
+  }
+};
+
+// out += dropout(s y), s = sigmoid(gate), of an expert that every token passes.
+struct SharedRowsKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  View<const float> y, gate;  // gate may be nullptr: s = 1
+  Dropout dropout;
+  View<float> out;
+
+  int64_t blocks() const { return out.rows; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t t = block.index(), D = out.cols;
+    const float s = gate.data ? 1.0f / (1.0f + expf(-gate(t, 0))) : 1.0f;
+    block.each([&](int thread) {
+      for (int64_t d = thread; d < D; d += kThreads) out(t, d) += s * y(t, d) * dropout.scale(t, d, D);
+    });
+  }
+};
+
+template <class operand>
+struct SharedRowsBackwardKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  View<const float> dout, y, gate;
+  Dropout dropout;
+  View<operand> dy;
+  View<float> dgate;  // nullptr without a gate
+
+  int64_t blocks() const { return dout.rows; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t t = block.index(), D = dout.cols;
+    const float s = gate.data ? 1.0f / (1.0f + expf(-gate(t, 0))) : 1.0f;
+    PerThread<float, kThreads> part;
+    block.each([&](int thread) {
+      part[thread] = 0.0f;
+      for (int64_t d = thread; d < D; d += kThreads) {
+        const float scaled = dout(t, d) * dropout.scale(t, d, D);
+        dy(t, d) = static_cast<operand>(s * scaled);
+        if (gate.data) part[thread] += scaled * y(t, d);
+      }
+    });
+    const float sum = block.sum(part);
+    block.each([&](int thread) {
+      if (thread == 0 && dgate.data) dgate(t, 0) = s * (1.0f - s) * sum;
+    });
+  }
+};
+
+}  // namespace troupe::cuda

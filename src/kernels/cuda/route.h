@@ -1,0 +1,536 @@
+// Routing by the policy "top_k" and its balance loss (ops/route): the loops of kernels/route.h over one token stay in
+// one thread, in their order, so that decisions have the host's bits. Places and rows come from counting: tiles of
+// choices, the sum over the tiles before, the choices before in the own tile.
+#pragma once
+
+#include <cmath>
+
+#include "base/rng.h"
+#include "kernels/cuda/grid.h"
+
+namespace troupe::cuda {
+
+// The host's std::exp of a float: rounded from double, as the C library's nearly always is.
+TROUPE_KERNEL float exact_exp(float x) {
+#ifdef __CUDACC__
+  return static_cast<float>(::exp(static_cast<double>(x)));
+#else
+  return std::exp(x);
+#endif
+}
+TROUPE_KERNEL float exact_log(float x) {
+#ifdef __CUDACC__
+  return static_cast<float>(::log(static_cast<double>(x)));
+#else
+  return std::log(x);
+#endif
+}
+
+// RouteRequest, MoeConfig and Routing, as far as the device reads them.
+struct RouteSizes {
+  enum Normalize { kNever, kBeforeDropping, kAfterDropping };
+
+  int64_t T, E, K, group_size;
+  bool noisy, random;  // second choices: Gumbel noise; taken with probability 2 p
+  Normalize normalize;
+  uint64_t key;
+  int64_t first_token;
+  const uint8_t* token_valid;  // nullptr: every token is routed
+  int32_t *expert_TK, *place_TK;
+  uint8_t* kept_TK;
+  View<float> prob;
+
+  TROUPE_KERNEL double uniform_at(uint64_t element) const {
+    return (static_cast<double>(philox(key, element)[0]) + 0.5) * 0x1.0p-32;
+  }
+};
+
+struct RouteChooseKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  RouteSizes s;
+  View<const float> logits;
+  double* entropy;  // of every block's tokens
+
+  TROUPE_KERNEL void choose(int64_t t) const {
+    const int64_t E = s.E;
+    const float *const z = logits.row(t), *const p = s.prob.row(t);
+    int32_t* const expert_K = s.expert_TK + t * s.K;
+    const auto token = static_cast<uint64_t>(s.first_token + t);
+    int32_t first = 0;
+    for (int64_t e = 1; e < E; ++e)
+      if (p[first] < p[e]) first = static_cast<int32_t>(e);
+    expert_K[0] = first;
+    for (int64_t k = 1; k < s.K; ++k) {
+      float best = -INFINITY;
+      int32_t best_expert = -1;
+      for (int64_t e = 0; e < E; ++e) {
+        bool chosen = false;
+        for (int64_t i = 0; i < k; ++i) chosen |= expert_K[i] == e;
+        if (chosen) continue;
+        float value = z[e];
+        if (s.noisy) value -= static_cast<float>(::log(-::log(s.uniform_at(token * static_cast<uint64_t>(E) + e))));
+        if (best_expert < 0 || value > best) best = value, best_expert = static_cast<int32_t>(e);
+      }
+      expert_K[k] = best_expert;
+    }
+    if (s.random && 2.0 * static_cast<double>(p[expert_K[1]]) <= s.uniform_at(token)) expert_K[1] = -1;
+    if (s.token_valid && !s.token_valid[t])
+      for (int64_t k = 0; k < s.K; ++k) expert_K[k] = -1;
+  }
+
+  int64_t blocks() const { return blocks_of(s.T, kThreads); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    PerThread<double, kThreads> part;
+    block.each([&](int thread) {
+      part[thread] = 0.0;
+      const int64_t t = block.index() * kThreads + thread;
+      if (t >= s.T) return;
+      const float* const z = logits.row(t);
+      float* const p = s.prob.row(t);
+      float max = z[0], sum = 0.0f;
+      for (int64_t e = 1; e < s.E; ++e)
+        if (max < z[e]) max = z[e];
+      for (int64_t e = 0; e < s.E; ++e) sum += p[e] = exact_exp(z[e] - max);
+      for (int64_t e = 0; e < s.E; ++e) p[e] /= sum;
+      for (int64_t e = 0; e < s.E; ++e)
+        if (p[e] > 0.0f) part[thread] -= static_cast<double>(p[e] * exact_log(p[e]));
+      choose(t);
+    });
+    const double sum = block.sum(part);
+    block.each([&](int thread) {
+      if (thread == 0) entropy[block.index()] = sum;
+    });
+  }
+};
+
+// order[i]: the token that comes i-th in its group, by its largest probability, then by position.
+struct RouteOrderKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  RouteSizes s;
+  float* top;  // [T], memory to work in
+  int32_t* order;
+
+  int64_t blocks() const { return s.T == 0 ? 0 : (s.T + s.group_size - 1) / s.group_size; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t begin = block.index() * s.group_size, end = begin + s.group_size < s.T ? begin + s.group_size : s.T;
+    block.each([&](int thread) {
+      for (int64_t t = begin + thread; t < end; t += kThreads) {
+        float max = s.prob(t, 0);
+        for (int64_t e = 1; e < s.E; ++e)
+          if (max < s.prob(t, e)) max = s.prob(t, e);
+        top[t] = max;
+      }
+    });
+    block.each([&](int thread) {
+      for (int64_t t = begin + thread; t < end; t += kThreads) {
+        int64_t before = begin;
+        for (int64_t other = begin; other < end; ++other)
+          before += top[other] > top[t] || (top[other] == top[t] && other < t);
+        order[before] = static_cast<int32_t>(t);
+      }
+    });
+  }
+};
+
+// Choices in an order, cut into tiles that do not cross a group.
+struct ChoiceOrder {
+  static constexpr int kTile = 256;
+
+  int64_t T, K, group_size;
+  const int32_t* expert_TK;
+  const uint8_t* kept_TK;  // nullptr: all choices count, by rank, then token; else the kept ones, by token
+  const int32_t* order_T;  // of tokens; nullptr: as they stand
+
+  TROUPE_KERNEL int64_t group_tokens(int64_t g) const {
+    return (g + 1) * group_size < T ? group_size : T - g * group_size;
+  }
+  int64_t groups() const { return T == 0 ? 0 : (T + group_size - 1) / group_size; }
+  int64_t tiles_of_a_group() const { return blocks_of(group_size * K, kTile); }
+
+  // The j-th choice of group g, an index of [T, K]; -1 beyond its last.
+  TROUPE_KERNEL int64_t choice(int64_t g, int64_t j) const {
+    const int64_t tokens = group_tokens(g), begin = g * group_size;
+    if (j >= tokens * K) return -1;
+    if (kept_TK) return begin * K + j;
+    const int64_t at = begin + j % tokens;
+    return (order_T ? order_T[at] : at) * K + j / tokens;
+  }
+  TROUPE_KERNEL int32_t expert_of(int64_t choice) const {
+    return choice < 0 || (kept_TK && !kept_TK[choice]) ? -1 : expert_TK[choice];
+  }
+};
+
+// counts[g, tile, e] = how many choices of the tile are for e
+struct TileCountsKernel {
+  static constexpr int kThreads = ChoiceOrder::kTile;
+  struct Shared {
+    int32_t expert[kThreads];
+  };
+
+  ChoiceOrder order;
+  int64_t E, tiles;  // of a group
+  int32_t* counts;
+
+  int64_t blocks() const { return order.groups() * tiles; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t g = block.index() / tiles, tile = block.index() % tiles;
+    block.each([&](int thread) { shared.expert[thread] = order.expert_of(order.choice(g, tile * kThreads + thread)); });
+    block.each([&](int thread) {
+      for (int64_t e = thread; e < E; e += kThreads) {
+        int32_t count = 0;
+        for (int i = 0; i < kThreads; ++i) count += shared.expert[i] == e;
+        counts[block.index() * E + e] = count;
+      }
+    });
+  }
+};
+
+// counts[g, tile, e] becomes the sum over the tiles before; totals[g, e] that over all.
+struct ScanTilesKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  int64_t groups, E, tiles;
+  int32_t *counts, *totals;
+
+  int64_t blocks() const { return blocks_of(groups * E, kThreads); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    block.each([&](int thread) {
+      const int64_t at = block.index() * kThreads + thread, g = at / E, e = at % E;
+      if (at >= groups * E) return;
+      int32_t sum = 0;
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        const int64_t i = (g * tiles + tile) * E + e;
+        const int32_t count = counts[i];
+        counts[i] = sum;
+        sum += count;
+      }
+      totals[at] = sum;
+    });
+  }
+};
+
+// The number of a choice among those of its group for the same expert.
+struct CountedBefore {
+  int32_t expert[ChoiceOrder::kTile];
+  TROUPE_KERNEL int32_t operator()(int thread) const {
+    int32_t count = 0;
+    for (int i = 0; i < thread; ++i) count += expert[i] == expert[thread];
+    return count;
+  }
+};
+
+struct PlaceKernel {
+  static constexpr int kThreads = ChoiceOrder::kTile;
+  using Shared = CountedBefore;
+
+  ChoiceOrder order;
+  RouteSizes s;
+  int64_t tiles;
+  const int32_t* before;                 // counts, after ScanTilesKernel
+  int64_t places, places_in_last_group;  // of an expert
+
+  int64_t blocks() const { return order.groups() * tiles; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t g = block.index() / tiles, first = block.index() % tiles * kThreads;
+    const int64_t capacity = (g + 1) * order.group_size < order.T ? places : places_in_last_group;
+    block.each([&](int thread) { shared.expert[thread] = order.expert_of(order.choice(g, first + thread)); });
+    block.each([&](int thread) {
+      const int64_t i = order.choice(g, first + thread);
+      if (i < 0) return;
+      const int32_t expert = shared.expert[thread];
+      const int32_t place = expert < 0 ? -1 : before[block.index() * s.E + expert] + shared(thread);
+      s.place_TK[i] = place;
+      s.kept_TK[i] = expert >= 0 && place < capacity;
+    });
+  }
+};
+
+// offsets[e] = sum of totals before e
+struct OffsetsKernel {
+  static constexpr int kThreads = 32;
+  using Shared = NoShared;
+
+  int64_t E;
+  const int32_t* totals;
+  int64_t* offsets;
+
+  int64_t blocks() const { return 1; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    block.each([&](int thread) {
+      if (thread != 0) return;
+      offsets[0] = 0;
+      for (int64_t e = 0; e < E; ++e) offsets[e + 1] = offsets[e] + totals[e];
+    });
+  }
+};
+
+// From kept choices to rows sorted by expert.
+struct RouteRowsKernel {
+  static constexpr int kThreads = ChoiceOrder::kTile;
+  using Shared = CountedBefore;
+
+  ChoiceOrder order;  // of kept choices, one group
+  int64_t E, tiles;
+  const int32_t* before;
+  const int64_t* offsets;
+  int32_t *token_of_R, *choice_of_R, *row_of_TK;
+
+  int64_t blocks() const { return order.groups() * tiles; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t first = block.index() * kThreads;
+    block.each([&](int thread) { shared.expert[thread] = order.expert_of(order.choice(0, first + thread)); });
+    block.each([&](int thread) {
+      const int64_t i = order.choice(0, first + thread);
+      const int32_t expert = shared.expert[thread];
+      if (i < 0) return;
+      row_of_TK[i] = -1;
+      if (expert < 0) return;
+      const int64_t row = offsets[expert] + before[block.index() * E + expert] + shared(thread);
+      token_of_R[row] = static_cast<int32_t>(i / order.K);
+      choice_of_R[row] = static_cast<int32_t>(i % order.K);
+      row_of_TK[i] = static_cast<int32_t>(row);
+    });
+  }
+};
+
+// What weights are made of (host::Gate).
+struct DeviceGate {
+  const RouteSizes& s;
+  int64_t t;
+  float divisor;
+  bool clamped;
+
+  TROUPE_KERNEL DeviceGate(const RouteSizes& sizes, int64_t token) : s(sizes), t(token) {
+    constexpr float kEpsilon = 1.1920928955078125e-07f;
+    float sum = 0.0f;
+    for (int64_t k = 0; k < s.K; ++k)
+      if (s.normalize == RouteSizes::kBeforeDropping || kept(k)) sum += p(k);
+    clamped = sum < kEpsilon;
+    divisor = clamped ? kEpsilon : sum;
+  }
+  TROUPE_KERNEL int32_t expert(int64_t k) const { return s.expert_TK[t * s.K + k]; }
+  TROUPE_KERNEL bool kept(int64_t k) const { return s.kept_TK[t * s.K + k]; }
+  TROUPE_KERNEL float p(int64_t k) const { return expert(k) < 0 ? 0.0f : s.prob(t, expert(k)); }
+};
+
+// chosen[k, block], kept[k, block]: how many tokens of the block have a choice of rank k, and one that is kept
+struct CountChoicesKernel {
+  static constexpr int kThreads = 256;
+  using Shared = NoShared;
+
+  RouteSizes s;
+  int32_t *chosen, *kept;
+
+  int64_t blocks() const { return s.K * blocks_of(s.T, kThreads); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t per_rank = (s.T + kThreads - 1) / kThreads, k = block.index() / per_rank;
+    const int64_t first = block.index() % per_rank * kThreads;
+    PerThread<int32_t, kThreads> has, keeps;
+    block.each([&](int thread) {
+      const int64_t t = first + thread;
+      has[thread] = t < s.T && s.expert_TK[t * s.K + k] >= 0;
+      keeps[thread] = t < s.T && s.kept_TK[t * s.K + k];
+    });
+    const int32_t num_chosen = block.sum(has), num_kept = block.sum(keeps);
+    block.each([&](int thread) {
+      if (thread == 0) chosen[block.index()] = num_chosen, kept[block.index()] = num_kept;
+    });
+  }
+};
+
+// Every token's rows, and their weights.
+struct RouteTokensKernel {
+  static constexpr int kThreads = 256;
+  struct Shared {
+    int32_t kept[kThreads];
+  };
+
+  RouteSizes s;
+  const int32_t *kept, *row_of_TK;  // kept: of CountChoicesKernel
+  int32_t *rows_by_token, *begin_T;
+  float* weight_R;
+
+  int64_t blocks() const { return blocks_of(s.T, kThreads); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t per_rank = (s.T + kThreads - 1) / kThreads, first = block.index() * kThreads;
+    PerThread<int32_t, kThreads> part;
+    block.each([&](int thread) {
+      part[thread] = 0;
+      for (int64_t k = 0; k < s.K; ++k)
+        for (int64_t i = thread; i < block.index(); i += kThreads) part[thread] += kept[k * per_rank + i];
+      shared.kept[thread] = 0;
+      for (int64_t k = 0; first + thread < s.T && k < s.K; ++k)
+        shared.kept[thread] += s.kept_TK[(first + thread) * s.K + k];
+    });
+    const int32_t before = block.sum(part);
+    block.each([&](int thread) {
+      const int64_t t = first + thread;
+      if (t >= s.T) return;
+      int32_t at = before;
+      for (int i = 0; i < thread; ++i) at += shared.kept[i];
+      begin_T[t] = at;
+      const DeviceGate gate(s, t);
+      const float divisor = s.normalize == RouteSizes::kNever ? 1.0f : gate.divisor;
+      for (int64_t k = 0; k < s.K; ++k) {
+        if (!gate.kept(k)) continue;
+        const int32_t row = row_of_TK[t * s.K + k];
+        rows_by_token[at++] = row;
+        weight_R[row] = gate.p(k) / divisor;
+      }
+      if (t == s.T - 1) begin_T[s.T] = at;
+    });
+  }
+};
+
+// host::top_k_route_backward, a thread a token
+struct RouteBackwardKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  RouteSizes s;
+  const int32_t *rows_by_token, *begin_T, *choice_of_R;
+  const float* dweight_R;
+  View<const float> dprob_GE;
+  View<float> dlogits;
+
+  TROUPE_KERNEL void add_weight_gradient(int64_t t, float* dprob) const {
+    const DeviceGate gate(s, t);
+    const int32_t* const rows = rows_by_token + begin_T[t];
+    const int32_t num_rows = begin_T[t + 1] - begin_T[t];
+    float projection = 0.0f;
+    for (int32_t i = 0; i < num_rows; ++i)
+      projection += dweight_R[rows[i]] * (gate.p(choice_of_R[rows[i]]) / gate.divisor);
+    int32_t next = 0;
+    for (int64_t k = 0; k < s.K; ++k) {
+      if (gate.expert(k) < 0) continue;
+      const float dw = gate.kept(k) ? dweight_R[rows[next++]] : 0.0f;
+      float dp = 0.0f;
+      if (s.normalize == RouteSizes::kNever)
+        dp = dw;
+      else if (s.normalize == RouteSizes::kBeforeDropping || gate.kept(k))
+        dp = (dw - (gate.clamped ? 0.0f : projection)) / gate.divisor;
+      dprob[gate.expert(k)] += dp;
+    }
+  }
+
+  int64_t blocks() const { return blocks_of(s.T, kThreads); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    block.each([&](int thread) {
+      const int64_t t = block.index() * kThreads + thread;
+      if (t >= s.T) return;
+      float* const dprob = dlogits.row(t);
+      for (int64_t e = 0; e < s.E; ++e) dprob[e] = dprob_GE(t / s.group_size, e);
+      add_weight_gradient(t, dprob);
+      float dot = 0.0f;
+      for (int64_t e = 0; e < s.E; ++e) dot += s.prob(t, e) * dprob[e];
+      for (int64_t e = 0; e < s.E; ++e) dprob[e] = s.prob(t, e) * (dprob[e] - dot);
+    });
+  }
+};
+
+// For a group and an expert, the sum of its probabilities and how many tokens choose it first.
+struct GroupSumsKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  RouteSizes s;
+  double* probability;  // [G, E]; may be nullptr
+  int32_t* first;       // [G, E]
+
+  int64_t blocks() const { return s.T == 0 ? 0 : (s.T + s.group_size - 1) / s.group_size * s.E; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t g = block.index() / s.E, e = block.index() % s.E, begin = g * s.group_size;
+    const int64_t end = begin + s.group_size < s.T ? begin + s.group_size : s.T;
+    PerThread<double, kThreads> sum;
+    PerThread<int32_t, kThreads> count;
+    block.each([&](int thread) {
+      sum[thread] = 0.0, count[thread] = 0;
+      for (int64_t t = begin + thread; t < end; t += kThreads) {
+        sum[thread] += static_cast<double>(s.prob(t, e));
+        count[thread] += s.expert_TK[t * s.K] == e;
+      }
+    });
+    const double total = block.sum(sum);
+    const int32_t chosen = block.sum(count);
+    block.each([&](int thread) {
+      if (thread != 0) return;
+      if (probability) probability[block.index()] = total;
+      first[block.index()] = chosen;
+    });
+  }
+};
+
+// dprob[g, e] += scale_g E first[g, e] / S / S
+struct BalanceBackwardKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  int64_t T, E, group_size;
+  const int32_t* first;
+  const double* scale_G;
+  View<float> dprob_GE;
+
+  int64_t blocks() const { return blocks_of(dprob_GE.rows * E, kThreads); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    block.each([&](int thread) {
+      const int64_t at = block.index() * kThreads + thread, g = at / E;
+      if (at >= dprob_GE.rows * E) return;
+      const int64_t tokens = (g + 1) * group_size < T ? group_size : T - g * group_size;
+      const auto S = static_cast<double>(tokens);
+      dprob_GE(g, at % E) += static_cast<float>(scale_G[g] * static_cast<double>(E) * (first[at] / S) / S);
+    });
+  }
+};
+
+// lse = log sum_e exp(z_te), a thread a token
+struct RouterLseKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  View<const float> logits;
+  float* lse_T;
+
+  int64_t blocks() const { return blocks_of(logits.rows, kThreads); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    block.each([&](int thread) {
+      const int64_t t = block.index() * kThreads + thread;
+      if (t >= logits.rows) return;
+      const float* const z = logits.row(t);
+      float max = z[0], sum = 0.0f;
+      for (int64_t e = 1; e < logits.cols; ++e)
+        if (max < z[e]) max = z[e];
+      for (int64_t e = 0; e < logits.cols; ++e) sum += exact_exp(z[e] - max);
+      lse_T[t] = max + exact_log(sum);
+    });
+  }
+};
+
+// dlogits += scale_g 2 lse_t p_te / S
+struct RouterZBackwardKernel {
+  static constexpr int kThreads = kElementThreads;
+  using Shared = NoShared;
+
+  int64_t group_size;
+  View<const float> prob;
+  const float* lse_T;
+  const double* scale_G;
+  View<float> dlogits;
+
+  int64_t blocks() const { return blocks_of(dlogits.rows * dlogits.cols, kElementsPerBlock); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t T = dlogits.rows, E = dlogits.cols;
+    each_element(block, T * E, [&](int64_t i) {
+      const int64_t t = i / E, g = t / group_size;
+      const int64_t tokens = (g + 1) * group_size < T ? group_size : T - g * group_size;
+      dlogits(t, i % E) +=
+          static_cast<float>(scale_G[g] * 2.0 / static_cast<double>(tokens)) * lse_T[t] * prob(t, i % E);
+    });
+  }
+};
+
+}  // namespace troupe::cuda

@@ -1,0 +1,35 @@
+// The rows of cuBLASLt in the lists of products.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/cublaslt.h"
+#include "ops/cuda/row.h"
+
+namespace troupe {
+
+// The three products. They refuse, by what starts where, what the library would not take or take slowly.
+#define TROUPE_BY_CUBLASLT(Task)                   \
+  template <class>                                 \
+  struct Task;                                     \
+  template <class P>                               \
+  void by_cublaslt(const Task<P>& task, Context&); \
+  template <class P>                               \
+  std::string refuses_unaligned(const Task<P>& task);
+TROUPE_BY_CUBLASLT(LinearForward)
+TROUPE_BY_CUBLASLT(LinearBackwardInput)
+TROUPE_BY_CUBLASLT(LinearBackwardWeight)
+#undef TROUPE_BY_CUBLASLT
+
+// `rows` after that of cuBLASLt.
+template <template <class> class Op, class P>
+std::vector<Implementation<Op<P>>> with_cublaslt(std::vector<Implementation<Op<P>>> rows) {
+  if constexpr (!kInDouble<P>)
+    rows.insert(rows.begin(),
+                {"cublaslt", [](const Op<P>& task, Context& context) { by_cublaslt(task, context); }, Device::kCuda,
+                 cuda::lt_unavailable, [](const Op<P>& task) { return refuses_unaligned(task); }});
+  return rows;
+}
+
+}  // namespace troupe

@@ -1,0 +1,48 @@
+// The plain products on the device.
+#include "ops/linear.h"
+
+#include "ops/cuda/linear.h"
+#include "ops/cuda/row.h"
+
+namespace troupe {
+
+DeviceOffsets::DeviceOffsets(RowOffsets offsets, int64_t num_experts, int64_t rows, Context& context)
+    : lease_(context, static_cast<int64_t>(offsets.size() * sizeof(int64_t))),
+      tiles{offsets.empty() ? nullptr : lease_.as<int64_t>(), num_experts, rows} {
+  cuda::copy(offsets.data(), lease_.as<int64_t>(), static_cast<int64_t>(offsets.size()));
+}
+
+template <class P>
+void on_cuda(const LinearForward<P>& task, Context& context) {
+  const DeviceOffsets offsets(task.offsets, task.bank.num_experts(), task.x_RK.rows, context);
+  cuda::launch(cuda::LinearForwardKernel<typename P::operand>{cuda::view(task.x_RK), offsets.tiles, task.bank.out(),
+                                                              task.bank.view().weight, task.bank.view().bias,
+                                                              device_store(task.epilogue)});
+}
+
+template <class P>
+void on_cuda(const LinearBackwardInput<P>& task, Context& context) {
+  const DeviceOffsets offsets(task.offsets, task.bank.num_experts(), task.dy_RN.rows, context);
+  cuda::launch(cuda::LinearBackwardInputKernel<typename P::operand>{
+      cuda::view(task.dy_RN), offsets.tiles, task.bank.in(), task.bank.view().weight, device_store(task.epilogue)});
+}
+
+template <class P>
+void on_cuda(const LinearBackwardWeight<P>& task, Context& context) {
+  using operand = typename P::operand;
+  const int64_t E = task.bank.num_experts();
+  const DeviceOffsets offsets(task.offsets, E, task.dy_RN.rows, context);
+  const cuda::View<const operand> dy = cuda::view(task.dy_RN), x = cuda::view(task.x_RK);
+  cuda::launch(cuda::LinearBackwardWeightKernel<operand>{dy, x, offsets.tiles, task.dw});
+  if (task.db) cuda::launch(cuda::BiasGradientKernel<operand>{dy, offsets.tiles, task.db});
+}
+
+#define TROUPE_INSTANTIATE(P)                                     \
+  template void on_cuda(const LinearForward<P>&, Context&);       \
+  template void on_cuda(const LinearBackwardInput<P>&, Context&); \
+  template void on_cuda(const LinearBackwardWeight<P>&, Context&);
+TROUPE_INSTANTIATE(F32)
+TROUPE_INSTANTIATE(Bf16)
+#undef TROUPE_INSTANTIATE
+
+}  // namespace troupe

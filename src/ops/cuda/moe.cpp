@@ -1,0 +1,229 @@
+// Routing, its loss, and rows between tokens and experts on the device. What the host reads of routing (rows per
+// expert, statistics) is copied to it at the end of the op.
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "ops/cuda/row.h"
+#include "ops/moe_rows.h"
+#include "ops/route/losses.h"
+#include "ops/route/route.h"
+
+namespace troupe {
+namespace {
+
+cuda::Rows device_rows(const Routed<float>& rows) {
+  return {rows.token_of_R.data(), rows.choice_of_R.data(), rows.rows_by_token.data(),
+          rows.begin_T.data(),    rows.weight_R.data(),    rows.num_choices};
+}
+
+cuda::RouteSizes device_sizes(const RouteRequest& request, const Routing<float>& routing) {
+  const MoeConfig& config = request.config;
+  const bool chance = request.training && config.top_k == 2;
+  const bool masked = config.pad_mask && !request.groups.token_valid.empty();
+  using Sizes = cuda::RouteSizes;
+  return {.T = routing.T,
+          .E = routing.E,
+          .K = routing.K,
+          .group_size = request.groups.size,
+          .noisy = chance && config.second_choice == SecondChoice::kSampling,
+          .random = chance && config.second_choice == SecondChoice::kRandom,
+          .normalize = config.normalize == Normalize::kNever            ? Sizes::kNever
+                       : config.normalize == Normalize::kBeforeDropping ? Sizes::kBeforeDropping
+                                                                        : Sizes::kAfterDropping,
+          .key = request.key,
+          .first_token = request.first_token,
+          .token_valid = masked ? request.groups.token_valid.data() : nullptr,
+          .expert_TK = routing.choices.expert_TK.data(),
+          .place_TK = routing.choices.place_TK.data(),
+          .kept_TK = routing.choices.kept_TK.data(),
+          .prob = cuda::view(routing.prob_TE)};
+}
+
+template <class T>
+std::vector<T> fetch(const T* values, int64_t count) {
+  std::vector<T> fetched(static_cast<size_t>(count));
+  cuda::copy(values, fetched.data(), count);
+  return fetched;
+}
+
+// Memory of the context for `count` values.
+template <class T>
+struct Room : Context::Lease {
+  Room(Context& context, int64_t count) : Lease(context, std::max<int64_t>(count, 1) * int64_t{sizeof(T)}) {}
+  operator T*() const { return this->template as<T>(); }
+};
+
+}  // namespace
+
+template <class Real>
+void on_cuda(const Route<Real>& task, Context& context) {
+  Routing<Real>& routing = task.routing;
+  Routed<Real>& rows = routing.rows;
+  const RoutingGroups& groups = task.request.groups;
+  const cuda::RouteSizes sizes = device_sizes(task.request, routing);
+  const int64_t T = routing.T, E = routing.E, K = routing.K, num_groups = groups.count(T);
+
+  cuda::RouteChooseKernel choose{sizes, cuda::view(task.logits_TE), nullptr};
+  const Room<double> entropy(context, choose.blocks());
+  choose.entropy = entropy;
+  cuda::launch(choose);
+
+  const bool prioritized = task.request.config.batch_prioritized;
+  const Room<float> top(context, prioritized ? T : 0);
+  const Room<int32_t> order_T(context, prioritized ? T : 0);
+  if (prioritized) cuda::launch(cuda::RouteOrderKernel{sizes, top, order_T});
+
+  cuda::ChoiceOrder order{T, K, groups.size, sizes.expert_TK, nullptr, prioritized ? order_T.as<int32_t>() : nullptr};
+  const int64_t tiles = order.tiles_of_a_group(), all_tiles = cuda::blocks_of(T * K, cuda::ChoiceOrder::kTile);
+  const Room<int32_t> counts(context, std::max(num_groups * tiles, all_tiles) * E), totals(context, num_groups * E);
+  cuda::launch(cuda::TileCountsKernel{order, E, tiles, counts});
+  cuda::launch(cuda::ScanTilesKernel{num_groups, E, tiles, counts, totals});
+  const int64_t tokens_of_last = T - groups.begin(std::max<int64_t>(num_groups - 1, 0));
+  cuda::launch(cuda::PlaceKernel{order, sizes, tiles, counts, task.request.places(groups.size),
+                                 task.request.places(tokens_of_last)});
+  const std::vector<int32_t> chosen_GE = fetch<int32_t>(totals, num_groups * E);
+
+  order.group_size = T, order.kept_TK = sizes.kept_TK;
+  const Room<int64_t> offsets(context, E + 1);
+  const Room<int32_t> row_of_TK(context, T * K), kept_E(context, E);
+  cuda::launch(cuda::TileCountsKernel{order, E, all_tiles, counts});
+  cuda::launch(cuda::ScanTilesKernel{1, E, all_tiles, counts, kept_E});
+  cuda::launch(cuda::OffsetsKernel{E, kept_E, offsets});
+  cuda::launch(cuda::RouteRowsKernel{order, E, all_tiles, counts, offsets, rows.token_of_R.data(),
+                                     rows.choice_of_R.data(), row_of_TK});
+  cuda::CountChoicesKernel count{sizes, nullptr, nullptr};
+  const Room<int32_t> chosen(context, count.blocks()), kept(context, count.blocks());
+  count.chosen = chosen, count.kept = kept;
+  cuda::launch(count);
+  cuda::launch(cuda::RouteTokensKernel{sizes, kept, row_of_TK, rows.rows_by_token.data(), rows.begin_T.data(),
+                                       rows.weight_R.data()});
+
+  rows.offsets = fetch<int64_t>(offsets, E + 1);
+  const std::vector<double> entropies = fetch<double>(entropy, choose.blocks());
+  const std::vector<int32_t> chosen_parts = fetch<int32_t>(chosen, count.blocks());
+  const std::vector<int32_t> kept_parts = fetch<int32_t>(kept, count.blocks());
+  RouterStats& stats = task.stats;
+  stats.tokens = T;
+  stats.entropy_sum = std::accumulate(entropies.begin(), entropies.end(), 0.0);
+  stats.load_E.assign(static_cast<size_t>(E), 0);
+  for (size_t i = 0; i < chosen_GE.size(); ++i) stats.load_E[i % static_cast<size_t>(E)] += chosen_GE[i];
+  stats.dropped_K.assign(static_cast<size_t>(K), 0);
+  const size_t per_rank = kept_parts.size() / static_cast<size_t>(K);
+  for (size_t i = 0; i < kept_parts.size(); ++i) stats.dropped_K[i / per_rank] += chosen_parts[i] - kept_parts[i];
+}
+
+template <class Real>
+void on_cuda(const RouteBackward<Real>& task, Context&) {
+  const Routed<Real>& rows = task.routing.rows;
+  cuda::launch(cuda::RouteBackwardKernel{device_sizes(task.request, task.routing), rows.rows_by_token.data(),
+                                         rows.begin_T.data(), rows.choice_of_R.data(), task.dweight_R.data(),
+                                         cuda::view(task.dprob_GE), cuda::view(task.dlogits_TE)});
+}
+
+template <class Real>
+void on_cuda(const BalanceLoss<Real>& task, Context& context) {
+  const int64_t T = task.routing.T, E = task.routing.E, num_groups = task.request.groups.count(T);
+  const Room<double> probability(context, num_groups * E);
+  const Room<int32_t> first(context, num_groups * E);
+  cuda::launch(cuda::GroupSumsKernel{device_sizes(task.request, task.routing), probability, first});
+  const std::vector<double> sum_GE = fetch<double>(probability, num_groups * E);
+  const std::vector<int32_t> first_GE = fetch<int32_t>(first, num_groups * E);
+  for (int64_t g = 0; g < num_groups; ++g) {
+    const auto S = static_cast<double>(task.request.groups.end(g, T) - task.request.groups.begin(g));
+    double sum = 0.0;
+    for (int64_t at = g * E; at < (g + 1) * E; ++at) sum += sum_GE[at] / S * (static_cast<double>(first_GE[at]) / S);
+    task.loss_G[static_cast<size_t>(g)] = static_cast<double>(E) * sum;
+  }
+}
+
+template <class Real>
+void on_cuda(const BalanceLossBackward<Real>& task, Context& context) {
+  const int64_t T = task.routing.T, E = task.routing.E, num_groups = task.dprob_GE.rows;
+  const Room<double> scale(context, num_groups);
+  const Room<int32_t> first(context, num_groups * E);
+  cuda::copy<double>(task.scale_G.data(), scale, num_groups);
+  cuda::launch(cuda::GroupSumsKernel{device_sizes(task.request, task.routing), nullptr, first});
+  cuda::launch(cuda::BalanceBackwardKernel{T, E, task.request.groups.size, first, scale, cuda::view(task.dprob_GE)});
+}
+
+template <class Real>
+void on_cuda(const RouterZLoss<Real>& task, Context&) {
+  const int64_t T = task.routing.T;
+  cuda::launch(cuda::RouterLseKernel{cuda::view(task.logits_TE), task.routing.lse_T.data()});
+  const std::vector<float> lse_T = fetch<float>(task.routing.lse_T.data(), T);
+  const RoutingGroups& groups = task.request.groups;
+  for (int64_t g = 0; g < groups.count(T); ++g) {
+    double squares = 0.0;
+    for (int64_t t = groups.begin(g); t < groups.end(g, T); ++t)
+      squares +=
+          static_cast<double>(lse_T[static_cast<size_t>(t)]) * static_cast<double>(lse_T[static_cast<size_t>(t)]);
+    task.loss_G[static_cast<size_t>(g)] = squares / static_cast<double>(groups.end(g, T) - groups.begin(g));
+  }
+}
+
+template <class Real>
+void on_cuda(const RouterZLossBackward<Real>& task, Context& context) {
+  const auto num_groups = static_cast<int64_t>(task.scale_G.size());
+  const Room<double> scale(context, num_groups);
+  cuda::copy<double>(task.scale_G.data(), scale, num_groups);
+  cuda::launch(cuda::RouterZBackwardKernel{task.request.groups.size,
+                                           cuda::view(Matrix<const float>(task.routing.prob_TE)),
+                                           task.routing.lse_T.data(), scale, cuda::view(task.dlogits_TE)});
+}
+
+template <class P>
+void on_cuda(const GatherRows<P>& task, Context&) {
+  cuda::launch(cuda::GatherRowsKernel<typename P::operand>{cuda::view(task.x_TD), device_rows(task.rows),
+                                                           cuda::view(task.xe_RD)});
+}
+
+template <class P>
+void on_cuda(const GatherRowsBackward<P>& task, Context&) {
+  cuda::launch(cuda::GatherRowsBackwardKernel{cuda::view(task.dxe_RD), device_rows(task.rows), cuda::view(task.dx_TD)});
+}
+
+template <class P>
+void on_cuda(const CombineRows<P>& task, Context&) {
+  cuda::launch(cuda::CombineRowsKernel{cuda::view(task.residual_TD), cuda::view(task.ye_RD), device_rows(task.rows),
+                                       task.dropout, cuda::view(task.out_TD)});
+}
+
+template <class P>
+void on_cuda(const CombineRowsBackward<P>& task, Context&) {
+  cuda::launch(cuda::CombineRowsBackwardKernel<typename P::operand>{cuda::view(task.dout_TD), cuda::view(task.ye_RD),
+                                                                    device_rows(task.rows), task.dropout,
+                                                                    cuda::view(task.dye_RD), task.dweight_R.data()});
+}
+
+template <class P>
+void on_cuda(const SharedRows<P>& task, Context&) {
+  cuda::launch(cuda::SharedRowsKernel{cuda::view(task.y_TD), cuda::view(task.gate_T1), task.dropout,
+                                      cuda::view(task.out_TD)});
+}
+
+template <class P>
+void on_cuda(const SharedRowsBackward<P>& task, Context&) {
+  cuda::launch(cuda::SharedRowsBackwardKernel<typename P::operand>{
+      cuda::view(task.dout_TD), cuda::view(task.y_TD), cuda::view(task.gate_T1), task.dropout, cuda::view(task.dy_TD),
+      cuda::view(task.dgate_T1)});
+}
+
+template void on_cuda(const Route<float>&, Context&);
+template void on_cuda(const RouteBackward<float>&, Context&);
+template void on_cuda(const BalanceLoss<float>&, Context&);
+template void on_cuda(const BalanceLossBackward<float>&, Context&);
+template void on_cuda(const RouterZLoss<float>&, Context&);
+template void on_cuda(const RouterZLossBackward<float>&, Context&);
+#define TROUPE_INSTANTIATE(P)                                    \
+  template void on_cuda(const GatherRows<P>&, Context&);         \
+  template void on_cuda(const SharedRows<P>&, Context&);         \
+  template void on_cuda(const SharedRowsBackward<P>&, Context&); \
+  template void on_cuda(const GatherRowsBackward<P>&, Context&); \
+  template void on_cuda(const CombineRows<P>&, Context&);        \
+  template void on_cuda(const CombineRowsBackward<P>&, Context&);
+TROUPE_INSTANTIATE(F32)
+TROUPE_INSTANTIATE(Bf16)
+#undef TROUPE_INSTANTIATE
+
+}  // namespace troupe

@@ -1,0 +1,272 @@
+// Elementwise passes, norms, embedding, rotary positions and Adam on the device.
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/ref/positions.h"
+#include "kernels/ref/rotary.h"
+#include "ops/adam.h"
+#include "ops/cuda/row.h"
+#include "ops/elementwise.h"
+#include "ops/embedding.h"
+#include "ops/gate.h"
+#include "ops/layer_norm.h"
+#include "ops/rms_norm.h"
+#include "ops/rotary.h"
+
+namespace troupe {
+
+template <class T>
+void on_cuda(const Fill<T>& task, Context&) {
+  cuda::launch(cuda::FillKernel<T>{cuda::view(task.x), task.value});
+}
+
+template <class T>
+void on_cuda(const Copy<T>& task, Context&) {
+  constexpr auto kSize = static_cast<int64_t>(sizeof(T));
+  const auto& [src, dst] = task;
+  if (dst.rows == 0 || dst.cols == 0) return;
+  const bool flat = src.stride == dst.cols && dst.stride == dst.cols;
+  cuda::machine()->copy(src.data, src.stride * kSize, dst.data, dst.stride * kSize,
+                        dst.cols * kSize * (flat ? dst.rows : 1), flat ? 1 : dst.rows);
+}
+
+// On the host: it is about to read the sum.
+template <class Real>
+void on_cuda(const Sum<Real>& task, Context&) {
+  std::vector<Real> values(task.values.size());
+  cuda::copy(task.values.data(), values.data(), static_cast<int64_t>(values.size()));
+  *task.sum = std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+template <class P>
+void on_cuda(const DropoutBackward<P>& task, Context&) {
+  cuda::launch(
+      cuda::DropoutBackwardKernel<typename P::operand>{cuda::view(task.dx), task.dropout, cuda::view(task.dy)});
+}
+
+template <class P>
+void on_cuda(const LayerNormForward<P>& task, Context&) {
+  cuda::launch(cuda::LayerNormForwardKernel<typename P::operand>{
+      .x = cuda::view(task.x_TD),
+      .gamma = task.gamma_D.data(),
+      .beta = task.beta_D.empty() ? nullptr : task.beta_D.data(),
+      .epsilon = task.epsilon,
+      .y = cuda::view(task.y_TD),
+      .y_real = cuda::view(task.y_real_TD),
+      .mean_T = task.mean_T.empty() ? nullptr : task.mean_T.data(),
+      .rstd_T = task.rstd_T.empty() ? nullptr : task.rstd_T.data(),
+  });
+}
+
+template <class P>
+void on_cuda(const LayerNormBackward<P>& task, Context& context) {
+  cuda::launch(cuda::LayerNormBackwardKernel{cuda::view(task.x_TD), task.gamma_D.data(), task.mean_T.data(),
+                                             task.rstd_T.data(), cuda::view(task.dy_TD), cuda::view(task.dx_TD)});
+  if (task.dgamma_D.empty() && task.dbeta_D.empty()) return;
+  cuda::LayerNormPartsKernel parts{cuda::view(task.x_TD), task.mean_T.data(), task.rstd_T.data(),
+                                   cuda::view(task.dy_TD), nullptr};
+  const int64_t D = task.x_TD.cols;
+  const Context::Lease lease(context, parts.chunks() * 2 * D * static_cast<int64_t>(sizeof(float)));
+  parts.parts = lease.as<float>();
+  cuda::launch(parts);
+  cuda::AddPartsKernel add{parts.parts, parts.chunks(), 2 * D, D, task.dgamma_D.data()};
+  if (!task.dgamma_D.empty()) cuda::launch(add);
+  add.parts += D, add.sum = task.dbeta_D.data();
+  if (!task.dbeta_D.empty()) cuda::launch(add);
+}
+
+namespace {
+
+template <class T>
+T* data_or_null(std::span<T> values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+// dx of RMSNorm after the parts of dgamma, whose dy may be where dx goes.
+template <class T>
+void rms_norm_backward(const cuda::RmsNormBackwardKernel<T>& kernel, std::span<float> dgamma, Context& context) {
+  cuda::RmsNormPartsKernel<T> parts{kernel.size, kernel.x, kernel.rstd, kernel.dy, nullptr};
+  const int64_t C = kernel.size.C;
+  const Context::Lease lease(context, parts.chunks() * C * static_cast<int64_t>(sizeof(float)));
+  parts.parts = lease.as<float>();
+  if (!dgamma.empty()) {
+    cuda::launch(parts);
+    cuda::launch(cuda::AddPartsKernel{parts.parts, parts.chunks(), C, C, dgamma.data()});
+  }
+  cuda::launch(kernel);
+}
+
+template <class Task>
+cuda::HeadsOfRows heads_of_rows(const Task& task) {
+  const auto C = static_cast<int64_t>(task.gamma_C.size());
+  return {task.x_TNC.rows, task.x_TNC.cols / C, C};
+}
+
+}  // namespace
+
+template <class P>
+void on_cuda(const RmsNormForward<P>& task, Context&) {
+  cuda::launch(cuda::RmsNormForwardKernel<float, typename P::operand>{{task.x_TD.rows, 1, task.x_TD.cols},
+                                                                      cuda::view(task.x_TD),
+                                                                      task.gamma_D.data(),
+                                                                      static_cast<float>(task.epsilon),
+                                                                      cuda::view(task.y_TD),
+                                                                      cuda::view(task.y_real_TD),
+                                                                      data_or_null(task.rstd_T)});
+}
+
+template <class P>
+void on_cuda(const RmsNormBackward<P>& task, Context& context) {
+  rms_norm_backward<float>({{task.x_TD.rows, 1, task.x_TD.cols},
+                            cuda::view(task.x_TD),
+                            task.gamma_D.data(),
+                            task.rstd_T.data(),
+                            cuda::view(task.dy_TD),
+                            cuda::view(task.dx_TD),
+                            true},
+                           task.dgamma_D, context);
+}
+
+template <class P>
+void on_cuda(const HeadNormForward<P>& task, Context&) {
+  using operand = typename P::operand;
+  cuda::launch(cuda::RmsNormForwardKernel<operand, operand>{heads_of_rows(task),
+                                                            cuda::view(task.x_TNC),
+                                                            task.gamma_C.data(),
+                                                            static_cast<float>(task.epsilon),
+                                                            cuda::view(task.y_TNC),
+                                                            {},
+                                                            data_or_null(task.rstd_TN)});
+}
+
+template <class P>
+void on_cuda(const HeadNormBackward<P>& task, Context& context) {
+  using operand = typename P::operand;
+  rms_norm_backward<operand>({heads_of_rows(task), cuda::view(task.x_TNC), task.gamma_C.data(), task.rstd_TN.data(),
+                              cuda::view(Matrix<const operand>(task.dy_TNC)), cuda::view(task.dy_TNC), false},
+                             task.dgamma_C, context);
+}
+
+template <class Real>
+void on_cuda(const Add<Real>& task, Context&) {
+  cuda::launch(cuda::AddKernel{cuda::view(task.a), cuda::view(task.b), cuda::view(task.out)});
+}
+
+template <class P>
+void on_cuda(const GateForward<P>& task, Context&) {
+  cuda::launch(cuda::GateForwardKernel<typename P::operand>{task.activation, cuda::view(task.z_R2F),
+                                                            cuda::view(task.hidden_RF)});
+}
+
+template <class P>
+void on_cuda(const GateBackward<P>& task, Context&) {
+  cuda::launch(cuda::GateBackwardKernel<typename P::operand>{task.activation, cuda::view(task.z_R2F),
+                                                             cuda::view(task.dhidden_RF), cuda::view(task.dz_R2F)});
+}
+
+template <class P>
+void on_cuda(const Rotary<P>& task, Context&) {
+  cuda::launch(cuda::RotaryKernel<typename P::operand>{cuda::view(task.x_TNC), task.C, task.positions_T.data(),
+                                                       cuda::view(task.table_PR), task.backward ? -1.0f : 1.0f});
+}
+
+template <class P>
+void on_cuda(const EmbeddingForward<P>& task, Context&) {
+  cuda::launch(cuda::EmbeddingForwardKernel{task.tokens_T.data(), task.positions_T.data(), cuda::view(task.embed_VD),
+                                            cuda::view(task.positions_PD), static_cast<float>(task.scale), task.dropout,
+                                            cuda::view(task.x_TD)});
+}
+
+template <class P>
+void on_cuda(const EmbeddingBackward<P>& task, Context& context) {
+  const Context::Lease lease(context, task.dx_TD.rows * static_cast<int64_t>(sizeof(int32_t)));
+  const auto scatter_add = [&](std::span<const int32_t> ids_T, int64_t skip, double scale, Matrix<float> table) {
+    if (!table) return;
+    cuda::launch(cuda::RankIdsKernel{ids_T.data(), task.dx_TD.rows, lease.as<int32_t>()});
+    cuda::launch(cuda::ScatterAddKernel{ids_T.data(), lease.as<int32_t>(), skip, static_cast<float>(scale),
+                                        task.dropout, cuda::view(task.dx_TD), cuda::view(table)});
+  };
+  scatter_add(task.tokens_T, task.pad_id, task.scale, task.dembed_VD);
+  scatter_add(task.positions_T, task.pad_position, 1.0, task.dpositions_PD);
+}
+
+// Tables are made by the host, once: the bits of sines are their meaning. write(matrix of the host) fills it.
+template <class Real, class Write>
+void copy_table(Matrix<Real> table, const Write& write) {
+  std::vector<Real> values(static_cast<size_t>(table.rows * table.cols));
+  const Matrix<Real> made(values.data(), table.rows, table.cols);
+  write(made);
+  on_cuda(Copy<Real>{made, table}, Context::of_this_thread());
+}
+
+template <class Real>
+void on_cuda(const SinusoidalPositions<Real>& task, Context&) {
+  copy_table(task.table_PD, [](Matrix<Real> made) { ref::sinusoidal_positions(SinusoidalPositions<Real>{made}); });
+}
+
+template <class Real>
+void on_cuda(const RotaryTable<Real>& task, Context&) {
+  copy_table(task.table_PR, [&](Matrix<Real> made) {
+    ref::rotary_table(RotaryTable<Real>{task.frequencies, task.factor, task.first, made});
+  });
+}
+
+template <class Real>
+void on_cuda(const AdamUpdate<Real>& task, Context&) {
+  cuda::launch(cuda::AdamKernel{adam_coefficients(task.step, task.grad_scale), task.g.data(),
+                                static_cast<int64_t>(task.p.size()), task.p.data(), task.m.data(), task.v.data()});
+}
+
+template <class Real>
+void on_cuda(const SumOfSquares<Real>& task, Context& context) {
+  cuda::SumOfSquaresKernel kernel{task.values.data(), static_cast<int64_t>(task.values.size()), nullptr};
+  std::vector<double> sums(static_cast<size_t>(kernel.blocks()));
+  const Context::Lease lease(context, kernel.blocks() * static_cast<int64_t>(sizeof(double)));
+  kernel.sums = lease.as<double>();
+  cuda::launch(kernel);
+  cuda::copy(kernel.sums, sums.data(), kernel.blocks());
+  *task.sum = std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+template <class Real>
+void on_cuda(const FindNonFinite<Real>& task, Context& context) {
+  cuda::FindNonFiniteKernel kernel{task.values.data(), static_cast<int64_t>(task.values.size()), nullptr};
+  std::vector<int64_t> first(static_cast<size_t>(kernel.blocks()));
+  const Context::Lease lease(context, kernel.blocks() * static_cast<int64_t>(sizeof(int64_t)));
+  kernel.first = lease.as<int64_t>();
+  cuda::launch(kernel);
+  cuda::copy(kernel.first, first.data(), kernel.blocks());
+  const int64_t lowest = first.empty() ? kernel.count : *std::min_element(first.begin(), first.end());
+  *task.first = lowest == kernel.count ? -1 : lowest;
+}
+
+template void on_cuda(const Fill<float>&, Context&);
+template void on_cuda(const Copy<float>&, Context&);
+template void on_cuda(const Copy<bf16>&, Context&);
+template void on_cuda(const Copy<int32_t>&, Context&);
+template void on_cuda(const Copy<uint8_t>&, Context&);
+template void on_cuda(const Sum<float>&, Context&);
+template void on_cuda(const Add<float>&, Context&);
+template void on_cuda(const RotaryTable<float>&, Context&);
+template void on_cuda(const SinusoidalPositions<float>&, Context&);
+template void on_cuda(const AdamUpdate<float>&, Context&);
+template void on_cuda(const SumOfSquares<float>&, Context&);
+template void on_cuda(const FindNonFinite<float>&, Context&);
+#define TROUPE_INSTANTIATE(P)                                   \
+  template void on_cuda(const DropoutBackward<P>&, Context&);   \
+  template void on_cuda(const RmsNormForward<P>&, Context&);    \
+  template void on_cuda(const RmsNormBackward<P>&, Context&);   \
+  template void on_cuda(const HeadNormForward<P>&, Context&);   \
+  template void on_cuda(const HeadNormBackward<P>&, Context&);  \
+  template void on_cuda(const GateForward<P>&, Context&);       \
+  template void on_cuda(const GateBackward<P>&, Context&);      \
+  template void on_cuda(const Rotary<P>&, Context&);            \
+  template void on_cuda(const LayerNormForward<P>&, Context&);  \
+  template void on_cuda(const LayerNormBackward<P>&, Context&); \
+  template void on_cuda(const EmbeddingForward<P>&, Context&);  \
+  template void on_cuda(const EmbeddingBackward<P>&, Context&);
+TROUPE_INSTANTIATE(F32)
+TROUPE_INSTANTIATE(Bf16)
+#undef TROUPE_INSTANTIATE
+
+}  // namespace troupe

@@ -1,0 +1,109 @@
+// What cuBLASLt is asked, by a stand-in that keeps it. (That the numbers are right, which the stand-in computes from
+// descriptors and layouts alone, is the parity test of linear products.)
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "guarded.h"
+#include "implementations.h"
+#include "ops/linear.h"
+#include "recorded_cublaslt.h"
+
+namespace troupe {
+namespace {
+
+using cuda::lt::kBf16, cuda::lt::kCompute32F, cuda::lt::kF32;
+using test::Guarded, test::LtCall, test::RecordedLt;
+
+constexpr size_t kWorkspace = 32 << 20;
+
+// Two experts with 4 and 2 rows, [24, 16] each.
+template <class P>
+struct Experts {
+  using operand = typename P::operand;
+
+  Experts() : weight(48, 16), bias(2, 24), x(6, 16, {8, 0}), y(6, 24), dy(6, 24), dx(6, 16), dw(48, 16), db(2, 24) {
+    weight.fill_normal(1), bias.fill_normal(2), x.fill_normal(3), dy.fill_normal(4), dw.fill(0), db.fill(0);
+    RecordedLt::the().calls.clear();
+  }
+  LinearBank<P> bank(bool with_bias) const {
+    return {2, 24, 16, weight.view().data, with_bias ? bias.view().data : nullptr};
+  }
+
+  Guarded<float> weight, bias;
+  Guarded<operand> x, y, dy;
+  Guarded<float> dx, dw, db;
+  std::vector<int64_t> offsets = {0, 4, 6};
+};
+
+class CublasLt : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!RecordedLt::in_use) GTEST_SKIP() << "the stand-in is not in use";
+  }
+};
+
+TEST_F(CublasLt, ForwardIsTheTransposedProductExpertByExpert) {
+  Experts<Bf16> e;
+  const LinearBank<Bf16> plain = e.bank(false), with_bias = e.bank(true);
+  const auto forward = [&](const LinearBank<Bf16>& bank) {
+    RecordedLt::the().calls.clear();
+    test::run_as("cublaslt",
+                 LinearForward<Bf16>{bank, std::as_const(e.x).view(), e.offsets, {.out_operand = e.y.view()}});
+    return RecordedLt::the().calls;
+  };
+  // y^T [24, rows] = (W^T)^T x^T: W is to the library of 16 x 24, x of 16 x rows with 24 elements from row to row.
+  EXPECT_EQ(forward(plain),
+            (std::vector<LtCall>{{kCompute32F, kBf16, kBf16, true, false, 24, 4, 16, 16, 24, 24, 0.0f, kWorkspace},
+                                 {kCompute32F, kBf16, kBf16, true, false, 24, 2, 16, 16, 24, 24, 0.0f, kWorkspace}}));
+  // A bias is added to float32 results, in a pass of our own.
+  EXPECT_EQ(forward(with_bias)[0].result, kF32);
+}
+
+TEST_F(CublasLt, GradientsByInputAndWeight) {
+  Experts<Bf16> e;
+  const LinearBank<Bf16> bank = e.bank(true);
+  test::run_as("cublaslt",
+               LinearBackwardInput<Bf16>{bank, std::as_const(e.dy).view(), e.offsets, {.out_real = e.dx.view()}});
+  test::run_as("cublaslt", LinearBackwardWeight<Bf16>{bank, std::as_const(e.dy).view(), std::as_const(e.x).view(),
+                                                      e.offsets, e.dw.view().data, e.db.view().data});
+  ASSERT_EQ(RecordedLt::the().calls.size(), 4u);
+  EXPECT_EQ(RecordedLt::the().calls[0],
+            (LtCall{kCompute32F, kBf16, kF32, false, false, 16, 4, 24, 16, 24, 16, 0.0f, kWorkspace}));
+  EXPECT_EQ(RecordedLt::the().calls[2],  // added to dw
+            (LtCall{kCompute32F, kBf16, kF32, false, true, 16, 24, 4, 24, 24, 16, 1.0f, kWorkspace}));
+}
+
+TEST_F(CublasLt, AnAlgorithmIsAskedForOnceAShapeAndAddsInAFixedOrder) {
+  Experts<F32> e;
+  const LinearBank<F32> bank = e.bank(false);
+  const auto forward = [&] {
+    test::run_as("cublaslt",
+                 LinearForward<F32>{bank, std::as_const(e.x).view(), e.offsets, {.out_operand = e.y.view()}});
+  };
+  forward();
+  const int asked = RecordedLt::the().heuristics;
+  forward();
+  EXPECT_EQ(RecordedLt::the().heuristics, asked);
+  EXPECT_EQ(RecordedLt::the().calls[0].operands, kF32);
+  auto& preference = RecordedLt::the().last_preference;
+  EXPECT_EQ(preference[cuda::lt::kReductionSchemeMask], 2u);  // partial sums in float32, one after the other
+  EXPECT_EQ(preference[cuda::lt::kMaxWorkspaceBytes], kWorkspace);
+  EXPECT_EQ(preference[cuda::lt::kMinAlignmentA], 16u);
+}
+
+TEST_F(CublasLt, RefusesWhatDoesNotStartAtMultiplesOf16Bytes) {
+  Experts<Bf16> e;
+  const LinearBank<Bf16> bank = e.bank(false);
+  const auto refusal = [&](Matrix<const bf16> x) {
+    return LinearForward<Bf16>::implementations().front().refusal(
+        LinearForward<Bf16>{bank, x, e.offsets, {.out_operand = e.y.view()}});
+  };
+  EXPECT_EQ(refusal(e.x.view()), "");
+  Guarded<bf16> odd_start(6, 16, {8, 1}), odd_stride(6, 16, {3, 0});
+  EXPECT_EQ(refusal(odd_start.view()), "cuBLASLt wants rows that start at multiples of 16 bytes");
+  EXPECT_EQ(refusal(odd_stride.view()), "cuBLASLt wants rows that start at multiples of 16 bytes");
+}
+
+}  // namespace
+}  // namespace troupe

@@ -1,0 +1,197 @@
+// Whole models through the rows for CUDA, on the emulated grid and in memory that is closed to all but running ops,
+// against the same on the processor.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "facts.h"
+#include "fenced_memory.h"
+#include "infer/generator.h"
+#include "kernels/cuda/emulator.h"
+#include "ops/transfer.h"
+#include "train/trainer.h"
+
+namespace troupe {
+namespace {
+
+// Ops run on the emulated grid, in fenced memory, until the end of the scope; in a program that opened a GPU, there.
+class OnTheGrid {
+ public:
+  explicit OnTheGrid(bool backwards = false) {
+    if (cuda::machine() && cuda::machine()->stream()) {
+      cuda::use_machine(*cuda::machine());
+      return;
+    }
+    cuda::emulator().run_backwards(backwards);
+    cuda::set_machine(&cuda::emulator());
+    use_device(Device::kCuda);
+    use_memory(fenced_);
+  }
+  ~OnTheGrid() {
+    fenced_.open();
+    use_device(Device::kCpu);
+    use_memory(host_memory());
+  }
+  Memory& memory() { return active_memory(); }
+  void close() { fenced_.close(); }
+
+ private:
+  static inline test::FencedMemory fenced_;  // contexts of threads have memory of it, too
+};
+
+struct ModelCase {
+  const char* name;
+  void (*set)(ModelConfig&, DecoderOptions&);
+};
+
+class EmulatedGrid : public testing::TestWithParam<std::tuple<ModelCase, Precision>> {
+ protected:
+  void SetUp() override {
+    config_ = {.num_layers = 2, .d_model = 32, .num_heads = 2, .d_ff = 64, .vocab_size = 50, .context = 16};
+    config_.dropout = config_.attention_dropout = 0.1;
+    config_.pad_id = 1;
+    std::get<0>(GetParam()).set(config_, options_);
+  }
+
+  // Ids with padding in the last sequence.
+  Batch batch(int64_t step, int64_t micro) const {
+    Batch batch{.B = 2, .S = 8, .src = {}, .tgt = {}, .first_sequence = micro * 2};
+    for (int64_t i = 0; i < batch.tokens(); ++i) {
+      batch.src.push_back(i > 12 ? static_cast<int32_t>(config_.pad_id)
+                                 : static_cast<int32_t>(5 + (i * 7 + step) % 40));
+      batch.tgt.push_back(i > 12 ? -1 : static_cast<int32_t>(5 + (i * 11 + step) % 40));
+    }
+    return batch;
+  }
+
+  struct Outcome {
+    std::vector<double> losses, norms;
+    std::vector<float> gradient, weights, nll;
+    std::vector<int64_t> loads;
+  };
+  // Two updates and a score.
+  Outcome outcome(Memory& memory, const std::function<void()>& close) const {
+    LanguageModel model(config_, std::get<1>(GetParam()), options_, memory);
+    initialize(model.params(), 1);
+    Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100),
+                    {.micro_batches = 2, .clip_norm = 0.1, .z_loss = 1e-3},
+                    [this](int64_t step, int64_t micro) { return batch(step, micro); });
+    Outcome result;
+    result.nll.resize(16);
+    const auto read = [&](std::span<const float> values, std::vector<float>& into) {
+      into.resize(values.size());
+      copy<float>(values, into);
+    };
+    close();
+    for (int step = 0; step < 2; ++step) {
+      const StepStats stats = trainer.step();
+      result.losses.push_back(stats.loss.total), result.norms.push_back(stats.grad_norm);
+      for (const RouterStats& router : stats.routers)
+        result.loads.insert(result.loads.end(), router.load_E.begin(), router.load_E.end());
+      if (step == 0) read(std::as_const(trainer).gradients().all(), result.gradient);
+    }
+    model.score(batch(2, 0), {}, result.nll);
+    read(std::as_const(model).params().all(), result.weights);
+    return result;
+  }
+  Outcome on_the_grid(bool backwards = false) const {
+    OnTheGrid grid(backwards);
+    return outcome(grid.memory(), [&] { grid.close(); });
+  }
+
+  ModelConfig config_;
+  DecoderOptions options_;
+};
+
+// Root mean square of the difference by that of what is expected.
+double distance(const std::vector<float>& actual, const std::vector<float>& expected) {
+  double difference = 0.0, size = 0.0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    difference += std::pow(double{actual[i]} - double{expected[i]}, 2);
+    size += std::pow(double{expected[i]}, 2);
+  }
+  return std::sqrt(difference / size);
+}
+
+TEST_P(EmulatedGrid, TrainsAsTheProcessorDoes) {
+  const Outcome expected = outcome(host_memory(), [] {}), actual = on_the_grid();
+  const bool single = std::get<1>(GetParam()) == Precision::kFp32;
+  const double tolerance = single ? 2e-5 : 2e-2;  // sums of some hundred terms in float32; operands of bf16
+  ASSERT_EQ(actual.gradient.size(), expected.gradient.size());
+  EXPECT_LE(distance(actual.weights, expected.weights), tolerance);  // Adam's steps are a thousandth of them
+  EXPECT_LE(distance(actual.nll, expected.nll), tolerance);
+  for (size_t step = 0; step < 2; ++step)
+    EXPECT_NEAR(actual.losses[step], expected.losses[step], tolerance * expected.losses[step]);
+  // In bf16 a token between two experts may go to the other one, whose gradients are then others.
+  if (single || config_.moe.num_experts == 0) {
+    EXPECT_LE(distance(actual.gradient, expected.gradient), tolerance);
+    for (size_t step = 0; step < 2; ++step)
+      EXPECT_NEAR(actual.norms[step], expected.norms[step], tolerance * expected.norms[step]);
+  }
+  if (single) {
+    EXPECT_EQ(actual.loads, expected.loads);
+  }
+}
+
+// A phase in which a thread reads what another one writes would show here.
+TEST_P(EmulatedGrid, TheOrderOfThreadsDoesNotShow) {
+  const Outcome forwards = on_the_grid(), backwards = on_the_grid(true);
+  EXPECT_EQ(forwards.gradient, backwards.gradient);
+  EXPECT_EQ(forwards.weights, backwards.weights);
+  EXPECT_EQ(forwards.nll, backwards.nll);
+  EXPECT_EQ(forwards.losses, backwards.losses);
+  EXPECT_EQ(forwards.loads, backwards.loads);
+}
+
+TEST_P(EmulatedGrid, ContinuesTextAsTheProcessorDoes) {
+  if (config_.moe.capacity == Capacity::kFairseq) GTEST_SKIP() << "routing depends on the other tokens";
+  const auto continued = [&](Memory& memory, const std::function<void()>& close) {
+    LanguageModel model(config_, Precision::kFp32, {}, memory);
+    initialize(model.params(), 3);
+    close();
+    GenerateOptions options;
+    options.max_tokens = 6;
+    options.sampling.temperature = 0.0;
+    options.stop_at_eos = false;
+    return generate(model, std::vector<int32_t>{5, 9, 12, 7}, options).tokens;
+  };
+  const auto expected = continued(host_memory(), [] {});
+  OnTheGrid grid;
+  EXPECT_EQ(continued(grid.memory(), [&] { grid.close(); }), expected);
+}
+
+constexpr ModelCase kModelCases[] = {
+    {"dense", [](ModelConfig&, DecoderOptions&) {}},
+    {"learned", [](ModelConfig& config,
+                   DecoderOptions& options) { config.positions = Positions::kLearned, options.recompute = true; }},
+    {"moe", [](ModelConfig& config, DecoderOptions&) { config.moe.num_experts = 4; }},
+    {"capacity",
+     [](ModelConfig& config, DecoderOptions& options) {
+       config.moe.num_experts = 4, config.moe.every = 2, config.moe.capacity = Capacity::kFairseq;
+       config.moe.second_choice = SecondChoice::kSampling, config.moe.pad_mask = true, options.recompute = true;
+       config.moe.batch_prioritized = true;
+     }},
+    {"qwen3", [](ModelConfig& config, DecoderOptions&) { test::qwen3_facts(config), config.moe.num_experts = 4; }},
+    {"olmo2", [](ModelConfig& config, DecoderOptions&) { test::olmo2_facts(config), config.moe.num_experts = 4; }},
+    {"granite",
+     [](ModelConfig& config, DecoderOptions&) {
+       test::granite_facts(config), config.logit_cap = 5.0;
+       config.moe.num_experts = 4, config.moe.router_z_loss = 1e-2;
+     }},
+    {"neox", [](ModelConfig& config, DecoderOptions& options) {
+       test::gpt_neox_facts(config), config.rope.scaling = RopeScaling::kDynamic, options.recompute = true;
+     }}};
+
+INSTANTIATE_TEST_SUITE_P(Models, EmulatedGrid,
+                         testing::Combine(testing::ValuesIn(kModelCases),
+                                          testing::Values(Precision::kFp32, Precision::kBf16)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param).name) + "_" + to_string(std::get<1>(info.param));
+                         });
+
+}  // namespace
+}  // namespace troupe

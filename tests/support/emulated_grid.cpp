@@ -1,0 +1,19 @@
+// Linked into a test program: its rows for CUDA run on the emulated grid, with a stand-in for cuBLASLt, but for runs
+// per instruction set, which has no part in them.
+#include <cstdlib>
+
+#include "kernels/cuda/emulator.h"
+#include "recorded_cublaslt.h"
+
+namespace troupe::test {
+namespace {
+
+[[maybe_unused]] const bool kInUse = [] {
+  if (std::getenv("TROUPE_ISA")) return false;
+  cuda::set_machine(&cuda::emulator());
+  cuda::lt_use(&RecordedLt::api());
+  return RecordedLt::in_use = true;
+}();
+
+}  // namespace
+}  // namespace troupe::test
