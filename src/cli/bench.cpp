@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/device.h"
+#include "base/error.h"
 #include "base/isa.h"
 #include "base/quantity.h"
 #include "base/threads.h"
@@ -27,7 +29,10 @@ void add_bench(CLI::App& app) {
 void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags, const std::function<void()>& run) {
   command.add_option("--seconds", flags->seconds, "Time per line")->transform(number(0.0, 3600.0));
   command.add_flag("--json", flags->json, "One JSON object a line");
-  command.callback([flags, run] {
+  command.callback([flags, run, name = command.get_name()] {
+    if (active_device() != Device::kCpu && name != "step")
+      fail(ErrorCode::kUsage, "bench {}: measures the processor: expected --device cpu, got {}", name,
+           device_name(active_device()));
     if (!flags->json)
       print("{}, {}; ratio: median over repetitions between bursts of the peak\n", counted(num_threads(), "thread"),
             isa_name(active_isa()));

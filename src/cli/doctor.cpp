@@ -16,6 +16,8 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/peak.h"
+#include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/driver.h"
 #include "kernels/onednn/gemm.h"
 #include "kernels/table.h"
 
@@ -54,11 +56,29 @@ std::string find_tool(const char* program, const char* without) {
   return result.output.empty() ? "found" : result.output.substr(0, result.output.find('\n'));
 }
 
+// The GPUs, or why there is none to use.
+void add_cards(std::vector<Backend>& backends) {
+  const cuda::Survey found = cuda::survey();
+  std::string driver = found.driver.empty() ? "" : fmt::format("driver {} ({})", found.driver, found.library);
+  if (!found.problem.empty()) driver += (driver.empty() ? "" : ", ") + found.problem;
+  backends.push_back({"CUDA", driver});
+  backends.push_back({"CUDA kernels", found.kernels.empty() ? "not built (no nvcc)" : "for " + found.kernels});
+  if (!found.cards.empty()) backends.push_back({"cuBLASLt", cuda::lt_description()});
+  for (size_t i = 0; i < found.cards.size(); ++i) {
+    const cuda::Card& card = found.cards[i];
+    backends.push_back({fmt::format("cuda:{}", i),
+                        fmt::format("{}, {:.1f} GiB, {} multiprocessors, compute capability {}.{}", card.name,
+                                    static_cast<double>(card.memory_bytes) / (1 << 30), card.multiprocessors,
+                                    card.major, card.minor)});
+  }
+}
+
 std::vector<Backend> find_backends(Isa isa) {
   std::vector<Backend> backends;
   backends.push_back({"own kernels", fmt::format("{}", isa_name(isa))});
   const char* refusal = onednn::unavailable_reason();
   backends.push_back({"oneDNN", refusal ? std::string(refusal) : onednn::version()});
+  add_cards(backends);
   backends.push_back({"OpenMP", fmt::format("{}", _OPENMP)});
   backends.push_back({"gnuplot", find_tool("gnuplot", "pages have no charts (Debian: gnuplot-nox)")});
   backends.push_back({"apt-get", find_tool("apt-get", "`corpus build quickstart` needs --packages-dir")});
