@@ -16,9 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The decoder of Artetxe et al. (2021), or a later one.
-bool is_papers(const ModelConfig& config) {
-  return config.norm == Norm::kLayer && !config.ffn_gated && config.positions != Positions::kRotary;
+// What the family's file names; of one that names none the decoder tells.
+std::string recipe_of(const RunConfig& config) {
+  if (config.recipe != Recipe::kNone) return std::string(name_of_enum(config.recipe));
+  const ModelConfig& model = config.model;
+  const bool paper = model.norm == Norm::kLayer && !model.ffn_gated && model.positions != Positions::kRotary;
+  return paper ? "paper" : "modern";
 }
 
 PointRow row_of(const GridResults& results, const FinishedRun& finished) {
@@ -30,7 +33,7 @@ PointRow row_of(const GridResults& results, const FinishedRun& finished) {
   return {.run = name(results.grid, finished.run),
           .family = model.family,
           .size = model.size,
-          .recipe = is_papers(config) ? "paper" : "modern",
+          .recipe = recipe_of(model.config),
           .router = moe ? std::string(router_policy(config.moe).name) : "",
           .experts = moe ? config.moe.num_experts : 0,
           .top_k = moe ? config.moe.top_k : 0,

@@ -16,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What is seen or kept of a run while it goes on, and where its data lie (which have a checksum).
+// What is seen or kept of a run while it goes on, where its data lie (which have a checksum), and the name of a recipe,
+// whose values stand for themselves.
 bool is_no_matter(std::string_view line) {
   constexpr std::string_view kKeys[] = {
       "data.",       "train.log_every",        "train.valid_every", "train.valid_at_start",
