@@ -28,6 +28,7 @@ ALLOWED = {
     'src/model/fairseq_model.cpp': ('a tensor of the host', 'compares two tensors of a file'),
     'src/model/model_tensors.cpp': ('a tensor of the host', 'a parameter on its way into a file'),
     'src/model/hf/': ('a tensor of the host', 'a parameter on its way between two layouts of files'),
+    'src/model/gguf/': ('a tensor of the host', 'a parameter on its way between two layouts of files'),
     'src/infer/sampler.cpp': ('an element of a tensor', 'draws on the host from logits'),
     'src/infer/': ('a tensor of the host', 'keys and values, which ops alone fill; logits, which the sampler reads'),
     'src/eval/': ('a tensor of the host', 'hidden states that are scored, which ops alone fill'),

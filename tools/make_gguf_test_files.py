@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Writes tests/data/gguf: small GGUF files as the package gguf writes them.
 
-Needs `pip install gguf tokenizers`. Usage: tools/make_gguf_test_files.py [tests/data]
+Needs `pip install gguf safetensors`. Usage: tools/make_gguf_test_files.py [tests/data]
 types.gguf: a tensor of every type, and as F32 tensor NAME.expected its values as gguf computes them with numpy; NAME.values
   is what was quantised, where gguf can. tokenizer-NAME.gguf: published/NAME.json of tests/data/tokenizer inside.
+model-NAME.gguf: the model of golden/hf-small/NAME, laid out as llama.cpp's own converter does.
 """
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 
 import gguf
 import numpy as np
+from safetensors.numpy import load_file
 
 data = sys.argv[1] if len(sys.argv) > 1 else "tests/data"
 out = os.path.join(data, "gguf")
@@ -85,6 +87,79 @@ def tokenizer(name, pre, add_bos, chat_template=None):
     writer.close()
 
 
+LAYER = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
+         "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+         "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate",
+         "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp", "block_sparse_moe.gate": "ffn_gate_inp",
+         "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+         "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp"}
+EXPERT = {"gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps",
+          "w1": "ffn_gate_exps", "w3": "ffn_up_exps", "w2": "ffn_down_exps"}
+
+
+def model(name, architecture):
+    folder = os.path.join(data, "golden", "hf-small", name)
+    config = json.load(open(os.path.join(folder, "config.json")))
+    writer = gguf.GGUFWriter(os.path.join(out, f"model-{name}.gguf"), architecture)
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_vocab_size(config["vocab_size"])
+    width = config.get("head_dim") or config["hidden_size"] // heads
+    writer.add_rope_dimension_count(width)
+    if config.get("head_dim"):
+        writer.add_key_length(width)
+        writer.add_value_length(width)
+    experts = config.get("num_experts") or config.get("num_local_experts")
+    if experts:
+        writer.add_expert_count(experts)
+        writer.add_expert_used_count(config["num_experts_per_tok"])
+        if "moe_intermediate_size" in config:
+            writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+        if "shared_expert_intermediate_size" in config:
+            writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
+    writer.add_eos_token_id(config["eos_token_id"])
+
+    def paired(values, count):
+        if architecture != "llama":
+            return values
+        rows = values.shape[0]
+        return values.reshape(count, 2, rows // count // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+
+    slabs = {}
+    for key, values in sorted(load_file(os.path.join(folder, "model.safetensors")).items()):
+        values = values.astype(np.float32)
+        stem, kind = key.rsplit(".", 1)
+        if stem in ("model.embed_tokens", "model.norm", "lm_head"):
+            new = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}[stem]
+            writer.add_tensor(f"{new}.{kind}", values)
+            continue
+        _, _, layer, stem = stem.split(".", 3)
+        if ".experts." in stem:
+            _, expert, part = stem.split(".experts.")[0], *stem.split(".experts.")[1].split(".")
+            slabs.setdefault(f"blk.{layer}.{EXPERT[part]}.{kind}", {})[int(expert)] = values
+            continue
+        if stem.endswith(("q_proj", "k_proj")):
+            values = paired(values, heads if stem.endswith("q_proj") else kv_heads)
+        if stem == "mlp.shared_expert_gate":
+            values = values.reshape(-1)
+        writer.add_tensor(f"blk.{layer}.{LAYER[stem]}.{kind}", np.ascontiguousarray(values))
+    for key, parts in slabs.items():
+        writer.add_tensor(key, np.stack([parts[e] for e in range(experts)]))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 types()
+for name, architecture in [("llama", "llama"), ("qwen3", "qwen3"), ("mixtral", "llama"), ("qwen2_moe", "qwen2moe")]:
+    model(name, architecture)
 tokenizer("smollm", "smollm", False, "{% for m in messages %}{{ m.content }}{% endfor %}")
 tokenizer("llama3", "llama-bpe", True)

@@ -1,17 +1,23 @@
 // troupe convert SRC DST: models of other programs as model directories, and ours as those of others.
+#include "model/convert.h"
+
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/quantity.h"
 #include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "data/fairseq/carry_tokenizer.h"
+#include "data/shards/tokenizer_identity.h"
+#include "data/tokenizer/gguf_tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "io/atomic_file.h"
+#include "io/path_kind.h"
 #include "io/unfinished.h"
-#include "model/convert.h"
 
 namespace troupe::cli {
 namespace {
@@ -34,22 +40,26 @@ std::optional<Gelu> gelu_flag(const ConvertFlags& flags) {
   return flags.gelu == "tanh" ? Gelu::kTanh : Gelu::kErf;
 }
 
-void run(const ConvertFlags& flags) {
-  if (flags.to == "gguf")
-    fail(ErrorCode::kUsage, "--to: expected troupe or hf, got {} (this format cannot be written yet)", flags.to);
-  if (flags.to != "hf" && (flags.family != "auto" || flags.dtype != "fp32"))
-    fail(ErrorCode::kUsage, "--{}: expected it with --to hf alone, got --to {}",
-         flags.family != "auto" ? "family" : "dtype", flags.to);
-  check_destination(flags.destination, flags.force);
-  const RemoveOnInterrupt remove_on_interrupt;
-  AtomicDirectory out(flags.destination);
-  const ConversionTarget target = {.format = flags.to,
-                                   .family = flags.family,
-                                   .save = {.dtype = flags.dtype == "bf16" ? DType::kBf16 : DType::kF32}};
-  const Conversion converted = convert_model(flags.source, gelu_flag(flags), out.path(), target);
-  carry_tokenizer(flags.tokenizer.empty() ? converted.folder : fs::path(flags.tokenizer), out.path(),
-                  converted.config.vocab_size);
-  out.commit(flags.force ? AtomicDirectory::Existing::kReplace : AtomicDirectory::Existing::kRefuse);
+// What a GGUF file holds of the model's tokenizer.
+GgufMetadata tokenizer_metadata(const fs::path& from, const Conversion& converted) {
+  if (kind_of_path(from) == PathKind::kGguf ? !has_gguf_tokenizer(from) : !has_tokenizer(from)) {
+    log::warning("{}: no tokenizer: llama.cpp will not load the file without one (--tokenizer DIR)", from.string());
+    return {};
+  }
+  const Tokenizer tokenizer = Tokenizer::load(from.string());
+  if (tokenizer.vocab_size() > converted.config.vocab_size)
+    fail(ErrorCode::kData, "{}: expected at most {} ids (the model's vocabulary), got {}", from.string(),
+         converted.config.vocab_size, tokenizer.vocab_size());
+  return gguf_tokenizer(tokenizer.definition(), converted.config.vocab_size, from.string());
+}
+
+GgmlType gguf_type(const std::string& dtype) {
+  if (dtype == "q8_0") return GgmlType::kQ8_0;
+  if (dtype == "fp16") return GgmlType::kF16;
+  return dtype == "bf16" ? GgmlType::kBf16 : GgmlType::kF32;
+}
+
+void print_conversion(const ConvertFlags& flags, const Conversion& converted) {
   if (flags.json)
     print_json({{"schema", "troupe.convert/1"},
                 {"format_from", converted.format_from},
@@ -61,32 +71,75 @@ void run(const ConvertFlags& flags) {
           counted(converted.tensors, "tensor"), grouped(converted.params));
 }
 
+void run_to_gguf(const ConvertFlags& flags) {
+  const fs::path file = flags.destination;
+  if (file.extension() != ".gguf")
+    fail(ErrorCode::kUsage, "destination: expected a file NAME.gguf (--to gguf), got {}", file.string());
+  if (fs::is_directory(file) || (fs::exists(file) && !flags.force))
+    fail(ErrorCode::kUsage, "{}: expected a new file, got {}", file.string(),
+         fs::is_directory(file) ? "a folder" : "one that is there (--force replaces it)");
+  const RemoveOnInterrupt remove_on_interrupt;
+  const ConversionTarget target = {
+      .format = flags.to, .type = gguf_type(flags.dtype), .tokenizer = [&](const Conversion& of) {
+        return tokenizer_metadata(flags.tokenizer.empty() ? of.folder : fs::path(flags.tokenizer), of);
+      }};
+  print_conversion(flags, convert_model(flags.source, gelu_flag(flags), file, target));
+}
+
+void run(const ConvertFlags& flags) {
+  if (flags.family != "auto" && flags.to != "hf")
+    fail(ErrorCode::kUsage, "--family: expected it with --to hf alone, got --to {}", flags.to);
+  const bool narrow = flags.dtype == "fp16" || flags.dtype == "q8_0";
+  if ((flags.to == "troupe" && flags.dtype != "fp32") || (flags.to == "hf" && narrow))
+    fail(ErrorCode::kUsage, "--dtype: expected {} with --to {}, got {}", flags.to == "hf" ? "fp32 or bf16" : "fp32",
+         flags.to, flags.dtype);
+  if (flags.to == "gguf") return run_to_gguf(flags);
+  check_destination(flags.destination, flags.force);
+  const RemoveOnInterrupt remove_on_interrupt;
+  AtomicDirectory out(flags.destination);
+  const ConversionTarget target = {.format = flags.to,
+                                   .family = flags.family,
+                                   .save = {.dtype = flags.dtype == "bf16" ? DType::kBf16 : DType::kF32}};
+  const Conversion converted = convert_model(flags.source, gelu_flag(flags), out.path(), target);
+  carry_tokenizer(flags.tokenizer.empty() ? converted.folder : fs::path(flags.tokenizer), out.path(),
+                  converted.config.vocab_size);
+  out.commit(flags.force ? AtomicDirectory::Existing::kReplace : AtomicDirectory::Existing::kRefuse);
+  print_conversion(flags, converted);
+}
+
 }  // namespace
 
 void add_convert(CLI::App& app) {
-  auto* const command = app.add_subcommand("convert", "Convert models: from fairseq, Hugging Face and Troupe, to Troupe and Hugging Face");
+  auto* const command =
+      app.add_subcommand("convert", "Convert models: from fairseq, Hugging Face, GGUF and Troupe, to the last three");
   const auto flags = std::make_shared<ConvertFlags>();
   command
-      ->add_option("source", flags->source,
-                   "fairseq: model.pt, or the prefix of NAME-shared.pt and NAME-rank-R.pt, or their folder. Hugging Face: "
-                   "a directory with config.json and safetensors of a known family. Troupe: a model directory, or a "
-                   "run, whose newest checkpoint is taken")
+      ->add_option(
+          "source", flags->source,
+          "fairseq: model.pt, or the prefix of NAME-shared.pt and NAME-rank-R.pt, or their folder. Hugging Face: "
+          "a directory with config.json and safetensors of a known family. A .gguf file. Troupe: a model directory, or "
+          "a "
+          "run, whose newest checkpoint is taken")
       ->required()
       ->type_name("PATH");
-  command->add_option("destination", flags->destination, "A new or empty folder; appears whole or not at all")
+  command
+      ->add_option("destination", flags->destination,
+                   "A new or empty folder, or NAME.gguf (--to gguf); appears whole or not at all")
       ->required()
       ->type_name("DIR");
-  limit_to(command->add_option("--to", flags->to, "Format to write; gguf is refused for now"),
-           {"troupe", "hf", "gguf"});
+  limit_to(command->add_option("--to", flags->to, "Format to write"), {"troupe", "hf", "gguf"});
   limit_to(command->add_option(
                "--gelu", flags->gelu,
                "auto: as the checkpoint says. tanh: for models trained with Megatron's fused bias and GELU, which "
                "fairseq uses where it is installed without a trace in the checkpoint"),
            {"auto", "erf", "tanh"});
-  command->add_option("--family", flags->family,
-                      "hf: the model_type to write; auto: the first that can say all of the model's facts")
+  command
+      ->add_option("--family", flags->family,
+                   "hf: the model_type to write; auto: the first that can say all of the model's facts")
       ->type_name("NAME");
-  limit_to(command->add_option("--dtype", flags->dtype, "hf: type of the weights; bf16 rounds them"), {"fp32", "bf16"});
+  limit_to(command->add_option("--dtype", flags->dtype,
+                               "Type of the weights: hf takes fp32 and bf16, gguf all (of matrices)"),
+           {"fp32", "bf16", "fp16", "q8_0"});
   command
       ->add_option("--tokenizer", flags->tokenizer,
                    "Folder with tokenizer.json, or with dict.txt, encoder.json and vocab.bpe; SRC's own if not given")

@@ -25,6 +25,8 @@
 namespace troupe::cli {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct GenerateFlags {
   TokenizerChoice tokenizer;
   std::string model, prompt, prompts;
@@ -40,7 +42,16 @@ struct Prompt {
   std::vector<int32_t> ids;
 };
 
-std::vector<Prompt> prompts_of(const GenerateFlags& flags, const Tokenizer& tokenizer, const ModelConfig& config) {
+// What stands before a text: of a model of another program what its tokenizer says, perhaps nothing; one of ours has seen
+// documents open with end-of-text.
+std::vector<int32_t> opening(const fs::path& folder, const Tokenizer& tokenizer, const ModelConfig& config) {
+  if (!model_family(folder).empty()) return tokenizer.prefix();
+  if (config.eos_id < 0) return {};
+  return {static_cast<int32_t>(config.eos_id)};
+}
+
+std::vector<Prompt> prompts_of(const GenerateFlags& flags, const Tokenizer& tokenizer, const ModelConfig& config,
+                               const std::vector<int32_t>& before) {
   std::vector<std::string> texts;
   if (!flags.prompts.empty())
     texts = read_prompts(flags.prompts);
@@ -50,9 +61,9 @@ std::vector<Prompt> prompts_of(const GenerateFlags& flags, const Tokenizer& toke
   size_t longest = 0;
   for (std::string& text : texts) {
     Prompt prompt{std::move(text), {}};
-    // As in training, a document opens with end-of-text.
-    if (config.eos_id >= 0) prompt.ids.push_back(static_cast<int32_t>(config.eos_id));
+    prompt.ids = before;
     tokenizer.encode(prompt.text, prompt.ids);
+    if (prompt.ids.empty() && config.eos_id >= 0) prompt.ids = {static_cast<int32_t>(config.eos_id)};
     const auto tokens = static_cast<int64_t>(prompt.ids.size());
     if (!flags.prompts.empty() && (tokens == 0 || (config.positions == Positions::kLearned && tokens > config.context)))
       fail(ErrorCode::kData, "{}:{}: prompt: expected 1 to {} tokens (model.context, learned positions), got {}",
@@ -74,7 +85,7 @@ void run(const GenerateFlags& flags) {
   const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config()).tokenizer;
   if (model->config().moe.capacity != Capacity::kDropless)
     log::info("The model was trained with an expert capacity; generation routes every token (dropless).");
-  const std::vector<Prompt> prompts = prompts_of(flags, tokenizer, model->config());
+  const std::vector<Prompt> prompts = prompts_of(flags, tokenizer, model->config(), opening(folder, tokenizer, model->config()));
   if (flags.samples > 1 && flags.options.sampling.temperature <= 0.0)
     log::warning("--samples {}: with --temperature 0 all samples are the same", flags.samples);
 

@@ -7,6 +7,8 @@
 #include "io/tensor_stats.h"
 #include "model/decoder_parameters.h"
 #include "model/fairseq_model.h"
+#include "model/gguf/gguf_model.h"
+#include "model/gguf/gguf_write.h"
 #include "model/hf/hf_model.h"
 #include "model/hf/hf_write.h"
 #include "model/model_directory.h"
@@ -41,6 +43,17 @@ OpenSource open_fairseq(const fs::path& source, std::optional<Gelu> gelu) {
           }};
 }
 
+OpenSource open_gguf(const fs::path& source, std::optional<Gelu> gelu) {
+  const auto model = std::make_shared<const GgufModel>(source);
+  ModelConfig config = model->config();
+  if (gelu) config.gelu = *gelu;
+  model->check_against(make_parameter_table(config));
+  return {{"gguf", source, config}, [model](const Parameter& parameter, std::span<float> values) {
+            model->read(parameter, values);
+          },
+          std::string(model->family().model_type)};
+}
+
 // A model directory, ours or Hugging Face's.
 OpenSource open_directory(const fs::path& source, std::optional<Gelu> gelu) {
   ModelConfig config = read_model_config(source);
@@ -54,8 +67,11 @@ OpenSource open_directory(const fs::path& source, std::optional<Gelu> gelu) {
 
 Conversion convert_model(const fs::path& source, std::optional<Gelu> gelu, const fs::path& folder,
                          const ConversionTarget& target) {
+  const bool is_gguf = kind_of_path(source) == PathKind::kGguf;
   const bool is_fairseq = !fs::is_directory(source) || kind_of_path(source) == PathKind::kFairseq;
-  auto [facts, read, family] = is_fairseq ? open_fairseq(source, gelu) : open_directory(find_model(source), gelu);
+  auto [facts, read, family] = is_gguf      ? open_gguf(source, gelu)
+                               : is_fairseq ? open_fairseq(source, gelu)
+                                            : open_directory(find_model(source), gelu);
   const ParameterTable table = make_parameter_table(facts.config);
   const ParameterSource checked = [&, &from = read](const Parameter& parameter, std::span<float> values) {
     from(parameter, values);
@@ -64,7 +80,10 @@ Conversion convert_model(const fs::path& source, std::optional<Gelu> gelu, const
   facts.params = table.num_parameters();
   facts.tensors = table.num_entries();
   SaveOptions save = target.save;
-  if (target.format == "hf") {
+  if (target.format == "gguf") {
+    facts.tensors = write_gguf_model(folder, facts.config, target.type,
+                                     target.tokenizer ? target.tokenizer(facts) : GgufMetadata(), checked);
+  } else if (target.format == "hf") {
     const HfFamily& written = hf_family_for(facts.config, target.family, family);
     facts.tensors = write_hf_model(folder, facts.config, written, checked, save);
   } else {

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
+#include "io/gguf.h"
 #include "model/model_tensors.h"
 #include "troupe/config.h"
 
@@ -19,13 +21,16 @@ struct Conversion {
 };
 
 struct ConversionTarget {
-  std::string format = "troupe";  // or "hf"
+  std::string format = "troupe";  // or "hf", "gguf"
   std::string family = "auto";    // hf: a row of hf_families()
   SaveOptions save = {};
+  GgmlType type = GgmlType::kF32;  // gguf: of its matrices
+  // gguf: what the file holds besides; asked once the source is open.
+  std::function<GgufMetadata(const Conversion&)> tokenizer = {};
 };
 
 // Writes the model at `source` (a model directory of ours or Hugging Face's, a run, or what FairseqCheckpoint takes) into
-// `folder`, which exists. `gelu` overrides what the source says. What is not carried over, and values that are not
+// `folder`, which exists; with "gguf" into the file of this name. `gelu` overrides what the source says. What is not carried over, and values that are not
 // finite, are log lines. Throws kData as the readers do, and kUsage naming what a target cannot express.
 Conversion convert_model(const std::filesystem::path& source, std::optional<Gelu> gelu,
                          const std::filesystem::path& folder, const ConversionTarget& target = {});

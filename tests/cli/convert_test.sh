@@ -33,7 +33,6 @@ expect "a family for ours" 2 "--family: expected it with --to hf alone" "$progra
 
 expect "a full destination" 2 "expected a new or empty folder" "$program" convert "$data/moe" "$work/moe"
 expect "the same with --force" 0 "tensors" "$program" convert "$data/moe" "$work/moe" --force
-expect "a format of the future" 2 "cannot be written yet" "$program" convert "$data/moe" "$work/x" --to gguf
 expect "two checkpoints" 3 "name one of them" "$program" convert "$data/moe-parallel" "$work/x"
 expect "no checkpoint" 3 "nothing of this name" "$program" convert "$work/none" "$work/x"
 expect "no settings" 3 "expected the training settings" "$program" convert "$2/torch/malicious.pt" "$work/x"
@@ -54,6 +53,14 @@ expect "every expert" 0 "layers.3.moe.experts.7.fc2.bias" "$program" inspect "$w
 expect "statistics" 0 '"non_finite":0' "$program" inspect "$work/moe" --json --stats
 expect "inspecting a checkpoint of fairseq" 0 "rank_files: 4" "$program" inspect "$data/moe"
 expect "inspecting tensors" 0 "train.logits" "$program" inspect "$data/moe/forward.safetensors" --stats
+hf="$2/golden/hf-small"
+expect "to GGUF" 0 "hf to gguf: 21 tensors" "$program" convert "$hf/llama" "$work/l.gguf" --to gguf
+expect "... and back" 0 "gguf to hf: 21 tensors" "$program" convert "$work/l.gguf" "$work/l" --to hf
+expect "no overwriting" 2 "l.gguf: expected a new file, got one that is there" "$program" convert "$hf/llama" "$work/l.gguf" --to gguf
+expect "another name" 2 "destination: expected a file NAME.gguf" "$program" convert "$hf/llama" "$work/l2" --to gguf
+expect "what GGUF cannot say" 2 "--to gguf: expected a model" "$program" convert "$hf/llama3_rope" "$work/l3.gguf" --to gguf
+expect "a type of another format" 2 "--dtype: expected fp32 or bf16 with --to hf" \
+  "$program" convert "$hf/llama" "$work/l4" --to hf --dtype q8_0
 expect "inspecting GGUF" 0 "general.architecture: llama" "$program" inspect "$2/gguf/types.gguf"
 expect "its values" 0 '"name":"q6_k","dtype":"Q6_K","shape":[3,512],"mean"' \
   "$program" inspect "$2/gguf/types.gguf" --json --stats

@@ -3,8 +3,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "data/fairseq/renumber.h"
+#include "data/tokenizer/gguf_tokenizer.h"
 #include "data/tokenizer/tokenizer.h"
 #include "io/atomic_file.h"
+#include "io/path_kind.h"
 #include "io/tokenizer_files.h"
 
 namespace troupe {
@@ -12,18 +14,30 @@ namespace troupe {
 namespace fs = std::filesystem;
 
 void carry_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_size) {
+  const auto check_size = [&](const Tokenizer& tokenizer, const fs::path& file) {
+    if (tokenizer.vocab_size() > vocab_size)
+      fail(ErrorCode::kData, "{}: expected at most {} ids (the model's vocabulary), got {}", file.string(), vocab_size,
+           tokenizer.vocab_size());
+  };
+  const char* with_token_ids = "the model takes token ids only (score), no text";
+  if (kind_of_path(from) == PathKind::kGguf) {
+    if (!has_gguf_tokenizer(from)) {
+      log::warning("{}: no tokenizer in it: {}. --tokenizer DIR names a folder with one", from.string(),
+                   with_token_ids);
+      return;
+    }
+    const Tokenizer tokenizer = Tokenizer::load(from.string());
+    check_size(tokenizer, from);
+    return tokenizer.save((to / "tokenizer.json").string());
+  }
   const auto exists = [&](const char* name) { return fs::is_regular_file(from / name); };
   if (exists("dict.txt")) fs::copy_file(from / "dict.txt", to / "dict.txt");
   if (exists("tokenizer.json")) {
-    const Tokenizer tokenizer = Tokenizer::load((from / "tokenizer.json").string());
-    if (tokenizer.vocab_size() > vocab_size)
-      fail(ErrorCode::kData, "{}: expected at most {} ids (the model's vocabulary), got {}",
-           (from / "tokenizer.json").string(), vocab_size, tokenizer.vocab_size());
+    check_size(Tokenizer::load((from / "tokenizer.json").string()), from / "tokenizer.json");
     for (const char* name : kTokenizerFiles)
       if (exists(name)) fs::copy_file(from / name, to / name);
     return;
   }
-  const char* with_token_ids = "the model takes token ids only (score), no text";
   if (!exists("dict.txt")) {
     log::warning("{}: no tokenizer.json and no dict.txt: {}. --tokenizer DIR names a folder with one of them",
                  from.string(), with_token_ids);

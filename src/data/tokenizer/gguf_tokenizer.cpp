@@ -116,6 +116,8 @@ void read_merges(const GgufFile& file, VocabularyBuilder& builder) {
 
 }  // namespace
 
+bool has_gguf_tokenizer(const std::filesystem::path& path) { return GgufFile(path).has("tokenizer.ggml.model"); }
+
 TokenizerDefinition read_gguf_tokenizer(const GgufFile& file) {
   const std::string& where = file.where();
   if (const std::string& model = file.string("tokenizer.ggml.model"); model != "gpt2")

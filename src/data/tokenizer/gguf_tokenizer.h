@@ -2,10 +2,14 @@
 // instead of listing them: a row of the table in the .cpp for each name.
 #pragma once
 
+#include <filesystem>
+
 #include "data/tokenizer/definition.h"
 #include "io/gguf.h"
 
 namespace troupe {
+
+bool has_gguf_tokenizer(const std::filesystem::path& path);
 
 // Throws kData naming the file and key: another kind than byte-level BPE ("gpt2"), a name that no row has, what a
 // tokenizer.json is refused for.

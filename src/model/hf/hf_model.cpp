@@ -25,19 +25,6 @@ HfConfig open_hf_config(const fs::path& folder) {
   return {ordered_json(read_json_file(path)), path.string()};
 }
 
-ModelConfig facts_of(HfConfig& hf) {
-  ModelConfig config;
-  hf_family(hf).facts(hf, config);
-  FieldList fields = fields_of(config);
-  from_json(to_json(fields), hf.where(), fields);  // checks the ranges: the file may say anything
-  try {
-    check(config, hf.where());
-  } catch (const Error& error) {
-    throw Error(ErrorCode::kData, error.what());
-  }
-  return config;
-}
-
 // A parameter's name below its layer, with {} for the number of an expert.
 std::string pattern_of(const Parameter& parameter) {
   std::string name = parameter.name;
@@ -60,6 +47,19 @@ const HfName* row_of(const HfFamily& family, const Parameter& parameter, const s
 
 }  // namespace
 
+ModelConfig hf_facts(HfConfig& hf) {
+  ModelConfig config;
+  hf_family(hf).facts(hf, config);
+  FieldList fields = fields_of(config);
+  from_json(to_json(fields), hf.where(), fields);  // checks the ranges: the file may say anything
+  try {
+    check(config, hf.where());
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kData, error.what());
+  }
+  return config;
+}
+
 bool is_hf_model(const fs::path& folder) {
   const fs::path path = folder / kHfConfigFile;
   if (!fs::is_regular_file(path)) return false;
@@ -69,7 +69,7 @@ bool is_hf_model(const fs::path& folder) {
 
 ModelConfig read_hf_config(const fs::path& folder) {
   HfConfig hf = open_hf_config(folder);
-  const ModelConfig config = facts_of(hf);
+  const ModelConfig config = hf_facts(hf);
   for (const std::string& key : hf.unknown())
     log::warning("{}: {}: not a setting of {} that Troupe knows, ignored", hf.where(), key, hf_family(hf).model_type);
   return config;
@@ -130,7 +130,7 @@ std::vector<HfPiece> hf_pieces(const HfFamily& family, const ModelConfig& config
 
 HfModel::HfModel(const fs::path& folder) : tensors_(folder) {
   HfConfig hf = open_hf_config(folder);
-  config_ = facts_of(hf);
+  config_ = hf_facts(hf);
   family_ = &hf_family(hf);
 }
 

@@ -18,6 +18,9 @@ bool is_hf_model(const std::filesystem::path& folder);
 // a key that no row knows is a line of the log.
 ModelConfig read_hf_config(const std::filesystem::path& folder);
 
+// The facts of settings by their family's row, checked. Throws kData as read_hf_config() does.
+ModelConfig hf_facts(HfConfig& hf);
+
 // Rows [row, row + rows) of a parameter [.., cols] in a tensor: element (r, c) of them is the tensor's
 // offset + r row_stride + c col_stride.
 struct HfPiece {
