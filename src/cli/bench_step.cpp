@@ -23,18 +23,24 @@ struct StepModel {
   const char* name;
   int64_t layers, width, heads, vocab, context, experts;
   int64_t sequences, micro;  // per update, in memory at a time
+  bool llama = false;        // rotary positions, RMSNorm, gated silu, half as many heads of keys and values, no biases
 };
 // The study's smallest pair at its real vocabulary, and a small pair; experts are as wide as the dense FFN, top-2.
 constexpr StepModel kModels[] = {
     {"dense-12x768", 12, 768, 12, 50257, 1024, 0, 8, 4},   {"moe8-12x768", 12, 768, 12, 50257, 1024, 8, 16, 4},
     {"moe32-12x768", 12, 768, 12, 50257, 1024, 32, 16, 2}, {"dense-6x256", 6, 256, 4, 8192, 256, 0, 32, 32},
     {"moe16-6x256", 6, 256, 4, 8192, 256, 16, 32, 32},
+    {"llama-6x256", 6, 256, 4, 8192, 256, 0, 32, 32, true},  {"llama-12x768", 12, 768, 12, 50257, 1024, 0, 8, 4, true},
 };
 
 ModelConfig config_of(const StepModel& row) {
   ModelConfig config;
   config.num_layers = row.layers, config.d_model = row.width, config.num_heads = row.heads, config.d_ff = 4 * row.width;
   config.vocab_size = row.vocab, config.context = row.context, config.moe.num_experts = row.experts;
+  if (!row.llama) return config;
+  config.positions = Positions::kRotary, config.norm = Norm::kRms, config.scale_embedding = false;
+  config.activation = FfnActivation::kSilu, config.ffn_gated = true, config.d_ff = (row.width * 8 / 3 + 63) / 64 * 64;
+  config.qkv_bias = config.out_bias = config.ffn_bias = false, config.kv_heads = row.heads / 2;
   return config;
 }
 

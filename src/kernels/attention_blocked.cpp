@@ -104,6 +104,7 @@ void blocked_attention_forward(const AttentionBlocks& blocks, const AttentionSha
     task.query_begin = ranges.begin(range), task.query_end = ranges.begin(range + 1);
     task.scale = static_cast<float>(s.heads.scale);
     task.key_valid = s.key_valid.empty() ? nullptr : s.key_valid.data() + b * s.S;
+    task.key_end = s.key_end.empty() ? nullptr : s.key_end.data() + b * s.S;
     task.dropout = s.dropout, task.dropout_row = head * s.S, task.dropout_width = s.S;
     task.ctx = HostMatrix(ctx_THC).row(b * s.S) + h * C, task.ctx_stride = ctx_THC.stride;
     task.lse = lse_BHS.data() + head * s.S;
@@ -137,6 +138,7 @@ void blocked_attention_backward(const AttentionBlocks& blocks, const AttentionSh
       task.C = C, task.window = window_over(s.heads, s.S);
       task.scale = static_cast<float>(s.heads.scale);
       task.key_valid = s.key_valid.empty() ? nullptr : s.key_valid.data() + b * s.S;
+      task.key_end = s.key_end.empty() ? nullptr : s.key_end.data() + b * s.S;
       task.lse = lse_BHS.data() + head * s.S;
       task.dropout = s.dropout, task.dropout_row = head * s.S, task.dropout_width = s.S;
       task.dq = HostMatrix(gradient.q_THC).row(b * s.S) + h * C, task.dq_stride = gradient.q_THC.stride;

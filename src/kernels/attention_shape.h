@@ -37,10 +37,17 @@ struct AttentionShape {
   // [B, S], 0 for a key that no query may attend to (padding); empty if every key is valid. A query without any valid
   // key that it may see gets a zero context.
   std::span<const uint8_t> key_valid;
+  // [B, S]: the first query of the sequence that sees a key no more, since another text begins there. Ascending within
+  // a sequence; empty: none does.
+  std::span<const int32_t> key_end = {};
   // Mask element: row ((b * H + h) * S + i) (first_row counts those), column j, width S.
   Dropout dropout;
 
   bool valid(int64_t b, int64_t j) const { return key_valid.empty() || key_valid[static_cast<size_t>(b * S + j)] != 0; }
+  // Whether query i of sequence b sees key j of its window.
+  bool sees(int64_t b, int64_t i, int64_t j) const {
+    return valid(b, j) && (key_end.empty() || i < key_end[static_cast<size_t>(b * S + j)]);
+  }
 };
 
 // New positions of one sequence against its cached keys and values. The N queries are the last N of all positions: with

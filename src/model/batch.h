@@ -11,6 +11,7 @@ struct Batch {
   std::vector<int32_t> src;    // [B, S] input ids
   std::vector<int32_t> tgt;    // [B, S] ids to predict; negative (or the model's pad id): not scored
   int64_t first_sequence = 0;  // index of row 0 in the global batch: keys dropout
+  bool texts_apart = false;    // the model's eos_id in src begins another text, which neither sees nor counts those before
 
   int64_t tokens() const { return B * S; }
 };

@@ -21,6 +21,7 @@ struct Decoder<P>::State {
   SequenceShape shape;
   std::vector<int32_t> positions_T, targets_T;
   std::vector<uint8_t> valid_T;
+  std::vector<int32_t> key_end_T;
   std::vector<RouterStats> stats;
 
   void read_batch(const Batch& batch);
@@ -50,6 +51,7 @@ void Decoder<P>::State::read_batch(const Batch& batch) {
       if (batch.tgt[t] >= weights.config.vocab_size)
         fail(ErrorCode::kData, "batch: target {} of sequence {}: expected an id < {}, got {}", t - b * batch.S, b,
              weights.config.vocab_size, batch.tgt[t]);
+      if (batch.texts_apart && id == weights.config.eos_id) position = kFirstPosition;
       const bool pad = id == weights.config.pad_id;
       has_pad |= pad;
       positions_T[t] = pad ? kPadPosition : position++;
@@ -62,6 +64,11 @@ void Decoder<P>::State::read_batch(const Batch& batch) {
     std::transform(batch.src.begin(), batch.src.end(), valid_T.begin(),
                    [&](int32_t id) { return static_cast<uint8_t>(id != weights.config.pad_id); });
   }
+  key_end_T.assign(batch.texts_apart ? T : 0, static_cast<int32_t>(batch.S));
+  for (int64_t t = T - 2; batch.texts_apart && t >= 0; --t) {
+    const int64_t next = (t + 1) % batch.S;  // 0: t is the last of its sequence
+    if (next > 0) key_end_T[t] = batch.src[t + 1] == weights.config.eos_id ? static_cast<int32_t>(next) : key_end_T[t + 1];
+  }
   shape = {batch.B, batch.S, {}};
   stats.clear();
 }
@@ -70,9 +77,14 @@ void Decoder<P>::State::read_batch(const Batch& batch) {
 template <class P>
 void Decoder<P>::State::place_batch() {
   copy<int32_t>(targets_T, work.targets_T);
-  if (valid_T.empty()) return;
-  copy<uint8_t>(valid_T, work.valid_T);
-  shape.token_valid = work.valid_T;
+  if (!valid_T.empty()) {
+    copy<uint8_t>(valid_T, work.valid_T);
+    shape.token_valid = work.valid_T;
+  }
+  if (!key_end_T.empty()) {
+    copy<int32_t>(key_end_T, work.key_end_T);
+    shape.key_end = work.key_end_T;
+  }
 }
 
 template <class P>

@@ -40,6 +40,7 @@ void Workspace<P>::lay_out(const ModelConfig& config, int64_t T, Keep keep) {
   positions_T = arena_.span<int32_t>("batch.positions", T);
   targets_T = arena_.span<int32_t>("batch.targets", T);
   valid_T = arena_.span<uint8_t>("batch.valid", T);
+  key_end_T = arena_.span<int32_t>("batch.key_end", T);
   stream.assign(static_cast<size_t>(2 * L + 1), {});
   Matrix<real> shared, beside;  // parallel blocks read a layer's input after attention was added to it
   if (keep != Keep::kAll) beside = shared = arena_.matrix<real>("stream.shared", T, D);

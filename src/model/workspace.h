@@ -51,6 +51,7 @@ class Workspace {
 
   std::span<int32_t> ids_T, positions_T, targets_T;  // of the batch, as ops read it
   std::span<uint8_t> valid_T;
+  std::span<int32_t> key_end_T;
   std::vector<Matrix<real>> stream;  // [2 l] input of layer l, [2 l + 1] after its attention, [2 L] after the last
   typename NormLayer<P>::Activations final_norm;
   Scratch<P> scratch;

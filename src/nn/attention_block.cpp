@@ -49,6 +49,7 @@ AttentionShape AttentionBlock<P>::attention_shape(const Pass<P>& pass) const {
   AttentionShape attention;
   attention.B = pass.shape.B, attention.S = pass.shape.S, attention.heads = heads();
   attention.key_valid = pass.shape.token_valid;
+  attention.key_end = pass.shape.key_end;
   attention.dropout = pass.mode.dropout(spec_.weight_dropout, spec_.layer, RunMode::kAttentionWeights,
                                         pass.mode.first_token * spec_.heads.H);
   return attention;

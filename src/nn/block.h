@@ -26,6 +26,7 @@ namespace troupe {
 struct SequenceShape {
   int64_t B = 0, S = 0;
   std::span<const uint8_t> token_valid;  // [B, S], 0 for padding; empty if there is none
+  std::span<const int32_t> key_end = {};  // of texts that do not see each other (kernels/attention_shape.h); or empty
   int64_t tokens() const { return B * S; }
 };
 

@@ -1,5 +1,5 @@
 // Causal multi-head attention over whole sequences (Vaswani et al. 2017; fairseq modules/multihead_attention.py):
-//   p[i, j] = softmax_j(scale * q_i . k_j), j <= i, i - j < window, key j valid;   ctx_i = sum_j dropout(p)[i, j] v_j
+//   p[i, j] = softmax_j(scale * q_i . k_j), j <= i, i - j < window, key j valid and of the same text;   ctx_i = sum_j dropout(p)[i, j] v_j
 // Head h of q uses columns [h C, (h + 1) C) and meets head h / (H / G) of k and v. The views may be columns of one
 // matrix. S x S is never stored.
 // A value of v that is not finite may reach queries of the 63 positions before it as well: kernels multiply blocks of

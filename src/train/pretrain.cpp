@@ -49,7 +49,9 @@ class Run {
         model_(config.model, precision_of(config.train.precision), {.recompute = config.train.recompute}),
         trainer_(model_, Schedule(config.train.schedule, steps_), trainer_options(config.train),
                  [this, rows = micro_batch(config.train)](int64_t step, int64_t micro) {
-                   return loader_.batch(step, micro * rows, rows);
+                   Batch batch = loader_.batch(step, micro * rows, rows);
+                   batch.texts_apart = config_.data.attention == PackedAttention::kDocument;
+                   return batch;
                  }),
         validation_(open_validation_data(config, loader_, where)),
         tasks_(config, tokenizer(), where),

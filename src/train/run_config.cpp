@@ -160,6 +160,9 @@ void check(const RunConfig& config, const std::string& where) {
   if (config.data.train.empty())
     fail(ErrorCode::kUsage, "{}: data.train: expected at least one dataset, got none (make one with `troupe encode`)",
          where);
+  if (config.data.attention == PackedAttention::kDocument && config.model.eos_id < 0)
+    fail(ErrorCode::kUsage, "{}: data.attention: expected sequence without model.eos_id, got document (no id begins a text)",
+         where);
   check_training_sets(config.data, where);
   check_validation_rules(config, where);
 }

@@ -112,10 +112,19 @@ struct TrainConfig {
   }
 };
 
+// What a packed sequence's tokens see: all that stands before them, or their own text alone.
+enum class PackedAttention { kSequence, kDocument };
+template <>
+struct EnumNames<PackedAttention> {
+  static constexpr std::array<std::pair<std::string_view, PackedAttention>, 2> values = {
+      {{"sequence", PackedAttention::kSequence}, {"document", PackedAttention::kDocument}}};
+};
+
 struct DataConfig {
   std::vector<std::string> train;
   std::vector<std::string> weights;
   std::vector<std::string> valid;
+  PackedAttention attention = PackedAttention::kSequence;
   bool any_tokenizer = false;
   bool verify = true;
 
@@ -124,6 +133,9 @@ struct DataConfig {
     v("train", train, Paths::kNamed, "datasets (folders from `troupe encode`), \"NAME=FOLDER\" or \"FOLDER\"");
     v("weights", weights, any_value(), "\"NAME=SHARE\" for every dataset; none: each in proportion to its size");
     v("valid", valid, Paths::kNamed, "validation datasets, written like train");
+    v("attention", attention, any_value(),
+      "what tokens of a training sequence see: the sequence, or document: their own text alone, whose positions start "
+      "anew");
     v("any_tokenizer", any_tokenizer, any_value(),
       "validate on data of another tokenizer, too, though its ids mean other tokens; and take a dataset's "
       "tokenizer.json "

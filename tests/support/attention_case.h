@@ -27,6 +27,7 @@ struct AttentionSizes {
   Layout layout;
   int64_t G = 0;  // heads of keys and values; 0: H
   int64_t window = 0;
+  int64_t text = 0;  // every so many tokens another text begins; 0: none does
 
   AttentionHeads heads() const {
     return {.H = H, .G = G > 0 ? G : H, .C = C, .scale = 1.0 / std::sqrt(C), .window = window};
@@ -43,10 +44,12 @@ inline const AttentionSizes kAttentionSizes[] = {
     {2, 0, 2, 4, 0, false, {}, 1},        {1, 70, 1, 16, 0, false, {}, 1, 1},   {1, 200, 2, 64, 0, false, {1, 0}, 2, 5},
     {1, 300, 1, 32, 0, false, {}, 1, 64}, {1, 300, 1, 32, 0, true, {}, 1, 65},  {2, 200, 4, 16, 0.2f, true, {}, 2, 100},
     {1, 150, 2, 10, 0, false, {}, 1, 149}, {1, 150, 2, 10, 0, false, {}, 1, 1000},
+    {2, 200, 2, 16, 0, false, {1, 0}, 1, 0, 1}, {1, 300, 2, 32, 0.1f, true, {}, 2, 0, 50}, {2, 200, 4, 64, 0, false, {}, 2, 0, 64},
+    {1, 300, 1, 32, 0, false, {}, 1, 40, 130},
 };
 
 inline std::string describe(const AttentionSizes& c) {
-  return fmt::format("B {} S {} H {} G {} C {} window {}", c.B, c.S, c.H, c.heads().G, c.C, c.window);
+  return fmt::format("B {} S {} H {} G {} C {} window {} text {}", c.B, c.S, c.H, c.heads().G, c.C, c.window, c.text);
 }
 
 template <class P>
@@ -91,6 +94,11 @@ class AttentionCase {
       key_valid.resize(static_cast<size_t>(T));
       for (int64_t t = 0; t < T; ++t) key_valid[static_cast<size_t>(t)] = t % 7 != 0 && t % c.S < c.S - 2;
       shape.key_valid = key_valid;
+    }
+    if (c.text > 0) {
+      for (int64_t t = 0; t < T; ++t)
+        key_end.push_back(static_cast<int32_t>(std::min(c.S, (t % c.S / c.text + 1) * c.text)));
+      shape.key_end = key_end;
     }
   }
   // The columns of a row that holds q, k and v.
@@ -156,6 +164,7 @@ class AttentionCase {
   Guarded<float> lse;
   AttentionShape shape;
   std::vector<uint8_t> key_valid;
+  std::vector<int32_t> key_end;
 };
 
 }  // namespace troupe::test

@@ -89,6 +89,14 @@ void mask_past(float* logits_KQ, int64_t num_keys, int64_t key_offset, int64_t w
   }
 }
 
+// Hides keys from the queries of later texts.
+void mask_ended(float* logits_KQ, int64_t num_keys, int64_t first_query, const int32_t* key_end) {
+  for (int64_t j = 0; j < num_keys; ++j) {
+    const int64_t first = key_end[j] - first_query;
+    for (int64_t i = first < 0 ? 0 : first; i < kQueryBlock; ++i) logits_KQ[j * kQueryBlock + i] = kMasked;
+  }
+}
+
 void mask_invalid(float* logits_KQ, int64_t num_keys, const uint8_t* key_valid) {
   for (int64_t j = 0; j < num_keys; ++j)
     if (!key_valid[j])
@@ -267,11 +275,13 @@ void forward(const AttentionForwardTask<T>& t) {
     for (int64_t g = 0; g < kQueryBlock; ++g) a.largest[g] = kLowest, a.sum[g] = 0.0f;
     for (int64_t x = 0; x < width * kQueryBlock; ++x) a.sums[x] = 0.0f;
     for (int64_t j = first_key_block(position, t.window); j < position + count; j += kKeyBlock) {
+      if (t.key_end && t.key_end[min_of(j + kKeyBlock, num_keys) - 1] <= position) continue;  // texts that ended before
       block_product<E>(kKeyBlock, kQueryBlock, width, a.k + j * width, width, a.q, kQueryBlock, a.logits, kQueryBlock,
                        false);
       if (j + kKeyBlock > position) mask_future(a.logits, kKeyBlock, j - position);
       if (position + count > j + t.window) mask_past(a.logits, kKeyBlock, j - position, t.window);
       if (t.key_valid) mask_invalid(a.logits, min_of(kKeyBlock, num_keys - j), t.key_valid + j);
+      if (t.key_end) mask_ended(a.logits, min_of(kKeyBlock, num_keys - j), position, t.key_end + j);
       const bool dropout = t.dropout.probability > 0.0f;
       if (dropout) dropout_block(t.dropout, t.dropout_row + i, t.dropout_width, j, kKeyBlock, a.factors);
       softmax_block<E>(a.logits, kKeyBlock, t.scale, dropout ? a.factors : nullptr, state, a.p, a.sums, width);
@@ -441,7 +451,8 @@ void backward(const AttentionBackwardTask<T>& t) {
   for (int64_t j = 0; j < S; j += kKeyBlock) {
     for (int64_t x = 0; x < kKeyBlock * width; ++x) a.dk[x] = a.dv[x] = 0.0f;
     const int64_t count = min_of(kKeyBlock, S - j);
-    for (int64_t i = j; i < min_of(S, j + kKeyBlock - 1 + t.window); i += kQueryBlock) {
+    const int64_t last_end = t.key_end ? t.key_end[j + count - 1] : S;
+    for (int64_t i = j; i < min_of(last_end, j + kKeyBlock - 1 + t.window); i += kQueryBlock) {
       const int64_t at = i * width;
       block_product<E>(kKeyBlock, kQueryBlock, width, a.k + j * width, width, a.qc + at, kQueryBlock, a.logits,
                        kQueryBlock, false);
@@ -450,6 +461,7 @@ void backward(const AttentionBackwardTask<T>& t) {
       if (i == j) mask_future(a.logits, kKeyBlock, 0);
       if (min_of(S, i + kQueryBlock) > j + t.window) mask_past(a.logits, kKeyBlock, j - i, t.window);
       if (t.key_valid) mask_invalid(a.logits, count, t.key_valid + j);
+      if (t.key_end) mask_ended(a.logits, count, i, t.key_end + j);
       if (dropout) dropout_block(t.dropout, t.dropout_row + i, t.dropout_width, j, kKeyBlock, a.factors);
       softmax_backward_block<E>(a, a.lse2 + i, a.delta + i, t.scale, dropout);
       block_product<E>(kKeyBlock, width, kQueryBlock, a.p, kQueryBlock, a.dr + at, width, a.dv, width, true);

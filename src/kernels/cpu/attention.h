@@ -29,6 +29,7 @@ struct AttentionForwardTask {
   int64_t window;            // 1 to the number of keys, which hides none
   float scale;               // > 0
   const uint8_t* key_valid;  // of every key, or nullptr
+  const int32_t* key_end;    // of every key the first query that sees it no more, or nullptr
   Dropout dropout;
   int64_t dropout_row, dropout_width;  // of query 0
   T* ctx;                              // row of query 0, head's first column
@@ -43,6 +44,7 @@ struct AttentionBackwardTask {
   int64_t C, window;  // 1 to the number of keys
   float scale;
   const uint8_t* key_valid;
+  const int32_t* key_end;
   const float* lse;
   Dropout dropout;
   int64_t dropout_row, dropout_width;

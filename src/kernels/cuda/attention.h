@@ -22,12 +22,14 @@ struct AttentionSizes {
   int64_t B, S, H, G, C, window;
   float scale;
   const uint8_t* key_valid;  // or nullptr
+  const int32_t* key_end;    // or nullptr
   Dropout dropout;
 
   TROUPE_KERNEL int64_t first_key(int64_t i) const { return window > 0 && i >= window ? i - window + 1 : 0; }
   TROUPE_KERNEL int64_t after_last_query(int64_t j) const { return window > 0 && j + window < S ? j + window : S; }
   TROUPE_KERNEL bool sees(int64_t b, int64_t i, int64_t j) const {
-    return i < S && j <= i && j >= first_key(i) && (!key_valid || key_valid[b * S + j]);
+    return i < S && j <= i && j >= first_key(i) && (!key_valid || key_valid[b * S + j]) &&
+           (!key_end || i < key_end[b * S + j]);
   }
   TROUPE_KERNEL int64_t stat_row(int64_t b, int64_t h, int64_t i) const { return (b * H + h) * S + i; }
 };

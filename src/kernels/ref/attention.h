@@ -49,7 +49,7 @@ void attention_forward(const Task& task) {
         const int64_t row = (b * H + h) * s.S + i, first = s.heads.first_key(i), kv = s.heads.kv_head(h) * C;
         const operand* q = q_THC.row(b * s.S + i) + h * C;
         task.lse_BHS[row] = static_cast<typename Task::real>(causal_softmax(first, i + 1, p, [&](int64_t j) {
-          return s.valid(b, j) ? s.heads.scale * dot_product(q, k_TGC.row(b * s.S + j) + kv, s.heads.C)
+          return s.sees(b, i, j) ? s.heads.scale * dot_product(q, k_TGC.row(b * s.S + j) + kv, s.heads.C)
                                : -std::numeric_limits<double>::infinity();
         }));
         std::fill(sum.begin(), sum.end(), 0.0);
@@ -94,7 +94,7 @@ void attention_backward(const Task& task) {
           const operand* dctx = dctx_THC.row(b * s.S + i) + h * C;
           const double delta = dot_product(dctx, ctx_THC.row(b * s.S + i) + h * C, C);
           for (int64_t j = s.heads.first_key(i); j <= i; ++j) {
-            if (!s.valid(b, j)) continue;
+            if (!s.sees(b, i, j)) continue;
             const operand* k = k_TGC.row(b * s.S + j) + g * C;
             const double p = std::exp(scale * dot_product(q, k, C) - task.lse_BHS[row]);
             const double mask = s.dropout.scale(row, j, s.S);

@@ -19,6 +19,7 @@ cuda::AttentionSizes device_sizes(const AttentionShape& shape) {
           .window = heads.window,
           .scale = static_cast<float>(heads.scale),
           .key_valid = shape.key_valid.empty() ? nullptr : shape.key_valid.data(),
+          .key_end = shape.key_end.empty() ? nullptr : shape.key_end.data(),
           .dropout = shape.dropout};
 }
 

@@ -14,13 +14,13 @@ struct Case {
   int64_t B, S, H, C;
   float dropout;
   bool padded;
-  int64_t G, window = 0;
+  int64_t G, window = 0, text = 0;
 };
 
 class AttentionGradient : public testing::TestWithParam<Case> {};
 
 TEST_P(AttentionGradient, MatchesCentralDifferences) {
-  const auto [B, S, H, C, dropout, padded, G, window] = GetParam();
+  const auto [B, S, H, C, dropout, padded, G, window, text] = GetParam();
   const int64_t T = B * S, D = H * C, W = G * C;
   AttentionShape shape{.B = B,
                        .S = S,
@@ -33,6 +33,10 @@ TEST_P(AttentionGradient, MatchesCentralDifferences) {
     for (int64_t i = 0; i < T; i += 3) key_valid[static_cast<size_t>(i)] = 0;
     shape.key_valid = key_valid;
   }
+  std::vector<int32_t> key_end;
+  for (int64_t t = 0; text > 0 && t < T; ++t)
+    key_end.push_back(static_cast<int32_t>(std::min(S, (t % S / text + 1) * text)));
+  shape.key_end = key_end;
   const int64_t width = D + 2 * W;  // a row of qkv: q, k, v
   auto qkv = test::normal_values(T * width, 1);
   const auto dctx = test::normal_values(T * D, 2);
@@ -56,7 +60,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionGradient,
                                          Case{1, 9, 2, 3, 0, true, 2}, Case{2, 6, 1, 4, 0.3f, false, 1},
                                          Case{2, 7, 2, 2, 0.2f, true, 2}, Case{2, 6, 4, 3, 0, false, 2},
                                          Case{1, 7, 3, 2, 0.2f, true, 1}, Case{2, 8, 2, 3, 0, false, 2, 3},
-                                         Case{1, 9, 4, 2, 0.2f, true, 2, 4}, Case{1, 5, 1, 2, 0, false, 1, 1}));
+                                         Case{1, 9, 4, 2, 0.2f, true, 2, 4}, Case{1, 5, 1, 2, 0, false, 1, 1}, Case{2, 8, 2, 3, 0, true, 1, 0, 3},
+                                         Case{1, 9, 2, 2, 0.2f, false, 2, 3, 4}));
 
 }  // namespace
 }  // namespace troupe

@@ -5,6 +5,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -160,6 +161,40 @@ TEST(Decoder, RefusesIdsOutsideTheVocabulary) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(), "batch: token 2 of sequence 0: expected an id in [0, 64), got 64");
+  }
+}
+
+// Packed texts that do not see each other score as each by itself, wherever positions come from.
+TEST(Decoder, KeepsPackedTextsApart) {
+  for (const Positions positions : {Positions::kSinusoidal, Positions::kLearned, Positions::kRotary}) {
+    ModelConfig config;
+    config.num_layers = 2, config.d_model = 32, config.num_heads = 4, config.d_ff = 48, config.vocab_size = 64;
+    config.context = 20, config.positions = positions, config.eos_id = 2;
+    const ParameterTable table = make_parameter_table(config);
+    ParameterStore<float> params(table), grads(table);
+    initialize(params, 3);
+    Decoder<F32> decoder(config, params);
+    const std::vector<int32_t> src = {9, 8, 7, 2, 5, 6, 2, 2, 11, 12, 13, 14}, tgt = {8, 7, 2, 5, 6, 2, 2, 11, 12, 13, 14, 2};
+    std::vector<float> apart(12), together(12), alone;
+    decoder.score({.B = 1, .S = 12, .src = src, .tgt = tgt, .texts_apart = true}, {}, apart);
+    decoder.score({.B = 1, .S = 12, .src = src, .tgt = tgt}, {}, together);
+    for (const auto& [begin, end] : {std::pair{0, 3}, {3, 6}, {6, 7}, {7, 12}}) {
+      std::vector<float> nll(static_cast<size_t>(end - begin));
+      decoder.score({.B = 1,
+                     .S = end - begin,
+                     .src = {src.begin() + begin, src.begin() + end},
+                     .tgt = {tgt.begin() + begin, tgt.begin() + end}},
+                    {}, nll);
+      alone.insert(alone.end(), nll.begin(), nll.end());
+    }
+    for (size_t t = 0; t < 12; ++t) EXPECT_NEAR(apart[t], alone[t], 2e-6) << t;
+    EXPECT_GT(std::abs(together[11] - alone[11]), 1e-4);
+    // Two sequences at a time, in training, are two times the same loss.
+    const LossSum one = decoder.forward_backward({.B = 1, .S = 12, .src = src, .tgt = tgt, .texts_apart = true}, {}, grads);
+    std::vector<int32_t> src2 = src, tgt2 = tgt;
+    src2.insert(src2.end(), src.begin(), src.end()), tgt2.insert(tgt2.end(), tgt.begin(), tgt.end());
+    const LossSum two = decoder.forward_backward({.B = 2, .S = 12, .src = src2, .tgt = tgt2, .texts_apart = true}, {}, grads);
+    EXPECT_NEAR(two.nll, 2.0 * one.nll, 1e-4);
   }
 }
 
