@@ -33,8 +33,9 @@ void forward(const LayerNormForwardTask<T>& t) {
     });
     const float rstd = 1.0f / __builtin_sqrtf(sum_lanes(squares) * inverse_D + t.epsilon);
     for_vectors(D, [&](int64_t d, int64_t n) {
-      Vec value = (load_n(x + d, n) - mean) * rstd * load_n(t.gamma + d, n);
-      if (t.beta) value += load_n(t.beta + d, n);
+      // Without a branch around the sum: it is one operation with the product, and has its bits.
+      const Vec beta = t.beta ? load_n(t.beta + d, n) : Vec{};
+      const Vec value = (load_n(x + d, n) - mean) * rstd * load_n(t.gamma + d, n) + beta;
       if (y) store_n(y + d, value, n);
       if (y_real) store_n(y_real + d, value, n);
     });
