@@ -1,10 +1,9 @@
 #include "base/isa.h"
 
-#include <array>
 #include <cstdint>
 #include <cstdlib>
-#include <string>
 
+#include "base/enum_names.h"
 #include "base/error.h"
 #include "base/nearest.h"
 
@@ -16,8 +15,6 @@
 
 namespace troupe {
 namespace {
-
-constexpr std::array<std::string_view, 5> kNames = {"generic", "avx2", "avx512", "avx512bf16", "amx"};
 
 #if defined(__x86_64__)
 // Registers that the operating system saves (XCR0).
@@ -55,8 +52,6 @@ Isa detect() { return Isa::kGeneric; }
 
 }  // namespace
 
-std::string_view isa_name(Isa isa) { return kNames[static_cast<size_t>(isa)]; }
-
 Isa detected_isa() {
   static const Isa isa = detect();
   return isa;
@@ -64,17 +59,15 @@ Isa detected_isa() {
 
 Isa choose_isa(const char* requested, Isa detected) {
   if (!requested) return detected;
-  for (size_t i = 0; i < kNames.size(); ++i) {
-    if (kNames[i] != requested) continue;
-    const Isa isa = static_cast<Isa>(i);
-    if (isa <= detected) return isa;
+  const std::optional<Isa> isa = enum_of_name<Isa>(requested);
+  if (!isa)
+    fail(ErrorCode::kEnvironment,
+         "TROUPE_ISA: expected generic, avx2, avx512, avx512bf16 or amx, got '{}' (did you mean {}?)", requested,
+         nearest(requested, names_of_enum<Isa>()));
+  if (*isa > detected)
     fail(ErrorCode::kEnvironment, "TROUPE_ISA: expected an instruction set of this machine, got {} (best here: {})",
-         requested, isa_name(detected));
-  }
-  const std::vector<std::string> names(kNames.begin(), kNames.end());
-  fail(ErrorCode::kEnvironment,
-       "TROUPE_ISA: expected generic, avx2, avx512, avx512bf16 or amx, got '{}' (did you mean {}?)", requested,
-       nearest(requested, names));
+         requested, name_of_enum(detected));
+  return *isa;
 }
 
 Isa active_isa() {

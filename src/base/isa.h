@@ -1,8 +1,7 @@
 // Instruction sets for which kernels exist, and the one that this process uses.
 #pragma once
 
-#include <string_view>
-#include <vector>
+#include "troupe/fields.h"
 
 namespace troupe {
 
@@ -10,8 +9,14 @@ namespace troupe {
 //   kAvx2        AVX2, FMA, F16C            kAvx512Bf16  + AVX512-BF16
 //   kAvx512      AVX-512 F, BW, CD, DQ, VL  kAmx         + AMX tiles with bf16 products
 enum class Isa { kGeneric, kAvx2, kAvx512, kAvx512Bf16, kAmx };
-
-std::string_view isa_name(Isa isa);  // "generic", "avx2", "avx512", "avx512bf16", "amx"
+template <>
+struct EnumNames<Isa> {
+  static constexpr std::array<std::pair<std::string_view, Isa>, 5> values = {{{"generic", Isa::kGeneric},
+                                                                              {"avx2", Isa::kAvx2},
+                                                                              {"avx512", Isa::kAvx512},
+                                                                              {"avx512bf16", Isa::kAvx512Bf16},
+                                                                              {"amx", Isa::kAmx}}};
+};
 
 // What this processor and operating system allow, whatever TROUPE_ISA says. For kAmx the kernel's permission to use
 // tiles has been obtained for the whole process.

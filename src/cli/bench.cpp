@@ -35,7 +35,7 @@ void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags
            device_name(active_device()));
     if (!flags->json)
       print("{}, {}; ratio: median over repetitions between bursts of the peak\n", counted(num_threads(), "thread"),
-            isa_name(active_isa()));
+            name_of_enum(active_isa()));
     run();
   });
 }
@@ -50,7 +50,7 @@ void print_line(const BenchFlags& flags, const BenchLine& line) {
                                      {"peak", line.peak},
                                      {"ratio_to_peak", line.ratio},
                                      {"peak_name", line.peak_name},
-                                     {"isa", isa_name(active_isa())},
+                                     {"isa", name_of_enum(active_isa())},
                                      {"threads", num_threads()},
                                      {"repetitions", line.repetitions}};
     for (const auto& [name, value] : line.more) object[name] = value;

@@ -39,11 +39,11 @@ void list(bool json) {
       if (json)
         print_json({{"schema", "troupe.corpus.source/1"},
                     {"corpus", corpus.name},
-                    {"split", corpus::name(source.side)},
+                    {"split", name_of_enum(source.side)},
                     {"domain", source.domain},
                     {"package", source.package},
                     {"parser", source.parser}});
-      rows.push_back({std::string(corpus.name), std::string(corpus::name(source.side)), std::string(source.domain),
+      rows.push_back({std::string(corpus.name), std::string(name_of_enum(source.side)), std::string(source.domain),
                       std::string(source.package)});
     }
   }
@@ -60,12 +60,12 @@ void list(bool json) {
 void print_parts(const std::string& name, const corpus::BuildResult& result, bool json) {
   std::vector<std::vector<std::string>> rows = {{"domain", "split", "documents", "bytes", "file"}};
   for (const corpus::CorpusPart& part : result.parts) {
-    rows.push_back({part.domain, std::string(corpus::name(part.split)), grouped(part.documents), grouped(part.bytes),
+    rows.push_back({part.domain, std::string(name_of_enum(part.split)), grouped(part.documents), grouped(part.bytes),
                     part.file.string()});
     if (json)
       print_json({{"schema", "troupe.corpus.part/1"},
                   {"corpus", name},
-                  {"split", corpus::name(part.split)},
+                  {"split", name_of_enum(part.split)},
                   {"domain", part.domain},
                   {"documents", part.documents},
                   {"bytes", part.bytes},
@@ -130,10 +130,9 @@ void stats(const std::vector<std::string>& inputs, const TextOptions& options, b
             {"longest", longest},
             {"files", stats.files},
             {"skipped", stats.total_skipped()}};
-  for (size_t i = 0; i < kSkipReasons; ++i)
-    if (stats.skipped[i].count)
-      line["skips"][std::string(name(static_cast<SkipReason>(i)))] =
-          Json{{"count", stats.skipped[i].count}, {"first", stats.skipped[i].first}};
+  for (const auto& [name, reason] : EnumNames<SkipReason>::values)
+    if (const TextStats::Skip& skip = stats.skip(reason); skip.count)
+      line["skips"][std::string(name)] = Json{{"count", skip.count}, {"first", skip.first}};
   for (const auto& [key, skip] : {std::pair("ignored_files", &stats.ignored_files),
                                   {"dangling_links", &stats.dangling_links},
                                   {"repeated_links", &stats.repeated_links},

@@ -75,7 +75,7 @@ void add_cards(std::vector<Backend>& backends) {
 
 std::vector<Backend> find_backends(Isa isa) {
   std::vector<Backend> backends;
-  backends.push_back({"own kernels", fmt::format("{}", isa_name(isa))});
+  backends.push_back({"own kernels", fmt::format("{}", name_of_enum(isa))});
   const char* refusal = onednn::unavailable_reason();
   backends.push_back({"oneDNN", refusal ? std::string(refusal) : onednn::version()});
   add_cards(backends);
@@ -118,8 +118,8 @@ std::vector<std::string> find_warnings(const Findings& f) {
         "no AVX2: kernels run in generic code, several times slower (in a virtual machine, pass the "
         "host's processor through)");
   if (f.isa < f.detected)
-    warnings.push_back(
-        fmt::format("TROUPE_ISA holds this process to {}; unset it to use {}", isa_name(f.isa), isa_name(f.detected)));
+    warnings.push_back(fmt::format("TROUPE_ISA holds this process to {}; unset it to use {}", name_of_enum(f.isa),
+                                   name_of_enum(f.detected)));
   if (machine.usable_bytes() > 0 && machine.usable_bytes() < kLittleMemory)
     warnings.push_back(fmt::format("{:.1f} GiB of memory: `troupe cost` says what a model needs",
                                    static_cast<double>(machine.usable_bytes()) / (1 << 30)));
@@ -157,9 +157,9 @@ Json to_json(const Findings& f) {
   for (const Backend& backend : f.backends) backends.push_back({{"name", backend.name}, {"state", backend.state}});
   return {{"schema", "troupe.doctor/1"},
           {"cpu", f.machine.cpu},
-          {"isa", isa_name(f.isa)},
+          {"isa", name_of_enum(f.isa)},
           {"isa_reason", f.isa_reason},
-          {"isa_detected", isa_name(f.detected)},
+          {"isa_detected", name_of_enum(f.detected)},
           {"threads", f.threads},
           {"threads_reason", f.threads_reason},
           {"online_cpus", f.machine.online_cpus},
@@ -188,7 +188,7 @@ void print_text(const Findings& f) {
   const auto gib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); };
   line("troupe", TROUPE_VERSION);
   line("processor", machine.cpu.empty() ? "unknown" : machine.cpu);
-  line("kernels", fmt::format("{} ({}; found: {})", isa_name(f.isa), f.isa_reason, isa_name(f.detected)));
+  line("kernels", fmt::format("{} ({}; found: {})", name_of_enum(f.isa), f.isa_reason, name_of_enum(f.detected)));
   line("threads", fmt::format("{} ({}; {} online, {} allowed{})", f.threads, f.threads_reason, machine.online_cpus,
                               machine.allowed_cpus,
                               machine.quota_cpus ? fmt::format(", quota of {:.2g}", *machine.quota_cpus) : ""));

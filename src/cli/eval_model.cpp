@@ -54,7 +54,7 @@ EvalModel load_eval_model(const EvalFlags& flags) {
   loaded.tokenizer = std::make_unique<Tokenizer>(std::move(tokenizer.tokenizer));
   loaded.facts = {.capacity = to_string(loaded.requests.capacity),
                   .precision = to_string(loaded.model->precision()),
-                  .tokenizer = match_name(tokenizer.match),
+                  .tokenizer = std::string(name_of_enum(tokenizer.match)),
                   .model = model_facts(flags.model, config, flags.train_tokens)};
   loaded.facts.model.provenance->precision = loaded.facts.precision;
   if (config.positions == Positions::kLearned && flags.context > config.context)

@@ -96,7 +96,7 @@ class ModelRun {
             .batch = result.batch_sequences,
             .precision = to_string(model->precision()),
             .data_checksum = checksums_.back(),
-            .tokenizer = match_name(tokenizer),
+            .tokenizer = std::string(name_of_enum(tokenizer)),
             .model = facts,
             .document_scores = results.domains.back().documents}));
       std::vector<std::string>& row = table.emplace_back();

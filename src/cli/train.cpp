@@ -104,7 +104,7 @@ void run(const TrainArguments& arguments) {
   PeakMeter meter;
   const Peak peak = precision_of(config.train.precision) == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
   options.measure_peak = [&] { return meter.best_burst(peak, 5); };
-  log::info("{} kernels; {}", isa_name(active_isa()),
+  log::info("{} kernels; {}", name_of_enum(active_isa()),
             describe_placement(read_machine(), num_threads(), [](const char* name) { return std::getenv(name); }));
   if (active_isa() == Isa::kGeneric)
     log::warning("generic kernels: several times slower than with AVX2 or better (`troupe doctor` says what is there)");

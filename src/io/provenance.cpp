@@ -43,7 +43,7 @@ Provenance provenance(const std::string& precision) {
   return {.version = program().version,
           .commit = program().commit,
           .compiler = compiler(),
-          .isa = std::string(isa_name(active_isa())),
+          .isa = std::string(name_of_enum(active_isa())),
           .precision = precision,
           .threads = num_threads(),
           .cpu = cpu,

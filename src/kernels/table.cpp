@@ -23,7 +23,7 @@ extern const KernelTable table;
 #endif
 
 const KernelTable& kernels(Isa isa) {
-  if (isa > detected_isa()) fail(ErrorCode::kInternal, "kernels: this machine lacks {}", isa_name(isa));
+  if (isa > detected_isa()) fail(ErrorCode::kInternal, "kernels: this machine lacks {}", name_of_enum(isa));
   switch (isa) {
 #ifdef TROUPE_X86_KERNELS
     case Isa::kAvx2:

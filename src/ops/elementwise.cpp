@@ -33,7 +33,7 @@ Implementations<DropoutBackward<P>> DropoutBackward<P>::implementations() {
 template <class T>
 Implementations<Fill<T>> Fill<T>::implementations() {
   static const auto list =
-      with_cuda<troupe::Fill, T>({{isa_name(Isa::kGeneric), [](const Fill& task, Context&) { host::fill(task); }},
+      with_cuda<troupe::Fill, T>({{name_of_enum(Isa::kGeneric), [](const Fill& task, Context&) { host::fill(task); }},
                                   {"ref", [](const Fill& task, Context&) { ref::fill(task); }}});
   return list;
 }
@@ -41,7 +41,7 @@ Implementations<Fill<T>> Fill<T>::implementations() {
 template <class T>
 Implementations<Copy<T>> Copy<T>::implementations() {
   static const auto list =
-      with_cuda<troupe::Copy, T>({{isa_name(Isa::kGeneric), [](const Copy& task, Context&) { host::copy(task); }},
+      with_cuda<troupe::Copy, T>({{name_of_enum(Isa::kGeneric), [](const Copy& task, Context&) { host::copy(task); }},
                                   {"ref", [](const Copy& task, Context&) { ref::copy(task); }}});
   return list;
 }
@@ -49,7 +49,7 @@ Implementations<Copy<T>> Copy<T>::implementations() {
 template <class Real>
 Implementations<Add<Real>> Add<Real>::implementations() {
   static const auto list =
-      with_cuda<troupe::Add, Real>({{isa_name(Isa::kGeneric), [](const Add& task, Context&) { host::add(task); }},
+      with_cuda<troupe::Add, Real>({{name_of_enum(Isa::kGeneric), [](const Add& task, Context&) { host::add(task); }},
                                     {"ref", [](const Add& task, Context&) { ref::add(task); }}});
   return list;
 }

@@ -118,7 +118,7 @@ std::string onednn_unavailable() {
 template <class Task, Isa level>
 Implementation<Task> gemm_row() {
   using P = typename Task::precision;
-  return {isa_name(level),
+  return {name_of_enum(level),
           [](const Task& task, Context& context) {
             static const GemmKernels& gemm = *gemm_at<P>(level);
             blocked(gemm, task, context);

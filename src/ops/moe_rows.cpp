@@ -14,7 +14,7 @@ using MoeRowsRun = void (*)(const Task&, Context&);
 template <class Task>
 std::vector<Implementation<Task>> moe_rows_list(bool in_double, MoeRowsRun<Task> portable, MoeRowsRun<Task> reference) {
   if (in_double) return {{"ref", reference}};
-  return {{isa_name(Isa::kGeneric), portable}, {"ref", reference}};
+  return {{name_of_enum(Isa::kGeneric), portable}, {"ref", reference}};
 }
 
 }  // namespace

@@ -135,12 +135,12 @@ using ProductLevels =
 template <Isa level>
 std::string refuses_below() {
   if (active_isa() >= level) return {};
-  return fmt::format("the instruction set in use is {}", isa_name(active_isa()));
+  return fmt::format("the instruction set in use is {}", name_of_enum(active_isa()));
 }
 
 template <class Task, Isa level, class Kernel>
 Implementation<Task> row_at_level() {
-  return {isa_name(level),
+  return {name_of_enum(level),
           [](const Task& task, Context& context) { Kernel{}.template operator()<level>(task, context); }, Device::kCpu,
           refuses_below<level>};
 }

@@ -145,7 +145,7 @@ std::string differences_html(const EvalResults& results, const std::vector<std::
         .cell(paired_text(c.difference), verdict == Verdict::kBetter  ? "better"
                                          : verdict == Verdict::kWorse ? "worse"
                                                                       : "")
-        .cell(std::string(name(verdict)));
+        .cell(std::string(name_of_enum(verdict)));
   }
   return "<h3>Differences on the same documents</h3>\n" + table.html() +
          html::soft_paragraph("Below 0 the model predicts better. " + html::escaped(kPairedNote));

@@ -8,20 +8,6 @@
 
 namespace troupe {
 
-std::string_view name(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::kUnknown:
-      return "unknown";
-    case Verdict::kUndecided:
-      return "undecided";
-    case Verdict::kBetter:
-      return "better";
-    case Verdict::kWorse:
-      return "worse";
-  }
-  return {};
-}
-
 double PairedDifference::half_interval() const { return half_interval95(standard_error, documents); }
 
 Verdict PairedDifference::verdict() const {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "eval/perplexity.h"
+#include "troupe/fields.h"
 
 namespace troupe {
 
@@ -18,7 +19,13 @@ enum class Verdict {
   kBetter,
   kWorse
 };
-std::string_view name(Verdict verdict);  // "unknown", "undecided", "better", "worse"
+template <>
+struct EnumNames<Verdict> {
+  static constexpr std::array<std::pair<std::string_view, Verdict>, 4> values = {{{"unknown", Verdict::kUnknown},
+                                                                                  {"undecided", Verdict::kUndecided},
+                                                                                  {"better", Verdict::kBetter},
+                                                                                  {"worse", Verdict::kWorse}}};
+};
 
 struct PairedDifference {
   double difference = 0.0;      // nats per token, second model minus first: below 0 the second is better

@@ -73,7 +73,8 @@ std::string perplexity_table(const Report& report) {
         continue;
       }
       const Verdict verdict = c->difference.verdict();
-      table.cell(paired_text(c->difference) + " <small>" + std::string(name(verdict)) + "</small>", css_of(verdict));
+      table.cell(paired_text(c->difference) + " <small>" + std::string(name_of_enum(verdict)) + "</small>",
+                 css_of(verdict));
     }
   });
   std::string note;

@@ -122,7 +122,7 @@ ComparisonLine comparison_line(const Comparison& c, const std::string& schema) {
           .standard_error = c.difference.standard_error,
           .half_interval = c.difference.half_interval(),
           .real = c.difference.verdict() == Verdict::kBetter || c.difference.verdict() == Verdict::kWorse,
-          .verdict = std::string(name(c.difference.verdict()))};
+          .verdict = std::string(name_of_enum(c.difference.verdict()))};
 }
 
 const Comparison* find(const std::vector<Comparison>& comparisons, const std::string& model, const DomainResult& text) {

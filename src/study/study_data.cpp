@@ -22,17 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const char* folder_of(corpus::Split split) {
-  switch (split) {
-    case corpus::Split::kTrain:
-      return "train";
-    case corpus::Split::kValid:
-      return "valid";
-    default:
-      return "heldout";
-  }
-}
-
 void train_tokenizer(const std::vector<corpus::CorpusPart>& parts, int64_t vocab_size, const fs::path& file) {
   BpeTrainer trainer({.vocab_size = vocab_size});
   std::vector<std::string> inputs;
@@ -87,13 +76,13 @@ StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const f
   const Tokenizer tokenizer = Tokenizer::load(data.tokenizer.string());
   for (const corpus::CorpusPart& part : parts) {
     if (part.documents == 0) {
-      log::warning("{} {}: no document in it: left out", folder_of(part.split), part.domain);
+      log::warning("{} {}: no document in it: left out", name_of_enum(part.split), part.domain);
       continue;
     }
-    const fs::path dataset = folder / folder_of(part.split) / part.domain;
+    const fs::path dataset = folder / name_of_enum(part.split) / part.domain;
     if (!complete) {
       const EncodeStats stats = encode_text({part.file.string()}, tokenizer, dataset);
-      log::info("encoded {} {}: {}, {}, {:.2f} bytes per token", folder_of(part.split), part.domain,
+      log::info("encoded {} {}: {}, {}, {:.2f} bytes per token", name_of_enum(part.split), part.domain,
                 counted(stats.documents, "document"), counted(stats.tokens, "token"),
                 static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens));
     }

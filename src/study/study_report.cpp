@@ -118,7 +118,7 @@ TextTable comparison_table(const std::vector<Comparison>& comparisons) {
   for (const Comparison& c : comparisons)
     table.push_back({fmt::format("{} - {}: {}", c.model, c.baseline, c.domain.label()),
                      std::to_string(c.difference.documents), paired_text(c.difference),
-                     std::string(name(c.difference.verdict()))});
+                     std::string(name_of_enum(c.difference.verdict()))});
   return table;
 }
 

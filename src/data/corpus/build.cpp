@@ -106,8 +106,8 @@ void check_sides(const std::vector<Task>& tasks) {
     const auto [at, is_new] = sources.emplace(&task.file->first, task.source);
     if (!is_new && at->second->side != task.source->side)
       fail(ErrorCode::kInternal, "corpus: {}: {}: expected one side for each file, got {} ({}) and {} ({})",
-           task.package->archive->package, task.file->first, name(at->second->side), at->second->domain,
-           name(task.source->side), task.source->domain);
+           task.package->archive->package, task.file->first, name_of_enum(at->second->side), at->second->domain,
+           name_of_enum(task.source->side), task.source->domain);
   }
 }
 

@@ -30,12 +30,6 @@ Json rules_json(const RuleOptions& rules) {
   return json;
 }
 
-Split split_named(const std::string& text, const std::string& where) {
-  for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut})
-    if (text == name(split)) return split;
-  fail(ErrorCode::kData, "{}.split: expected train, valid or heldout, got {}", where, text);
-}
-
 uint64_t checksum_of(const std::string& hex, const std::string& where) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(hex.data(), hex.data() + hex.size(), value, 16);
@@ -45,7 +39,8 @@ uint64_t checksum_of(const std::string& hex, const std::string& where) {
 }
 
 struct PartEntry {
-  std::string file, split, domain, xxh3;
+  std::string file, domain, xxh3;
+  Split split = Split::kTrain;
   int64_t documents = 0, text_bytes = 0, file_bytes = 0;
 
   template <class V>
@@ -76,7 +71,7 @@ void add_report(Json& entry, const DomainReport& report) {
   for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut}) {
     const size_t s = static_cast<size_t>(split);
     if (report.kept[s].documents == 0) continue;
-    Json& kept = entry[std::string(name(split))] = counts(report.kept[s]);
+    Json& kept = entry[std::string(name_of_enum(split))] = counts(report.kept[s]);
     if (split == Split::kTrain) continue;
     kept["ngrams"] = report.ngrams[s];
     kept["ngrams_in_training"] = report.shared_ngrams[s];
@@ -86,9 +81,9 @@ void add_report(Json& entry, const DomainReport& report) {
 void add_parts(Json& manifest, const std::vector<WrittenPart>& parts) {
   for (const WrittenPart& written : parts)
     manifest["parts"].push_back(json_of(PartEntry{.file = written.part.file.generic_string(),
-                                                  .split = std::string(name(written.part.split)),
                                                   .domain = written.part.domain,
                                                   .xxh3 = to_hex(written.xxh3),
+                                                  .split = written.part.split,
                                                   .documents = written.part.documents,
                                                   .text_bytes = written.part.bytes,
                                                   .file_bytes = static_cast<int64_t>(written.file_bytes)}));
@@ -100,7 +95,7 @@ Json skips_json(const TextStats& stats) {
   const auto add = [&](std::string_view what, const TextStats::Skip& skip) {
     if (skip.count) skips[std::string(what)] = Json{{"count", skip.count}, {"first", skip.first}};
   };
-  for (size_t i = 0; i < kSkipReasons; ++i) add(troupe::name(static_cast<SkipReason>(i)), stats.skipped[i]);
+  for (const auto& [name, reason] : EnumNames<SkipReason>::values) add(name, stats.skip(reason));
   add("ignored_files", stats.ignored_files);
   add("dangling_links", stats.dangling_links);
   add("repeated_links", stats.repeated_links);
@@ -113,7 +108,7 @@ Json skips_json(const TextStats& stats) {
 std::string recipe_checksum(const Corpus& corpus, const RuleOptions& rules) {
   std::string text = fmt::format("{} {} {}\n", kParsersVersion, corpus.name, json_text(rules_json(rules)));
   for (const Source& s : corpus.sources)
-    text += fmt::format("{}|{}|{}|{}|{}\n", s.package, s.domain, name(s.side), s.parser, s.paths);
+    text += fmt::format("{}|{}|{}|{}|{}\n", s.package, s.domain, name_of_enum(s.side), s.parser, s.paths);
   return to_hex(xxh3(text));
 }
 
@@ -160,7 +155,8 @@ Json make_manifest(const OwnTextOptions& options, const std::map<std::string, Te
                              {"on_bad", options.text.on_bad == OnBad::kSkip ? "skip" : "stop"},
                              {"max_document_bytes", options.text.max_document_bytes}}}};
   for (const OwnDomain& domain : options.domains)
-    decides["inputs"].push_back(Json{{"domain", domain.name}, {"side", name(domain.side)}, {"path", domain.path}});
+    decides["inputs"].push_back(
+        Json{{"domain", domain.name}, {"side", name_of_enum(domain.side)}, {"path", domain.path}});
   Json manifest{{"format", kManifestFormat},
                 {"corpus", kOwnText},
                 {"recipe", to_hex(xxh3(fmt::format("{} {}", kCleanTextVersion, json_text(decides))))}};
@@ -199,14 +195,13 @@ ManifestSummary read_manifest(const std::filesystem::path& folder) {
   ManifestSummary summary{file.corpus, file.recipe, {}};
   for (const PartEntry& entry : file.parts) {
     const std::string at = fmt::format("{}: parts[{}]", where, summary.parts.size());
-    const Split split = split_named(entry.split, at);
     check_folder_name(entry.domain, ErrorCode::kData, at + ".domain");
     for (const WrittenPart& other : summary.parts)
-      if (other.part.split == split && other.part.domain == entry.domain)
-        fail(ErrorCode::kData, "{}.domain: expected each domain of {} once, got {} again", at, entry.split,
-             entry.domain);
+      if (other.part.split == entry.split && other.part.domain == entry.domain)
+        fail(ErrorCode::kData, "{}.domain: expected each domain of {} once, got {} again", at,
+             name_of_enum(entry.split), entry.domain);
     summary.parts.push_back({.part = {.domain = entry.domain,
-                                      .split = split,
+                                      .split = entry.split,
                                       .file = entry.file,
                                       .documents = entry.documents,
                                       .bytes = entry.text_bytes},

@@ -22,9 +22,9 @@ std::vector<WrittenPart> write_parts(const std::vector<CorpusDocument>& document
     WrittenPart written;
     written.part.split = static_cast<Split>(key.first);
     written.part.domain = key.second;
-    written.part.file = fs::path(name(written.part.split)) / (key.second + ".jsonl");
+    written.part.file = fs::path(name_of_enum(written.part.split)) / (key.second + ".jsonl");
     written.part.documents = static_cast<int64_t>(members.size());
-    fs::create_directories(folder / name(written.part.split));
+    fs::create_directories(folder / name_of_enum(written.part.split));
     FileWriter file(folder / written.part.file);
     for (const CorpusDocument* document : members) {
       written.part.bytes += static_cast<int64_t>(document->text.size());
@@ -44,7 +44,7 @@ void log_report(const std::map<std::string, DomainReport>& reports) {
     for (const Split split : {Split::kTrain, Split::kValid, Split::kHeldOut}) {
       const auto& kept = r.kept[static_cast<size_t>(split)];
       if (kept.documents)
-        line += fmt::format(" {} {} {};", name(split), counted(kept.documents, "document"),
+        line += fmt::format(" {} {} {};", name_of_enum(split), counted(kept.documents, "document"),
                             short_bytes(static_cast<double>(kept.bytes)));
     }
     line += fmt::format(" removed {} exact and {}", r.exact_duplicates.documents,
@@ -59,7 +59,7 @@ void log_report(const std::map<std::string, DomainReport>& reports) {
       if (r.ngrams[s])
         line += fmt::format("; {:.3f} % of {} 13-grams are in training",
                             100.0 * static_cast<double>(r.shared_ngrams[s]) / static_cast<double>(r.ngrams[s]),
-                            name(split));
+                            name_of_enum(split));
     }
     log::info("{}", line);
   }

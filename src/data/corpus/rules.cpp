@@ -200,11 +200,6 @@ void drop_overlapping(std::vector<CorpusDocument>& documents, const RuleOptions&
 
 }  // namespace
 
-std::string_view name(Split split) {
-  constexpr std::array<std::string_view, kSplits> kNames = {"train", "valid", "heldout"};
-  return kNames[static_cast<size_t>(split)];
-}
-
 std::map<std::string, DomainReport> apply_rules(std::vector<CorpusDocument>& documents, const RuleOptions& options) {
   Reports reports;
   for (const CorpusDocument& document : documents) count(reports[document.domain].parsed, document);

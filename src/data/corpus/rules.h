@@ -16,11 +16,22 @@
 #include <string>
 #include <vector>
 
+#include "troupe/fields.h"
+
+namespace troupe::corpus {
+enum class Split { kTrain, kValid, kHeldOut };
+}
+namespace troupe {
+template <>
+struct EnumNames<corpus::Split> {  // also the folders' names
+  static constexpr std::array<std::pair<std::string_view, corpus::Split>, 3> values = {
+      {{"train", corpus::Split::kTrain}, {"valid", corpus::Split::kValid}, {"heldout", corpus::Split::kHeldOut}}};
+};
+}  // namespace troupe
+
 namespace troupe::corpus {
 
-enum class Split { kTrain, kValid, kHeldOut };
-inline constexpr int kSplits = 3;
-std::string_view name(Split split);  // "train", "valid", "heldout": also the folders' names
+inline constexpr size_t kSplits = EnumNames<Split>::values.size();
 
 struct CorpusDocument {
   std::string text;    // not empty; from packages clean_text() of what the parser gave

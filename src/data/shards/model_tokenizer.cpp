@@ -8,18 +8,6 @@
 
 namespace troupe {
 
-std::string match_name(TokenizerMatch match) {
-  switch (match) {
-    case TokenizerMatch::kSame:
-      return "same";
-    case TokenizerMatch::kAnother:
-      return "another";
-    case TokenizerMatch::kUnknown:
-      break;
-  }
-  return "unknown";
-}
-
 ModelTokenizer load_model_tokenizer(const TokenizerChoice& choice, const std::filesystem::path& model_folder,
                                     const ModelConfig& config) {
   ModelTokenizer loaded{Tokenizer::load(choice.path.empty() ? model_folder.string() : choice.path),

@@ -7,6 +7,7 @@
 #include "data/shards/dataset.h"
 #include "data/tokenizer/tokenizer.h"
 #include "troupe/config.h"
+#include "troupe/fields.h"
 
 namespace troupe {
 
@@ -22,7 +23,11 @@ enum class TokenizerMatch {
   kAnother,  // said with --any-tokenizer only
   kUnknown,  // the model's folder has no tokenizer to compare with, or the ids name none
 };
-std::string match_name(TokenizerMatch match);
+template <>
+struct EnumNames<TokenizerMatch> {
+  static constexpr std::array<std::pair<std::string_view, TokenizerMatch>, 3> values = {
+      {{"same", TokenizerMatch::kSame}, {"another", TokenizerMatch::kAnother}, {"unknown", TokenizerMatch::kUnknown}}};
+};
 
 // The tokenizer to use. Throws kUsage if it is not the one in the model's folder, where there is one, unless
 // choice.any, or has more ids than the model; otherwise as Tokenizer::load() does. What else than kSame it is, a log

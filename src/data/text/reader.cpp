@@ -325,12 +325,6 @@ std::vector<Input> list_inputs(const std::vector<std::string>& names, const Text
 
 }  // namespace
 
-std::string_view name(SkipReason reason) {
-  constexpr std::array<std::string_view, kSkipReasons> kNames = {
-      "empty", "invalid_utf8", "bad_json", "missing_field", "wrong_type", "too_long", "damaged_file", "unreadable"};
-  return kNames[static_cast<size_t>(reason)];
-}
-
 int64_t TextStats::total_skipped() const {
   int64_t total = 0;
   for (const Skip& skip : skipped) total += skip.count;
@@ -341,10 +335,9 @@ std::string TextStats::report() const {
   std::string text =
       fmt::format("{}, {} from {}; {} skipped", counted(documents, "document"), counted(bytes, "byte"),
                                  counted(files, "file"), total_skipped());
-  for (size_t i = 0; i < kSkipReasons; ++i)
-    if (skipped[i].count)
-      text += fmt::format("\n  skipped {} {}, first: {}", skipped[i].count, name(static_cast<SkipReason>(i)),
-                          skipped[i].first);
+  for (const auto& [name, reason] : EnumNames<SkipReason>::values)
+    if (skip(reason).count)
+      text += fmt::format("\n  skipped {} {}, first: {}", skip(reason).count, name, skip(reason).first);
   const auto line = [&](const Skip& skip, const char* did, const char* noun, const char* which) {
     if (skip.count) text += fmt::format("\n  {} {} {}, first: {}", did, counted(skip.count, noun), which, skip.first);
   };

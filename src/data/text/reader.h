@@ -73,8 +73,18 @@ enum class SkipReason {
   kDamagedFile,
   kUnreadable  // a file or a folder that cannot be opened
 };
-inline constexpr size_t kSkipReasons = 8;
-std::string_view name(SkipReason reason);  // "empty", "invalid_utf8", ...
+template <>
+struct EnumNames<SkipReason> {
+  static constexpr std::array<std::pair<std::string_view, SkipReason>, 8> values = {
+      {{"empty", SkipReason::kEmpty},
+       {"invalid_utf8", SkipReason::kInvalidUtf8},
+       {"bad_json", SkipReason::kBadJson},
+       {"missing_field", SkipReason::kMissingField},
+       {"wrong_type", SkipReason::kWrongType},
+       {"too_long", SkipReason::kTooLong},
+       {"damaged_file", SkipReason::kDamagedFile},
+       {"unreadable", SkipReason::kUnreadable}}};
+};
 
 // A file of so many documents is more often a book or a dump whose documents are longer than a paragraph.
 inline constexpr int64_t kManyParagraphs = 10'000;
@@ -97,7 +107,7 @@ struct TextStats {
   Skip nul_documents;                 // documents with NUL bytes, which are kept
   int64_t crlf_files = 0;             // line ends read as LF
   int64_t byte_order_mark_files = 0;  // mark dropped
-  std::array<Skip, kSkipReasons> skipped;
+  std::array<Skip, EnumNames<SkipReason>::values.size()> skipped;
 
   Skip& skip(SkipReason reason) { return skipped[static_cast<size_t>(reason)]; }
   const Skip& skip(SkipReason reason) const { return skipped[static_cast<size_t>(reason)]; }

@@ -41,7 +41,7 @@ constexpr std::array<RouterLoss<real>, 2> kRouterLosses = {{
 template <class Real>
 Implementations<BalanceLoss<Real>> BalanceLoss<Real>::implementations() {
   static const auto list = with_cuda<troupe::BalanceLoss, Real>({
-      {isa_name(Isa::kGeneric), [](const BalanceLoss& task, Context&) { host::balance_loss(task); }},
+      {name_of_enum(Isa::kGeneric), [](const BalanceLoss& task, Context&) { host::balance_loss(task); }},
       {"ref", [](const BalanceLoss& task, Context&) { ref::balance_loss(task); }}});
   return list;
 }
@@ -49,7 +49,7 @@ Implementations<BalanceLoss<Real>> BalanceLoss<Real>::implementations() {
 template <class Real>
 Implementations<BalanceLossBackward<Real>> BalanceLossBackward<Real>::implementations() {
   static const auto list = with_cuda<troupe::BalanceLossBackward, Real>({
-      {isa_name(Isa::kGeneric), [](const BalanceLossBackward& task, Context&) { host::balance_loss_backward(task); }},
+      {name_of_enum(Isa::kGeneric), [](const BalanceLossBackward& task, Context&) { host::balance_loss_backward(task); }},
       {"ref", [](const BalanceLossBackward& task, Context&) { ref::balance_loss_backward(task); }}});
   return list;
 }
@@ -57,7 +57,7 @@ Implementations<BalanceLossBackward<Real>> BalanceLossBackward<Real>::implementa
 template <class Real>
 Implementations<RouterZLoss<Real>> RouterZLoss<Real>::implementations() {
   static const auto list = with_cuda<troupe::RouterZLoss, Real>({
-      {isa_name(Isa::kGeneric), [](const RouterZLoss& task, Context&) { host::router_z_loss(task); }},
+      {name_of_enum(Isa::kGeneric), [](const RouterZLoss& task, Context&) { host::router_z_loss(task); }},
       {"ref", [](const RouterZLoss& task, Context&) { ref::router_z_loss(task); }}});
   return list;
 }
@@ -65,7 +65,7 @@ Implementations<RouterZLoss<Real>> RouterZLoss<Real>::implementations() {
 template <class Real>
 Implementations<RouterZLossBackward<Real>> RouterZLossBackward<Real>::implementations() {
   static const auto list = with_cuda<troupe::RouterZLossBackward, Real>({
-      {isa_name(Isa::kGeneric), [](const RouterZLossBackward& task, Context&) { host::router_z_loss_backward(task); }},
+      {name_of_enum(Isa::kGeneric), [](const RouterZLossBackward& task, Context&) { host::router_z_loss_backward(task); }},
       {"ref", [](const RouterZLossBackward& task, Context&) { ref::router_z_loss_backward(task); }}});
   return list;
 }

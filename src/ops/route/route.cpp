@@ -21,7 +21,7 @@ std::string refuses_other_policies(const Task& task) {
 template <class Real>
 Implementations<Route<Real>> Route<Real>::implementations() {
   static const auto list = with_cuda<troupe::Route, Real>({
-      {isa_name(Isa::kGeneric), [](const Route& task, Context&) { host::top_k_route(task); }, Device::kCpu, nullptr,
+      {name_of_enum(Isa::kGeneric), [](const Route& task, Context&) { host::top_k_route(task); }, Device::kCpu, nullptr,
        refuses_other_policies<Route>},
       {"ref", [](const Route& task, Context&) { ref::top_k_route(task); }, Device::kCpu, nullptr,
        refuses_other_policies<Route>}}, refuses_other_policies<Route>);
@@ -31,7 +31,7 @@ Implementations<Route<Real>> Route<Real>::implementations() {
 template <class Real>
 Implementations<RouteBackward<Real>> RouteBackward<Real>::implementations() {
   static const auto list = with_cuda<troupe::RouteBackward, Real>({
-      {isa_name(Isa::kGeneric), [](const RouteBackward& task, Context&) { host::top_k_route_backward(task); },
+      {name_of_enum(Isa::kGeneric), [](const RouteBackward& task, Context&) { host::top_k_route_backward(task); },
        Device::kCpu, nullptr, refuses_other_policies<RouteBackward>},
       {"ref", [](const RouteBackward& task, Context&) { ref::top_k_route_backward(task); }, Device::kCpu, nullptr,
        refuses_other_policies<RouteBackward>}}, refuses_other_policies<RouteBackward>);

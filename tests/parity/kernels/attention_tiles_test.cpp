@@ -15,7 +15,7 @@ namespace {
 
 TEST(EmulatedTilesAttention, MatchesTheReference) {
   if (detected_isa() < Isa::kAvx512Bf16)
-    GTEST_SKIP() << "conversions need AVX512-BF16, this machine has " << isa_name(detected_isa());
+    GTEST_SKIP() << "conversions need AVX512-BF16, this machine has " << name_of_enum(detected_isa());
   const AttentionBlocks& blocks = isa_amx_emulated::attention_kernels;
   Context context;
   for (const test::AttentionSizes& sizes : test::kAttentionSizes) {

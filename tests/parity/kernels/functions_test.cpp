@@ -71,7 +71,7 @@ double error(double exact, float y, double smallest_unit) {
 class VectorFunctions : public testing::TestWithParam<Isa> {};
 
 TEST_P(VectorFunctions, AreAccurateEverywhere) {
-  if (detected_isa() < GetParam()) GTEST_SKIP() << "this machine lacks " << isa_name(GetParam());
+  if (detected_isa() < GetParam()) GTEST_SKIP() << "this machine lacks " << name_of_enum(GetParam());
   for (const Function& f : kFunctions) {
     const std::vector<float> x = sample(f);
     std::vector<float> y(x.size());
@@ -85,7 +85,7 @@ TEST_P(VectorFunctions, AreAccurateEverywhere) {
 }
 
 TEST_P(VectorFunctions, KeepNan) {
-  if (detected_isa() < GetParam()) GTEST_SKIP() << "this machine lacks " << isa_name(GetParam());
+  if (detected_isa() < GetParam()) GTEST_SKIP() << "this machine lacks " << name_of_enum(GetParam());
   const std::vector<float> x(19, std::numeric_limits<float>::quiet_NaN());
   std::vector<float> y(x.size());
   for (const Function& f : kFunctions) {
@@ -96,7 +96,7 @@ TEST_P(VectorFunctions, KeepNan) {
 
 INSTANTIATE_TEST_SUITE_P(Levels, VectorFunctions,
                          testing::Values(Isa::kGeneric, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx),
-                         [](const auto& info) { return std::string(isa_name(info.param)); });
+                         [](const auto& info) { return std::string(name_of_enum(info.param)); });
 
 }  // namespace
 }  // namespace troupe

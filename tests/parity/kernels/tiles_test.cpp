@@ -21,7 +21,7 @@ class EmulatedTiles : public testing::Test {
  protected:
   void SetUp() override {
     if (detected_isa() < Isa::kAvx512)
-      GTEST_SKIP() << "packing needs AVX-512, this machine has " << isa_name(detected_isa());
+      GTEST_SKIP() << "packing needs AVX-512, this machine has " << name_of_enum(detected_isa());
   }
 
   // The three products with packed weights and with weights packed on the fly.

@@ -85,7 +85,7 @@ const GemmKernels* gemm_of(std::string_view name) {
   constexpr bool kReal = std::is_same_v<P, F32>;
   if (name == "onednn") return kReal ? &onednn::gemm_f32() : &onednn::gemm_bf16();
   for (const Isa level : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx})
-    if (name == isa_name(level)) return kReal ? kernels(level).gemm.f32 : kernels(level).gemm.bf16;
+    if (name == name_of_enum(level)) return kReal ? kernels(level).gemm.f32 : kernels(level).gemm.bf16;
   return nullptr;
 }
 
@@ -291,14 +291,14 @@ TEST(LinearDispatch, TheForcedInstructionSetRuns) {
   const std::string fallback = onednn::unavailable_reason() ? "ref" : "onednn";
 #endif
   const Isa isa = active_isa();
-  const std::string bf16 = isa == Isa::kGeneric ? fallback : std::string(isa_name(isa));
-  const std::string f32 = isa == Isa::kGeneric ? fallback : std::string(isa_name(std::min(isa, Isa::kAvx512)));
+  const std::string bf16 = isa == Isa::kGeneric ? fallback : std::string(name_of_enum(isa));
+  const std::string f32 = isa == Isa::kGeneric ? fallback : std::string(name_of_enum(std::min(isa, Isa::kAvx512)));
   EXPECT_EQ(first_choice<LinearForward<Bf16>>(), bf16);
   EXPECT_EQ(first_choice<LinearBackwardInput<Bf16>>(), bf16);
   EXPECT_EQ(first_choice<LinearBackwardWeight<Bf16>>(), bf16);
   EXPECT_EQ(first_choice<LinearForward<F32>>(), f32);
   if (const char* requested = std::getenv("TROUPE_ISA")) {
-    EXPECT_EQ(isa_name(isa), requested);
+    EXPECT_EQ(name_of_enum(isa), requested);
   }
 }
 
@@ -306,7 +306,7 @@ TEST(LinearDispatch, EveryRefusalNamesItsReason) {
   for (const auto& row : LinearForward<Bf16>::implementations()) {
     const std::string reason = reason_against(row, active_device());
     if (row.name == "amx" && active_isa() < Isa::kAmx) {
-      EXPECT_EQ(reason, "the instruction set in use is " + std::string(isa_name(active_isa())));
+      EXPECT_EQ(reason, "the instruction set in use is " + std::string(name_of_enum(active_isa())));
     }
     if (row.name == "ref") {
       EXPECT_EQ(reason, "");

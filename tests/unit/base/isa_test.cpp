@@ -32,8 +32,8 @@ TEST(Isa, AnUnknownLevelIsAnErrorThatNamesTheNearest) {
 }
 
 TEST(Isa, NamesAreThoseOfTheVariable) {
-  for (const Isa isa : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx})
-    EXPECT_EQ(choose_isa(std::string(isa_name(isa)).c_str(), Isa::kAmx), isa);
+  for (const auto& [name, isa] : EnumNames<Isa>::values)
+    EXPECT_EQ(choose_isa(std::string(name).c_str(), Isa::kAmx), isa);
 }
 
 }  // namespace

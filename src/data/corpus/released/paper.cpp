@@ -32,7 +32,8 @@ class SetWriter {
     const std::string file = std::string(set.domain) + ".jsonl";
     for (const Split split : {Split::kTrain, Split::kValid}) {
       Side& side = sides_[static_cast<size_t>(split)];
-      side.written.part = {.domain = std::string(set.domain), .split = split, .file = fs::path(name(split)) / file};
+      side.written.part = {
+          .domain = std::string(set.domain), .split = split, .file = fs::path(name_of_enum(split)) / file};
       side.file.emplace(folder / side.written.part.file);
     }
     limit_ = static_cast<int64_t>(static_cast<double>(options.take_bytes) * set.gigabytes / released_gigabytes());
@@ -75,7 +76,7 @@ class SetWriter {
     if (not_utf8_) entry["parsed"]["first_not_utf8"] = first_not_utf8_;
     if (ignored_) entry["parsed"]["first_ignored"] = first_ignored_;
     for (const Side& side : sides_)
-      entry[std::string(name(side.written.part.split))] =
+      entry[std::string(name_of_enum(side.written.part.split))] =
           PaperJson{{"documents", side.written.part.documents}, {"bytes", side.written.part.bytes}};
     return entry;
   }
@@ -158,7 +159,7 @@ BuildResult build_paper(const PaperOptions& options) {
     fail(ErrorCode::kUsage, "--from: expected at least one of {} in {}, got none", expected, options.from.string());
 
   AtomicDirectory out(options.out);  // from here on no other build of this folder
-  for (const Split split : {Split::kTrain, Split::kValid}) fs::create_directories(out.path() / name(split));
+  for (const Split split : {Split::kTrain, Split::kValid}) fs::create_directories(out.path() / name_of_enum(split));
   std::vector<std::optional<SetWriter>> writers(found.size());
   for (size_t i = 0; i < found.size(); ++i) writers[i].emplace(*found[i].first, out.path(), options);
   parallel_for(static_cast<int64_t>(found.size()),
