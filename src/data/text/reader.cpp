@@ -276,7 +276,18 @@ class FolderWalk {
   std::set<Inode> walked_, read_;     // folders, files
 };
 
+// A whole corpus as `troupe corpus build` makes it is no text: what is held out would train, or be scored with the rest.
+void refuse_corpus(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::exists(folder / "manifest.json", error) || !fs::is_directory(folder / "train", error)) return;
+  for (const char* unseen : {"valid", "heldout"})
+    if (fs::is_directory(folder / unseen, error))
+      fail(ErrorCode::kUsage, "{}: expected text to train on or to score, got a corpus with both (name {}, or {}, or each)",
+           folder.string(), (folder / "train").string(), (folder / unseen).string());
+}
+
 void list_folder(const std::string& folder, const TextOptions& options, std::vector<Input>& inputs, TextStats& stats) {
+  refuse_corpus(folder);
   const size_t before = inputs.size();
   const int64_t unreadable = stats.skip(SkipReason::kUnreadable).count;
   for (std::string& path : FolderWalk(options, stats).files(folder)) {

@@ -300,6 +300,15 @@ TEST_F(TextReader, WalksFoldersInOrderAndCountsOtherFiles) {
               HasSubstr("ignored 1 file of other kinds, first: " + (folder_ / "in/readme.md").string()));
 }
 
+TEST_F(TextReader, RefusesAWholeCorpus) {
+  write("c/manifest.json", "{}");
+  write("c/train/a.jsonl", "{\"text\": \"seen\"}");
+  EXPECT_THAT(read({(folder_ / "c").string()}), ElementsAre("seen"));
+  write("c/heldout/b.jsonl", "{\"text\": \"unseen\"}");
+  EXPECT_THROW(read({(folder_ / "c").string()}), Error);
+  EXPECT_THAT(read({(folder_ / "c/heldout").string()}), ElementsAre("unseen"));
+}
+
 TEST_F(TextReader, FollowsLinksAndWalksEachFolderOnce) {
   write("elsewhere/e.txt", "elsewhere");
   write("elsewhere/deep/d.txt", "deep");
