@@ -11,6 +11,7 @@ import tempfile
 
 SCHEMA = 'troupe.gpu-check/1'
 H100_BF16_FLOPS = 989e12  # what mfu is of, whatever the card
+UNITS = {'GFLOP/s': 1e9}  # of bench's values
 SPEED_MODELS = ['dense-6x256', 'moe16-6x256', 'dense-12x768', 'moe8-12x768']
 SANITIZED = 'LayerNormParity/1.Every*:MoeRowsParity/1.Every*'
 
@@ -147,11 +148,12 @@ def speed(check):
     check.result('bench step', process.returncode == 0)
     for line in (process.stdout or '').splitlines():
         row = json.loads(line)
+        flops_per_s = row['value'] * UNITS[row['unit']]
         check.rows.append({
-            'program': 'troupe', 'name': row['name'], 'shape': row['shape'], 'flops_per_s': row['value'],
-            'mfu': row['value'] / H100_BF16_FLOPS, 'ratio_to_peak': None, 'tokens_per_s': row.get('tokens_per_s'),
+            'program': 'troupe', 'name': row['name'], 'shape': row['shape'], 'flops_per_s': flops_per_s,
+            'mfu': flops_per_s / H100_BF16_FLOPS, 'ratio_to_peak': None, 'tokens_per_s': row.get('tokens_per_s'),
             'memory_bytes': None, 'repetitions': row['repetitions']})
-        print(f'{row["name"]}: {row.get("tokens_per_s"):.0f} tokens/s, mfu {row["value"] / H100_BF16_FLOPS:.3f}')
+        print(f'{row["name"]}: {row.get("tokens_per_s"):.0f} tokens/s, mfu {flops_per_s / H100_BF16_FLOPS:.3f}')
 
 
 def main():

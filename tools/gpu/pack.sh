@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds here what check.sh runs on a machine with a GPU that has none of our libraries, and packs it:
-#   tools/gpu/pack.sh [OUT]        default: build/gpu/troupe-gpu.tar.gz
+#   tools/gpu/pack.sh [OUT]        default: build/gpu/troupe-gpu.tar.xz
 # Needs nvcc. In the archive: the program, two test programs (gpu_rows: every row for CUDA of every op; gpu_models: whole
 # models), the shared libraries beside them, check.sh and check.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-out=$(realpath -m "${1:-build/gpu/troupe-gpu.tar.gz}")
+out=$(realpath -m "${1:-build/gpu/troupe-gpu.tar.xz}")
 most_bytes=$((25 * 1024 * 1024))
 
 cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DTROUPE_CUDA=ON -DTROUPE_ONEDNN=OFF -DTROUPE_GPU_TESTS=ON \
@@ -21,7 +21,7 @@ strip "$folder/troupe" "$folder/gpu_rows" "$folder/gpu_models"
 ldd "$folder/troupe" "$folder/gpu_rows" "$folder/gpu_models" | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
   grep -vE '/(libc|libm|libpthread|libdl|librt|libresolv|ld-linux[^/]*)\.so' | xargs -I{} cp -L {} "$folder/lib"
 git rev-parse --short HEAD >"$folder/commit"
-tar -C build/gpu -czf "$out" troupe-gpu
+tar -C build/gpu -cJf "$out" troupe-gpu
 bytes=$(stat -c %s "$out")
 if [ "$bytes" -gt $most_bytes ]; then
   echo "pack.sh: $out: expected at most $most_bytes bytes, got $bytes" >&2
