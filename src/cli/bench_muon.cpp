@@ -7,6 +7,7 @@
 #include "cli/bench.h"
 #include "cli/bench_buffers.h"
 #include "cli/choice.h"
+#include "model/language_model.h"
 #include "model/precision_choice.h"
 #include "ops/muon.h"
 

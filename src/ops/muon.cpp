@@ -6,6 +6,7 @@
 #include "base/threads.h"
 #include "kernels/ref/muon.h"
 #include "kernels/table.h"
+#include "ops/elementwise.h"
 
 namespace troupe {
 namespace {
