@@ -11,10 +11,9 @@ import pathlib
 import shutil
 import sys
 
-sys.path.pop(0)  # tokenizers.py of this folder is not the package
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+import torch
+import transformers
+from safetensors.torch import save_file
 
 SIZES = dict(vocab_size=131, hidden_size=32, num_hidden_layers=2, intermediate_size=40, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5)

@@ -12,10 +12,9 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.pop(0)  # tokenizers.py of this folder is not the package
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
+import torch
+import transformers
+from safetensors.torch import load_file
 
 TOLERANCE = 2e-5
 

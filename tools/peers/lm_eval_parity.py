@@ -22,7 +22,6 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-sys.path.pop(0)  # this folder has a tokenizers.py, which is not the library of that name
 import datasets
 import lm_eval
 import lm_eval.api.task

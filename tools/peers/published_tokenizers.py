@@ -2,7 +2,7 @@
 """Encodes the same text with Troupe and with Hugging Face tokenizers and counts the documents whose ids differ, for
 tokenizer.json files as families publish them. Needs `pip install tokenizers`.
 
-    tools/peers/published_tokenizers.py --troupe build/release/bin/troupe [--shapes DIR] [FOLDER...] --text FILE...
+    tools/peers/published_tokenizers.py --troupe build/release/src/cli/troupe [--shapes DIR] [FOLDER...] --text FILE...
 
 FOLDER has a tokenizer.json. --shapes trains tokenizers of the shapes of tools/tokenizer_vectors.py on a 20th of the text, 8,192
 tokens each, writes them into DIR and compares them too. Texts are cut at line ends into documents of about 16 KB.
@@ -20,24 +20,11 @@ import time
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path = [p for p in sys.path if pathlib.Path(p or ".").resolve() != HERE]
+from documents import documents  # noqa: E402
 from tokenizers import Tokenizer, __version__  # noqa: E402
 
 sys.path.append(str(HERE.parent))
 import tokenizer_vectors  # noqa: E402
-
-
-def documents(paths, size=16384):
-    texts = []
-    for path in paths:
-        data = pathlib.Path(path).read_bytes()
-        begin = 0
-        while begin < len(data):
-            end = data.find(b"\n", begin + size)
-            end = len(data) if end < 0 else end + 1
-            texts.append(data[begin:end].decode())
-            begin = end
-    return texts
 
 
 def main():

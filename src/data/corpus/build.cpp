@@ -277,10 +277,7 @@ BuildResult build_corpus(const Corpus& corpus, const BuildOptions& given) {
   write_json_file(out.path() / kManifestName,
                   make_manifest(corpus, options.rules, archives, copyrights, parsed, reports, parts));
   out.commit(AtomicDirectory::Existing::kReplace);
-  for (const WrittenPart& written : parts) {
-    result.parts.push_back(written.part);
-    result.parts.back().file = options.out / written.part.file;
-  }
+  result.parts = parts_in(options.out, parts);
   return result;
 }
 

@@ -38,6 +38,15 @@ std::vector<WrittenPart> write_parts(const std::vector<CorpusDocument>& document
   return parts;
 }
 
+std::vector<CorpusPart> parts_in(const fs::path& folder, const std::vector<WrittenPart>& written) {
+  std::vector<CorpusPart> parts;
+  for (const WrittenPart& one : written) {
+    parts.push_back(one.part);
+    parts.back().file = folder / one.part.file;
+  }
+  return parts;
+}
+
 void log_report(const std::map<std::string, DomainReport>& reports) {
   for (const auto& [domain, r] : reports) {
     std::string line = fmt::format("corpus: {}:", domain);

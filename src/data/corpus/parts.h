@@ -15,6 +15,9 @@ namespace troupe::corpus {
 std::vector<WrittenPart> write_parts(const std::vector<CorpusDocument>& documents,
                                      const std::filesystem::path& folder);
 
+// The same parts where they lie once `folder` is the corpus.
+std::vector<CorpusPart> parts_in(const std::filesystem::path& folder, const std::vector<WrittenPart>& written);
+
 // What the rules kept and removed: a line of the log for each domain.
 void log_report(const std::map<std::string, DomainReport>& reports);
 

@@ -93,8 +93,7 @@ class GridReporter {
     section.text.push_back(fmt::format(
         "Asked: how many times less training compute, time and memory does each family need than {0} to reach the same "
         "loss? The factor is the cost of {0} over that of the family: 2 means half the cost, below 1 the family costs "
-        "more. "
-        "In brackets stand 95 % intervals. Quoted are the largest runs whose loss {0} reached, too.",
+        "more. In brackets stand 95 % intervals. Quoted are the largest runs whose loss {0} reached, too.",
         baseline()));
     for (size_t f = 1; f < families_.size(); ++f)
       for (const char* mean : {kMeanIn, kMeanOut})
@@ -103,8 +102,7 @@ class GridReporter {
     if (families_.size() == 1) section.text.push_back("There is one family: nothing to compare it with.");
     section.text.push_back(
         "Artetxe et al. (2021) found 8 to 16 times in domain at the small end, about 4 times at modest budgets, and 2 "
-        "to 4 "
-        "times out of domain, with 512 experts and models from 125M active parameters.");
+        "to 4 times out of domain, with 512 experts and models from 125M active parameters.");
     section.table = quoted_factors(results_, factors_);
     return section;
   }

@@ -13,6 +13,7 @@
 #include "infer/generator.h"
 #include "kernels/cuda/emulator.h"
 #include "ops/transfer.h"
+#include "small_model.h"
 #include "train/trainer.h"
 
 namespace troupe {
@@ -43,30 +44,14 @@ class OnTheGrid {
   static inline test::FencedMemory fenced_;  // contexts of threads have memory of it, too
 };
 
-struct ModelCase {
-  const char* name;
-  void (*set)(ModelConfig&, DecoderOptions&);
-};
-
-class EmulatedGrid : public testing::TestWithParam<std::tuple<ModelCase, Precision>> {
+class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, Precision>> {
  protected:
   void SetUp() override {
-    config_ = {.num_layers = 2, .d_model = 32, .num_heads = 2, .d_ff = 64, .vocab_size = 50, .context = 16};
-    config_.dropout = config_.attention_dropout = 0.1;
-    config_.pad_id = 1;
+    config_ = test::small_config();
     std::get<0>(GetParam()).set(config_, options_);
   }
 
-  // Ids with padding in the last sequence.
-  Batch batch(int64_t step, int64_t micro) const {
-    Batch batch{.B = 2, .S = 8, .src = {}, .tgt = {}, .first_sequence = micro * 2};
-    for (int64_t i = 0; i < batch.tokens(); ++i) {
-      batch.src.push_back(i > 12 ? static_cast<int32_t>(config_.pad_id)
-                                 : static_cast<int32_t>(5 + (i * 7 + step) % 40));
-      batch.tgt.push_back(i > 12 ? -1 : static_cast<int32_t>(5 + (i * 11 + step) % 40));
-    }
-    return batch;
-  }
+  Batch batch(int64_t step, int64_t micro) const { return test::padded_batch(config_, step, micro); }
 
   struct Outcome {
     std::vector<double> losses, norms;
@@ -164,7 +149,7 @@ TEST_P(EmulatedGrid, ContinuesTextAsTheProcessorDoes) {
   EXPECT_EQ(continued(grid.memory(), [&] { grid.close(); }), expected);
 }
 
-constexpr ModelCase kModelCases[] = {
+constexpr test::ModelCase kModelCases[] = {
     {"dense", [](ModelConfig&, DecoderOptions&) {}},
     {"learned", [](ModelConfig& config,
                    DecoderOptions& options) { config.positions = Positions::kLearned, options.recompute = true; }},

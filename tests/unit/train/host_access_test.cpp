@@ -8,34 +8,20 @@
 #include "facts.h"
 #include "fenced_memory.h"
 #include "ops/elementwise.h"
+#include "small_model.h"
 #include "train/trainer.h"
 
 namespace troupe {
 namespace {
 
-struct FencedCase {
-  const char* name;
-  void (*set)(ModelConfig&, DecoderOptions&);
-};
-
-class HostAccess : public testing::TestWithParam<std::tuple<FencedCase, Precision>> {
+class HostAccess : public testing::TestWithParam<std::tuple<test::ModelCase, Precision>> {
  protected:
   void SetUp() override {
-    config_ = {.num_layers = 2, .d_model = 32, .num_heads = 2, .d_ff = 64, .vocab_size = 50, .context = 16};
-    config_.dropout = config_.attention_dropout = 0.1;
-    config_.pad_id = 1;
+    config_ = test::small_config();
     std::get<0>(GetParam()).set(config_, options_);
   }
 
-  // Ids with padding in the last sequence.
-  Batch batch(int64_t step, int64_t micro) const {
-    Batch batch{.B = 2, .S = 8, .src = {}, .tgt = {}, .first_sequence = micro * 2};
-    for (int64_t i = 0; i < batch.tokens(); ++i) {
-      batch.src.push_back(i > 12 ? static_cast<int32_t>(config_.pad_id) : static_cast<int32_t>(5 + (i * 7 + step) % 40));
-      batch.tgt.push_back(i > 12 ? -1 : static_cast<int32_t>(5 + (i * 11 + step) % 40));
-    }
-    return batch;
-  }
+  Batch batch(int64_t step, int64_t micro) const { return test::padded_batch(config_, step, micro); }
 
   // Two updates and a score; after the first pass nothing but `inside` happens in between.
   struct Outcome {
@@ -69,7 +55,7 @@ TEST_P(HostAccess, IsLeftToOps) {
   EXPECT_EQ(inside, outcome(host_memory(), [] {}, [] {}));
 }
 
-constexpr FencedCase kFencedCases[] = {
+constexpr test::ModelCase kFencedCases[] = {
     {"dense", [](ModelConfig&, DecoderOptions&) {}},
     {"learned", [](ModelConfig& config, DecoderOptions& options) {
        config.positions = Positions::kLearned, options.recompute = true;

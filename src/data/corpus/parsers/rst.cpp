@@ -171,7 +171,7 @@ class RstReader {
       flush();
       return literal(i + 1, indent_of(line));
     }
-    if (content.starts_with(">>>")) {  // a session ends with a blank line
+    if (content.starts_with(">>>")) {  // a doctest block ends with a blank line
       flush();
       for (; i < lines_.size() && !is_blank(lines_[i]); ++i) text_.append(lines_[i]) += '\n';
       return i;

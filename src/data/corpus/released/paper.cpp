@@ -185,13 +185,7 @@ BuildResult build_paper(const PaperOptions& options) {
   });
   write_json_file(out.path() / kManifestName, make_manifest(sampling, domains, absent, parts));
   out.commit(options.force ? AtomicDirectory::Existing::kReplace : AtomicDirectory::Existing::kRefuse);
-  BuildResult result;
-  result.manifest = options.out / kManifestName;
-  for (const WrittenPart& written : parts) {
-    result.parts.push_back(written.part);
-    result.parts.back().file = options.out / written.part.file;
-  }
-  return result;
+  return {.already_complete = false, .parts = parts_in(options.out, parts), .manifest = options.out / kManifestName};
 }
 
 }  // namespace troupe::corpus

@@ -2,7 +2,7 @@
 """Encodes and trains on the same text with Troupe, Hugging Face tokenizers and tiktoken, one thread each, in turns,
 and prints bytes per second of processor time. Needs `pip install tokenizers tiktoken`.
 
-    tools/peers/tokenizers.py --troupe build/release/bin/troupe --gpt2 tests/data/gpt2-bpe TEXT...
+    tools/peers/tokenizer_speed.py --troupe build/release/src/cli/troupe --gpt2 tests/data/gpt2-bpe TEXT...
 
 TEXT: UTF-8 files. They are cut at line ends into documents of about 16 KB. All three encode them to the same ids, which
 is checked. GPT-2's encoder.json and vocab.bpe lie in --gpt2.
@@ -13,33 +13,19 @@ import os
 import pathlib
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
-sys.path = [p for p in sys.path if pathlib.Path(p or ".").resolve() != pathlib.Path(__file__).resolve().parent]
 import tiktoken  # noqa: E402
 import tokenizers  # noqa: E402
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks  # noqa: E402
+from documents import documents  # noqa: E402
 from tokenizers import models, pre_tokenizers, trainers  # noqa: E402
 
 TIKTOKEN_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
-
-
-def documents(paths, size=16384):
-    texts = []
-    for path in paths:
-        data = pathlib.Path(path).read_bytes()
-        begin = 0
-        while begin < len(data):
-            end = data.find(b"\n", begin + size)
-            end = len(data) if end < 0 else end + 1
-            texts.append(data[begin:end].decode())
-            begin = end
-    return texts
 
 
 def timed(action):
