@@ -20,6 +20,7 @@ LIBRARIES = {
     'boost/': 'Boost::headers',
     'fmt/': 'fmt::fmt',
     'libxml/': 'PkgConfig::libxml2',
+    'mpi.h': 'MPI::MPI_C',
     'minizip/': 'PkgConfig::minizip',
     'nlohmann/': 'nlohmann_json::nlohmann_json',
     'openssl/': 'PkgConfig::OpenSSL',

@@ -16,6 +16,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/peak.h"
+#include "dist/mpi.h"
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/driver.h"
 #include "kernels/onednn/gemm.h"
@@ -176,7 +177,7 @@ Json to_json(const Findings& f) {
           {"peak_fp32_flops", f.peaks.f32_flops},
           {"bandwidth_bytes_per_s", f.peaks.triad_bytes},
           {"bandwidth_read_bytes_per_s", f.peaks.read_bytes},
-          {"mpi", "not built"},
+          {"mpi", mpi_version()},
           {"backends", backends},
           {"version", TROUPE_VERSION},
           {"warnings", f.warnings}};
@@ -202,7 +203,7 @@ void print_text(const Findings& f) {
   line("peak float32", fmt::format("{:.1f} GFLOP/s", f.peaks.f32_flops / 1e9));
   line("memory speed",
        fmt::format("{:.1f} GB/s (triad), {:.1f} GB/s (read)", f.peaks.triad_bytes / 1e9, f.peaks.read_bytes / 1e9));
-  line("MPI", "not built");
+  line("MPI", mpi_version());
   for (const Backend& backend : f.backends) line(backend.name.c_str(), backend.state);
   print("\n");
   if (f.warnings.empty()) print("Nothing to change.\n");

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "dist/communicator.h"
 #include "model/walk.h"
 #include "ops/elementwise.h"
 #include "ops/loss.h"
@@ -17,20 +18,31 @@ struct Decoder<P>::State {
   DecoderOptions options;
   Workspace<P> work;
 
-  // The batch at hand as the host has it, and what its MoE layers reported.
+  // The batch at hand as the host has it, and what its MoE layers reported. Where ranks share it, all have the whole of
+  // it, of which the pass takes `own` sequences.
   SequenceShape shape;
+  Share own;
   std::vector<int32_t> positions_T, targets_T;
   std::vector<uint8_t> valid_T;
   std::vector<int32_t> key_end_T;
   std::vector<RouterStats> stats;
 
-  void read_batch(const Batch& batch);
+  void read_batch(const Batch& batch, bool shared);
   void place_batch();
+  Share own_tokens() const { return {own.begin * shape.S, own.end * shape.S}; }
+  int64_t routing_unit() const;
+  bool is_shared() const { return shape.whole.B > 0; }
+  void merge_reports();
 };
+
+template <class T>
+std::span<T> part(std::span<T> all, Share share) {
+  return all.subspan(static_cast<size_t>(share.begin), static_cast<size_t>(share.size()));
+}
 
 // Ids are checked here, once; positions count real tokens (fairseq utils.py:239-249).
 template <class P>
-void Decoder<P>::State::read_batch(const Batch& batch) {
+void Decoder<P>::State::read_batch(const Batch& batch, bool shared) {
   const int64_t T = batch.tokens();
   if (batch.B < 1 || batch.S < 1 || static_cast<int64_t>(batch.src.size()) != T ||
       static_cast<int64_t>(batch.tgt.size()) != T)
@@ -69,27 +81,76 @@ void Decoder<P>::State::read_batch(const Batch& batch) {
     const int64_t next = (t + 1) % batch.S;  // 0: t is the last of its sequence
     if (next > 0) key_end_T[t] = batch.src[t + 1] == weights.config.eos_id ? static_cast<int32_t>(next) : key_end_T[t + 1];
   }
-  shape = {batch.B, batch.S, {}};
+  own = {0, batch.B};
+  if (shared) own = share_of(batch.B, options.ranks->rank(), options.ranks->size(), routing_unit());
+  shape = {own.size(), batch.S, {}};
+  if (shared) shape.whole = {.B = batch.B, .before = own.begin, .token_valid = valid_T};
   stats.clear();
+}
+
+// Sequences that are not parted: those of a routing group, where it is not the whole micro-batch.
+template <class P>
+int64_t Decoder<P>::State::routing_unit() const {
+  return std::max<int64_t>(1, weights.config.num_moe_layers() > 0 ? weights.config.moe.group_sequences : 0);
 }
 
 // To where ops read it, once there is memory for a batch of its size.
 template <class P>
 void Decoder<P>::State::place_batch() {
-  copy<int32_t>(targets_T, work.targets_T);
+  copy<int32_t>(part<const int32_t>(targets_T, own_tokens()), work.targets_T);
   if (!valid_T.empty()) {
-    copy<uint8_t>(valid_T, work.valid_T);
+    copy<uint8_t>(part<const uint8_t>(valid_T, own_tokens()), work.valid_T);
     shape.token_valid = work.valid_T;
   }
   if (!key_end_T.empty()) {
-    copy<int32_t>(key_end_T, work.key_end_T);
+    copy<int32_t>(part<const int32_t>(key_end_T, own_tokens()), work.key_end_T);
     shape.key_end = work.key_end_T;
+  }
+}
+
+// Where every rank routes groups of its own, their reports become those of the whole micro-batch. Where all route all,
+// they are.
+template <class P>
+void Decoder<P>::State::merge_reports() {
+  if (!is_shared() || stats.empty() || weights.config.moe.group_sequences == 0) return;
+  const int64_t S = shape.S, T = shape.whole.B * S, size = weights.config.moe.group_sequences * S;
+  const auto groups = static_cast<size_t>((T + size - 1) / size), before = static_cast<size_t>(own.begin * S / size);
+  std::vector<int64_t> counts;
+  std::vector<double> sums;
+  for (const RouterStats& layer : stats) {
+    counts.insert(counts.end(), layer.load_E.begin(), layer.load_E.end());
+    counts.insert(counts.end(), layer.dropped_K.begin(), layer.dropped_K.end());
+    sums.push_back(layer.entropy_sum);
+    for (const RouterStats::Loss& loss : layer.losses) {
+      const auto at = static_cast<std::ptrdiff_t>(sums.size() + before);
+      sums.resize(sums.size() + groups, 0.0);
+      std::copy(loss.by_group.begin(), loss.by_group.end(), sums.begin() + at);
+    }
+  }
+  options.ranks->sum(std::span(counts), "loads of experts");
+  options.ranks->sum(std::span(sums), "losses of routing");
+  auto count = counts.begin();
+  auto sum = sums.begin();
+  for (RouterStats& layer : stats) {
+    for (int64_t& load : layer.load_E) load = *count++;
+    for (int64_t& dropped : layer.dropped_K) dropped = *count++;
+    layer.tokens = layer.loss_tokens = T;
+    layer.entropy_sum = *sum++;
+    for (RouterStats::Loss& loss : layer.losses) {
+      loss.by_group.assign(sum, sum + static_cast<std::ptrdiff_t>(groups));
+      sum += static_cast<std::ptrdiff_t>(groups);
+      loss.mean = 0.0;
+      for (size_t g = 0; g < groups; ++g)
+        loss.mean += loss.by_group[g] *
+                     static_cast<double>(std::min(T, static_cast<int64_t>(g + 1) * size) - static_cast<int64_t>(g) * size) /
+                     static_cast<double>(T);
+    }
   }
 }
 
 template <class P>
 Decoder<P>::Decoder(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options)
-    : state_(new State{.weights = {config, params}, .options = options, .work = Workspace<P>(params.memory())}) {}
+    : state_(new State{.weights = {config, params, options.ranks}, .options = options, .work = Workspace<P>(params.memory())}) {}
 
 template <class P>
 Decoder<P>::~Decoder() = default;
@@ -153,7 +214,10 @@ struct MicroBatch {
   void forward() const {
     Pass<P> reporting = pass();
     reporting.reports = &s.stats;
-    walk(s.weights, {batch.src, s.positions_T, num_positions()}, reporting, s.work, attend(reporting));
+    const Share own = s.own_tokens();
+    walk(s.weights, {part<const int32_t>(batch.src, own), part<const int32_t>(s.positions_T, own), num_positions()},
+         reporting, s.work, attend(reporting));
+    s.merge_reports();
   }
 
   // From the gradient of the final norm's output, in scratch.dnorm_TD.
@@ -197,7 +261,8 @@ struct MicroBatch {
 
   // Scored targets of each routing group.
   std::vector<double> group_tokens() const {
-    const int64_t size = routing_group_tokens(config().moe, s.shape), T = s.shape.tokens();
+    const int64_t T = static_cast<int64_t>(s.targets_T.size());
+    const int64_t size = routing_group_tokens(config().moe, {T / s.shape.S, s.shape.S, {}});
     std::vector<double> counts(static_cast<size_t>((T + size - 1) / size), 0.0);
     for (int64_t t = 0; t < T; ++t) counts[static_cast<size_t>(t / size)] += s.targets_T[t] >= 0;
     return counts;
@@ -210,9 +275,15 @@ struct MicroBatch {
                : 1.0;
   }
 
-  LossSum sums(std::span<const real> nll) const {
+  LossSum sums(std::span<const real> nll, double squared_lse) const {
     LossSum loss;
     run(Sum<real>{nll, &loss.nll});
+    loss.z = squared_lse;
+    if (s.is_shared()) {
+      double both[] = {loss.nll, loss.z};
+      s.options.ranks->sum(std::span(both), "loss");
+      loss.nll = both[0], loss.z = both[1];
+    }
     loss.tokens = std::count_if(s.targets_T.begin(), s.targets_T.end(), [](int32_t id) { return id >= 0; });
     const std::vector<double> tokens = s.stats.empty() ? std::vector<double>() : group_tokens();
     const auto terms = router_losses<real>();
@@ -229,22 +300,28 @@ struct MicroBatch {
       loss.total += terms[i].weight(config().moe) * router[i];
       if (terms[i].name == kBalanceLoss) loss.aux = router[i];
     }
+    loss.total += mode.z_loss * loss.z;
     return loss;
   }
 
   std::vector<double> router_loss_scale() const {
     std::vector<double> scale;
     if (s.stats.empty()) return scale;
-    const std::vector<double> tokens = group_tokens();
+    std::vector<double> tokens = group_tokens();
+    if (s.is_shared() && config().moe.group_sequences > 0) {  // those of this rank
+      const int64_t size = config().moe.group_sequences;
+      tokens.erase(tokens.begin() + (s.own.end + size - 1) / size, tokens.end());
+      tokens.erase(tokens.begin(), tokens.begin() + s.own.begin / size);
+    }
     for (const RouterLoss<real>& loss : router_losses<real>())
       for (const double count : tokens) scale.push_back(count * (loss.weight(config().moe) * router_layer_scale()));
     return scale;
   }
 };
 
-RunMode mode_for(const Batch& batch, RunMode mode, bool training) {
+RunMode mode_for(const Batch& batch, RunMode mode, bool training, Share own) {
   mode.training = training;
-  mode.first_token = batch.first_sequence * batch.S;
+  mode.first_token = (batch.first_sequence + own.begin) * batch.S;
   return mode;
 }
 
@@ -253,10 +330,16 @@ RunMode mode_for(const Batch& batch, RunMode mode, bool training) {
 template <class P>
 LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads) {
   State& s = *state_;
-  s.read_batch(batch);
-  s.work.plan(config(), batch.B, batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
+  s.read_batch(batch, s.options.ranks != nullptr);
+  if (s.is_shared() && (batch.B + s.routing_unit() - 1) / s.routing_unit() < s.options.ranks->size())
+    fail(ErrorCode::kUsage,
+         "train.micro_sequences: expected at least one {} for each of {} ranks, got {} sequences",
+         s.routing_unit() == 1 ? std::string("sequence")
+                               : fmt::format("routing group of {} sequences", s.routing_unit()),
+         s.options.ranks->size(), batch.B);
+  s.work.plan(config(), s.own.size(), batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
   s.place_batch();
-  const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true)};
+  const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true, s.own)};
   micro.forward();
   double squared_lse = 0.0;
   run(OutputLossWithGradient<P>{.embed = s.weights.output.bank(),
@@ -270,19 +353,18 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
                                 .z_loss = mode.z_loss,
                                 .squared_lse = &squared_lse});
   micro.backward(grads);
-  LossSum loss = micro.sums(s.work.nll_T);
-  loss.z = squared_lse;
-  loss.total += mode.z_loss * squared_lse;
-  return loss;
+  return micro.sums(s.work.nll_T, squared_lse);
 }
 
 template <class P>
 LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<real> nll_T, std::span<int32_t> argmax_T) {
   State& s = *state_;
-  s.read_batch(batch);
-  s.work.plan(config(), batch.B, batch.S, Keep::kNothing);
+  // A batch of fewer routing groups than ranks is scored by every rank; all make the same calls.
+  Communicator* const ranks = s.options.ranks;
+  s.read_batch(batch, ranks && (batch.B + s.routing_unit() - 1) / s.routing_unit() >= ranks->size());
+  s.work.plan(config(), s.own.size(), batch.S, Keep::kNothing);
   s.place_batch();
-  const MicroBatch<P> micro{s, batch, mode_for(batch, mode, false)};
+  const MicroBatch<P> micro{s, batch, mode_for(batch, mode, false, s.own)};
   micro.forward();
   run(OutputLoss<P>{.embed = s.weights.output.bank(),
                     .h_TD = s.work.final_norm.y_TD,
@@ -291,9 +373,17 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
                     .argmax_T = argmax_T.empty() ? std::span<int32_t>() : s.work.argmax_T,
                     .divisor = config().logit_divisor,
                     .cap = config().logit_cap});
-  copy<real>(s.work.nll_T.first(nll_T.size()), nll_T);
-  copy<int32_t>(s.work.argmax_T.first(argmax_T.size()), argmax_T);
-  return micro.sums(s.work.nll_T);
+  if (s.is_shared()) {
+    std::vector<int64_t> tokens;
+    for (int r = 0; r < ranks->size(); ++r)
+      tokens.push_back(share_of(batch.B, r, ranks->size(), s.routing_unit()).size() * batch.S);
+    if (!nll_T.empty()) ranks->gather(s.work.nll_T.data(), nll_T.data(), tokens, sizeof(real), "scores");
+    if (!argmax_T.empty()) ranks->gather(s.work.argmax_T.data(), argmax_T.data(), tokens, sizeof(int32_t), "scores");
+  } else {
+    copy<real>(s.work.nll_T.first(nll_T.size()), nll_T);
+    copy<int32_t>(s.work.argmax_T.first(argmax_T.size()), argmax_T);
+  }
+  return micro.sums(s.work.nll_T, 0.0);
 }
 
 template class Decoder<F64>;

@@ -21,6 +21,7 @@
 
 namespace troupe {
 
+class Communicator;
 template <class P>
 struct DecoderWeights;
 template <class P>
@@ -28,6 +29,9 @@ class Workspace;
 
 struct DecoderOptions {
   bool recompute = false;  // keep only layer inputs and run each layer's forward again in the backward pass
+  // Share the experts and the sequences of every micro-batch: `params` has the dense parameters and this rank's experts.
+  // Every rank makes the same calls with the same whole batches, and gets their whole losses and statistics.
+  Communicator* ranks = nullptr;
   bool inference = false;  // no backward pass: a LanguageModel keeps packed weights alone, where products read those
 };
 

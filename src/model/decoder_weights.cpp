@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "dist/communicator.h"
 
 namespace troupe {
 namespace {
@@ -36,12 +37,25 @@ SublayerSpec sublayer_spec(const ModelConfig& config) {
           .dropout = config.dropout};
 }
 
+// Of the slots of all experts, those of this rank's.
+MoeSlots own_experts(MoeSlots slots, const ModelConfig& config, Communicator* ranks) {
+  if (!ranks) return slots;
+  const int64_t E = config.moe.num_experts;
+  const Share own = share_of(E, ranks->rank(), ranks->size());
+  for (LinearSlots* map : {&slots.mlp.fc1, &slots.mlp.fc2})
+    for (Slot* slot : {&map->weight, &map->bias}) {
+      const int64_t parts = (slot->end - slot->begin) / E;
+      *slot = {slot->begin + own.begin * parts, slot->begin + own.end * parts};
+    }
+  return slots;
+}
+
 template <class P>
 DecoderLayer<P> make_layer(const ModelConfig& config, int64_t layer, const LayerSlots& slots,
-                           const ParameterStore<typename P::real>& params) {
+                           const ParameterStore<typename P::real>& params, Communicator* ranks) {
   AttentionBlock<P> attention(attention_spec(config, layer), slots.attention, params);
   if (const auto* experts = std::get_if<MoeSlots>(&slots.feed_forward))
-    return {std::move(attention), MoeBlock<P>(moe_spec(config, layer), *experts, params)};
+    return {std::move(attention), MoeBlock<P>(moe_spec(config, layer, ranks), own_experts(*experts, config, ranks), params)};
   return {std::move(attention), FfnBlock<P>(ffn_spec(config, layer), std::get<FfnSlots>(slots.feed_forward), params)};
 }
 
@@ -73,23 +87,25 @@ FfnSpec ffn_spec(const ModelConfig& config, int64_t layer) {
   return {.layer = layer, .mlp = mlp_spec(config, 1, config.d_ff), .sublayer = sublayer_spec(config)};
 }
 
-MoeSpec moe_spec(const ModelConfig& config, int64_t layer) {
+MoeSpec moe_spec(const ModelConfig& config, int64_t layer, Communicator* ranks) {
+  const int64_t E = config.moe.num_experts;
   return {.layer = layer,
-          .mlp = mlp_spec(config, config.moe.num_experts, config.expert_d_ff()),
+          .mlp = mlp_spec(config, ranks ? share_of(E, ranks->rank(), ranks->size()).size() : E, config.expert_d_ff()),
           .shared = mlp_spec(config, 1, config.moe.shared_d_ff),
           .sublayer = sublayer_spec(config),
-          .routing = config.moe};
+          .routing = config.moe,
+          .ranks = ranks};
 }
 
 template <class P>
-DecoderWeights<P>::DecoderWeights(const ModelConfig& config, const ParameterStore<real>& params)
+DecoderWeights<P>::DecoderWeights(const ModelConfig& config, const ParameterStore<real>& params, Communicator* ranks)
     : config(config), params(&params) {
   DecoderParameters made = make_decoder_parameters(config);
   if (params.table().num_entries() != made.table.num_entries())
     fail(ErrorCode::kInternal, "decoder: expected parameters of its configuration, got those of another");
   slots = std::move(made.slots);
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
-    layers.push_back(make_layer<P>(config, layer, slots.layers[static_cast<size_t>(layer)], params));
+    layers.push_back(make_layer<P>(config, layer, slots.layers[static_cast<size_t>(layer)], params, ranks));
   final_norm = NormLayer<P>(norm_spec(config), slots.final_norm, params);
   output = Linear<P>(params, {.weight = slots.output, .bias = {}}, 1, config.vocab_size, config.d_model);
 }

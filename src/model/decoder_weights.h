@@ -16,7 +16,7 @@ namespace troupe {
 NormSpec norm_spec(const ModelConfig& config);
 AttentionSpec attention_spec(const ModelConfig& config, int64_t layer);
 FfnSpec ffn_spec(const ModelConfig& config, int64_t layer);
-MoeSpec moe_spec(const ModelConfig& config, int64_t layer);
+MoeSpec moe_spec(const ModelConfig& config, int64_t layer, Communicator* ranks = nullptr);
 
 // One layer: attention, then either a dense FFN or experts.
 template <class P>
@@ -37,7 +37,7 @@ struct DecoderWeights {
   Linear<P> output;  // often tied to the token embedding
 
   // `params` has the table of make_parameter_table(config) and must outlive the weights.
-  DecoderWeights(const ModelConfig& config, const ParameterStore<real>& params);
+  DecoderWeights(const ModelConfig& config, const ParameterStore<real>& params, Communicator* ranks = nullptr);
 
   Matrix<const real> embedding() const {
     return {params->at(slots.embed_tokens).data(), config.vocab_size, config.d_model};

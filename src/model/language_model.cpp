@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/isa.h"
+#include "dist/communicator.h"
 #include "model/decoder_weights.h"
 
 namespace troupe {
@@ -18,12 +19,18 @@ std::string to_string(Precision precision) { return std::string(name_of_enum(pre
 namespace {
 
 bool keeps_packed(Precision precision, DecoderOptions options) {
-  if (!options.inference) return false;
+  if (!options.inference || options.ranks) return false;
   return precision == Precision::kBf16 ? LinearBank<Bf16>::can_be_packed() : LinearBank<F32>::can_be_packed();
 }
 
 // Which parameters are kept in float32.
-Selection kept(bool packed) {
+Selection kept(bool packed, const ModelConfig& config, const Communicator* ranks) {
+  if (ranks) {
+    const Share experts = share_of(config.moe.num_experts, ranks->rank(), ranks->size());
+    return [experts](const Parameter& parameter) {
+      return parameter.role != Role::kExpert || (parameter.expert >= experts.begin && parameter.expert < experts.end);
+    };
+  }
   if (!packed) return {};
   return [](const Parameter& parameter) { return !parameter.product; };
 }
@@ -35,7 +42,8 @@ LanguageModel::LanguageModel(const ModelConfig& config, Precision precision, Dec
       precision_(precision),
       packed_(keeps_packed(precision, options)),
       table_(make_parameter_table(config)),
-      params_(table_, kept(packed_), memory) {
+      params_(table_, kept(packed_, config, options.ranks), memory),
+      ranks_(options.ranks) {
   if (precision == Precision::kBf16)
     decoder_ = std::make_unique<Decoder<Bf16>>(config_, params_, options);
   else

@@ -30,6 +30,7 @@ class LanguageModel {
   ParameterStore<float>& params() { return params_; }
   const ParameterStore<float>& params() const { return params_; }
   Precision precision() const { return precision_; }
+  Communicator* ranks() const { return ranks_; }  // DecoderOptions::ranks
 
   // Fills what params() does not hold (DecoderOptions::inference): `read` gives the values of a parameter, one matrix
   // at a time in float32.
@@ -54,6 +55,7 @@ class LanguageModel {
   bool packed_;  // weights that products alone read are not in params_
   ParameterTable table_;
   ParameterStore<float> params_;
+  Communicator* ranks_;
   std::variant<std::unique_ptr<Decoder<F32>>, std::unique_ptr<Decoder<Bf16>>> decoder_;
 };
 

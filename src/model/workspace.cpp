@@ -81,6 +81,14 @@ void Workspace<P>::plan(const ModelConfig& config, int64_t B, int64_t S, Keep ke
 }
 
 template <class P>
+void Workspace<P>::poison() {
+  arena_.poison();
+  if (scratch.ranked) scratch.ranked->poison();
+  for (LayerActivations<P>& layer : layers_)
+    if (layer.moe.ranked) layer.moe.ranked->poison();
+}
+
+template <class P>
 Matrix<const typename P::real> Workspace<P>::positions(const DecoderWeights<P>& weights, int64_t rows) {
   const ModelConfig& config = weights.config;
   const int64_t D = config.d_model, usual = num_position_rows(config);

@@ -41,6 +41,7 @@ class Workspace {
   void plan(const ModelConfig& config, int64_t B, int64_t S, Keep keep);
 
   const Arena& arena() const { return arena_; }
+  void poison();  // for tests: what no pass has written yet is NaN
   Keep keep() const { return keep_; }
   LayerActivations<P>& layer(int64_t i) { return layers_[keep_ == Keep::kAll ? static_cast<size_t>(i) : 0]; }
   // Rows of the position embeddings: the learned ones, or sinusoids, made here as far as they are needed. Empty if

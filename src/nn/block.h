@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -28,6 +29,13 @@ struct SequenceShape {
   std::span<const uint8_t> token_valid;  // [B, S], 0 for padding; empty if there is none
   std::span<const int32_t> key_end = {};  // of texts that do not see each other (kernels/attention_shape.h); or empty
   int64_t tokens() const { return B * S; }
+
+  // The micro-batch of which these are the sequences of one rank: B in all, `before` of them on ranks before. B = 0: there
+  // is no such; a rank is alone, though it may have its experts' rows computed elsewhere.
+  struct Whole {
+    int64_t B = 0, before = 0;
+    std::span<const uint8_t> token_valid = {};
+  } whole = {};
 };
 
 struct NormSlots {
@@ -81,6 +89,9 @@ struct ScratchSpec {
 
 // Memory that only lives inside one block's backward pass (and the router's forward): shared by all layers.
 template <class P>
+struct RankedScratch;
+
+template <class P>
 struct Scratch {
   using real = typename P::real;
   using operand = typename P::operand;
@@ -97,6 +108,7 @@ struct Scratch {
   Matrix<real> dshared_TD, dgate_T1;
   Matrix<real> branch_TD;  // norm after the block: its output, and in the backward pass the gradient of its input
   Matrix<real> dout_TD;    // parallel blocks: the gradient of their sum
+  std::shared_ptr<RankedScratch<P>> ranked;  // experts on several ranks (nn/moe/ranked_experts.h)
 
   void plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool backward);
 };

@@ -1,5 +1,7 @@
 #include "tensor/arena.h"
 
+#include <cstring>
+
 #include "base/error.h"
 
 namespace troupe {
@@ -14,6 +16,10 @@ void Arena::commit() {
   Memory& memory = memory_.memory();
   if (planned_ > memory_.bytes()) memory_ = RawBuffer(memory), memory_ = RawBuffer(planned_, memory);
   committed_ = true;
+}
+
+void Arena::poison() {
+  if (planned_ > 0) std::memset(memory_.data(), 0xff, static_cast<size_t>(planned_));
 }
 
 char* Arena::take(const std::string& name, int64_t bytes) {

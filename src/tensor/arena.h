@@ -34,6 +34,7 @@ class Arena {
 
   void restart();  // forgets the plan, keeps the memory
   void commit();   // ends the first pass: makes sure that everything planned fits
+  void poison();   // for tests: every byte 0xff, which is NaN in every format
   int64_t bytes() const { return planned_; }
   const std::vector<Entry>& entries() const { return entries_; }  // of the first pass, for printing
 

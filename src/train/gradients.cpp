@@ -25,8 +25,10 @@ std::optional<std::string> first_non_finite(const ParameterStore<float>& store) 
 
 }  // namespace
 
-double gradient_norm(const ParameterStore<float>& grads, int64_t tokens) {
-  return std::sqrt(sum_of_squares<float>(grads.all())) / static_cast<double>(tokens);
+double gradient_norm(const ParameterStore<float>& grads, int64_t tokens, Communicator* ranks) {
+  double sum = sum_of_squares<float>(grads.all());
+  if (ranks) ranks->sum(std::span(&sum, 1), "gradient norm");
+  return std::sqrt(sum) / static_cast<double>(tokens);
 }
 
 double clip_factor(double norm, double max_norm) {

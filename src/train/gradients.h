@@ -5,13 +5,15 @@
 #include <cstdint>
 #include <string>
 
+#include "dist/communicator.h"
 #include "model/batch.h"
 #include "nn/parameters.h"
 
 namespace troupe {
 
 // L2 norm over all parameters of the gradient of the mean loss: `grads` holds sums over `tokens` tokens.
-double gradient_norm(const ParameterStore<float>& grads, int64_t tokens);
+// Where ranks share the parameters, every rank has those that it moves, and all get the same bits.
+double gradient_norm(const ParameterStore<float>& grads, int64_t tokens, Communicator* ranks = nullptr);
 
 // min(1, max_norm / (norm + 1e-6)); 1 if max_norm is 0: measured only (fairseq utils.py:330-396).
 double clip_factor(double norm, double max_norm);

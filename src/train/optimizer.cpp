@@ -42,6 +42,7 @@ Optimizer::Treatment Optimizer::treatment_of(const Parameter& parameter, const G
 }
 
 std::vector<Optimizer::Stretch> Optimizer::stretches(const ParameterStore<float>& params,
+                                                     const ParameterStore<float>& grads,
                                                      const GroupRates& rates) const {
   std::vector<Stretch> all;
   for (const ParameterFamily& family : m_.table().families()) {
@@ -49,7 +50,7 @@ std::vector<Optimizer::Stretch> Optimizer::stretches(const ParameterStore<float>
     const Treatment treatment = treatment_of(family.pattern, rates);
     for (int64_t i = begin; i < end; ++i) {
       if (m_.at({i, i + 1}).empty()) continue;
-      if (!all.empty() && all.back().treatment == treatment && continues(all.back(), i, params))
+      if (!all.empty() && all.back().treatment == treatment && continues(all.back(), i, params, grads))
         all.back().slot.end = i + 1;
       else
         all.push_back({{i, i + 1}, treatment});
@@ -59,11 +60,12 @@ std::vector<Optimizer::Stretch> Optimizer::stretches(const ParameterStore<float>
 }
 
 // Whether the parameter `next` lies behind the stretch in all stores alike; matrices without a gap.
-bool Optimizer::continues(const Stretch& stretch, int64_t next, const ParameterStore<float>& params) const {
+bool Optimizer::continues(const Stretch& stretch, int64_t next, const ParameterStore<float>& params,
+                          const ParameterStore<float>& grads) const {
   if (stretch.slot.end != next) return false;
   const Slot both{stretch.slot.begin, next + 1};
   const size_t size = m_.at(both).size();
-  if (params.at(both).size() != size) return false;
+  if (params.at(both).size() != size || grads.at(both).size() != size) return false;
   const Treatment& matrix = stretch.treatment;
   if (!matrix.by_muon()) return v_.at(both).size() == size;
   return size == static_cast<size_t>((both.end - both.begin) * matrix.stacked * matrix.rows * matrix.cols);
@@ -114,7 +116,7 @@ void Optimizer::run_muon(MuonWorkspace<P>& workspace, const Stretch& stretch, Pa
 void Optimizer::update(ParameterStore<float>& params, const ParameterStore<float>& grads, const GroupRates& rates,
                        double grad_scale) {
   ++updates_;
-  for (const Stretch& stretch : stretches(params, rates)) {
+  for (const Stretch& stretch : stretches(params, grads, rates)) {
     if (stretch.treatment.by_muon())
       std::visit([&](auto& workspace) { run_muon(workspace, stretch, params, grads, grad_scale); }, workspace_);
     else

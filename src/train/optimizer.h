@@ -94,7 +94,8 @@ struct OptimizerOptions {
 
 class Optimizer {
  public:
-  // Moments of the parameters that are `trained`; those of `table` that are not stay as they are.
+  // Moments of the parameters that are `trained`; those of `table` that are not stay as they are. Gradients may be held
+  // of more, which are moved elsewhere.
   Optimizer(const ParameterTable& table, const OptimizerOptions& options, const Selection& trained = {},
             Memory& memory = host_memory());
 
@@ -127,8 +128,10 @@ class Optimizer {
     Treatment treatment;
   };
   Treatment treatment_of(const Parameter& parameter, const GroupRates& rates) const;
-  std::vector<Stretch> stretches(const ParameterStore<float>& params, const GroupRates& rates) const;
-  bool continues(const Stretch& stretch, int64_t next, const ParameterStore<float>& params) const;
+  std::vector<Stretch> stretches(const ParameterStore<float>& params, const ParameterStore<float>& grads,
+                                 const GroupRates& rates) const;
+  bool continues(const Stretch& stretch, int64_t next, const ParameterStore<float>& params,
+                 const ParameterStore<float>& grads) const;
   void run_adam(const Stretch& stretch, ParameterStore<float>& params, const ParameterStore<float>& grads,
                 double grad_scale);
   template <class P>

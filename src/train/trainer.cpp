@@ -1,5 +1,7 @@
 #include "train/trainer.h"
 
+#include <utility>
+
 #include "base/rng.h"
 #include "train/gradients.h"
 
@@ -28,6 +30,34 @@ Selection trained(const TrainerOptions& options) {
   };
 }
 
+std::optional<RankShares> shares_of(LanguageModel& model, const TrainerOptions& options) {
+  if (!model.ranks()) return std::nullopt;
+  return std::optional<RankShares>(std::in_place, model.table(), trained(options), *model.ranks());
+}
+
+// Gradients are held of what is trained of the model's, moments of what this rank moves.
+Selection held(LanguageModel& model, const TrainerOptions& options) {
+  if (!model.ranks()) return trained(options);
+  return [&params = model.params(), chosen = trained(options)](const Parameter& parameter) {
+    return chosen(parameter) && !std::as_const(params).at(parameter.slot).empty();
+  };
+}
+
+Selection moved(const std::optional<RankShares>& shares, const TrainerOptions& options) {
+  if (!shares) return trained(options);
+  return [&shares, chosen = trained(options)](const Parameter& parameter) {
+    return chosen(parameter) && shares->is_own(parameter);
+  };
+}
+
+// What one rank finds, all say.
+void check_together(Communicator* ranks, const std::function<void()>& check) {
+  if (ranks)
+    ranks->together(check, "finite values");
+  else
+    check();
+}
+
 }  // namespace
 
 Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOptions& options, BatchAt batch_at)
@@ -35,16 +65,17 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
       schedule_(schedule),
       options_(options),
       batch_at_(std::move(batch_at)),
-      grads_(model.table(), trained(options), model.params().memory()),
+      shares_(shares_of(model, options)),
+      grads_(model.table(), held(model, options), model.params().memory()),
       optimizer_(model.table(),
                  {.adam = options.adam,
                   .optimizer = options.optimizer,
                   .muon = options.muon,
                   .precision = model.precision()},
-                 trained(options), model.params().memory()) {}
+                 moved(shares_, options), model.params().memory()) {}
 
-// One process computes the whole batch. Several would each take a share of the micro-batches, and sum `loss` and
-// `grads_` where the comment stands; what follows is then the same on all.
+// Of several ranks each computes its sequences of every micro-batch (model/decoder.cpp): loss and statistics are already
+// those of all.
 StepStats Trainer::step() {
   StepStats stats{.step = step_ + 1, .loss = {}, .lr = schedule_(step_), .grad_norm = 0.0, .routers = {}};
   grads_.set_zero();
@@ -53,12 +84,14 @@ StepStats Trainer::step() {
     stats.loss += model_.forward_backward(batch, training_mode(options_, step_, batch), grads_);
     add(stats.routers, model_.router_stats());
   }
-  // (sum over processes)
-  stats.grad_norm = gradient_norm(grads_, stats.loss.tokens);
-  require_finite(stats.step, stats.loss, stats.grad_norm, model_.params(), grads_);
+  Communicator* const ranks = model_.ranks();
+  if (shares_) shares_->sum_gradients(grads_);
+  stats.grad_norm = gradient_norm(grads_, stats.loss.tokens, ranks);
+  check_together(ranks, [&] { require_finite(stats.step, stats.loss, stats.grad_norm, model_.params(), grads_); });
   const double scale = clip_factor(stats.grad_norm, options_.clip_norm) / static_cast<double>(stats.loss.tokens);
   optimizer_.update(model_.params(), grads_, rates_at(options_.optimizer.lr, stats.lr, schedule_.peak()), scale);
-  require_finite_update(stats.step, "", model_.params());
+  check_together(ranks, [&] { require_finite_update(stats.step, "", model_.params()); });
+  if (shares_) shares_->spread(model_.params());
   ++step_;
   return stats;
 }

@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "model/language_model.h"
 #include "ops/route/router_stats.h"
 #include "train/optimizer.h"
+#include "train/rank_shares.h"
 #include "train/schedule.h"
 
 namespace troupe {
@@ -49,12 +51,15 @@ class Trainer {
   LanguageModel& model() { return model_; }
   Optimizer& optimizer() { return optimizer_; }
   const ParameterStore<float>& gradients() const { return grads_; }  // of the last step: sums over tokens
+  // Where the model is shared by ranks: who moves what. gradients() and moments are then those of what this rank moves.
+  const RankShares* shares() const { return shares_ ? &*shares_ : nullptr; }
 
  private:
   LanguageModel& model_;
   Schedule schedule_;
   TrainerOptions options_;
   BatchAt batch_at_;
+  std::optional<RankShares> shares_;
   ParameterStore<float> grads_;
   Optimizer optimizer_;
   int64_t step_ = 0;

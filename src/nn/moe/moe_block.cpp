@@ -52,19 +52,105 @@ Dropout MoeBlock<P>::out_dropout(const RunMode& mode, const Routed<real>& rows) 
 }
 
 template <class P>
+bool MoeBlock<P>::routes_whole(const Pass<P>& pass) const {
+  return spec_.ranks && pass.shape.whole.B > 0 && spec_.routing.group_sequences == 0;
+}
+
+template <class P>
+RouteRequest MoeBlock<P>::whole_request(const Pass<P>& pass) const {
+  const SequenceShape& own = pass.shape;
+  const SequenceShape shape{own.whole.B, own.S, own.whole.token_valid};
+  RouteRequest request = route_request(pass);
+  request.groups = {routing_group_tokens(spec_.routing, shape), shape.token_valid};
+  request.first_token -= own.whole.before * own.S;
+  return request;
+}
+
+template <class P>
+RouterStats MoeBlock<P>::route_tokens(const Pass<P>& pass, Matrix<const real> logits_TE, Activations& acts) const {
+  if (spec_.ranks && !acts.ranked) acts.ranked = std::make_shared<RankedRows<P>>();
+  if (spec_.ranks && !pass.scratch.ranked) pass.scratch.ranked = std::make_shared<RankedScratch<P>>();
+  if (!routes_whole(pass)) return route<real>(route_request(pass), logits_TE, acts.routing);
+  const SequenceShape& own = pass.shape;
+  RankedScratch<P>& scratch = *pass.scratch.ranked;
+  RankedRows<P>& keep = *acts.ranked;
+  keep.plan_whole(spec_.routing, own.whole.B * own.S);
+  scratch.plan_whole(spec_.routing, own.whole.B * own.S);
+  std::vector<int64_t> tokens;
+  for (int r = 0; r < spec_.ranks->size(); ++r)
+    tokens.push_back(share_of(own.whole.B, r, spec_.ranks->size()).size() * own.S);
+  spec_.ranks->gather(logits_TE.data, scratch.logits_TE.data, tokens,
+                      spec_.routing.num_experts * static_cast<int64_t>(sizeof(real)), "router logits");
+  RouterStats stats = route<real>(whole_request(pass), scratch.logits_TE, keep.whole);
+  const int64_t first = own.whole.before * own.S;
+  keep.part.take(keep.whole.rows, first, first + own.tokens(), acts.routing.rows);
+  return stats;
+}
+
+template <class P>
+void MoeBlock<P>::route_tokens_backward(const Pass<P>& pass, const Activations& acts, Matrix<real> dlogits_TE) const {
+  if (!routes_whole(pass))
+    return route_backward<real>(route_request(pass), acts.routing, pass.scratch.dweight_R, pass.loss_scale, dlogits_TE);
+  RankedScratch<P>& scratch = *pass.scratch.ranked;
+  const RankedRows<P>& keep = *acts.ranked;
+  keep.part.spread(acts.routing.rows, pass.scratch.dweight_R, scratch.dweight_R);
+  route_backward<real>(whole_request(pass), keep.whole, scratch.dweight_R, pass.loss_scale, scratch.dlogits_TE);
+  const int64_t first = pass.shape.whole.before * pass.shape.S;
+  run(Copy<real>{scratch.dlogits_TE.rows_from(first, pass.shape.tokens()), dlogits_TE});
+}
+
+template <class P>
+void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, Activations& acts,
+                              Matrix<real> ye_RD) const {
+  const RowOffsets offsets = acts.routing.rows.offsets;
+  if (!spec_.ranks) return mlp_.forward(xe_RD, offsets, pass.mode.training, acts.mlp, {.out_real = ye_RD});
+  const int64_t D = spec_.mlp.d_model;
+  RankedRows<P>& keep = *acts.ranked;
+  RankedScratch<P>& scratch = *pass.scratch.ranked;
+  keep.exchange.plan(*spec_.ranks, offsets);
+  const int64_t R = keep.exchange.num_received();
+  keep.plan_rows(spec_.mlp);
+  scratch.plan_rows(spec_.mlp, R);
+  keep.exchange.to_experts(xe_RD.data, D * static_cast<int64_t>(sizeof(operand)), keep.xe_RD.data, "rows to experts");
+  if (R > 0)
+    mlp_.forward(keep.xe_RD.rows_from(0, R), keep.exchange.offsets(), pass.mode.training, keep.mlp,
+                 {.out_real = scratch.ye_RD.rows_from(0, R)});
+  keep.exchange.to_tokens(scratch.ye_RD.data, D * static_cast<int64_t>(sizeof(real)), ye_RD.data, "rows of experts");
+}
+
+template <class P>
+void MoeBlock<P>::run_experts_backward(const Pass<P>& pass, Matrix<const operand> dye_RD, const Activations& acts,
+                                       Matrix<real> dxe_RD, ParameterStore<real>& grads) const {
+  const int64_t own_rows = dye_RD.rows, D = spec_.mlp.d_model;
+  if (!spec_.ranks)
+    return mlp_.backward(dye_RD, acts.xe_RD.rows_from(0, own_rows), acts.routing.rows.offsets, acts.mlp,
+                         pass.scratch.dhidden_RF.rows_from(0, own_rows), dxe_RD, grads);
+  RankedRows<P>& keep = *acts.ranked;
+  RankedScratch<P>& scratch = *pass.scratch.ranked;
+  const int64_t R = keep.exchange.num_received();
+  keep.exchange.to_experts(dye_RD.data, D * static_cast<int64_t>(sizeof(operand)), scratch.dye_RD.data,
+                           "gradients to experts");
+  if (R > 0)
+    mlp_.backward(scratch.dye_RD.rows_from(0, R), keep.xe_RD.rows_from(0, R), keep.exchange.offsets(), keep.mlp,
+                  scratch.dhidden_RF.rows_from(0, R), scratch.dxe_RD.rows_from(0, R), grads);
+  keep.exchange.to_tokens(scratch.dxe_RD.data, D * static_cast<int64_t>(sizeof(real)), dxe_RD.data,
+                          "gradients of experts");
+}
+
+template <class P>
 void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> residual_TD,
                           Activations& acts, Matrix<real> out_TD) const {
   const Matrix<real> logits_TE = pass.scratch.logits_TE;
   sublayer_.input(x_TD, acts.sublayer, acts.router_in_TD);
   router_.forward(acts.router_in_TD, {}, {.out_real = logits_TE});
-  RouterStats stats = route<real>(route_request(pass), logits_TE, acts.routing);
+  RouterStats stats = route_tokens(pass, logits_TE, acts);
   stats.layer = spec_.layer;
 
   const Routed<real>& rows = acts.routing.rows;
   const int64_t R = rows.num_rows();
   const Matrix<operand> xe = acts.xe_RD.rows_from(0, R);
   run(GatherRows<P>{.x_TD = acts.sublayer.norm.y_TD, .rows = rows, .xe_RD = xe});
-  mlp_.forward(xe, rows.offsets, pass.mode.training, acts.mlp, {.out_real = acts.ye_RD.rows_from(0, R)});
+  run_experts(pass, xe, acts, acts.ye_RD.rows_from(0, R));
   const ForwardEpilogue<P> out = sublayer_.output(acts.sublayer, residual_TD, out_dropout(pass.mode, rows), out_TD);
   run(CombineRows<P>{.residual_TD = out.residual,
                      .ye_RD = acts.ye_RD,
@@ -91,9 +177,8 @@ void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<
                              .dropout = out_dropout(pass.mode, rows),
                              .dye_RD = dye,
                              .dweight_R = scratch.dweight_R});
-  mlp_.backward(dye, acts.xe_RD.rows_from(0, R), rows.offsets, acts.mlp, scratch.dhidden_RF.rows_from(0, R), dxe,
-                grads);
-  route_backward<real>(route_request(pass), acts.routing, scratch.dweight_R, pass.loss_scale, dlogits_TE);
+  run_experts_backward(pass, dye, acts, dxe, grads);
+  route_tokens_backward(pass, acts, dlogits_TE);
   router_.backward_weight(dlogits_TE, acts.router_in_TD, {}, grads);
   router_.backward_input(dlogits_TE, {}, {.out_real = scratch.dnorm_TD});
   run(GatherRowsBackward<P>{.dxe_RD = dxe, .rows = rows, .dx_TD = scratch.dnorm_TD});

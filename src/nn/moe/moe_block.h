@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "nn/mlp.h"
+#include "nn/moe/ranked_experts.h"
 #include "nn/sublayer.h"
 #include "ops/route/route.h"
 
@@ -18,6 +19,7 @@ struct MoeSpec {
   MlpSpec shared;     // what every token passes besides; d_ff 0: nothing
   SublayerSpec sublayer;
   MoeConfig routing;
+  Communicator* ranks = nullptr;  // share the experts, of which `mlp` has this rank's; nullptr: all are here
 };
 
 struct MoeSlots {
@@ -43,6 +45,7 @@ class MoeBlock {
     Matrix<real> ye_RD;
     typename Mlp<P>::Activations shared;
     Matrix<real> shared_y_TD, shared_gate_T1;
+    std::shared_ptr<RankedRows<P>> ranked;  // in the place of mlp, where ranks share the experts
 
     void plan(Arena& arena, const MoeSpec& spec, int64_t T);
   };
@@ -70,6 +73,15 @@ class MoeBlock {
   void shared_backward(const Pass<P>& pass, const Activations& acts, Matrix<const real> dout_TD,
                        ParameterStore<real>& grads) const;
   RouteRequest route_request(const Pass<P>& pass) const;
+  // Where ranks share the experts: whether a routing group may lie on several, its request, and what takes the place of
+  // route(), of its way back and of the experts.
+  bool routes_whole(const Pass<P>& pass) const;
+  RouteRequest whole_request(const Pass<P>& pass) const;
+  RouterStats route_tokens(const Pass<P>& pass, Matrix<const real> logits_TE, Activations& acts) const;
+  void route_tokens_backward(const Pass<P>& pass, const Activations& acts, Matrix<real> dlogits_TE) const;
+  void run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, Activations& acts, Matrix<real> ye_RD) const;
+  void run_experts_backward(const Pass<P>& pass, Matrix<const operand> dye_RD, const Activations& acts,
+                            Matrix<real> dxe_RD, ParameterStore<real>& grads) const;
   Dropout out_dropout(const RunMode& mode, const Routed<real>& rows) const;
 
   MoeSpec spec_;

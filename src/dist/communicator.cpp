@@ -1,0 +1,107 @@
+#include "dist/communicator.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+
+namespace troupe {
+namespace {
+
+class Alone : public Communicator {
+ public:
+  Alone() : Communicator(0, 1) {}
+  std::string name() const override { return "one process"; }
+  void abort(int exit_code) override { std::_Exit(exit_code); }
+
+ private:
+  void do_exchange(const void* sent, std::span<const int64_t> rows_sent, void* received, std::span<const int64_t>,
+                   int64_t row_bytes, const char*) override {
+    copy(sent, received, rows_sent[0] * row_bytes);
+  }
+  void do_gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes, const char*) override {
+    copy(own, all, rows[0] * row_bytes);
+  }
+  static void copy(const void* from, void* to, int64_t bytes) {
+    if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+  }
+};
+
+}  // namespace
+
+Share share_of(int64_t count, int rank, int ranks, int64_t unit) {
+  const int64_t units = (count + unit - 1) / unit;
+  const auto at = [&](int r) { return std::min(count, units * r / ranks * unit); };
+  return {at(rank), at(rank + 1)};
+}
+
+void Communicator::exchange(const void* sent, std::span<const int64_t> rows_sent, void* received,
+                            std::span<const int64_t> rows_received, int64_t row_bytes, const char* place) {
+  const int64_t all = std::accumulate(rows_sent.begin(), rows_sent.end(), int64_t{0});
+  bytes_sent_ += (all - rows_sent[static_cast<size_t>(rank_)]) * row_bytes;
+  do_exchange(sent, rows_sent, received, rows_received, row_bytes, place);
+}
+
+void Communicator::gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes,
+                          const char* place) {
+  bytes_sent_ += rows[static_cast<size_t>(rank_)] * row_bytes * (size_ - 1);
+  do_gather(own, all, rows, row_bytes, place);
+}
+
+template <class T>
+void Communicator::sum_in_order(std::span<T> values, const char* place) {
+  if (size_ == 1) return;
+  const size_t count = values.size();
+  std::vector<T> all(count * static_cast<size_t>(size_));
+  const std::vector<int64_t> rows(static_cast<size_t>(size_), static_cast<int64_t>(count));
+  gather(values.data(), all.data(), rows, sizeof(T), place);
+  for (size_t i = 0; i < count; ++i) {
+    values[i] = all[i];
+    for (int r = 1; r < size_; ++r) values[i] += all[static_cast<size_t>(r) * count + i];
+  }
+}
+
+template void Communicator::sum_in_order(std::span<double>, const char*);
+template void Communicator::sum_in_order(std::span<int64_t>, const char*);
+
+bool Communicator::any(bool own, const char* place) {
+  const std::vector<char> all = all_of<char>(own ? 1 : 0, place);
+  return std::any_of(all.begin(), all.end(), [](char one) { return one != 0; });
+}
+
+std::vector<std::string> Communicator::texts(const std::string& own, const char* place) {
+  const std::vector<int64_t> sizes = all_of<int64_t>(static_cast<int64_t>(own.size()), place);
+  std::string all(static_cast<size_t>(std::accumulate(sizes.begin(), sizes.end(), int64_t{0})), '\0');
+  gather(own.data(), all.data(), sizes, 1, place);
+  std::vector<std::string> texts;
+  size_t begin = 0;
+  for (const int64_t size : sizes) {
+    texts.push_back(all.substr(begin, static_cast<size_t>(size)));
+    begin += static_cast<size_t>(size);
+  }
+  return texts;
+}
+
+void Communicator::together(const std::function<void()>& work, const char* place) {
+  if (size_ == 1) return work();
+  int code = 0;  // no code of an error
+  std::string what;
+  try {
+    work();
+  } catch (const Error& error) {
+    code = static_cast<int>(error.code());
+    what = error.what();
+  } catch (const std::exception& error) {
+    code = static_cast<int>(ErrorCode::kEnvironment);
+    what = error.what();
+  }
+  const std::vector<int> codes = all_of<int>(code, place);
+  const auto first = std::find_if(codes.begin(), codes.end(), [](int one) { return one != 0; });
+  if (first == codes.end()) return;
+  const auto rank = static_cast<size_t>(first - codes.begin());
+  throw SharedError(static_cast<ErrorCode>(*first), texts(what, place)[rank]);
+}
+
+std::unique_ptr<Communicator> alone() { return std::make_unique<Alone>(); }
+
+}  // namespace troupe

@@ -1,0 +1,88 @@
+// The ranks that train one model together, and what they say to each other. Every rank makes the same calls in the same
+// order on one thread (there is one queue, so two calls cannot cross); `place` names a call in messages. What is a sum of
+// floats is made in the order of the ranks, never by an operation whose order is free: the same bits on every run.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace troupe {
+
+// An error that every rank of a group throws at the same place: one of them says it, and all end in order.
+class SharedError : public Error {
+ public:
+  using Error::Error;
+};
+
+// Items [begin, end) of a rank.
+struct Share {
+  int64_t begin = 0, end = 0;
+  int64_t size() const { return end - begin; }
+};
+
+// Consecutive shares of `count` items that differ by at most one; in whole units of `unit` items, but for the last.
+Share share_of(int64_t count, int rank, int ranks, int64_t unit = 1);
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  virtual std::string name() const = 0;
+
+  // Rows to every rank and from every rank, both back to back in the order of ranks; counts are in rows.
+  void exchange(const void* sent, std::span<const int64_t> rows_sent, void* received,
+                std::span<const int64_t> rows_received, int64_t row_bytes, const char* place);
+  // The rows of all ranks, in their order, on every rank; `rows` counts them by rank. `own` is not within `all`.
+  void gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes, const char* place);
+
+  // One value of every rank, by rank.
+  template <class T>
+  std::vector<T> all_of(const T& own, const char* place) {
+    std::vector<T> all(static_cast<size_t>(size_));
+    gather(&own, all.data(), std::vector<int64_t>(static_cast<size_t>(size_), 1), sizeof(T), place);
+    return all;
+  }
+  // Element-wise sums over ranks in their order, on every rank the same bits.
+  void sum(std::span<double> values, const char* place) { sum_in_order(values, place); }
+  void sum(std::span<int64_t> values, const char* place) { sum_in_order(values, place); }
+  bool any(bool own, const char* place);
+  // Texts of all ranks.
+  std::vector<std::string> texts(const std::string& own, const char* place);
+
+  // Runs `work`, which says nothing to other ranks. If it throws an Error on any rank, all throw that of the lowest.
+  void together(const std::function<void()>& work, const char* place);
+
+  // Ends all ranks at once; for a rank that alone cannot go on.
+  [[noreturn]] virtual void abort(int exit_code) = 0;
+
+  int64_t bytes_sent() const { return bytes_sent_; }  // to other ranks, by exchange() and gather()
+
+ protected:
+  Communicator(int rank, int size) : rank_(rank), size_(size) {}
+  virtual void do_exchange(const void* sent, std::span<const int64_t> rows_sent, void* received,
+                           std::span<const int64_t> rows_received, int64_t row_bytes, const char* place) = 0;
+  virtual void do_gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes,
+                         const char* place) = 0;
+
+ private:
+  template <class T>
+  void sum_in_order(std::span<T> values, const char* place);
+
+  int rank_, size_;
+  int64_t bytes_sent_ = 0;
+};
+
+// One rank, alone.
+std::unique_ptr<Communicator> alone();
+
+}  // namespace troupe

@@ -1,0 +1,112 @@
+// What ranks say to each other, on as many as the program was started with.
+#include "dist/communicator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "dist/mpi.h"
+#include "dist/row_exchange.h"
+#include "ranks.h"
+
+namespace troupe {
+namespace {
+
+using test::world;
+
+TEST(Communicator, IsAllThatWereStartedTogether) {
+  EXPECT_EQ(world().size(), launched_ranks());
+  std::vector<int> expected;
+  for (int r = 0; r < world().size(); ++r) expected.push_back(r);
+  EXPECT_EQ(world().all_of(world().rank(), "test"), expected);
+}
+
+TEST(Communicator, SumsInTheOrderOfRanks) {
+  // In another order 1 is lost beside 1e16.
+  const std::vector<double> values = {1.0, 1e16, -1e16, 1.0};
+  double expected = 0.0;
+  for (int r = 0; r < world().size(); ++r) expected = r == 0 ? values[0] : expected + values[static_cast<size_t>(r)];
+  double value = values[static_cast<size_t>(world().rank())];
+  world().sum(std::span(&value, 1), "test");
+  EXPECT_EQ(value, expected);
+  int64_t counts[2] = {world().rank() + 1, (int64_t{1} << 60) / world().size()};
+  world().sum(std::span<int64_t>(counts), "test");
+  EXPECT_EQ(counts[0], world().size() * (world().size() + 1) / 2);
+  EXPECT_EQ(counts[1], (int64_t{1} << 60) / world().size() * world().size());
+}
+
+TEST(Communicator, AnErrorOfOneRankIsThatOfAll) {
+  for (int bad = 0; bad < world().size(); ++bad) {
+    std::string said;
+    try {
+      world().together([&] { if (world().rank() >= bad) fail(ErrorCode::kData, "rank {} has no data", world().rank()); }, "test");
+    } catch (const Error& error) {
+      said = error.what();
+      EXPECT_EQ(error.code(), ErrorCode::kData);
+    }
+    EXPECT_EQ(said, fmt::format("rank {} has no data", bad));
+  }
+  world().together([] {}, "test");
+}
+
+TEST(Communicator, TextsOfAnyLength) {
+  const std::vector<std::string> all = world().texts(std::string(static_cast<size_t>(world().rank()) * 3, 'x'), "test");
+  for (int r = 0; r < world().size(); ++r) EXPECT_EQ(all[static_cast<size_t>(r)].size(), static_cast<size_t>(r) * 3);
+}
+
+TEST(Shares, AreConsecutiveEvenAndWholeUnits) {
+  for (const int64_t unit : {1, 3})
+    for (int64_t count = 0; count < 20; ++count)
+      for (int ranks = 1; ranks < 7; ++ranks) {
+        int64_t end = 0;
+        for (int r = 0; r < ranks; ++r) {
+          const Share share = share_of(count, r, ranks, unit);
+          EXPECT_EQ(share.begin, end);
+          EXPECT_TRUE(share.begin % unit == 0 || share.begin == count);
+          EXPECT_LE(share.size(), unit * ((count + unit - 1) / unit / ranks + 1));
+          end = share.end;
+        }
+        EXPECT_EQ(end, count);
+      }
+}
+
+// Tokens of the whole batch, each with one row, by an expert that a rule names: what expert e receives is (expert,
+// token), whatever rank a token is on; and every row finds back.
+void expect_sorted_by_expert_and_token(int64_t experts, int64_t tokens, int64_t (*expert_of)(int64_t token, int64_t experts)) {
+  const int N = world().size();
+  const Share own = share_of(tokens, world().rank(), N), held = share_of(experts, world().rank(), N);
+  std::vector<int64_t> offsets = {0}, rows;
+  for (int64_t e = 0; e < experts; ++e) {
+    for (int64_t t = own.begin; t < own.end; ++t)
+      if (expert_of(t, experts) == e) rows.insert(rows.end(), {e, t});
+    offsets.push_back(static_cast<int64_t>(rows.size()) / 2);
+  }
+  std::vector<int64_t> expected, expected_offsets = {0};
+  for (int64_t e = held.begin; e < held.end; ++e) {
+    for (int64_t t = 0; t < tokens; ++t)
+      if (expert_of(t, experts) == e) expected.insert(expected.end(), {e, t});
+    expected_offsets.push_back(static_cast<int64_t>(expected.size()) / 2);
+  }
+  RowExchange exchange;
+  for (int round = 0; round < 2; ++round) {  // memory is used again
+    exchange.plan(world(), offsets);
+    EXPECT_EQ(exchange.offsets(), expected_offsets);
+    std::vector<int64_t> received(static_cast<size_t>(2 * exchange.num_received()), -1), back(rows.size(), -1);
+    exchange.to_experts(rows.data(), 16, received.data(), "test");
+    EXPECT_EQ(received, expected);
+    exchange.to_tokens(received.data(), 16, back.data(), "test");
+    EXPECT_EQ(back, rows);
+  }
+}
+
+TEST(RowExchange, SortsByExpertAndTokenOfTheWholeBatch) {
+  for (const int64_t experts : {1, 2, 5, 8})
+    for (const int64_t tokens : {0, 1, 3, 17}) {
+      SCOPED_TRACE(fmt::format("{} experts, {} tokens", experts, tokens));
+      expect_sorted_by_expert_and_token(experts, tokens, [](int64_t t, int64_t e) { return (t * 7 + t / 3) % e; });
+      expect_sorted_by_expert_and_token(experts, tokens, [](int64_t, int64_t) { return int64_t{0}; });
+      expect_sorted_by_expert_and_token(experts, tokens, [](int64_t, int64_t e) { return e - 1; });
+    }
+}
+
+}  // namespace
+}  // namespace troupe

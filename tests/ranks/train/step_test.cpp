@@ -1,0 +1,211 @@
+// One model trained by several ranks is the model that one process trains: from the same parameters and batches, expert
+// outputs and gradients to the bit, everything else to the rounding of sums in another order. Every rank trains the model
+// alone as well and compares.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "ranks.h"
+#include "model/workspace.h"
+#include "small_model.h"
+#include "train/trainer.h"
+
+namespace troupe {
+namespace {
+
+using test::world;
+
+struct Case {
+  const char* name;
+  void (*set)(ModelConfig&, DecoderOptions&, TrainerOptions&);
+  Precision precision = Precision::kFp32;
+  int updates = 2;
+};
+
+ModelConfig base_config() {
+  ModelConfig config = test::small_config();
+  config.moe.num_experts = 5;  // uneven shares of 2, 3 and 4 ranks
+  config.moe.every = 2;
+  config.moe.expert_d_ff = 48;
+  return config;
+}
+
+// Six sequences, so that 4 ranks have 1, 2, 1 and 2; padding in the last, and targets that are not scored.
+Batch batch_at(const ModelConfig& config, int64_t step, int64_t micro) {
+  Batch batch{.B = 6, .S = 8, .src = {}, .tgt = {}, .first_sequence = micro * 6};
+  for (int64_t i = 0; i < batch.tokens(); ++i) {
+    const bool pad = i > 43;
+    batch.src.push_back(pad ? static_cast<int32_t>(config.pad_id) : static_cast<int32_t>(5 + (i * 7 + step + micro * 3) % 40));
+    batch.tgt.push_back(pad || i % 11 == 0 ? -1 : static_cast<int32_t>(5 + (i * 13 + step) % 40));
+  }
+  return batch;
+}
+
+struct Training {
+  ModelConfig config = base_config();
+  DecoderOptions decoder;
+  TrainerOptions options{.seed = 7, .micro_batches = 2, .clip_norm = 0.5};
+  LanguageModel model;
+  Trainer trainer;
+
+  Training(const Case& c, Communicator* ranks)
+      : decoder(set_up(c, ranks)),
+        model(config, c.precision, decoder),
+        trainer(model, Schedule({.lr = 1e-3, .warmup_steps = 2}, 20), options,
+                [this](int64_t step, int64_t micro) { return batch_at(config, step, micro); }) {
+    initialize(model.params(), 3);
+  }
+  DecoderOptions set_up(const Case& c, Communicator* ranks) {
+    DecoderOptions made;
+    c.set(config, made, options);
+    made.ranks = ranks;
+    return made;
+  }
+  void poison() {
+    model.visit([](auto& decoder) { decoder.workspace().poison(); });
+  }
+};
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+// Largest difference in units of the largest element of `expected`.
+double difference(std::span<const float> actual, std::span<const float> expected) {
+  double most = 0.0, difference = 0.0;
+  EXPECT_EQ(actual.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    most = std::max(most, std::abs(static_cast<double>(expected[i])));
+    difference = std::max(difference, std::abs(static_cast<double>(actual[i]) - expected[i]));
+  }
+  return std::isfinite(difference) ? (most > 0 ? difference / most : difference) : 1.0;
+}
+
+void expect_replicas_agree(const LanguageModel& model) {
+  uint64_t hash = 14695981039346656037u;
+  for (const Parameter& parameter : model.params().entries())
+    if (parameter.role != Role::kExpert)
+      for (const float value : model.params().at(parameter.slot)) {
+        uint32_t bits;
+        std::memcpy(&bits, &value, 4);
+        hash = (hash ^ bits) * 1099511628211u;
+      }
+  for (const uint64_t other : world().all_of(hash, "test")) ASSERT_EQ(other, hash);
+}
+
+class Step : public testing::TestWithParam<Case> {};
+
+TEST_P(Step, IsThatOfOneProcess) {
+  const Case& c = GetParam();
+  Training alone(c, nullptr), ranked(c, &world());
+  const double tolerance = c.precision == Precision::kBf16 ? 2e-2 : 1e-6;  // of later updates
+  for (int step = 0; step < c.updates; ++step) {
+    SCOPED_TRACE(step);
+    alone.poison(), ranked.poison();
+    const StepStats expected = alone.trainer.step(), actual = ranked.trainer.step();
+    ASSERT_EQ(actual.loss.tokens, expected.loss.tokens);
+    // The same bits on every rank.
+    for (const double other : world().all_of(actual.grad_norm, "test")) ASSERT_EQ(other, actual.grad_norm);
+    for (const double other : world().all_of(actual.loss.total, "test")) ASSERT_EQ(other, actual.loss.total);
+    const double near = step == 0 ? 1e-6 : tolerance;
+    EXPECT_NEAR(actual.loss.nll, expected.loss.nll, near * expected.loss.nll);
+    EXPECT_NEAR(actual.loss.total, expected.loss.total, near * expected.loss.total);
+    EXPECT_NEAR(actual.loss.aux, expected.loss.aux, near * expected.loss.aux);
+    EXPECT_NEAR(actual.loss.z, expected.loss.z, near * expected.loss.z);
+    EXPECT_NEAR(actual.grad_norm, expected.grad_norm, near * expected.grad_norm);
+    if (step == 0) {
+      EXPECT_EQ(actual.loss.choices, expected.loss.choices);
+      EXPECT_EQ(actual.loss.dropped, expected.loss.dropped);
+      ASSERT_EQ(actual.routers.size(), expected.routers.size());
+      for (size_t layer = 0; layer < actual.routers.size(); ++layer) {
+        EXPECT_EQ(actual.routers[layer].load_E, expected.routers[layer].load_E);
+        EXPECT_EQ(actual.routers[layer].dropped_K, expected.routers[layer].dropped_K);
+        EXPECT_EQ(actual.routers[layer].tokens, expected.routers[layer].tokens);
+        EXPECT_NEAR(actual.routers[layer].entropy(), expected.routers[layer].entropy(), 1e-12);
+      }
+      int64_t elements = 0;
+      for (const Parameter& parameter : ranked.trainer.gradients().entries()) {
+        const auto mine = ranked.trainer.gradients().at(parameter.slot), whole = alone.trainer.gradients().at(parameter.slot);
+        if (!ranked.trainer.shares()->is_own(parameter)) {
+          EXPECT_TRUE(std::all_of(mine.begin(), mine.end(), [](float g) { return g == 0.0f; })) << parameter.name;
+          continue;
+        }
+        elements += parameter.size();
+        if (parameter.role == Role::kExpert) {
+          EXPECT_TRUE(same_bits(mine, whole)) << parameter.name << ": " << difference(mine, whole);
+        } else if (!parameter.name.ends_with("k_proj.bias")) {  // whose true gradient is zero
+          EXPECT_LE(difference(mine, whole), 1e-6) << parameter.name;
+        }
+      }
+      // The norm is over every element once.
+      int64_t all[] = {elements};
+      world().sum(std::span(all), "test");
+      int64_t trained = 0;
+      for (const Parameter& parameter : alone.trainer.gradients().entries()) trained += parameter.size();
+      EXPECT_EQ(all[0], trained);
+    }
+    expect_replicas_agree(ranked.model);
+  }
+  for (const Parameter& parameter : ranked.model.params().entries()) {
+    const auto mine = ranked.model.params().at(parameter.slot), whole = alone.model.params().at(parameter.slot);
+    EXPECT_LE(difference(mine, whole), c.precision == Precision::kBf16 ? 0.2 : 2e-2) << parameter.name;
+  }
+}
+
+TEST_P(Step, HasTheSameBitsOnEveryRun) {
+  const Case& c = GetParam();
+  Training first(c, &world()), second(c, &world());
+  for (int step = 0; step < 2; ++step) {
+    first.poison();
+    EXPECT_EQ(first.trainer.step().grad_norm, second.trainer.step().grad_norm);
+    EXPECT_TRUE(same_bits(first.model.params().all(), second.model.params().all()));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ranks, Step,
+    testing::Values(
+        Case{"dense", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.num_experts = 0; }, Precision::kFp32, 10},
+        Case{"dropless", [](ModelConfig&, DecoderOptions&, TrainerOptions&) {}, Precision::kFp32, 10},
+        Case{"bf16", [](ModelConfig&, DecoderOptions&, TrainerOptions&) {}, Precision::kBf16},
+        Case{"capacity", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.capacity = Capacity::kFairseq; }, Precision::kFp32, 10},
+        Case{"groups",
+             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+               m.moe.capacity = Capacity::kFairseq, m.moe.group_sequences = 1, m.moe.aux_combine = AuxCombine::kAverage;
+             }},
+        Case{"prioritized",
+             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+               m.moe.capacity = Capacity::kFairseq, m.moe.batch_prioritized = true;
+               m.moe.second_choice = SecondChoice::kSampling;
+             }},
+        Case{"random_second",
+             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+               m.moe.second_choice = SecondChoice::kRandom, m.moe.pad_mask = true;
+             }},
+        Case{"top1_losses",
+             [](ModelConfig& m, DecoderOptions&, TrainerOptions& t) {
+               m.moe.top_k = 1, m.moe.router_z_loss = 0.01, t.z_loss = 1e-3, m.moe.num_experts = 3;
+             }},
+        Case{"one_expert", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.num_experts = 1, m.moe.top_k = 1; }},
+        Case{"recompute", [](ModelConfig&, DecoderOptions& d, TrainerOptions&) { d.recompute = true; }},
+        Case{"shared_expert",
+             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.shared_d_ff = 24, m.moe.shared_gate = true; }},
+        Case{"gated_rotary",
+             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+               m.ffn_gated = true, m.positions = Positions::kRotary, m.norm = Norm::kRms;
+             }},
+        Case{"frozen_dense",
+             [](ModelConfig&, DecoderOptions&, TrainerOptions& t) {
+               t.trained = [](const Parameter& p) { return p.role == Role::kExpert; };
+             }},
+        Case{"frozen_experts",
+             [](ModelConfig&, DecoderOptions&, TrainerOptions& t) {
+               t.trained = [](const Parameter& p) { return p.role != Role::kExpert; };
+             }},
+        Case{"muon", [](ModelConfig&, DecoderOptions&, TrainerOptions& t) { t.optimizer.matrices = MatrixOptimizer::kMuon; }}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace troupe
