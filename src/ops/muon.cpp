@@ -19,6 +19,13 @@ void in_pieces(int64_t size, const Body& body) {
   parallel_chunks(size, kMuonPiece, [&](int64_t begin, int64_t end) { body(begin, end - begin); });
 }
 
+// Whether every thread takes a matrix at a time through all passes, with no barrier between them: what they need, six
+// times the matrix and some more, stays in its caches.
+bool one_by_one(int64_t count, int64_t rows, int64_t cols) {
+  constexpr int64_t kMostElements = 1 << 17;
+  return count >= num_threads() && rows * cols <= kMostElements;
+}
+
 // The products of one batch: X [E, rows, cols] in the workspace, s the smaller side.
 template <class P>
 class MuonBatch {
@@ -26,9 +33,9 @@ class MuonBatch {
   using operand = typename P::operand;
   static constexpr bool kRounds = MuonWorkspace<P>::kRounds;
 
-  MuonBatch(const MuonUpdate<P>& task, Context& context)
+  MuonBatch(const MuonUpdate<P>& task, MuonWorkspace<P>& workspace, Context& context)
       : task_(task),
-        w_(*task.workspace),
+        w_(workspace),
         context_(context),
         E_(task.count),
         rows_(task.rows),
@@ -141,6 +148,22 @@ class MuonBatch {
   int64_t E_, rows_, cols_, s_, size_;
 };
 
+template <class P>
+void muon_blocked(const MuonUpdate<P>& task, Context& context) {
+  MuonWorkspace<P>& workspace = *task.workspace;
+  if (!one_by_one(task.count, task.rows, task.cols)) return MuonBatch<P>(task, workspace, context).run();
+  workspace.reserve_for_threads(task.rows, task.cols);
+  const auto area = static_cast<size_t>(task.rows * task.cols);
+  parallel_for(task.count, [&](int64_t e) {
+    const auto matrix = [&](auto values) { return values.subspan(static_cast<size_t>(e) * area, area); };
+    MuonUpdate<P> one = task;
+    one.count = 1, one.p = matrix(task.p), one.g = matrix(task.g), one.m = matrix(task.m);
+    Context& own = Context::of_this_thread();
+    const Context::Running part_of_the_task(own, nullptr);
+    MuonBatch<P>(one, workspace.of_thread[static_cast<size_t>(omp_get_thread_num())], own).run();
+  });
+}
+
 }  // namespace
 
 template <class P>
@@ -163,7 +186,14 @@ void MuonWorkspace<P>::reserve(int64_t count, int64_t rows, int64_t cols) {
 }
 
 template <class P>
+void MuonWorkspace<P>::reserve_for_threads(int64_t rows, int64_t cols) {
+  while (static_cast<int64_t>(of_thread.size()) < num_threads()) of_thread.emplace_back(x.memory());
+  for (MuonWorkspace& workspace : of_thread) workspace.reserve(1, rows, cols);
+}
+
+template <class P>
 int64_t MuonWorkspace<P>::bytes(int64_t count, int64_t rows, int64_t cols) {
+  if (one_by_one(count, rows, cols)) count = num_threads();
   const int64_t size = count * rows * cols, s = std::min(rows, cols), small = count * s * s;
   const int64_t packed = rows > cols ? small : 2 * size + small;
   const int64_t operands = kRounds ? static_cast<int64_t>(sizeof(operand)) * (size + small + packed) : 0;
@@ -179,7 +209,7 @@ Implementations<MuonUpdate<P>> MuonUpdate<P>::implementations() {
     return rows;
   } else {
     static const Row rows[] = {
-        {"blocked", [](const MuonUpdate& task, Context& context) { MuonBatch<P>(task, context).run(); }}, reference};
+        {"blocked", [](const MuonUpdate& task, Context& context) { muon_blocked(task, context); }}, reference};
     return rows;
   }
 }

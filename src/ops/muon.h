@@ -25,8 +25,10 @@ class MuonWorkspace {
 
   explicit MuonWorkspace(Memory& memory = host_memory());
   void reserve(int64_t count, int64_t rows, int64_t cols);
+  // For every thread one of its own, for a matrix.
+  void reserve_for_threads(int64_t rows, int64_t cols);
 
-  // What reserve() takes, and the products for packed copies.
+  // What a task of these matrices takes: here, for packed copies of its products, and in `of_thread`.
   static int64_t bytes(int64_t count, int64_t rows, int64_t cols);
 
   // X and what is added to it [count, rows, cols]; X X^T (or X^T X, whichever is smaller) and the polynomial of it
@@ -36,6 +38,7 @@ class MuonWorkspace {
   Buffer<double> squares;
   LinearBank<P> by_x, by_small;
   std::vector<int64_t> offsets, small_offsets;
+  std::vector<MuonWorkspace> of_thread;
 };
 
 // With g' = grad_scale g, for each of the matrices by itself:
