@@ -109,7 +109,11 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
     };
     for (const TrialRow& row : trial_rows(results)) print_row(json_of(row));
     for (const PointRow& row : point_rows(results)) print_row(json_of(row));
+    for (const TaskRow& row : task_rows(results)) print_row(json_of(row));
+    for (const RouterRow& row : router_rows(results)) print_row(json_of(row));
+    for (const RunRow& row : run_rows(results)) print_row(json_of(row));
     for (const FactorRow& row : factors.rows) print_row(json_of(row));
+    for (const TaskFactorRow& row : task_factor_rows(make_task_factors(results))) print_row(json_of(row));
     for (const FitRow& row : factors.fits) print_row(json_of(row));
     return;
   }

@@ -1,9 +1,9 @@
 // Tables as CSV (RFC 4180, LF): structs that list their members once (io/json_fields.h) are rows, so that the columns
 // of a file and the members of a JSON line cannot differ. Numbers are written so that they read back as they were; what
-// is not known (NaN) is an empty cell.
+// is not known (NaN) is an empty cell. A list of numbers is one cell, with blanks between them.
 #pragma once
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <cstdint>
@@ -32,8 +32,18 @@ class Visitor {
       line_ += value ? '1' : '0';
     else if constexpr (std::is_same_v<T, double>)
       line_ += std::isfinite(value) ? fmt::format("{}", value) : "";
+    else if constexpr (std::is_same_v<T, std::vector<double>>)
+      line_ += fmt::format("{}", fmt::join(value, " "));
     else
       line_ += fmt::format("{}", value);
+  }
+  template <class T>
+  void may_lack(const char* name, T& value) {
+    (*this)(name, value);
+  }
+  template <class T>
+  void unless_empty(const char* name, T& value) {
+    (*this)(name, value);
   }
   template <class T>
   void count(const char* name, T& value) {

@@ -56,6 +56,9 @@ StudyConfig load_study(const std::filesystem::path& path, const std::vector<std:
       if (const std::string& origin = fields.find(key)->origin; origin != "default")
         fail(ErrorCode::kUsage, "{}: {}: expected none beside study.grid (which has tokens, seeds and max_hours)", origin,
              key);
+  if (file.study.grid.empty() && !file.study.tasks.names.empty())
+    fail(ErrorCode::kUsage, "{}: study.tasks.names: expected none without study.grid, got {}", place("study.tasks.names"),
+         file.study.tasks.names.front());
   return file.study;
 }
 

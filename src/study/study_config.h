@@ -52,6 +52,21 @@ struct GridConfig {
   }
 };
 
+// Of the evaluation suite, without examples in front, scored on every finished run of a grid.
+struct StudyTasks {
+  std::vector<std::string> names;
+  std::string data_dir;
+  int64_t limit = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v("names", names, Paths::kToml,
+      "of a grid: evaluation tasks that every run is scored on, built-in ones or files FILE.toml");
+    v("data_dir", data_dir, Paths::kPlain, "folder of their data, as in `troupe eval tasks --data-dir`");
+    v("limit", limit, range(0, 1e12), "only the first items of each group of a task; 0: all");
+  }
+};
+
 struct StudyConfig {
   std::string corpus;
   int64_t vocab_size = 4096;
@@ -64,6 +79,7 @@ struct StudyConfig {
   std::vector<std::string> prompts;
   int64_t sample_tokens = 60;
   double sample_temperature = 0.8;
+  StudyTasks tasks;
   GridConfig grid;
 
   template <class V>
@@ -83,7 +99,7 @@ struct StudyConfig {
     v("prompts", prompts, any_value(), "openings that every model continues, for the report");
     v("sample_tokens", sample_tokens, range(1, 1 << 24), "length of those continuations");
     v("sample_temperature", sample_temperature, range(0, 1000), "their temperature");
-    v("grid", grid);
+    v("tasks", tasks), v("grid", grid);
   }
 };
 

@@ -8,9 +8,7 @@
 #include "io/atomic_file.h"
 
 namespace troupe {
-namespace {
 
-// A task file, or a built-in task.
 TaskFile find_task(const std::string& name, const std::vector<TaskFile>& built_in, const std::string& where) {
   if (name.ends_with(".toml")) return parse_task_file(read_file(name), name);
   std::vector<std::string> names;
@@ -19,11 +17,9 @@ TaskFile find_task(const std::string& name, const std::vector<TaskFile>& built_i
     names.push_back(task.name);
   }
   fail(ErrorCode::kUsage,
-       "{}: train.tasks.names: expected a built-in task or a file FILE.toml, got {} (did you mean {}?)", where, name,
+       "{}: expected a built-in task or a file FILE.toml, got {} (did you mean {}?)", where, name,
        nearest(name, names));
 }
-
-}  // namespace
 
 RunTasks::RunTasks(const RunConfig& config, const std::filesystem::path& tokenizer_json, const std::string& where) {
   const TasksConfig& chosen = config.train.tasks;
@@ -31,7 +27,7 @@ RunTasks::RunTasks(const RunConfig& config, const std::filesystem::path& tokeniz
   tokenizer_ = Tokenizer::load(tokenizer_json.string());
   const std::vector<TaskFile> built_in = load_tasks();
   for (const std::string& name : chosen.names) {
-    const TaskFile task = find_task(name, built_in, where);
+    const TaskFile task = find_task(name, built_in, where + ": train.tasks.names");
     if (std::any_of(jobs_.begin(), jobs_.end(), [&](const Job& job) { return job.task.name == task.name; }))
       fail(ErrorCode::kUsage, "{}: train.tasks.names: expected each task once, got {} twice", where, task.name);
     for (const Convention convention : {Convention::kPaper, Convention::kHarness}) {

@@ -15,6 +15,10 @@
 
 namespace troupe {
 
+// A task file FILE.toml, or one of the built-in tasks. `where` opens messages: the file and the key that names it.
+// Throws kUsage for an unknown one and a broken file.
+TaskFile find_task(const std::string& name, const std::vector<TaskFile>& built_in, const std::string& where);
+
 class RunTasks {
  public:
   // Reads and checks the data of all tasks. Throws kUsage for an unknown task or a broken task file, kData for data

@@ -236,6 +236,60 @@ expect "grid: no held-out text" 0 "none/points.csv" study none "${alone[@]}" --s
 for out in no_heldout none; do
   [ "$(cut -d, -f23 $out/points.csv | sort | tr '\n' ' ')" = "a domain mean_in " ] || fail "grid: $out: its rows"
 done
+
+# Tasks: those whose data are there, also of a study that has begun; nothing is trained again for them.
+pets_task >pets.toml
+sed 's/"pets"/"birds"/' pets.toml >birds.toml
+mkdir -p tasks/pets
+python3 -c 'for i in range(40): print("{\"q\": \"The %dth\", \"a\": [\"cat sat on\", \"qx zj kv%d\"], \"y\": %d}" % (i, i, i % 4 == 0))' >tasks/pets/v.jsonl
+tasks=(--set 'study.tasks.names=["pets.toml", "birds.toml"]' --set study.tasks.data_dir=tasks)
+expect "grid: an unknown task" 2 "study.tasks.names: expected a built-in task or a file FILE.toml, got pest" \
+  study no --set study.tasks.names=pest --set study.tasks.data_dir=tasks
+expect "grid: tasks without a folder" 2 "study.tasks.data_dir: expected the folder of the tasks' data, got none" \
+  study no --set study.tasks.names=pets.toml
+expect "study without a grid: tasks" 2 "study.tasks.names: expected none without study.grid, got pets.toml" \
+  "$program" study "$source/configs/quickstart.toml" "${tasks[@]}"
+two=("${alone[@]}" --set 'study.grid.families=["dense=dense.toml", "moe=moe.toml"]' --set 'study.grid.tokens=[1000, 2000]')
+expect "grid: models that are kept" 0 "tasks_later/points.csv" study tasks_later "${two[@]}" --set study.grid.keep_models=true
+[ ! -e tasks_later/tasks.csv ] || fail "grid: tasks.csv without tasks"
+rm -r tasks_later/runs/dense/2x16/1000/*/seed-1/model
+cp tasks_later/points.csv kept.csv
+expect "grid: tasks of a study that has begun" 0 "warning: 1 run without scores of tasks: measured before" \
+  study tasks_later "${two[@]}" "${tasks[@]}"
+grep -q ': training$' out && fail "grid: a run was trained again for tasks"
+grep -q 'warning: task birds: no data in tasks/birds: left out' out || fail "grid: a task without data is said"
+cmp tasks_later/points.csv kept.csv || fail "grid: tasks changed points.csv"
+[ "$(tail -n +2 tasks_later/tasks.csv | cut -d, -f1 | cut -d/ -f1-3 | tr '\n' ' ')" = "dense/2x16/2000 moe/2x16/1000 moe/2x16/2000 " ] ||
+  fail "grid: which runs have tasks: $(cat tasks_later/tasks.csv)"
+[ -z "$(find tasks_later/runs -name model)" ] || fail "grid: models were left after tasks"
+grep -q '1 run measured before tasks were asked for' tasks_later/report.md || fail "grid: the report says what has no tasks"
+expect "grid: tasks from the start" 0 "tasks_first/points.csv" study tasks_first "${two[@]}" "${tasks[@]}"
+cmp tasks_first/points.csv kept.csv || fail "grid: points of a study with tasks"
+for row in $(tail -n +2 tasks_later/tasks.csv); do
+  grep -qxF -- "$row" tasks_first/tasks.csv || fail "grid: tasks from the start differ: $row"
+done
+PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$tests" python3 - <<'END' || fail "grid: tables of tasks"
+import csv, io, zst
+rows = list(csv.DictReader(open('tasks_first/tasks.csv')))
+items = {(r['run'], r['task']): r['right'] for r in csv.DictReader(io.StringIO(zst.read('tasks_first/task_items.csv.zst')))}
+assert len(rows) == len(items) == 4
+for row in rows:
+    right = items[row['run'], row['task']]
+    assert len(right) == int(row['items']) == 40 and row['left_out'] == '0' and row['chance'] == '0.5'
+    assert float(row['accuracy']) == right.count('1') / 40 and float(row['low']) < float(row['accuracy']) < float(row['high'])
+assert open('tasks_first/factors_tasks.csv').readline().startswith('form,task,family,baseline,measure,target,')
+END
+grep -q '^## Tasks' tasks_first/report.md || fail "grid: tasks in the report"
+echo '{"q": "The", "a": ["cat", "qx"], "y": 0}' >>tasks/pets/v.jsonl
+expect "grid: other items" 0 "warning: 4 runs without scores of tasks" study tasks_first "${two[@]}" "${tasks[@]}"
+[ "$(wc -l <tasks_first/tasks.csv)" = 1 ] || fail "grid: scores of other items are no scores"
+
+# Routers and time, run by run.
+[ "$(head -1 one/runs.csv)" = run,status,elapsed_s,energy_j ] || fail "grid: columns of runs.csv"
+grep -q '^run,layer,load,entropy,' one/routers.csv || fail "grid: columns of routers.csv"
+[ "$(cut -d/ -f1 one/routers.csv | sort -u | tr '\n' ' ')" = "moe run,layer,load,entropy,aux_loss,z_loss,overflow1,overflow2,unused_experts,top20,bottom20 " ] ||
+  fail "grid: rows of routers.csv: $(cat one/routers.csv)"
+
 echo '{"schema":"troupe.study.run/1","status":"fine"}' >"$(echo alone/runs/dense/2x16/1000/*/seed-1)/result.json"
 expect "grid: a damaged result" 3 "result.json: status: expected one of ok, diverged, got" study alone "${alone[@]}"
 

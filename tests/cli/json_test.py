@@ -49,11 +49,29 @@ GRID = '''[study]
 corpus = "corpus"
 vocab_size = 270
 [study.grid]
-families = ["dense=small.toml", "again=small.toml"]
+families = ["dense=small.toml", "moe=moe.toml"]
 sizes = ["1x16"]
 tokens = [500, 1000]
 lr_trials = 3
 speed_seconds = 0.01
+[study.tasks]
+names = ["pets.toml"]
+data_dir = "."
+'''
+PETS = '''name = "pets"
+about = "cats and dogs"
+citation = "none"
+published = "none"
+folder = "pets"
+evaluate = "v"
+[[source]]
+format = "jsonl"
+files = { v = "v.jsonl" }
+[harness]
+context = "{q}"
+choices = "{a}"
+label = "{y}"
+metrics = ["acc"]
 '''
 seen = collections.defaultdict(list)  # schema -> the sets of fields of its lines
 faults = []
@@ -148,7 +166,10 @@ with tempfile.TemporaryDirectory() as folder:
     path('small.toml').write_text('[model]\nnum_layers = 1\nd_model = 16\nnum_heads = 1\nd_ff = 16\ncontext = 16\n'
                                   '[train]\nbatch_sequences = 4\nprecision = "fp32"\nlog_every = 1\n')
     path('study').mkdir()
-    for name, text in {'study.toml': STUDY, 'grid.toml': GRID, 'small.toml': path('small.toml').read_text()}.items():
+    for name, text in {'study.toml': STUDY, 'grid.toml': GRID, 'small.toml': path('small.toml').read_text(), 'pets.toml': PETS,
+                       'moe.toml': 'base = "small.toml"\n[model.moe]\nnum_experts = 4\nevery = 1\n',
+                       'pets/v.jsonl': '{"q": "The", "a": ["cat", "dog"], "y": 0}\n' * 2}.items():
+        path('study', name).parent.mkdir(exist_ok=True)
         path('study', name).write_text(text)
     shutil.copytree(data / 'corpus', 'study/corpus')
     see('study', 'study/study.toml', '--out', 'o')

@@ -162,6 +162,66 @@ const FactorRow* Factors::quoted(const std::string& family, const std::string& d
 
 Factors make_factors(const GridResults& results) { return FactorMaker(results).make(); }
 
+GridResults tasks_as_texts(const GridResults& results) {
+  GridResults as_texts{.grid = results.grid, .speeds = results.speeds, .epochs = results.epochs};
+  for (const TaskFacts& task : results.tasks) {
+    as_texts.domains.push_back(task.task);
+    as_texts.texts.push_back({.name = task.task});
+  }
+  for (const FinishedRun& finished : results.finals) {
+    if (finished.record.status != RunStatus::kOk) continue;
+    FinishedRun& run = as_texts.finals.emplace_back(FinishedRun{.run = finished.run, .record = {}, .routers = {}});
+    run.record.measured = true;
+    for (const TaskFacts& task : results.tasks) {
+      const TaskScores* scores = find_scores(finished.record.tasks, task);
+      if (!scores) {
+        as_texts.finals.pop_back();
+        break;
+      }
+      DomainResult& text =
+          run.record.domains.emplace_back(DomainResult{.name = task.task, .documents = {}, .load_LE = {}});
+      int64_t wrong = 0;
+      for (const char right : scores->right) text.documents.emplace_back(right == '0', 1), wrong += right == '0';
+      text.tokens = static_cast<int64_t>(scores->right.size());
+      text.nll = static_cast<double>(wrong) / static_cast<double>(text.tokens);
+    }
+  }
+  return as_texts;
+}
+
+Factors make_task_factors(const GridResults& results) {
+  if (results.tasks.empty()) return {};
+  const GridResults as_texts = tasks_as_texts(results);
+  Factors factors = FactorMaker(as_texts).make();
+  factors.fits.clear();  // a share of wrong answers follows no power law
+  return factors;
+}
+
+std::vector<TaskFactorRow> task_factor_rows(const Factors& by_tasks) {
+  std::vector<TaskFactorRow> rows;
+  for (const FactorRow& row : by_tasks.rows)
+    rows.push_back({.form = row.form,
+                    .task = row.domain == kMeanIn ? kMeanTask : row.domain,
+                    .family = row.family,
+                    .baseline = row.baseline,
+                    .measure = row.measure,
+                    .target = 1.0 - row.target,
+                    .baseline_cost = row.baseline_cost,
+                    .family_cost = row.family_cost,
+                    .factor = row.factor,
+                    .low = row.low,
+                    .high = row.high,
+                    .baseline_below = row.baseline_below,
+                    .baseline_above = row.baseline_above,
+                    .family_below = row.family_below,
+                    .family_above = row.family_above});
+  return rows;
+}
+
+void write_task_factors(const std::filesystem::path& out, const GridResults& results, const Factors& by_tasks) {
+  if (!results.tasks.empty()) write_file_atomically(out / "factors_tasks.csv", csv_text(task_factor_rows(by_tasks)));
+}
+
 void write_factors(const std::filesystem::path& out, const Factors& factors) {
   write_file_atomically(out / "factors.csv", csv_text(factors.rows));
   write_file_atomically(out / "fits.csv", csv_text(factors.fits));

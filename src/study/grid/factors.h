@@ -59,6 +59,36 @@ struct Factors {
 // A row for every point of a family's frontier whose nll the baseline's frontier reaches, domain by domain.
 Factors make_factors(const GridResults& results);
 
+// The same by accuracy of tasks: the loss of a task is its share of wrong answers, its units are its items. Of runs
+// that were scored on all tasks; no rows without tasks. `missing` is as above, fits are none.
+Factors make_task_factors(const GridResults& results);
+
+// A row of factors_tasks.csv: `target` is an accuracy.
+struct TaskFactorRow {
+  std::string form, task, family, baseline, measure;
+  double target = 0, baseline_cost = 0, family_cost = 0, factor = 0, low = 0, high = 0;
+  std::string baseline_below, baseline_above, family_below, family_above;
+
+  template <class V>
+  void fields(V& v) {
+    v.constant("schema", "troupe.study.grid.task_factor/1");
+    v("form", form), v("task", task), v("family", family), v("baseline", baseline), v("measure", measure);
+    v("target", target), v("baseline_cost", baseline_cost), v("family_cost", family_cost), v("factor", factor);
+    v("low", low), v("high", high), v("baseline_below", baseline_below), v("baseline_above", baseline_above);
+    v("family_below", family_below), v("family_above", family_above);
+  }
+};
+std::vector<TaskFactorRow> task_factor_rows(const Factors& by_tasks);
+
+// factors_tasks.csv, if the study has tasks.
+void write_task_factors(const std::filesystem::path& out, const GridResults& results, const Factors& by_tasks);
+
+// The mean over tasks in TaskFactorRow::task.
+inline constexpr const char* kMeanTask = "mean";
+
+// Results in which each task stands as a text.
+GridResults tasks_as_texts(const GridResults& results);
+
 // factors.csv and fits.csv.
 void write_factors(const std::filesystem::path& out, const Factors& factors);
 

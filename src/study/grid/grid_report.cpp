@@ -29,12 +29,15 @@ std::string factor_text(const FactorRow* row) {
 
 class GridReporter {
  public:
-  GridReporter(const GridResults& results, const Factors& factors, int64_t unfinished)
+  GridReporter(const GridResults& results, const Factors& factors, const Factors& by_tasks, int64_t unfinished)
       : results_(results),
         factors_(factors),
+        by_tasks_(by_tasks),
         unfinished_(unfinished),
         texts_(texts_of(results)),
-        points_(mean_points(results)) {
+        points_(mean_points(results)),
+        tasks_(tasks_as_texts(results)),
+        task_points_(mean_points(tasks_)) {
     for (const GridFamily& family : results.grid.families) families_.push_back(family.name);
   }
 
@@ -47,6 +50,8 @@ class GridReporter {
                                       factors_by_domain(),
                                       other_costs(),
                                       fixed_tokens(),
+                                      tasks(),
+                                      factors_by_task(),
                                       models(),
                                       all_losses(),
                                       fits(),
@@ -315,6 +320,94 @@ class GridReporter {
     return section;
   }
 
+  // The tasks, and their mean if there are several: as texts of task_points_.
+  std::vector<std::string> task_names() const {
+    std::vector<std::string> names = tasks_.domains;
+    if (names.size() > 1) names.emplace_back("mean of tasks");
+    return names;
+  }
+
+  // Better than blind choices at the largest run: beyond 95 % of its items' chance.
+  std::string against_chance(const TaskFacts& task) const {
+    const FinishedRun* largest = nullptr;
+    for (const FinishedRun& run : results_.finals)
+      if (find_scores(run.record.tasks, task) &&
+          (!largest || results_.grid.train_flops(results_.grid.points[run.run.point]) >
+                           results_.grid.train_flops(results_.grid.points[largest->run.point])))
+        largest = &run;
+    std::string line = fmt::format("{}: {}{}", task.task, counted(task.items, "item"),
+                                   task.left_out ? fmt::format(" ({} left out)", task.left_out) : "");
+    if (!std::isfinite(task.chance) || !largest) return line + ".";
+    const double share = find_scores(largest->record.tasks, task)->accuracy();
+    const double half = kNormal95 * std::sqrt(task.chance * (1 - task.chance) / static_cast<double>(task.items));
+    return line +
+           fmt::format("; blind choices are right in {:.1f} % of them, the largest run in {:.1f} %{}.",
+                       100 * task.chance, 100 * share,
+                       share > task.chance + half ? "" : ": no more than chance, so that its factors say nothing");
+  }
+
+  ReportSection tasks() const {
+    ReportSection section{.title = "Tasks", .text = {}, .table = {}, .lines = families_, .charts = {}};
+    if (results_.tasks.empty()) return section;
+    section.text.push_back("Share of items that are answered right, without examples in front, in percent.");
+    for (const TaskFacts& task : results_.tasks) section.text.push_back(against_chance(task));
+    if (const int64_t lack = without_tasks(results_); lack > 0)
+      section.text.push_back(
+          fmt::format("{} measured before tasks were asked for, and without scores of them.", counted(lack, "run")));
+    if (task_points_.empty()) return section;
+    const std::vector<std::string> names = task_names();
+    std::vector<std::string> header = {"point", "seeds", "FLOPs"};
+    header.insert(header.end(), names.begin(), names.end());
+    section.table = {header};
+    double most = 1.0;
+    for (const MeanPoint& mean : task_points_) {
+      most = std::max(most, results_.grid.train_flops(point_of(mean)));
+      section.table.push_back({results_.grid.name(point_of(mean)), std::to_string(mean.seeds),
+                               short_flops(results_.grid.train_flops(point_of(mean)))});
+      for (size_t t = 0; t < names.size(); ++t)
+        section.table.back().push_back(number_text(100.0 * (1.0 - mean.nll[t]), 1));
+    }
+    const Unit unit = flops_unit(most);
+    for (size_t t = 0; t < names.size(); ++t) {
+      Chart chart{
+          .title = names[t], .x_label = "training " + unit.name, .y_label = "right, %", .series = {}, .log_x = true};
+      for (size_t f = 0; f < families_.size(); ++f) {
+        Series series{.x = {}, .y = {}, .error = {}, .color = f};
+        std::vector<CostPoint> points;
+        for (const MeanPoint& mean : task_points_)
+          if (model_of(mean).family == families_[f])
+            points.push_back({results_.grid.train_flops(point_of(mean)) / unit.size, 100.0 * (1.0 - mean.nll[t]), 0});
+        for (const CostPoint& point : points)  // alone: accuracies of small models go up and down
+          series.x.insert(series.x.end(), {kNan, point.cost}), series.y.insert(series.y.end(), {kNan, point.nll});
+        chart.series.push_back(std::move(series));
+      }
+      section.charts.push_back(std::move(chart));
+    }
+    return section;
+  }
+
+  ReportSection factors_by_task() const {
+    ReportSection section{.title = "Factors by tasks", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    section.table = {{"family", "task", "right, %", "FLOPs", "seconds", "memory"}};
+    const std::vector<std::string> names = task_names();
+    for (const std::string& family : others())
+      for (size_t t = 0; t < names.size(); ++t) {
+        const std::string text = t < tasks_.domains.size() ? names[t] : kMeanIn;
+        const FactorRow* flops = by_tasks_.quoted(family, text, "train_flops");
+        if (!flops) continue;
+        section.table.push_back({family, names[t], number_text(100.0 * (1.0 - flops->target), 1), factor_text(flops),
+                                 factor_text(by_tasks_.quoted(family, text, "seconds")),
+                                 factor_text(by_tasks_.quoted(family, text, "memory_bytes"))});
+      }
+    if (section.table.size() > 1)
+      section.text = {
+          "How many times less each family needs to answer as many items right: the same factor, with the share of "
+          "wrong "
+          "answers in the place of the loss and items in that of documents. The accuracy is that of the factor by "
+          "FLOPs."};
+    return section;
+  }
+
   ReportSection models() const {
     ReportSection section{.title = "Models", .text = {}, .table = {}, .lines = {}, .charts = {}};
     section.table = {{"family/size", "layers", "width", "experts", "parameters", "active", "FLOPs a token", "tokens/s",
@@ -393,15 +486,19 @@ class GridReporter {
     }
     for (const auto& [by, count] : counts) section.text.push_back(fmt::format("{}: {}.", counted(count, "run"), by));
     section.text.push_back(
-        "Data beside this report: points.csv, trials.csv, documents.csv.zst, factors.csv, fits.csv.");
+        "Data beside this report: points.csv, trials.csv, documents.csv.zst, factors.csv, fits.csv, "
+        "runs.csv (time and energy), routers.csv" +
+        std::string(results_.tasks.empty() ? "." : ", tasks.csv, task_items.csv.zst, factors_tasks.csv."));
     return section;
   }
 
   const GridResults& results_;
-  const Factors& factors_;
+  const Factors &factors_, &by_tasks_;
   const int64_t unfinished_;
   const TextNames texts_;
   const std::vector<MeanPoint> points_;
+  const GridResults tasks_;  // as texts
+  const std::vector<MeanPoint> task_points_;
   std::vector<std::string> families_;
 };
 
@@ -484,8 +581,9 @@ constexpr const char* kTitle = "How much compute does sparsity save?";
 
 }  // namespace
 
-std::vector<ReportSection> grid_report(const GridResults& results, const Factors& factors, int64_t unfinished) {
-  return GridReporter(results, factors, unfinished).sections();
+std::vector<ReportSection> grid_report(const GridResults& results, const Factors& factors, const Factors& by_tasks,
+                                       int64_t unfinished) {
+  return GridReporter(results, factors, by_tasks, unfinished).sections();
 }
 
 TextRows quoted_factors(const GridResults& results, const Factors& factors) {

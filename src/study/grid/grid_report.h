@@ -21,7 +21,8 @@ struct ReportSection {
 };
 
 // `unfinished` runs of the grid are still to come.
-std::vector<ReportSection> grid_report(const GridResults& results, const Factors& factors, int64_t unfinished);
+std::vector<ReportSection> grid_report(const GridResults& results, const Factors& factors, const Factors& by_tasks,
+                                       int64_t unfinished);
 
 // The factors to quote, a family a row: for the terminal.
 std::vector<std::vector<std::string>> quoted_factors(const GridResults& results, const Factors& factors);

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/device.h"
+#include "base/energy.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/log_prefix.h"
@@ -23,6 +24,7 @@
 #include "study/grid/claim.h"
 #include "study/grid/factors.h"
 #include "study/grid/grid_report.h"
+#include "study/grid/grid_tasks.h"
 #include "study/grid/sample.h"
 #include "study/grid/trials.h"
 #include "study/model_evaluation.h"
@@ -51,7 +53,8 @@ std::string checksum_of(const StudyData& data) {
 class GridStudy {
  public:
   GridStudy(const StudyConfig& config, const fs::path& out, const GridForecast& forecast, const StudyData& data,
-            const GridOptions& options, const std::function<double()>& measure_peak, const StudyEvents& events)
+            const GridTasks& tasks, const GridOptions& options, const std::function<double()>& measure_peak,
+            const StudyEvents& events)
       : config_(config),
         out_(out),
         grid_(forecast.grid),
@@ -59,16 +62,20 @@ class GridStudy {
         plan_(forecast.plan),
         data_(data),
         data_checksum_(checksum_of(data)),
+        tasks_(tasks),
         options_(options),
         measure_peak_(measure_peak),
         events_(events) {
     results_.grid = grid_, results_.speeds = speeds_;
+    results_.tasks = tasks.facts();
     results_.texts = data.evaluation, results_.domains = table_names(data.evaluation);
     for (const GridPoint& point : grid_.points) results_.epochs.push_back(epochs_of(point));
   }
 
   GridResults go() {
     look_for_stale_runs();
+    if (!std::isfinite(EnergyMeter().joules()))
+      log::info("energy: this machine reports none (/sys/class/powercap), so that it stays empty in runs.csv");
     for (bool waited = false;;) {
       const Found found = find_work();
       if (found.lock) {
@@ -84,6 +91,7 @@ class GridStudy {
       stop_if_interrupted("between two runs");
     }
     collect();
+    say_what_lacks_tasks();
     write(true);
     return results_;
   }
@@ -172,14 +180,24 @@ class GridStudy {
 
   bool is_done(const GridRun& run, bool final) const {
     const auto record = read_record(folder(run));
-    return record && (record->status == RunStatus::kDiverged || record->measured || !final);
+    if (!record) return false;
+    if (record->status == RunStatus::kDiverged || !final) return true;
+    // Tasks may have been added to a study; without its model a run cannot be scored on them any more.
+    return record->measured && (tasks_.all_in(record->tasks) || !has_weights(RunFiles{folder(run)}.model()));
+  }
+
+  // Left by a process that died between measuring and removing, or by trials that were others'.
+  void drop_model(const GridRun& run) const {
+    const fs::path model = RunFiles{folder(run)}.model();
+    if (config_.grid.keep_models || !fs::exists(model)) return;
+    if (const auto lock = try_claim(folder(run))) fs::remove_all(model);
   }
 
   Found find_work() const {
     Found found;
     for (const auto& [run, final] : to_do()) {
       if (done_.contains(name(grid_, run)) || is_done(run, final)) {
-        if (final) done_.insert(name(grid_, run));
+        if (final && done_.insert(name(grid_, run)).second) drop_model(run);
         continue;
       }
       found.lock = try_claim(folder(run));
@@ -197,13 +215,15 @@ class GridStudy {
 
   void do_run(const GridRun& run, bool final) {
     std::optional<RunRecord> trained = read_record(folder(run));
-    if (trained && final && trained->status == RunStatus::kOk && !has_weights(RunFiles{folder(run)}.model())) {
+    if (trained && final && trained->status == RunStatus::kOk && !trained->measured &&
+        !has_weights(RunFiles{folder(run)}.model())) {
       log::info("{}: its model is gone before it was measured: training again", name(grid_, run));
       fs::remove_all(folder(run));
       trained.reset();
     }
     RunRecord record = trained ? *trained : train(run);
     if (record.status == RunStatus::kOk && final) measure(run, record);
+    if (record.status == RunStatus::kOk && final && !tasks_.all_in(record.tasks)) score_tasks(run, record);
     if (final && !config_.grid.keep_models) fs::remove_all(RunFiles{folder(run)}.model());
     collect();
     write(false);
@@ -217,12 +237,15 @@ class GridStudy {
     record.precision = to_string(precision_of(config.train.precision));
     record.provenance = to_json(provenance(record.precision));
     log::info("{}: training", label);
+    const bool from_the_start = !fs::exists(RunFiles{into}.checkpoints());
+    EnergyMeter energy;
     PretrainOptions options;
     options.run = into;
     options.resume = true;
     options.measure_peak = measure_peak_;
     options.interrupted = events_.interrupted;
     options.step = [&](const StepStats& stats, int64_t steps, double seconds) {
+      energy.update();
       events_.step(label, stats, steps, seconds);
     };
     try {
@@ -234,6 +257,7 @@ class GridStudy {
              result.step);
       const ModelResult trained = read_run(into, label);
       record.elapsed_s = trained.seconds;
+      if (from_the_start) record.energy_j = energy.joules();
       double sum = 0.0;
       for (const DomainResult& domain : trained.domains) sum += domain.nll;
       record.validation_nll = sum / static_cast<double>(trained.domains.size());
@@ -258,6 +282,7 @@ class GridStudy {
   }
 
   void measure(const GridRun& run, RunRecord& record) const {
+    if (record.measured) return;
     const std::string label = name(grid_, run);
     const auto model = load_model(RunFiles{folder(run)}.model(), default_precision());
     const Tokenizer tokenizer = Tokenizer::load(data_.tokenizer.string());
@@ -284,6 +309,34 @@ class GridStudy {
     for (const DomainResult& domain : record.domains) sum += domain.nll;
     log::info("{}: {} nats per token on average over {} domains", label,
               number_text(sum / static_cast<double>(record.domains.size()), 4), record.domains.size());
+  }
+
+  void score_tasks(const GridRun& run, RunRecord& record) const {
+    const std::string label = name(grid_, run);
+    const auto model = load_model(RunFiles{folder(run)}.model(), default_precision());
+    try {
+      record.tasks =
+          tasks_.score(*model, Tokenizer::load(data_.tokenizer.string()), [&](const std::string& task, double share) {
+            stop_if_interrupted("in an evaluation");
+            events_.evaluation(label + ", " + task, share);
+          });
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kNonFinite) throw;
+      set_diverged(record, error.what());
+      record.domains.clear();
+    }
+    write_record(folder(run), record);
+    std::string line;
+    for (const TaskScores& own : record.tasks)
+      line += fmt::format("{}{} {:.1f} %", line.empty() ? "" : ", ", own.facts.task, 100.0 * own.accuracy());
+    log::info("{}: right answers: {}", label, line);
+  }
+
+  // A study that has begun may ask for tasks; runs whose model is gone have none.
+  void say_what_lacks_tasks() const {
+    if (const int64_t lack = without_tasks(results_); lack > 0)
+      log::warning("{} without scores of tasks: measured before these were asked for, and the models are gone",
+                   counted(lack, "run"));
   }
 
   // Runs of this grid that were made with other settings. Only what could be looked at now: rates that are not known
@@ -353,7 +406,7 @@ class GridStudy {
         const GridRun run{p, *lr, seed};
         if (const auto record = read_record(folder(run));
             record && (record->measured || record->status != RunStatus::kOk))
-          results_.finals.push_back({run, *record});
+          results_.finals.push_back({run, *record, routers_of(run)});
       }
     }
   }
@@ -365,14 +418,32 @@ class GridStudy {
   }
 
   // Factors and report, which take longer, at least when nothing is left, and now and then before.
+  // What routers did at the end of a training: of its log, which is kept.
+  const std::vector<RouterLine>& routers_of(const GridRun& run) {
+    const std::string label = name(grid_, run);
+    if (const auto known = routers_.find(label); known != routers_.end()) return known->second;
+    std::vector<RouterLine>& routers = routers_[label];
+    const fs::path file = RunFiles{folder(run)}.metrics();
+    if (grid_.models[grid_.points[run.point].model].config.model.num_moe_layers() == 0) return routers;
+    try {
+      if (MetricsHistory history = read_metrics(file); !history.train.empty())
+        routers = std::move(history.train.back().moe);
+    } catch (const Error& error) {
+      log::warning("{}: no row of routers.csv: {}", label, error.what());
+    }
+    return routers;
+  }
+
   void write(bool all) {
     constexpr double kFactorsEverySeconds = 300.0;
     const auto lock = claim(out_ / "points.csv", events_.interrupted);
     write_tables(out_, results_);
     if (!all && factors_written_ && seconds_since(*factors_written_) < kFactorsEverySeconds) return;
     const Factors factors = make_factors(results_);
+    const Factors by_tasks = make_task_factors(results_);
     write_factors(out_, factors);
-    write_grid_report(out_, grid_report(results_, factors, unfinished()));
+    write_task_factors(out_, results_, by_tasks);
+    write_grid_report(out_, grid_report(results_, factors, by_tasks, unfinished()));
     factors_written_ = Clock::now();
   }
 
@@ -383,11 +454,13 @@ class GridStudy {
   const GridPlan& plan_;
   const StudyData& data_;
   const std::string data_checksum_;
+  const GridTasks& tasks_;
   const GridOptions& options_;
   const std::function<double()>& measure_peak_;
   const StudyEvents& events_;
-  mutable std::map<size_t, double> rates_;  // of models whose trials are finished
-  mutable std::set<std::string> done_;      // final runs that are
+  mutable std::map<size_t, double> rates_;                  // of models whose trials are finished
+  mutable std::set<std::string> done_;                      // final runs that are
+  std::map<std::string, std::vector<RouterLine>> routers_;  // of finished runs
   std::optional<Clock::time_point> factors_written_;
   GridResults results_;
 };
@@ -404,6 +477,7 @@ GridForecast forecast_grid(const StudyConfig& config, const std::string& where, 
                            const StudyEvents& events) {
   require_utf8(out);
   GridForecast forecast{.grid = make_grid(config, where), .speeds = {}, .plan = {}};
+  const GridTasks tasks(config, where);  // checked as the study would
   forecast.speeds = read_speeds(out / "speeds.json");
   const bool known = std::all_of(forecast.grid.models.begin(), forecast.grid.models.end(),
                                  [&](const GridModel& model) { return forecast.speeds.of(model) > 0.0; });
@@ -420,6 +494,7 @@ GridResults run_grid(const StudyConfig& config, const std::string& where, const 
                      const std::function<void(const GridForecast&)>& planned, const StudyEvents& events) {
   require_utf8(out);
   GridForecast forecast{.grid = make_grid(config, where), .speeds = {}, .plan = {}};
+  const GridTasks tasks(config, where);
   const StudyData data = claim_data(config, out, events);
   if (std::none_of(data.evaluation.begin(), data.evaluation.end(), [](const StudyDomain& d) { return !d.held_out; }))
     fail(ErrorCode::kData, "{}: expected validation text of a training domain (valid/), got none", config.corpus);
@@ -428,7 +503,7 @@ GridResults run_grid(const StudyConfig& config, const std::string& where, const 
   forecast.plan = plan_grid(forecast.grid, config.grid, forecast.speeds);
   count_epochs(forecast.plan, forecast.grid, config, data);
   planned(forecast);
-  return GridStudy(config, out, forecast, data, options, measure_peak, events).go();
+  return GridStudy(config, out, forecast, data, tasks, options, measure_peak, events).go();
 }
 
 }  // namespace troupe

@@ -104,6 +104,23 @@ std::string documents_text(const GridResults& results) {
   return csv_text(rows);
 }
 
+std::string items_text(const GridResults& results) {
+  std::vector<TaskItemsRow> rows;
+  for (const FinishedRun& finished : results.finals)
+    for (const TaskFacts& task : results.tasks)
+      if (const TaskScores* scores = find_scores(finished.record.tasks, task))
+        rows.push_back({name(results.grid, finished.run), task.task, scores->right});
+  return csv_text(rows);
+}
+
+// Wilson's 95 % interval of a share, which stays between 0 and 1.
+std::pair<double, double> interval_of(double share, int64_t items) {
+  const auto n = static_cast<double>(items);
+  const double z = kNormal95, middle = share + z * z / (2 * n), scale = 1 + z * z / n;
+  const double half = z * std::sqrt(share * (1 - share) / n + z * z / (4 * n * n));
+  return {(middle - half) / scale, (middle + half) / scale};
+}
+
 }  // namespace
 
 std::vector<std::string> table_names(const std::vector<StudyDomain>& domains) {
@@ -160,10 +177,70 @@ std::vector<TrialRow> trial_rows(const GridResults& results) {
   return rows;
 }
 
+std::vector<TaskRow> task_rows(const GridResults& results) {
+  std::vector<TaskRow> rows;
+  for (const FinishedRun& finished : results.finals) {
+    const GridPoint& point = results.grid.points[finished.run.point];
+    const GridModel& model = results.grid.models[point.model];
+    for (const TaskFacts& task : results.tasks) {
+      const TaskScores* scores = find_scores(finished.record.tasks, task);
+      if (!scores || finished.record.status != RunStatus::kOk) continue;
+      const double accuracy = scores->accuracy();
+      const auto [low, high] = interval_of(accuracy, task.items);
+      rows.push_back({.run = name(results.grid, finished.run),
+                      .family = model.family,
+                      .size = model.size,
+                      .tokens = results.grid.tokens(point),
+                      .seed = finished.run.seed,
+                      .task = task.task,
+                      .convention = task.convention,
+                      .metric = task.metric,
+                      .items = task.items,
+                      .left_out = task.left_out,
+                      .accuracy = accuracy,
+                      .standard_error = std::sqrt(accuracy * (1 - accuracy) / static_cast<double>(task.items - 1)),
+                      .low = low,
+                      .high = high,
+                      .chance = task.chance});
+    }
+  }
+  return rows;
+}
+
+std::vector<RouterRow> router_rows(const GridResults& results) {
+  std::vector<RouterRow> rows;
+  for (const FinishedRun& finished : results.finals)
+    for (const RouterLine& line : finished.routers) rows.push_back({name(results.grid, finished.run), line});
+  return rows;
+}
+
+std::vector<RunRow> run_rows(const GridResults& results) {
+  std::vector<RunRow> rows;
+  for (const FinishedRun& finished : results.finals)
+    rows.push_back({.run = name(results.grid, finished.run),
+                    .status = std::string(name_of_enum(finished.record.status)),
+                    .elapsed_s = finished.record.elapsed_s,
+                    .energy_j = finished.record.energy_j});
+  return rows;
+}
+
+int64_t without_tasks(const GridResults& results) {
+  return std::count_if(results.finals.begin(), results.finals.end(), [&](const FinishedRun& run) {
+    return run.record.status == RunStatus::kOk &&
+           std::any_of(results.tasks.begin(), results.tasks.end(),
+                       [&](const TaskFacts& task) { return !find_scores(run.record.tasks, task); });
+  });
+}
+
 void write_tables(const fs::path& out, const GridResults& results) {
   write_file_atomically(out / "points.csv", csv_text(point_rows(results)));
   write_file_atomically(out / "trials.csv", csv_text(trial_rows(results)));
   write_file_atomically(out / "documents.csv.zst", zstd_of(documents_text(results)));
+  write_file_atomically(out / "runs.csv", csv_text(run_rows(results)));
+  write_file_atomically(out / "routers.csv", csv_text(router_rows(results)));
+  if (results.tasks.empty()) return;
+  write_file_atomically(out / "tasks.csv", csv_text(task_rows(results)));
+  write_file_atomically(out / "task_items.csv.zst", zstd_of(items_text(results)));
 }
 
 }  // namespace troupe

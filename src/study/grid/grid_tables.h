@@ -10,6 +10,7 @@
 #include "study/grid/grid.h"
 #include "study/grid/run_record.h"
 #include "study/grid/speeds.h"
+#include "train/metrics.h"
 
 namespace troupe {
 
@@ -20,6 +21,7 @@ inline constexpr const char *kMeanIn = "mean_in", *kMeanOut = "mean_out";
 struct FinishedRun {
   GridRun run;
   RunRecord record;
+  std::vector<RouterLine> routers;  // of the last interval of its log; empty for dense
 };
 struct GridResults {
   Grid grid;
@@ -34,6 +36,7 @@ struct GridResults {
   std::vector<std::string> domains;  // "mean_in" and "mean_out" not among them
   std::vector<StudyDomain> texts;    // in the same order
   std::vector<double> epochs;        // by point: the most of any domain
+  std::vector<TaskFacts> tasks;
 };
 
 struct PointRow {
@@ -87,13 +90,70 @@ struct DocumentRow {
   }
 };
 
+// A finished run on a task.
+struct TaskRow {
+  std::string run, family, size;
+  int64_t tokens = 0, seed = 0;
+  std::string task, convention, metric;
+  int64_t items = 0, left_out = 0;
+  double accuracy = 0, standard_error = 0, low = 0, high = 0, chance = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v.constant("schema", "troupe.study.grid.task/1");
+    v("run", run), v("family", family), v("size", size), v("tokens", tokens), v("seed", seed), v("task", task);
+    v("convention", convention), v("metric", metric), v("items", items), v("left_out", left_out);
+    v("accuracy", accuracy), v("stderr", standard_error), v("low", low), v("high", high), v("chance", chance);
+  }
+};
+
+struct TaskItemsRow {
+  std::string run, task, right;  // a character an item: 1, or 0
+
+  template <class V>
+  void fields(V& v) {
+    v("run", run), v("task", task), v("right", right);
+  }
+};
+
+// A MoE layer of a finished run, over the last interval of its training log.
+struct RouterRow {
+  std::string run;
+  RouterLine line;
+
+  template <class V>
+  void fields(V& v) {
+    v.constant("schema", "troupe.study.grid.router/1");
+    v("run", run);
+    line.fields(v);
+  }
+};
+
+// What a run took, whatever else the machine did.
+struct RunRow {
+  std::string run, status;
+  double elapsed_s = 0, energy_j = 0;
+
+  template <class V>
+  void fields(V& v) {
+    v.constant("schema", "troupe.study.grid.run/1");
+    v("run", run), v("status", status), v("elapsed_s", elapsed_s), v("energy_j", energy_j);
+  }
+};
+
+std::vector<TaskRow> task_rows(const GridResults& results);
+std::vector<RouterRow> router_rows(const GridResults& results);
+std::vector<RunRow> run_rows(const GridResults& results);
+int64_t without_tasks(const GridResults& results);  // measured runs that lack a task
+
 std::vector<PointRow> point_rows(const GridResults& results);
 std::vector<TrialRow> trial_rows(const GridResults& results);
 
 // A domain's name in tables: that of a held-out one says so where a training domain has the same.
 std::vector<std::string> table_names(const std::vector<StudyDomain>& domains);
 
-// points.csv, trials.csv, documents.csv.zst; each whole or not at all.
+// points.csv, trials.csv, documents.csv.zst, runs.csv, routers.csv, and with tasks tasks.csv and task_items.csv.zst;
+// each whole or not at all.
 void write_tables(const std::filesystem::path& out, const GridResults& results);
 
 }  // namespace troupe

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "study/grid/grid_tasks.h"
 #include "study/result.h"
 #include "train/run_config.h"
 
@@ -31,8 +32,10 @@ struct RunRecord {
   double validation_nll = 0.0;  // mean over the training domains' validation text after the last update
   double elapsed_s = 0.0;       // in training steps, with whatever else ran
   std::string precision, device;
+  double energy_j = kNan;  // that the machine's processors took meanwhile (base/energy.h)
   bool measured = false;
   std::vector<DomainResult> domains;
+  std::vector<TaskScores> tasks;
   nlohmann::json provenance;
 
   template <class V>
@@ -41,6 +44,7 @@ struct RunRecord {
     v("status", status), v("error", error), v("config", config), v("data", data), v("valid_tokens", valid_tokens);
     v("validation_nll", validation_nll), v("elapsed_s", elapsed_s), v("precision", precision), v("device", device);
     v("measured", measured), v("domains", domains), v("provenance", provenance);
+    v.may_lack("energy_j", energy_j), v.may_lack("tasks", tasks);
   }
 };
 
