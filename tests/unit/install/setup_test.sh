@@ -59,6 +59,25 @@ expect 0 '^$' -- setup 'install_packages build; echo'
 program dpkg-query 'case $3 in libfmt-dev | gnuplot-nox) echo "deinstall ok config-files" ;; *) echo "install ok installed" ;; esac'
 program apt-get 'case "$*" in *install*) echo "E: no such package" >&2; exit 100 ;; esac'
 
+# quickstart.sh with a set-up that does nothing and a program that says what it was asked.
+quick=$work/quick
+mkdir -p "$quick/tools" "$quick/build/release/src/cli"
+cp "$source/quickstart.sh" "$quick"
+echo 'arguments=("$@"); install_packages() { :; }; build() { :; }' >"$quick/tools/setup.sh"
+printf '#!/bin/bash\necho "troupe $*"\n' >"$quick/build/release/src/cli/troupe"
+chmod +x "$quick/build/release/src/cli/troupe"
+for arguments in '' '--recipe paper' '--recipe=paper'; do
+  expect 0 'troupe study configs/quickstart.toml --out runs/quickstart --set a=1$' -- "$quick/quickstart.sh" $arguments --set a=1
+done
+expect 0 'troupe study configs/quickstart-modern.toml --out runs/quickstart-modern --set a=1$' -- \
+  "$quick/quickstart.sh" --set a=1 --recipe modern
+expect 0 'troupe study configs/quickstart.toml --out runs/quickstart *$' -- "$quick/quickstart.sh"
+expect 2 '^error: --recipe: expected paper or modern, got classic$' -- "$quick/quickstart.sh" --recipe classic
+expect 2 '^error: --recipe: expected paper or modern, got nothing$' -- "$quick/quickstart.sh" --set a=1 --recipe
+for study in quickstart quickstart-modern; do
+  [ -f "$source/configs/$study.toml" ] || { echo "expected configs/$study.toml"; failures=$((failures + 1)); }
+done
+
 # The same by somebody who may not install.
 program id 'echo 1000'
 expect 0 'Optional and not installed \(neither root nor sudo\): gnuplot-nox' 'Not installed \(neither root nor sudo\): libfmt-dev' \
