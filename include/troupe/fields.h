@@ -1,7 +1,8 @@
 // How a configuration struct lists its fields once:
 //   template <class V> void fields(V& v) { v("num_experts", num_experts, range(0, 4096), "E, experts per MoE layer"); }
 // Reading, checking, printing, checkpoints and the generated reference (docs/configuration.md) all visit that list.
-// Field types: bool, int64_t, double, std::string, enums with EnumNames, std::vector<std::string>, std::vector<int64_t>, nested structs.
+// Field types: bool, int64_t, double, std::string, enums with EnumNames, std::vector<std::string>, std::vector<int64_t>,
+// std::vector<double> (a list, or one number), nested structs.
 #pragma once
 
 #include <array>

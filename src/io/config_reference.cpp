@@ -26,6 +26,8 @@ std::string type_name(const Field& field) {
       return "strings";
     case FieldKind::kInts:
       return "integers";
+    case FieldKind::kDoubles:
+      return "floats";
   }
   return {};
 }

@@ -99,6 +99,19 @@ bool store(Field& field, const GivenValue& given) {
       *static_cast<std::vector<int64_t>*>(field.value) = std::move(numbers);
       return true;
     }
+    case FieldKind::kDoubles: {  // a list, or one number
+      std::vector<double> numbers;
+      if (const auto* reals = std::get_if<std::vector<double>>(&given.value)) numbers = *reals;
+      else if (const auto* list = std::get_if<std::vector<int64_t>>(&given.value)) numbers.assign(list->begin(), list->end());
+      else if (const auto* real = std::get_if<double>(&given.value)) numbers = {*real};
+      else if (const auto* integer = std::get_if<int64_t>(&given.value)) numbers = {static_cast<double>(*integer)};
+      else if (const auto* texts = std::get_if<std::vector<std::string>>(&given.value); !texts || !texts->empty())
+        return false;  // an empty list is one of any kind
+      if (!std::all_of(numbers.begin(), numbers.end(), [&](double number) { return within(field.range, number); }))
+        return false;
+      *static_cast<std::vector<double>*>(field.value) = std::move(numbers);
+      return true;
+    }
   }
   return false;
 }
@@ -179,6 +192,8 @@ std::string expected_values(const Field& field) {
       return "a list of strings";
     case FieldKind::kInts:
       return "a list of whole numbers" + range_text(field.range);
+    case FieldKind::kDoubles:
+      return "a number or a list of numbers" + range_text(field.range);
   }
   return {};
 }
@@ -223,6 +238,11 @@ std::string value_text(const Field& field) {
     }
     case FieldKind::kInts:
       return fmt::format("[{}]", fmt::join(*static_cast<const std::vector<int64_t>*>(field.value), ", "));
+    case FieldKind::kDoubles: {
+      std::vector<std::string> items;
+      for (const double item : *static_cast<const std::vector<double>*>(field.value)) items.push_back(number_text(item));
+      return fmt::format("[{}]", fmt::join(items, ", "));
+    }
   }
   return {};
 }

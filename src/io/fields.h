@@ -18,13 +18,13 @@
 
 namespace troupe {
 
-enum class FieldKind { kBool, kInt, kDouble, kString, kEnum, kStrings, kInts };
+enum class FieldKind { kBool, kInt, kDouble, kString, kEnum, kStrings, kInts, kDoubles };
 
 // One field of a struct that outlives the descriptor.
 struct Field {
   std::string path = {};  // "moe.num_experts"
   FieldKind kind = FieldKind::kBool;
-  void* value = nullptr;  // bool, int64_t, double, std::string, an enum or a vector of texts or of whole numbers
+  void* value = nullptr;  // bool, int64_t, double, std::string, an enum or a vector of texts, of whole numbers or of numbers
   Range range = {};
   std::string doc = {};
   std::optional<Paths> paths = {};                    // of a field that holds paths
@@ -37,7 +37,8 @@ struct Field {
 // What a file holds at one key: a value of one of these types, or something else (a table, a date). `text` is how
 // messages show it.
 struct GivenValue {
-  std::variant<std::monostate, bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>>
+  std::variant<std::monostate, bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>,
+               std::vector<double>>
       value;
   std::string text;
 };
@@ -59,6 +60,8 @@ class FieldList {
       field.kind = FieldKind::kStrings;
     } else if constexpr (std::is_same_v<T, std::vector<int64_t>>) {
       field.kind = FieldKind::kInts;
+    } else if constexpr (std::is_same_v<T, std::vector<double>>) {
+      field.kind = FieldKind::kDoubles;
     } else {
       static_assert(std::is_enum_v<T>, "a configuration field of an unknown type: see troupe/fields.h");
       field.kind = FieldKind::kEnum;

@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -29,6 +30,8 @@ ordered_json value_of(const Field& field) {
       return *static_cast<const std::vector<std::string>*>(field.value);
     case FieldKind::kInts:
       return *static_cast<const std::vector<int64_t>*>(field.value);
+    case FieldKind::kDoubles:
+      return *static_cast<const std::vector<double>*>(field.value);
   }
   return nullptr;
 }
@@ -48,7 +51,13 @@ GivenValue given_value(const json& value) {
     given.value = value.get<double>();
   else if (value.is_number_integer())
     given.value = value.get<int64_t>();
-  if (value.is_array()) {
+  if (const bool reals = value.is_array() && std::any_of(value.begin(), value.end(), [](const json& item) {
+                           return item.is_number_float();
+                         });
+      reals && std::all_of(value.begin(), value.end(), [](const json& item) { return item.is_number(); })) {
+    given.value = value.get<std::vector<double>>();
+    given.text = json_text(value);
+  } else if (value.is_array()) {
     std::vector<std::string> items;
     std::vector<int64_t> numbers;
     for (const json& item : value) {

@@ -45,7 +45,16 @@ GivenValue given_value(const toml::node& node) {
   if (const auto* integer = node.as_integer()) given.value = integer->get();
   if (const auto* number = node.as_floating_point()) given.value = number->get();
   if (const auto* text = node.as_string()) given.value = text->get();
-  if (const auto* array = node.as_array()) {
+  const auto* array = node.as_array();
+  const auto is_real = [](const toml::node& item) { return item.is_floating_point(); };
+  const auto is_number = [](const toml::node& item) { return item.is_number(); };
+  if (array && std::any_of(array->begin(), array->end(), is_real) &&
+      std::all_of(array->begin(), array->end(), is_number)) {
+    std::vector<double> reals;
+    for (const toml::node& item : *array) reals.push_back(*item.value<double>());
+    given.text = fmt::format("[{}]", fmt::join(reals, ", "));
+    given.value = std::move(reals);
+  } else if (array) {
     std::vector<std::string> items;
     std::vector<int64_t> numbers;
     for (const toml::node& item : *array) {
@@ -158,7 +167,8 @@ GivenValue override_value(const Field& field, const std::string& text, const std
     return {.value = std::vector<std::string>{text}, .text = toml_string(text)};  // a list of one
   if (text.find('\n') == text.npos) {
     try {
-      const bool one_of_list = field.kind == FieldKind::kInts && !text.starts_with('[');  // seeds=1 or seeds=1,2
+      const bool numbers = field.kind == FieldKind::kInts || field.kind == FieldKind::kDoubles;
+      const bool one_of_list = numbers && !text.starts_with('[');  // seeds=1 or seeds=1,2
       const toml::table table = toml::parse("value = " + (one_of_list ? "[" + text + "]" : text));
       return given_value(*table.get("value"));
     } catch (const toml::parse_error&) {

@@ -50,6 +50,14 @@ struct Outer {
   }
 };
 
+struct Rates {
+  std::vector<double> lr = {0.5};
+  template <class V>
+  void fields(V& v) {
+    v("lr", lr, range(0, 10), "rates");
+  }
+};
+
 Outer read(const std::string& text) {
   Outer config;
   FieldList fields = fields_of(config);
@@ -121,6 +129,32 @@ TEST(TomlConfig, NamesFileLineFieldAndRange) {
   EXPECT_EQ(error_in("list = [\"a\", 2]"), "x.toml:1: list: expected a list of strings, got a list with 2");
   EXPECT_EQ(error_in("inner = 3"), "x.toml:1: inner: expected a table, got 3");
   EXPECT_EQ(error_in("[name]\nx = 1"), "x.toml:1: name: expected a string, got a table");
+}
+
+// One number is a list of one, whole numbers are numbers; and back, from TOML and JSON.
+TEST(TomlConfig, ReadsListsOfNumbers) {
+  const auto lr = [](const std::string& text, const std::string& override_text = {}) {
+    Rates rates;
+    FieldList fields = fields_of(rates);
+    read_config_text(text, "x.toml", ".", fields);
+    if (!override_text.empty()) apply_override(override_text, fields);
+    Rates again, from_file;
+    FieldList of_again = fields_of(again), of_file = fields_of(from_file);
+    read_config_text(to_toml(fields), "again", ".", of_again);
+    from_json(to_json(fields), "again", of_file);
+    EXPECT_EQ(again.lr, rates.lr);
+    EXPECT_EQ(from_file.lr, rates.lr);
+    return rates.lr;
+  };
+  EXPECT_EQ(lr(""), std::vector<double>{0.5});
+  EXPECT_EQ(lr("lr = 1e-3"), std::vector<double>{1e-3});
+  EXPECT_EQ(lr("lr = [1, 2.5, 3e-5]"), (std::vector<double>{1, 2.5, 3e-5}));
+  EXPECT_EQ(lr("lr = [1, 2]"), (std::vector<double>{1, 2}));
+  EXPECT_EQ(lr("lr = []"), std::vector<double>{});
+  EXPECT_EQ(lr("", "lr=1e-4,2"), (std::vector<double>{1e-4, 2}));
+  for (const char* text : {"lr = \"a\"", "lr = [1.5, \"a\"]", "lr = [11.0]", "lr = [nan]"})
+    EXPECT_THAT(error_of([&] { lr(text); }),
+                HasSubstr("x.toml:1: lr: expected a number or a list of numbers in [0, 10], got")) << text;
 }
 
 TEST(TomlConfig, NamesTheNearestKeyAndTheValidNames) {
