@@ -11,7 +11,8 @@ struct Batch {
   std::vector<int32_t> src;    // [B, S] input ids
   std::vector<int32_t> tgt;    // [B, S] ids to predict; negative (or the model's pad id): not scored
   int64_t first_sequence = 0;  // index of row 0 in the global batch: keys dropout
-  bool texts_apart = false;    // the model's eos_id in src begins another text, which neither sees nor counts those before
+  bool texts_apart = false;    // texts in src neither see nor count those before them; the model's eos_id begins one,
+  std::vector<uint8_t> begins_text = {};  // [B, S] or, if this is given, what it marks
 
   int64_t tokens() const { return B * S; }
 };

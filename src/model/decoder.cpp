@@ -51,6 +51,12 @@ void Decoder<P>::State::read_batch(const Batch& batch, bool shared) {
   if (weights.config.positions == Positions::kLearned && batch.S > weights.config.context)
     fail(ErrorCode::kUsage, "batch: expected at most {} positions (model.context, learned), got {}",
          weights.config.context, batch.S);
+  if (!batch.begins_text.empty() && static_cast<int64_t>(batch.begins_text.size()) != T)
+    fail(ErrorCode::kUsage, "batch: expected none or {} marks of texts, got {}", T, batch.begins_text.size());
+  const auto begins_text = [&](int64_t t) {
+    return batch.texts_apart &&
+           (batch.begins_text.empty() ? batch.src[t] == weights.config.eos_id : batch.begins_text[t] != 0);
+  };
   positions_T.resize(T), targets_T.resize(T);
   bool has_pad = false;
   for (int64_t b = 0; b < batch.B; ++b) {
@@ -63,7 +69,7 @@ void Decoder<P>::State::read_batch(const Batch& batch, bool shared) {
       if (batch.tgt[t] >= weights.config.vocab_size)
         fail(ErrorCode::kData, "batch: target {} of sequence {}: expected an id < {}, got {}", t - b * batch.S, b,
              weights.config.vocab_size, batch.tgt[t]);
-      if (batch.texts_apart && id == weights.config.eos_id) position = kFirstPosition;
+      if (begins_text(t)) position = kFirstPosition;
       const bool pad = id == weights.config.pad_id;
       has_pad |= pad;
       positions_T[t] = pad ? kPadPosition : position++;
@@ -79,7 +85,7 @@ void Decoder<P>::State::read_batch(const Batch& batch, bool shared) {
   key_end_T.assign(batch.texts_apart ? T : 0, static_cast<int32_t>(batch.S));
   for (int64_t t = T - 2; batch.texts_apart && t >= 0; --t) {
     const int64_t next = (t + 1) % batch.S;  // 0: t is the last of its sequence
-    if (next > 0) key_end_T[t] = batch.src[t + 1] == weights.config.eos_id ? static_cast<int32_t>(next) : key_end_T[t + 1];
+    if (next > 0) key_end_T[t] = begins_text(t + 1) ? static_cast<int32_t>(next) : key_end_T[t + 1];
   }
   own = {0, batch.B};
   if (shared) own = share_of(batch.B, options.ranks->rank(), options.ranks->size(), routing_unit());

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/error.h"
 #include "nn/parameters.h"
@@ -44,16 +45,29 @@ class Linear {
   void backward_input(Matrix<const operand> dy, RowOffsets offsets, const BackwardEpilogue<P>& epilogue) const {
     run(LinearBackwardInput<P>{bank(), dy, offsets, epilogue});
   }
-  // Adds to the gradients of weight and bias; nothing if `grads` holds neither: the map is frozen. Throws kUsage if it
-  // holds a part of them: weight and bias, of all maps, are one gradient.
+  // Adds to the gradients of weight and bias of every map that `grads` holds; the others are frozen. Throws kUsage if it
+  // holds a part of a map: weight and bias are one gradient.
   void backward_weight(Matrix<const operand> dy, Matrix<const operand> x, RowOffsets offsets,
                        ParameterStore<real>& grads) const {
-    const std::span<real> dw = grads.at(slots_.weight), db = grads.at(slots_.bias);
-    if (dw.empty() && db.empty()) return;
-    if (dw.size() != params_->at(slots_.weight).size() || db.size() != params_->at(slots_.bias).size())
-      fail(ErrorCode::kUsage, "gradients: {}: expected all of this map or none of it, weight and bias, got a part",
-           params_->table().name_of(slots_.weight));
-    run(LinearBackwardWeight<P>{bank_, dy, x, offsets, dw.data(), db.empty() ? nullptr : db.data()});
+    const int64_t E = num_maps();
+    for (int64_t begin = 0, end; begin < E; begin = end) {  // maps that are held side by side are one product
+      end = begin + 1;
+      const bool held = holds(grads, begin);
+      while (end < E && holds(grads, end) == held) ++end;
+      if (!held) continue;
+      const std::span<real> dw = grads.at(part(slots_.weight, begin, end)), db = grads.at(part(slots_.bias, begin, end));
+      real* const db_data = db.empty() ? nullptr : db.data();
+      if (end - begin == E) {
+        run(LinearBackwardWeight<P>{bank_, dy, x, offsets, dw.data(), db_data});
+        continue;
+      }
+      const int64_t first = offsets[static_cast<size_t>(begin)], rows = offsets[static_cast<size_t>(end)] - first;
+      std::vector<int64_t> of_part;
+      for (int64_t e = begin; e <= end; ++e) of_part.push_back(offsets[static_cast<size_t>(e)] - first);
+      const LinearBank<P> maps(end - begin, bank_.out(), bank_.in(), nullptr, nullptr);
+      run(LinearBackwardWeight<P>{maps, dy.rows_from(first, rows), x.rows_from(first, rows), of_part, dw.data(),
+                                  db_data});
+    }
   }
 
   // For an op that multiplies inside (ops/loss.h). After the weights changed, the first products prepare them again, so
@@ -67,6 +81,19 @@ class Linear {
   }
 
  private:
+  // Of maps [begin, end). The parameters of one map are one or several, those of E are E.
+  Slot part(Slot slot, int64_t begin, int64_t end) const {
+    return num_maps() == 1 || slot.empty() ? slot : Slot{slot.begin + begin, slot.begin + end};
+  }
+  bool holds(const ParameterStore<real>& grads, int64_t map) const {
+    const auto size = [&](const ParameterStore<real>& store, Slot slot) { return store.at(part(slot, map, map + 1)).size(); };
+    const size_t dw = size(grads, slots_.weight), db = size(grads, slots_.bias);
+    if (dw == 0 && db == 0) return false;
+    if (dw != size(*params_, slots_.weight) || db != size(*params_, slots_.bias))
+      fail(ErrorCode::kUsage, "gradients: {}: expected all of this map or none of it, weight and bias, got a part",
+           params_->table().name_of(slots_.weight));
+    return true;
+  }
   static const real* data_of(const ParameterStore<real>& params, Slot slot) {
     const std::span<const real> values = params.at(slot);
     return values.empty() ? nullptr : values.data();

@@ -41,6 +41,7 @@ struct Case {
 
 const Case kCases[] = {
     {"Experts", [](const Parameter& p) { return p.role == Role::kExpert; }},
+    {"SomeExperts", [](const Parameter& p) { return p.expert == 0 || p.expert == 2 || p.expert == 3; }},
     {"AllButExperts", [](const Parameter& p) { return p.role != Role::kExpert; }},
     {"Norms", [](const Parameter& p) { return p.name.find("norm") != p.name.npos; }},
     {"AllButNormsAndEmbeddings", [](const Parameter& p) { return p.layer >= 0 && p.name.find("norm") == p.name.npos; }},
@@ -92,7 +93,8 @@ TEST(TrainedSelection, OfAPartOfAMapIsRefused) {
       {"layers.1.attn.out_proj.weight",
        [](const Parameter& p) { return p.name.find("attn.") != p.name.npos && p.name.ends_with(".bias"); }},
       {"layers.1.attn.q_proj.weight", [](const Parameter& p) { return p.name.find("k_proj") != p.name.npos; }},
-      {"layers.1.moe.experts.{}.fc2.weight", [](const Parameter& p) { return p.expert == 1; }},
+      {"layers.1.moe.experts.{}.fc2.weight",
+       [](const Parameter& p) { return p.expert == 1 && p.name.ends_with(".weight"); }},
   };
   for (const auto& [name, trained] : cases) {
     LanguageModel model(sparse(), Precision::kFp32);
