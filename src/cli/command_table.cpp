@@ -29,9 +29,9 @@ std::vector<std::string> split(const std::string& text, char at) {
 }
 
 template <class Config>
-std::vector<std::string> keys_of() {
+std::vector<std::string> keys_of(const Config& config) {
   std::vector<std::string> keys;
-  const FieldList fields = fields_of(Config());
+  const FieldList fields = fields_of(config);
   for (const Field& field : fields.fields()) keys.push_back(field.path);
   return keys;
 }
@@ -53,7 +53,9 @@ void set_kind(Flag& flag, const std::string& command) {
     flag.kind = ValueKind::kNone;
   } else if (word == "key=value") {
     flag.kind = ValueKind::kKey;
-    flag.choices = command == "study" ? keys_of<StudyFile>() : keys_of<RunConfig>();
+    flag.choices = command == "study" ? keys_of(StudyFile())
+                   : command == "finetune" ? keys_of(finetune_keys())
+                                           : keys_of(RunConfig());
   } else if (word == "PRESET") {
     std::vector<std::string> choices;
     for (const Preset& preset : presets()) choices.emplace_back(preset.name);

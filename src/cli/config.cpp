@@ -28,6 +28,7 @@ constexpr const char* kPreamble =
     "Relative paths in a file (`base` and the keys whose type says path) start from the folder of that file, wherever the\n"
     "program is started; those of flags and of `--set` start from the working directory. In a list of names and paths what\n"
     "ends in `.toml` is a path.\n"
+    "`[finetune]` is a table of files of `troupe finetune` alone (docs/finetuning.md).\n"
     "Those that a run records start from its folder, so that `RUN/config.toml` can be trained again as it is.\n\n";
 
 constexpr const char* kStudyPreamble =
@@ -65,7 +66,7 @@ void print_keys(const FieldList& fields, const char* file) {
 }
 
 void reference(const ConfigFlags& flags) {
-  const RunFile defaults;
+  const RunFile defaults = finetune_keys();
   const StudyFile study;
   if (flags.json) {
     print_keys(fields_of(defaults), "run");

@@ -41,7 +41,8 @@ std::string key_of_flag(const CLI::App& command, std::string flag) {
       if (troupe::key_of(field) == flag) return field.path;
     return std::string();
   };
-  return command.get_name() == "study" ? find(troupe::StudyFile()) : find(troupe::RunConfig());
+  if (command.get_name() == "study") return find(troupe::StudyFile());
+  return command.get_name() == "finetune" ? find(troupe::finetune_keys()) : find(troupe::RunConfig());
 }
 
 // CLI11 reports a mistyped name as "The following argument was not expected: x"; add the nearest valid one.

@@ -126,7 +126,7 @@ ordered_json to_json(const TrainState& state) {
 // Settings that decide what the run computes next; the others may change with a line that says so.
 bool decides_the_run(std::string_view path) {
   return path.starts_with("model.") || path == "train.seed" || path == "train.batch_sequences" ||
-         path == "train.optimizer.matrices";
+         path == "train.optimizer.matrices" || path == "finetune.freeze" || path == "finetune.top_p";
 }
 
 }  // namespace
@@ -161,6 +161,7 @@ TrainState load_train_state(const Checkpoint& checkpoint) {
                    .best = file.best,
                    .totals = file.totals,
                    .interval = interval_of(file.interval)};
+  if (file.config.contains("finetune")) state.config.finetune.emplace();
   FieldList fields = fields_of(state.config);
   from_json(file.config, where + ": config", fields);
   return state;
@@ -188,6 +189,9 @@ void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer
 
 std::vector<std::string> check_resume(const TrainState& saved, const RunConfig& config,
                                       const std::vector<DatasetIdentity>& data, const std::string& where) {
+  if (saved.config.finetune.has_value() != config.finetune.has_value())
+    fail(ErrorCode::kUsage, "{}: expected a run of `troupe {}` to resume, got one of `troupe {}` (start another run)",
+         where, config.finetune ? "finetune" : "train", saved.config.finetune ? "finetune" : "train");
   std::vector<std::string> changed;
   const FieldList before = fields_of(saved.config), now = fields_of(config);
   for (const std::string& line : differences(before, now, "the checkpoint", "the configuration")) {

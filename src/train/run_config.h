@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "io/fields.h"
 #include "model/precision_choice.h"
+#include "train/finetune_config.h"
 #include "train/optimizer.h"
 #include "train/recipes.h"
 #include "train/schedule.h"
@@ -149,6 +151,7 @@ struct RunConfig {
   ModelConfig model;
   TrainConfig train;
   DataConfig data;
+  std::optional<FinetuneConfig> finetune;  // of a run of `troupe finetune`: other runs have no such table
 
   template <class V>
   void fields(V& v) {
@@ -156,8 +159,16 @@ struct RunConfig {
     v("model", model);
     v("train", train);
     v("data", data);
+    if (finetune) v("finetune", *finetune);
   }
 };
+
+// All keys that a file of `troupe finetune` may have.
+inline RunConfig finetune_keys() {
+  RunConfig config;
+  config.finetune.emplace();
+  return config;
+}
 
 // Reads a file as read_config() (io/toml_config.h), after the recipe that it or an override names.
 void read_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides, FieldList& fields);

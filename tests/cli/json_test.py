@@ -157,6 +157,12 @@ with tempfile.TemporaryDirectory() as folder:
     take('eval tasks --details', path('details.jsonl').read_text())
     see('train', 'run.toml', '--run', 'shown', '--set', 'train.samples.every=1', '--set', 'train.samples.prompts=["a"]',
         '--set', 'train.tasks.names=["rte"]', '--set', 'train.tasks.data_dir="tasks"')
+    path('tasks/rte/train.jsonl').write_text(path('tasks/rte/val.jsonl').read_text().replace('A cat', 'A dog'))
+    rte = '''name = "rte"\nabout = "a"\ncitation = "a"\npublished = "a"\nfolder = "rte"\nevaluate = "v"\nshots = "t"
+[[source]]\nformat = "jsonl"\nfiles = { v = "val.jsonl", t = "train.jsonl" }
+[paper]\ncontext = "{premise}"\nchoices = ["yes", "no"]\nlabel = "{label}"\nlabels = ["entailment", "not"]\n'''
+    path('rte.toml').write_text(rte)
+    see('finetune', '--model', 'run', '--task', 'rte.toml', '--data-dir', 'tasks', '--run', 'tuned')
     see('eval', 'bias', '--model', 'run', '--data-dir', 'tasks')
     ids = struct.pack('<4q', 1, 2, 3, 4)
     head = json.dumps({name: {'dtype': 'I64', 'shape': [1, 4], 'data_offsets': [at, at + 32]}

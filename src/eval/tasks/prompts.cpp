@@ -10,6 +10,22 @@ namespace {
 
 constexpr std::string_view kSeparator = "\n\n";  // lm-evaluation-harness, fewshot_delimiter
 
+// The longest run of tokens that all continuations end with stays, what is before it becomes context.
+void keep_common_suffix(std::span<ScoreRequest> candidates) {
+  size_t common = candidates[0].continuation.size();
+  for (const ScoreRequest& request : candidates) {
+    const auto &a = request.continuation, &b = candidates[0].continuation;
+    common = std::min<size_t>(
+        common, static_cast<size_t>(std::mismatch(a.rbegin(), a.rend(), b.rbegin(), b.rend()).first - a.rbegin()));
+  }
+  common = std::max<size_t>(common, 1);
+  for (ScoreRequest& request : candidates) {
+    const auto cut = request.continuation.end() - static_cast<std::ptrdiff_t>(common);
+    request.context.insert(request.context.end(), request.continuation.begin(), cut);
+    request.continuation.erase(request.continuation.begin(), cut);
+  }
+}
+
 }  // namespace
 
 std::string example_text(const PromptSpec& spec, const Item& item) {
@@ -90,6 +106,14 @@ ScoreRequest PromptMaker::request(int64_t count, const std::string& context, con
     fail(ErrorCode::kData, "{}: choices: expected at least one token after the context, got none for \"{}\"", where,
          choice);
   return request;
+}
+
+std::vector<ScoreRequest> PromptMaker::requests(int64_t count, const PromptSpec& spec, const Item& item) const {
+  std::vector<ScoreRequest> requests;
+  for (size_t c = 0; c < item.candidates(); ++c)
+    requests.push_back(request(count, item.context(c), spec.delimiter, item.choice(c), item.where));
+  if (convention_ == Convention::kPaper && spec.score == PaperScore::kSuffix) keep_common_suffix(requests);
+  return requests;
 }
 
 int64_t PromptMaker::most_examples(const PromptSpec& spec, const Item& item, int64_t limit) const {

@@ -33,6 +33,9 @@ class PromptMaker {
   ScoreRequest request(int64_t count, const std::string& context, const std::string& delimiter,
                        const std::string& choice, const std::string& where) const;
 
+  // One for every candidate of the item; of the paper's `suffix` score, continuations are what all of them end with.
+  std::vector<ScoreRequest> requests(int64_t count, const PromptSpec& spec, const Item& item) const;
+
   // The most examples, at most num_examples(), with which every candidate of the item has at most `limit` tokens.
   int64_t most_examples(const PromptSpec& spec, const Item& item, int64_t limit) const;
 

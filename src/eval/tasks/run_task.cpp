@@ -26,22 +26,6 @@ struct ItemRequests {
   size_t first_calibration = 0;  // then calibrations, for candidate c after option o: + o * candidates + c
 };
 
-// The longest run of tokens that all continuations end with stays, what is before it becomes context.
-void keep_common_suffix(std::span<ScoreRequest> candidates) {
-  size_t common = candidates[0].continuation.size();
-  for (const ScoreRequest& request : candidates) {
-    const auto &a = request.continuation, &b = candidates[0].continuation;
-    common = std::min<size_t>(
-        common, static_cast<size_t>(std::mismatch(a.rbegin(), a.rend(), b.rbegin(), b.rend()).first - a.rbegin()));
-  }
-  common = std::max<size_t>(common, 1);
-  for (ScoreRequest& request : candidates) {
-    const auto cut = request.continuation.end() - static_cast<std::ptrdiff_t>(common);
-    request.context.insert(request.context.end(), request.continuation.begin(), cut);
-    request.continuation.erase(request.continuation.begin(), cut);
-  }
-}
-
 class Draw {
  public:
   Draw(const PromptSpec& spec, const TaskOptions& options, const PromptMaker& maker, std::span<const Item> items)
@@ -56,10 +40,7 @@ class Draw {
       examples_in_front.push_back(count);
       ItemRequests& at = places_.emplace_back();
       at.first = requests_.size();
-      for (size_t c = 0; c < item.candidates(); ++c)
-        requests_.push_back(maker_.request(count, item.context(c), spec_.delimiter, item.choice(c), item.where));
-      if (options_.convention == Convention::kPaper && spec_.score == PaperScore::kSuffix)
-        keep_common_suffix(std::span(requests_).subspan(at.first));
+      for (ScoreRequest& request : maker_.requests(count, spec_, item)) requests_.push_back(std::move(request));
       at.first_calibration = requests_.size();
       for (const std::string& calibration : item.calibrations)
         for (size_t c = 0; c < item.candidates(); ++c)

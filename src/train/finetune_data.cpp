@@ -1,0 +1,266 @@
+#include "train/finetune_data.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/quantity.h"
+#include "eval/eval_text.h"
+#include "eval/tasks/prompts.h"
+#include "eval/tasks/records.h"
+#include "io/atomic_file.h"
+#include "io/checksum.h"
+#include "io/named_path.h"
+#include "train/run_tasks.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kTrainShare = 0.8, kSelectShare = 0.1;  // of a split of one's own; the rest is reported
+
+// Which of `keys` belong to which part: equal keys to one; parts in the order of hashes, none of them empty.
+std::vector<size_t> parts_of(const std::vector<std::string>& keys, const std::vector<double>& shares,
+                             const std::string& where) {
+  std::set<std::pair<uint64_t, std::string>> different;
+  for (const std::string& key : keys) different.emplace(xxh3(key), key);
+  const size_t n = different.size(), parts = shares.size();
+  if (n < parts) fail(ErrorCode::kData, "{}: expected at least {} different items to divide, got {}", where, parts, n);
+  std::map<std::string, size_t> part_of;
+  size_t at = 0, begin = 0;
+  auto next = different.begin();
+  for (size_t part = 0; part < parts; ++part) {
+    const auto wanted = static_cast<size_t>(shares[part] * static_cast<double>(n) + 0.5);
+    const size_t left_for_others = parts - 1 - part;
+    const size_t end = left_for_others == 0 ? n : std::clamp(begin + wanted, begin + 1, n - left_for_others);
+    for (; at < end; ++at, ++next) part_of.emplace(next->second, part);
+    begin = end;
+  }
+  std::vector<size_t> result;
+  for (const std::string& key : keys) result.push_back(part_of.at(key));
+  return result;
+}
+
+TaskData load_items(TaskFile task, const std::string& split, const FinetuneConfig& config) {
+  task.evaluate = split;
+  return load_task_data(task, {.data_dir = config.data_dir, .convention = Convention::kPaper});
+}
+
+void limit(TaskData& data, int64_t most) {
+  if (most > 0 && static_cast<int64_t>(data.items.size()) > most) data.items.resize(static_cast<size_t>(most));
+}
+
+TaskFile lowest_loss(TaskFile task) {
+  if (task.paper->score == PaperScore::kUnconditional || task.paper->score == PaperScore::kAverageOption)
+    task.paper->score = PaperScore::kSum;
+  return task;
+}
+
+TrainingText of_item(const PromptMaker& maker, const TaskFile& task, const Item& item, int64_t context,
+                     int64_t& shortened) {
+  const std::vector<ScoreRequest> requests = maker.requests(0, *task.paper, item);
+  const ScoreRequest& right = requests[static_cast<size_t>(item.gold.empty() ? 0 : item.gold.front())];
+  shortened += static_cast<int64_t>(right.context.size() + right.continuation.size()) - 1 > context;
+  return text_of(right.context, right.continuation, context);
+}
+
+FinetuneSource of_task(const TaskFile& task, const FinetuneConfig& config, const FinetuneModel& model) {
+  FinetuneSource source{.name = task.name, .task = load_task_splits(task, config)};
+  const TaskSplits& splits = *source.task;
+  source.train_split = splits.train.name;
+  source.checksum = splits.train.data.checksum;
+  const PromptMaker maker(model.tokenizer, Convention::kPaper, static_cast<int32_t>(model.config.eos_id));
+  for (const Item& item : splits.train.data.items)
+    source.train.push_back(of_item(maker, splits.tuned, item, model.config.context, source.shortened));
+  return source;
+}
+
+// A tenth is held out.
+void divide(FinetuneSource& source, const std::vector<std::string>& keys, std::vector<std::vector<TrainingText>> texts,
+            const FinetuneConfig& config) {
+  const std::vector<size_t> parts = parts_of(keys, {1.0 - kSelectShare, kSelectShare}, source.name);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    std::vector<TrainingText>& to = parts[i] == 0 ? source.train : source.held_out;
+    std::move(texts[i].begin(), texts[i].end(), std::back_inserter(to));
+  }
+  const auto limit = [](std::vector<TrainingText>& list, int64_t most) {
+    if (most > 0 && static_cast<int64_t>(list.size()) > most) list.resize(static_cast<size_t>(most));
+  };
+  limit(source.train, config.train_limit), limit(source.held_out, config.eval_limit);
+  source.train_split = "train";
+  std::string all;
+  for (const std::string& key : keys) all += to_hex(xxh3(key));
+  source.checksum = to_hex(xxh3(all));
+}
+
+FinetuneSource of_text(const NamedPath& entry, const FinetuneConfig& config, const FinetuneModel& model) {
+  FinetuneSource source{.name = entry.name};
+  TextStats stats;
+  const auto end_of_text = static_cast<int32_t>(model.config.eos_id);
+  std::vector<std::string> keys;
+  std::vector<std::vector<TrainingText>> texts;
+  for (const EvalText& text :
+       read_eval_text(entry.name, {entry.path}, model.tokenizer, {.end_of_text = end_of_text}, stats))
+    for (size_t d = 0; d + 1 < text.begin.size(); ++d) {
+      std::vector<int32_t> ids = {end_of_text};
+      ids.insert(ids.end(), text.ids.begin() + text.begin[d], text.ids.begin() + text.begin[d + 1]);
+      keys.emplace_back(reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int32_t));
+      texts.push_back(pieces_of(ids, model.config.context));
+    }
+  divide(source, keys, std::move(texts), config);
+  return source;
+}
+
+// The template of the tokenizer, of which one kind can be written without an interpreter of its language: ChatML, where
+// every message is "<|im_start|>ROLE\nTEXT<|im_end|>\n".
+bool writes_chatml(const Tokenizer& tokenizer, const fs::path& folder) {
+  std::string text;
+  for (const char* name : {"chat_template.jinja", "tokenizer_config.json"})
+    if (fs::exists(folder / name)) text += read_file(folder / name);
+  return text.find("<|im_start|>") != text.npos && tokenizer.encode("<|im_start|>").size() == 1 &&
+         tokenizer.encode("<|im_end|>").size() == 1;
+}
+
+const std::string& text_in(const nlohmann::json& object, const char* key, const std::string& where) {
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_string())
+    fail(ErrorCode::kData, "{}: {}: expected a text, got {}", where, key,
+         found == object.end() ? "none" : found->type_name());
+  return found->get_ref<const std::string&>();
+}
+
+// Turns in order: what counts and what does not.
+struct Turn {
+  std::string text;
+  bool counts;
+};
+
+std::vector<Turn> turns_of(const Record& record, bool chatml, const std::string& model) {
+  const nlohmann::json& object = *record.value;
+  if (!object.contains("messages")) {
+    std::vector<Turn> turns = {{text_in(object, "prompt", record.where), false},
+                               {text_in(object, "completion", record.where), true}};
+    if (turns[1].text.empty()) fail(ErrorCode::kData, "{}: completion: expected text, got an empty one", record.where);
+    return turns;
+  }
+  if (!chatml)
+    fail(
+        ErrorCode::kData,
+        "{}: messages: expected a model with a chat template of the kind <|im_start|>ROLE (ChatML), got {} without one "
+        "(give \"prompt\" and \"completion\")",
+        record.where, model);
+  std::vector<Turn> turns;
+  const nlohmann::json& messages = object["messages"];
+  if (!messages.is_array() || messages.empty())
+    fail(ErrorCode::kData, "{}: messages: expected a list of messages, got {}", record.where, messages.type_name());
+  for (const nlohmann::json& message : messages) {
+    if (!message.is_object())
+      fail(ErrorCode::kData, "{}: messages: expected objects, got {}", record.where, message.type_name());
+    const std::string& role = text_in(message, "role", record.where);
+    const bool answer = role == "assistant";
+    turns.push_back({"<|im_start|>" + role + "\n", false});
+    turns.push_back({text_in(message, "content", record.where) + "<|im_end|>", answer});
+    turns.push_back({"\n", false});
+  }
+  if (std::ranges::none_of(turns, [](const Turn& turn) { return turn.counts; }))
+    fail(ErrorCode::kData, "{}: messages: expected one of the role assistant, got none", record.where);
+  return turns;
+}
+
+FinetuneSource of_answers(const NamedPath& entry, const FinetuneConfig& config, const FinetuneModel& model) {
+  FinetuneSource source{.name = entry.name};
+  const auto end_of_text = static_cast<int32_t>(model.config.eos_id);
+  const bool chatml = writes_chatml(model.tokenizer, model.folder);
+  std::vector<std::string> keys;
+  std::vector<std::vector<TrainingText>> texts;
+  for (const Record& record : parse_records(read_text_file(entry.path), entry.path, {})) {
+    TrainingText text{.ids = {end_of_text}, .scored = {0}};
+    std::string key;
+    const std::vector<Turn> turns = turns_of(record, chatml, model.folder.string());
+    const bool chat = record.value->contains("messages");
+    for (const Turn& turn : turns) {
+      key += turn.text + '\0';
+      model.tokenizer.encode(turn.text, text.ids,
+                             chat ? Tokenizer::AddedTokens::kMatch : Tokenizer::AddedTokens::kAsText);
+      text.scored.resize(text.ids.size(), turn.counts);
+    }
+    if (!chat) text.ids.push_back(end_of_text), text.scored.push_back(1);  // the answer ends
+    if (const int64_t over = text.inputs() - model.config.context; over > 0) {
+      text.ids.erase(text.ids.begin(), text.ids.begin() + over);
+      text.scored.erase(text.scored.begin(), text.scored.begin() + over);
+      text.scored.front() = 0;
+      ++source.shortened;
+    }
+    if (text.num_scored() == 0) fail(ErrorCode::kData, "{}: expected an answer of some tokens, got none", record.where);
+    keys.push_back(std::move(key));
+    texts.push_back({std::move(text)});
+  }
+  divide(source, keys, std::move(texts), config);
+  return source;
+}
+
+}  // namespace
+
+TaskSplits load_task_splits(const TaskFile& task, const FinetuneConfig& config) {
+  if (!task.paper)
+    fail(ErrorCode::kUsage, "{}: expected prompts of the paper convention ([paper]), got a task file without them",
+         task.name);
+  TaskSplits splits{.zero_shot = task, .tuned = lowest_loss(task)};
+  const auto files = [&](const std::string& split) { return find_split(task, config.data_dir, split).records; };
+  const std::vector<fs::path> evaluated = files(task.evaluate);
+  splits.test = {task.evaluate, load_items(task, task.evaluate, config)};
+  const bool has_training = !task.shots.empty() && !files(task.shots).empty() && files(task.shots) != evaluated;
+  if (has_training) {
+    splits.train = {task.shots, load_items(task, task.shots, config)};
+    const std::string validation = "validation";
+    const std::vector<fs::path> selected = files(validation);
+    const bool apart = task.evaluate != validation && task.shots != validation && !selected.empty() &&
+                       selected != evaluated && selected != files(task.shots);
+    splits.select = apart ? TaskSplits::Split{validation, load_items(task, validation, config)} : splits.test;
+  } else {
+    const TaskData all = std::move(splits.test.data);
+    std::vector<std::string> keys;
+    for (const Item& item : all.items) keys.push_back(item.contexts.front());
+    const std::vector<size_t> parts =
+        parts_of(keys, {kTrainShare, kSelectShare, 1.0 - kTrainShare - kSelectShare}, task.name + ": " + task.evaluate);
+    TaskSplits::Split* const to[] = {&splits.train, &splits.select, &splits.test};
+    const char* const names[] = {"train", "select", "test"};
+    for (size_t part = 0; part < 3; ++part) {
+      *to[part] = {task.evaluate + ":" + names[part], all};
+      to[part]->data.items.clear();
+    }
+    for (size_t i = 0; i < all.items.size(); ++i) to[parts[i]]->data.items.push_back(all.items[i]);
+  }
+  limit(splits.train.data, config.train_limit);
+  limit(splits.select.data, config.eval_limit), limit(splits.test.data, config.eval_limit);
+  return splits;
+}
+
+std::vector<FinetuneSource> load_finetune_sources(const FinetuneConfig& config, const FinetuneModel& model,
+                                                  const std::string& where) {
+  std::vector<FinetuneSource> sources;
+  const std::vector<TaskFile> built_in = load_tasks();
+  for (const std::string& name : config.tasks)
+    sources.push_back(of_task(find_task(name, built_in, where + ": finetune.tasks"), config, model));
+  for (const NamedPath& entry : parse_named_paths(config.text, where + ": finetune.text"))
+    sources.push_back(of_text(entry, config, model));
+  for (const NamedPath& entry : parse_named_paths(config.answers, where + ": finetune.answers"))
+    sources.push_back(of_answers(entry, config, model));
+  std::set<std::string> names;
+  for (const FinetuneSource& source : sources) {
+    if (!names.insert(source.name).second)
+      fail(ErrorCode::kUsage, "{}: finetune: expected each name once among tasks, text and answers, got {} twice",
+           where, source.name);
+    if (source.train.empty()) fail(ErrorCode::kData, "{}: expected something to train on, got nothing", source.name);
+    if (source.shortened > 0)
+      log::warning("{}: {} longer than the model's context of {} lost tokens on the left", source.name,
+                   counted(source.shortened, "prompt"), model.config.context);
+  }
+  return sources;
+}
+
+}  // namespace troupe

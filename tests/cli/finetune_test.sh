@@ -1,0 +1,163 @@
+#!/bin/bash
+# troupe finetune as users run it: a task that can be learnt is, a stopped run goes on to the same bits, what has no
+# training files is divided by a fixed rule, and bad input is named.
+# usage: finetune_test.sh PROGRAM
+. "$(dirname "$0")/expect.sh"
+
+cats 40 >text.txt
+"$program" tokenizer train --vocab-size 300 --out tok text.txt >/dev/null || fail "tokenizer"
+"$program" encode --tokenizer tok --out data text.txt >/dev/null || fail "encode"
+cat >run.toml <<'END'
+[model]
+num_layers = 2
+d_model = 16
+num_heads = 2
+d_ff = 24
+vocab_size = 300
+context = 48
+[model.moe]
+num_experts = 4
+expert_d_ff = 12
+[train]
+steps = 2
+batch_sequences = 4
+precision = "fp32"
+[data]
+train = ["data"]
+END
+"$program" train run.toml --run pre >/dev/null 2>&1 || fail "train"
+
+# Sun is good, rain is bad.
+mkdir -p tasks/sky tasks/storycloze
+for i in $(seq 48); do
+  word=sun label=1
+  [ $((i * 7 % 5 % 2)) -eq 0 ] && word=rain label=0
+  echo "{\"t\": \"the $word of day $i\", \"y\": \"$label\"}"
+done >all
+head -32 all >tasks/sky/train.jsonl
+tail -16 all >tasks/sky/val.jsonl
+sky_task() {
+  cat <<'END'
+name = "sky"
+about = "sun or rain"
+citation = "none"
+published = "none"
+folder = "sky"
+evaluate = "val"
+shots = "train"
+[[source]]
+format = "jsonl"
+files = { val = "val.jsonl", train = "train.jsonl" }
+[paper]
+context = "{t} it was"
+choices = ["bad", "good"]
+label = "{y}"
+labels = ["0", "1"]
+END
+}
+mkdir files
+sky_task >files/sky.toml
+cat >ft.toml <<'END'
+[finetune]
+lr = [0.03]
+epochs = 10
+batch_sequences = 4
+tasks = ["files/sky.toml"]
+data_dir = "tasks"
+[train]
+precision = "fp32"
+log_every = 1
+[model]
+dropout = 0
+END
+
+expect "a task" 0 "sky" "$program" finetune ft.toml --model pre --run whole --json
+grep '"setting":"zero-shot"' out | grep -q '"split":"val","epoch":0' || fail "no zero-shot figure: $(cat out)"
+grep '"troupe.finetune_result/1"' out | grep -q '"split":"val","chosen_by":"val","metric":"acc","zero_shot":[0-9.]*,"value":1.0' ||
+  fail "not learnt: $(grep result out)"
+expect "eval reads it" 0 "sky" "$program" eval tasks --model whole/model --task-dir files --data-dir tasks --tasks sky --convention paper
+expect "generate reads it" 0 "" "$program" generate --model whole/model --prompt "the sun" --max-tokens 2
+expect "convert reads it" 0 "" "$program" convert whole/model copy
+expect "a run that exists" 2 "--resume goes on with it" "$program" finetune ft.toml --model pre --run whole
+expect "its own configuration" 0 "acc" "$program" finetune whole/config.toml --run third
+cmp whole/model/model.safetensors third/model/model.safetensors || fail "a recorded configuration gives another model"
+
+# What was cut off goes on from its checkpoint: the second half is computed again.
+"$program" finetune ft.toml --model pre --run half --set train.checkpoint_every=6 --json >half.log 2>&1 &
+pid=$!
+while [ ! -e half/checkpoints/step-00000006 ] && kill -0 $pid 2>/dev/null; do sleep 0.02; done
+kill -INT $pid 2>/dev/null
+wait $pid
+code=$?
+[ $code -eq 130 ] || [ $code -eq 0 ] || fail "SIGINT: $code: $(tail -3 half.log)"
+expect "resume" 0 "acc" "$program" finetune ft.toml --model pre --run half --set train.checkpoint_every=6 --resume
+cmp whole/model/model.safetensors half/model/model.safetensors || fail "a resumed run gives another model"
+expect "resume of another freeze" 2 "finetune.freeze: \"nothing\" in the checkpoint" \
+  "$program" finetune ft.toml --model pre --run half --set finetune.freeze=router --resume
+
+# Frozen parts stay as they are, and have no moments.
+for freeze in experts router all_but_attention all_but_experts all_but_chosen_experts; do
+  expect "freeze $freeze" 0 "acc" "$program" finetune ft.toml --model pre --run "f/$freeze" --set finetune.epochs=1 \
+    --set "finetune.freeze=$freeze" --set finetune.top_p=0.5
+  python3 - "$freeze" "f/$freeze" <<'END' || fail "freeze $freeze"
+import json, pathlib, re, struct, sys
+def tensors(path):
+    data = path.read_bytes()
+    n = struct.unpack('<Q', data[:8])[0]
+    return {k: data[8 + n + v['data_offsets'][0]:8 + n + v['data_offsets'][1]]
+            for k, v in json.loads(data[8:8 + n]).items() if k != '__metadata__'}
+freeze, run = sys.argv[1], pathlib.Path(sys.argv[2])
+before, after = (tensors(pathlib.Path(p, 'model.safetensors')) for p in ('pre/model', run / 'model'))
+moments = {k[2:] for k in tensors(next((run / 'checkpoints').iterdir()) / 'optimizer.safetensors') if k.startswith('m.')}
+moved = {k for k in before if before[k] != after[k]}
+trained = {'experts': lambda k: '.experts.' not in k, 'router': lambda k: 'router' not in k,
+           'all_but_attention': lambda k: '.attn.' in k, 'all_but_experts': lambda k: '.experts.' in k,
+           'all_but_chosen_experts': lambda k: k in moments and '.experts.' in k}[freeze]
+want = {k for k in before if trained(k)}
+assert moments == want, (freeze, moments ^ want)
+assert moved <= want and moved, (freeze, moved - want)
+if freeze == 'all_but_chosen_experts':
+    chosen = {re.search(r'experts\.(\d+)', k)[1] for k in moments}
+    assert 0 < len(chosen) < 4, chosen
+END
+done
+
+# No training file: fixed parts of what is evaluated. Several rates and seeds: one training each.
+mv tasks/sky/train.jsonl kept.jsonl
+expect "a split of its own" 0 '"split":"val:test","chosen_by":"val:select"' "$program" finetune ft.toml --model pre \
+  --run own --json --set finetune.epochs=1 --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
+grep '"troupe.finetune_result/1"' out | grep -q '"epochs":\[1,1\],"seeds":\[1,2\],"model":"own/model"' || fail "seeds: $(cat out)"
+[ -e own/lr-0.03-seed-2/model/model.safetensors ] || fail "no folder of a training: $(ls own)"
+expect "all of it again" 0 '"n":1,' "$program" finetune ft.toml --model pre --run own --json --resume --set finetune.epochs=1 \
+  --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
+[ "$(grep -c '"setting":"zero-shot"' out)" -eq 0 ] || fail "trainings that were over began again"
+mv kept.jsonl tasks/sky/train.jsonl
+
+# Text, and prompts with answers.
+for i in $(seq 12); do echo "{\"prompt\": \"number $i? \", \"completion\": \"it is $i\"}"; done >ask.jsonl
+expect "text and answers" 0 "held out" "$program" finetune --model pre --run texts --set finetune.text=text.txt \
+  --set finetune.answers=ask.jsonl --set 'finetune.weights=["text.txt=1", "ask.jsonl=3"]' --set finetune.lr=0.01 \
+  --set finetune.epochs=1
+echo '{"messages": [{"role": "user", "content": "a"}]}' >chat.jsonl
+expect "messages" 3 "chat.jsonl:1: messages: expected a model with a chat template" "$program" finetune --model pre \
+  --run no --set finetune.answers=chat.jsonl
+echo '{"prompt": "a"}' >half.jsonl
+expect "no completion" 3 "half.jsonl:1: completion: expected a text, got none" "$program" finetune --model pre --run no \
+  --set finetune.answers=half.jsonl
+
+expect "no model" 2 "finetune.model: expected the folder of a model" "$program" finetune --task sst2 --run no
+expect "no data" 2 "finetune.data_dir: expected" "$program" finetune --model pre --task sst2 --run no
+expect "no task" 2 "finetune.tasks: expected tasks" "$program" finetune --model pre --run no
+expect "an unknown task" 2 "did you mean sst2?" "$program" finetune --model pre --task sst --data-dir tasks --run no
+expect "a task without data" 3 "expected dev.tsv" "$program" finetune --model pre --task sst2 --data-dir tasks --run no
+expect "another model" 2 "model.d_model: expected 16, as pre says, got 32" "$program" finetune ft.toml --model pre --run no \
+  --set model.d_model=32
+expect "steps" 2 "train.steps: expected none or 80" "$program" finetune ft.toml --model pre --run no --set train.steps=7
+expect "pretraining's data" 2 "data.train: expected none" "$program" finetune ft.toml --model pre --run no --set data.train=data
+expect "sweep and rates" 2 "finetune.sweep: expected false beside finetune.lr" "$program" finetune ft.toml --model pre --run no \
+  --set finetune.sweep=true
+expect "rates that are none" 2 "finetune.lr: expected a number or a list of numbers" "$program" finetune ft.toml --model pre \
+  --run no --set finetune.lr=fast
+expect "fine-tuning in train" 2 "expected a known key" "$program" train ft.toml --run no
+[ -e no ] && fail "a refused run left a folder"
+finish
