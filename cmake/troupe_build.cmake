@@ -24,8 +24,12 @@ target_compile_options(troupe_options INTERFACE -Wall -Wextra -Wpedantic -Wno-un
 target_include_directories(troupe_options INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src)
 target_link_libraries(troupe_options INTERFACE OpenMP::OpenMP_CXX)
 if(TROUPE_SANITIZE)
-  target_compile_options(troupe_options INTERFACE -fsanitize=${TROUPE_SANITIZE} -fno-omit-frame-pointer -g)
+  target_compile_options(troupe_options INTERFACE -fsanitize=${TROUPE_SANITIZE} -fno-sanitize-recover=all
+    -fno-omit-frame-pointer -g1) # what is found ends the program, or a test would pass over it
   target_link_options(troupe_options INTERFACE -fsanitize=${TROUPE_SANITIZE})
+endif()
+if(TROUPE_FUZZ)
+  target_compile_options(troupe_options INTERFACE -fsanitize=fuzzer-no-link) # a fuzzer goes by the branches taken
 endif()
 
 # troupe_unity(TARGET FILES): TARGET's sources in units of FILES files each, so that what is dear (headers, templates,
