@@ -124,6 +124,7 @@ struct MoeConfig {
   double router_z_loss = 0.0;
   AuxCombine aux_combine = AuxCombine::kSum;
   int64_t group_sequences = 0;
+  double expert_dropout = -1.0;
 
   template <class V>
   void fields(V& v) {
@@ -148,6 +149,8 @@ struct MoeConfig {
     v("aux_combine", aux_combine, any_value(), "balance losses of the layers are summed or averaged");
     v("group_sequences", group_sequences, range(0, 1 << 24),
       "sequences in one routing group (balance loss, capacity); 0 means the whole micro-batch");
+    v("expert_dropout", expert_dropout, range(-1, 0.999),
+      "dropout on what every expert gives for a token, before the weights; below 0 means model.dropout");
   }
 };
 

@@ -53,7 +53,7 @@ const std::vector<double> kPaperRates = {1e-5, 3e-5, 1e-4, 3e-4};
 bool may_change(std::string_view path) {
   for (const char* name : {"dropout", "attention_dropout", "moe.capacity", "moe.capacity_factor", "moe.second_choice",
                            "moe.batch_prioritized", "moe.aux_loss_weight", "moe.router_z_loss", "moe.aux_combine",
-                           "moe.eval_capacity_fraction", "moe.pad_mask", "moe.group_sequences"})
+                           "moe.eval_capacity_fraction", "moe.expert_dropout", "moe.pad_mask", "moe.group_sequences"})
     if (path == std::string("model.") + name) return true;
   return false;
 }

@@ -48,7 +48,9 @@ RouteRequest MoeBlock<P>::route_request(const Pass<P>& pass) const {
 
 template <class P>
 Dropout MoeBlock<P>::out_dropout(const RunMode& mode, const Routed<real>& rows) const {
-  return sublayer_.dropout(mode, spec_.layer, RunMode::kFfnOut, mode.first_token * rows.num_choices);
+  const double own = spec_.routing.expert_dropout, probability = own < 0.0 ? spec_.sublayer.dropout : own;
+  return mode.dropout(probability, spec_.layer, RunMode::kFfnOut, mode.first_token * rows.num_choices,
+                      static_cast<float>(spec_.sublayer.multiplier));
 }
 
 template <class P>

@@ -48,6 +48,8 @@ std::vector<Case> cases() {
   all.push_back({"Top2Dropless", sparse(4, 2)});
   all.push_back({"Top2DroplessPaddedDropoutRecomputed", sparse(4, 2), true, true});
   all.back().config.dropout = 0.3;
+  all.push_back({"Top2DropoutOfExpertsAlone", sparse(4, 2)});
+  all.back().config.moe.expert_dropout = 0.4;
   all.push_back({"Top2FairseqCapacity", sparse(4, 2), true});
   all.back().config.moe.capacity = Capacity::kFairseq;
   all.push_back({"Top2FairseqCapacityPadMask", sparse(4, 2), true});

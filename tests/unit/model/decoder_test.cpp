@@ -152,6 +152,28 @@ TEST(Decoder, DenseAndSparseTwinsStartEqual) {
     EXPECT_TRUE(std::ranges::equal(a.params().at(name), b.params().at(name))) << name;
 }
 
+// Experts may drop more or less than the rest, in training alone.
+TEST(Decoder, ExpertsHaveADropoutOfTheirOwn) {
+  const auto losses = [](double dropout, double of_experts) {
+    ModelConfig config{.num_layers = 1, .d_model = 32, .num_heads = 4, .d_ff = 48, .vocab_size = 64, .context = 20};
+    config.moe.num_experts = 4, config.moe.every = 1, config.moe.expert_dropout = of_experts, config.dropout = dropout;
+    const ParameterTable table = make_parameter_table(config);
+    ParameterStore<float> params(table), grads(table);
+    initialize(params, 3);
+    Decoder<F32> decoder(config, params);
+    const std::vector<int32_t> ids = {9, 8, 7, 2, 5, 6};
+    const Batch batch{.B = 1, .S = 6, .src = ids, .tgt = ids};
+    RunMode mode;
+    mode.key = 5;
+    return std::pair(decoder.forward_backward(batch, mode, grads).nll, decoder.score(batch, {}).nll);
+  };
+  EXPECT_EQ(losses(0.0, -1.0), losses(0.0, 0.0));
+  EXPECT_EQ(losses(0.3, -1.0), losses(0.3, 0.3));
+  EXPECT_NE(losses(0.0, 0.4).first, losses(0.0, -1.0).first);
+  EXPECT_NE(losses(0.3, 0.0).first, losses(0.3, -1.0).first);
+  EXPECT_EQ(losses(0.0, 0.4).second, losses(0.3, -1.0).second);
+}
+
 TEST(Decoder, RefusesIdsOutsideTheVocabulary) {
   LanguageModel model(small(), Precision::kFp32);
   Batch batch = random_batch(1, 4);
