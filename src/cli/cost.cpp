@@ -14,7 +14,9 @@
 #include "cli/run_file.h"
 #include "cli/validators.h"
 #include "model/language_model.h"
+#include "model/decoder_parameters.h"
 #include "study/memory.h"
+#include "train/freeze.h"
 
 namespace troupe::cli {
 namespace {
@@ -23,6 +25,7 @@ using Json = nlohmann::ordered_json;
 
 struct CostFlags {
   std::string preset, config, rule, precision;
+  Freeze freeze = Freeze::kNothing;
   std::vector<std::string> overrides;
   double tokens = 0;
   int64_t seq_len = 0, vocab = 0, micro_batch = 0;
@@ -92,6 +95,7 @@ struct Question {
   int64_t micro_batch = 1;
   Precision precision = Precision::kBf16;
   OptimizerConfig optimizer;
+  Freeze freeze = Freeze::kNothing;
   FlopsRule rule;
   std::string rule_name;
 };
@@ -129,6 +133,8 @@ Question read_question(const CostFlags& flags) {
   question.seq_len = flags.seq_len > 0 ? flags.seq_len : question.model.context;
   question.rule = question.rule_name == "paper" ? paper_rule() : FlopsRule{};
   if (flags.vocab > 0) question.rule.vocab_size = flags.vocab;
+  question.freeze = flags.freeze;
+  check_freeze(flags.freeze, make_parameter_table(question.model), "cost");
   return question;
 }
 
@@ -225,7 +231,8 @@ void print_cost(const CostFlags& flags) {
   const Question question = read_question(flags);
   const Cost cost = cost_of(question.model, question.tokens, question.seq_len, question.rule);
   const MemoryEstimate memory =
-      estimate_memory(question.model, question.micro_batch, question.seq_len, question.precision, question.optimizer);
+      estimate_memory(question.model, question.micro_batch, question.seq_len, question.precision, question.optimizer,
+                      question.freeze);
   if (flags.json) return print_cost_line(question, cost, memory);
   print_totals(question, cost);
   print_forward(question, cost);
@@ -280,6 +287,8 @@ void add_cost(CLI::App& app) {
                "Of matrix products, for the memory of packed weights; the configuration's (presets: bf16)"),
            names_of_enum<Precision>())
       ->default_str("");
+  add_choice(*command, "--freeze", flags->freeze,
+             "what fine-tuning leaves as it is (finetune.freeze): no gradients and moments of it");
   command->add_flag("--json", flags->json, "One JSON object (--table: one a row) on stdout");
   command->callback([flags] {
     if (flags->table && (!flags->preset.empty() || !flags->config.empty()))

@@ -9,6 +9,7 @@
 #include "model/decoder_parameters.h"
 #include "model/language_model.h"
 #include "model/workspace.h"
+#include "train/freeze.h"
 
 namespace troupe {
 
@@ -26,8 +27,9 @@ int64_t muon_workspace(const ParameterFamily& family, Precision precision) {
 }  // namespace
 
 MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision,
-                               const OptimizerConfig& optimizer) {
+                               const OptimizerConfig& optimizer, Freeze freeze) {
   MemoryEstimate memory;
+  const Selection trained = trained_of(freeze == Freeze::kAllButChosenExperts ? Freeze::kAllButExperts : freeze);
   const bool bf16 = precision == Precision::kBf16;
   const ParameterTable table = make_parameter_table(config);
   int64_t workspace = 0;
@@ -38,10 +40,11 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
       if (parameter.role == Role::kExpert) part.experts += bytes_per_value * family.size();
     };
     add(memory.weights, 4);
-    add(memory.gradients, 4);
+    const bool is_trained = !trained || trained(parameter);
     const bool muon = moved_by_muon(parameter, optimizer);
-    add(memory.optimizer, muon ? 4 : 8);
-    if (muon) workspace = std::max(workspace, muon_workspace(family, precision));
+    if (is_trained) add(memory.gradients, 4);
+    if (is_trained) add(memory.optimizer, muon ? 4 : 8);
+    if (is_trained && muon) workspace = std::max(workspace, muon_workspace(family, precision));
     // A tied output is multiplied, and looked up in float32.
     const bool output = config.tied_output && parameter.name == "embed_tokens.weight";
     if (bf16 && (parameter.product || output)) add(memory.packed, 2 * 2);
@@ -59,7 +62,8 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
 
 MemoryEstimate estimate_memory(const RunConfig& config) {
   return estimate_memory(config.model, micro_batch(config.train), config.model.context,
-                         precision_of(config.train.precision), config.train.optimizer);
+                         precision_of(config.train.precision), config.train.optimizer,
+                         config.finetune ? config.finetune->freeze : Freeze::kNothing);
 }
 
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where) {

@@ -34,9 +34,10 @@ struct MemoryEstimate {
 
 // `micro_batch` sequences of `seq_len` tokens. Activations are what the decoder's arena takes, to the byte.
 MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision,
-                               const OptimizerConfig& optimizer = {});
+                               const OptimizerConfig& optimizer = {}, Freeze freeze = Freeze::kNothing);
 
-// What a run takes: its own micro-batch, context and precision.
+// What a run takes: its own micro-batch, context and precision; in fine-tuning gradients and moments of what is trained
+// alone (of chosen experts, which nobody knows before: of all).
 MemoryEstimate estimate_memory(const RunConfig& config);
 
 // Throws kEnvironment, naming need and have, if a run would take more than this process may have now.

@@ -6,6 +6,8 @@
 #include "model/decoder.h"
 #include "model/decoder_parameters.h"
 #include "study/memory.h"
+#include "train/freeze.h"
+#include "train/trainer.h"
 #include "troupe/error.h"
 
 namespace troupe {
@@ -151,6 +153,26 @@ TEST(MemoryEstimate, UnderMuonHasOneMomentOfMatrices) {
   EXPECT_EQ(estimate_memory(run).optimizer.total,
             adam.optimizer.total - 4 * matrices + 2 * 4 * (768 * 192 + 192 * 192));
   EXPECT_EQ(estimate_memory(run).weights.total, adam.weights.total);
+}
+
+// Gradients and moments are those that training holds, whatever is frozen.
+TEST(MemoryEstimate, OfFineTuningHasNothingForWhatIsFrozen) {
+  RunConfig run = finetune_keys();
+  run.train.precision = PrecisionChoice::kFp32;
+  run.model = {.num_layers = 2, .d_model = 8, .num_heads = 2, .d_ff = 12, .vocab_size = 11, .context = 8};
+  run.model.moe.num_experts = 4;
+  for (const Freeze freeze : {Freeze::kNothing, Freeze::kExperts, Freeze::kRouter, Freeze::kAllButAttention,
+                              Freeze::kAllButExperts}) {
+    run.finetune->freeze = freeze;
+    LanguageModel model(run.model, Precision::kFp32);
+    Trainer trainer(model, Schedule({}, 10), {.trained = trained_of(freeze)}, {});
+    int64_t held = 0;
+    for (const Parameter& parameter : trainer.gradients().entries()) held += parameter.size();
+    const MemoryEstimate memory = estimate_memory(run);
+    EXPECT_EQ(memory.gradients.total, 4 * held) << name_of_enum(freeze);
+    EXPECT_EQ(memory.optimizer.total, 8 * held) << name_of_enum(freeze);
+    EXPECT_EQ(memory.weights.total, 4 * model.table().num_parameters());
+  }
 }
 
 TEST(MemoryEstimate, OfARunIsThatOfItsMicroBatchAndPrecision) {
