@@ -29,7 +29,8 @@ void measure_muon(const BenchFlags& flags) {
   const Peak peak = std::is_same_v<P, Bf16> ? Peak::kBf16 : Peak::kF32;
   PeakMeter meter;
   MuonWorkspace<P> workspace;
-  for (const auto& [name, count, rows, cols] : kMuonShapes) {
+  for (const MuonShape& shape : kMuonShapes) {
+    const int64_t count = shape.count, rows = shape.rows, cols = shape.cols;
     const int64_t size = count * rows * cols;
     auto p = random_buffer<float>(size, 1, 0.1);
     const auto g = random_buffer<float>(size, 2, 1e-3);
@@ -53,7 +54,7 @@ void measure_muon(const BenchFlags& flags) {
                           .workspace = &workspace});
       }
     };
-    print_result(flags, name, fmt::format("{} of {} x {}", count, rows, cols),
+    print_result(flags, shape.name, fmt::format("{} of {} x {}", count, rows, cols),
                  measure_against(meter, peak, muon_flops(step, count, rows, cols), flags.seconds, update), peak);
   }
 }

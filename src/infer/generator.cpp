@@ -109,12 +109,15 @@ class GeneratorOf final : public Generator::Impl {
   double prefill_seconds_ = 0.0;
 };
 
+template <class P>
+std::unique_ptr<Generator::Impl> generator_of(Decoder<P>& decoder, std::span<const int32_t> prompt) {
+  return std::make_unique<GeneratorOf<P>>(decoder, prompt);
+}
+
 }  // namespace
 
 Generator::Generator(LanguageModel& model, std::span<const int32_t> prompt)
-    : impl_(model.visit([&]<class P>(Decoder<P>& decoder) -> std::unique_ptr<Impl> {
-        return std::make_unique<GeneratorOf<P>>(decoder, prompt);
-      })) {}
+    : impl_(model.visit([&](auto& decoder) { return generator_of(decoder, prompt); })) {}
 Generator::~Generator() = default;
 
 Generation Generator::run(const GenerateOptions& options, const std::function<bool(int32_t)>& on_token) {

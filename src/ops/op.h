@@ -40,19 +40,19 @@ std::string reason_against(const Implementation<Task>& row, Device device) {
 }
 
 template <class T>
-constexpr std::string_view kNumbers = "float64";
+inline constexpr std::string_view kNumbers = "float64";
 template <>
-constexpr std::string_view kNumbers<float> = "float32";
+inline constexpr std::string_view kNumbers<float> = "float32";
 template <>
-constexpr std::string_view kNumbers<F32> = "float32";
+inline constexpr std::string_view kNumbers<F32> = "float32";
 template <>
-constexpr std::string_view kNumbers<Bf16> = "bf16";
+inline constexpr std::string_view kNumbers<Bf16> = "bf16";
 template <>
-constexpr std::string_view kNumbers<bf16> = "bf16";
+inline constexpr std::string_view kNumbers<bf16> = "bf16";
 template <>
-constexpr std::string_view kNumbers<int32_t> = "int32";
+inline constexpr std::string_view kNumbers<int32_t> = "int32";
 template <>
-constexpr std::string_view kNumbers<uint8_t> = "uint8";
+inline constexpr std::string_view kNumbers<uint8_t> = "uint8";
 
 // "layer_norm_forward (bf16)"
 template <template <class> class Op, class T>

@@ -50,7 +50,9 @@ void check_optimizer(const RunConfig& config, const std::string& where) {
                                     {"matrices", ParameterGroup::kMatrices},
                                     {"rest", ParameterGroup::kRest}}) {
     if (rates.of(group) == 0.0) continue;
-    if (std::ranges::none_of(table.families(), [&](const auto& family) { return group_of(family.pattern) == group; }))
+    if (std::ranges::none_of(table.families(), [&, group = group](const auto& family) {
+          return group_of(family.pattern) == group;
+        }))
       fail(ErrorCode::kUsage,
            "{}: train.optimizer.lr.{}: expected 0, got {} (the model has no parameters of this group)", where, name,
            rates.of(group));

@@ -151,13 +151,17 @@ class CachedScorer {
   std::vector<int32_t> argmax_;
 };
 
+template <class P>
+Scorer scorer_of(Decoder<P>& decoder, int64_t batch_tokens, Sink& sink) {
+  return [scorer = std::make_shared<CachedScorer<P>>(decoder, sink), batch_tokens](std::span<const Group> groups) {
+    scorer->score(groups, batch_tokens);
+  };
+}
+
 }  // namespace
 
 Scorer cached_scorer(LanguageModel& model, const RequestOptions& options, Sink& sink) {
-  return model.visit([&]<class P>(Decoder<P>& decoder) -> Scorer {
-    return [scorer = std::make_shared<CachedScorer<P>>(decoder, sink), batch_tokens = options.batch_tokens](
-               std::span<const Group> groups) { scorer->score(groups, batch_tokens); };
-  });
+  return model.visit([&](auto& decoder) { return scorer_of(decoder, options.batch_tokens, sink); });
 }
 
 }  // namespace troupe

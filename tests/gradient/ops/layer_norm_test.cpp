@@ -17,7 +17,7 @@ TEST_P(LayerNormGradient, MatchesCentralDifferences) {
   auto x = test::normal_values(T * D, 1, 2.0), gamma = test::normal_values(D, 2), beta = test::normal_values(D, 3);
   const auto dy = test::normal_values(T * D, 4);
   std::vector<double> y(T * D), mean(T), rstd(T), dx(T * D, 0.0), dgamma(D, 0.0), dbeta(D, 0.0);
-  const auto loss = [&] {
+  const auto loss = [&, T = T, D = D] {
     run(LayerNormForward<F64>{{x.data(), T, D}, gamma, beta, kLayerNormEpsilon, {y.data(), T, D}, {}, mean, rstd});
     return test::dot(dy, y);
   };

@@ -45,7 +45,7 @@ TEST(OutputLossGradient, OfCappedLogitsAndTheirSumMatchesCentralDifferences) {
     LinearBank<F64> bank(1, V, D, embed.data(), nullptr);
     double squared_lse = 0.0;
     // By hand: nll, and z_loss times the squared logarithms of the sums.
-    const auto loss = [&] {
+    const auto loss = [&, cap = cap, z_loss = z_loss] {
       double sum = 0.0;
       for (int64_t t = 0; t < T; ++t) {
         if (targets[t] < 0) continue;

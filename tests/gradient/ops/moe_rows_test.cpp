@@ -24,7 +24,7 @@ TEST_P(MoeRowsGradient, GatherMatchesCentralDifferences) {
   auto x = test::normal_values(T * D, 1);
   const auto dxe = test::normal_values(map.R() * D, 2);
   std::vector<double> xe(dxe.size()), dx(x.size(), 0.0);
-  const auto loss = [&] {
+  const auto loss = [&, T = T, D = D] {
     run(GatherRows<F64>{{x.data(), T, D}, map.rows, {xe.data(), map.R(), D}});
     return test::dot(dxe, xe);
   };
@@ -40,7 +40,7 @@ TEST_P(MoeRowsGradient, CombineMatchesCentralDifferences) {
   map.rows.weight_R = map.weight = test::normal_values(map.R(), 3);
   const auto dout = test::normal_values(T * D, 4);
   std::vector<double> out(dout.size()), dye(ye.size()), dweight(map.weight.size(), 7.0);
-  const auto loss = [&] {
+  const auto loss = [&, T = T, D = D] {
     run(CombineRows<F64>{{residual.data(), T, D}, {ye.data(), map.R(), D}, map.rows, dropout, {out.data(), T, D}});
     return test::dot(dout, out);
   };
@@ -63,7 +63,7 @@ TEST_P(MoeRowsGradient, SharedMatchesCentralDifferences) {
   std::vector<double> dy(y.size()), dgate(gate.size());
   for (const bool gated : {false, true}) {
     const Matrix<const double> gates = gated ? Matrix<const double>(gate.data(), T, 1) : Matrix<const double>();
-    const auto loss = [&] {
+    const auto loss = [&, T = T, D = D] {
       std::vector<double> out = before;
       run(SharedRows<F64>{{y.data(), T, D}, gates, dropout, {out.data(), T, D}});
       return test::dot(dout, out);

@@ -18,7 +18,7 @@ TEST_P(RmsNormGradient, MatchesCentralDifferences) {
   auto x = test::normal_values(T * D, 1), gamma = test::normal_values(D, 2);
   const auto dy = test::normal_values(T * D, 3);
   std::vector<double> y(T * D), rstd(T), dx(T * D, 0.0), dgamma(D, 0.0);
-  const auto loss = [&] {
+  const auto loss = [&, T = T, D = D] {
     run(RmsNormForward<F64>{{x.data(), T, D}, gamma, kEpsilon, {y.data(), T, D}, {}, rstd});
     return test::dot(dy, y);
   };
@@ -35,7 +35,7 @@ TEST_P(RmsNormGradient, OfHeadsMatchesCentralDifferences) {
   auto x = test::normal_values(T * N * C, 1), gamma = test::normal_values(C, 2);
   const auto dy = test::normal_values(T * N * C, 3);
   std::vector<double> y(T * N * C), rstd(T * N), dx = dy, dgamma(C, 0.0);
-  const auto loss = [&] {
+  const auto loss = [&, T = T, C = C] {
     run(HeadNormForward<F64>{{x.data(), T, N * C}, gamma, kEpsilon, {y.data(), T, N * C}, rstd});
     return test::dot(dy, y);
   };

@@ -55,7 +55,9 @@ TEST(AdamParity, AnElementDependsOnItselfAlone) {
     State whole(1000), pieces(1000);
     whole.run(row, {.t = 3}, 0.5);
     for (const auto& [begin, end] : {std::pair<size_t, size_t>{0, 1}, {1, 8}, {8, 519}, {519, 1000}}) {
-      const auto part = [&](Guarded<float>& x) { return State::flat(x).subspan(begin, end - begin); };
+      const auto part = [first = begin, count = end - begin](Guarded<float>& x) {
+        return State::flat(x).subspan(first, count);
+      };
       test::run_as(row,
                    AdamUpdate<float>{part(pieces.p), part(pieces.g), part(pieces.m), part(pieces.v), {.t = 3}, 0.5});
     }

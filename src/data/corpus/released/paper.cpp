@@ -11,6 +11,7 @@
 #include "base/quantity.h"
 #include "base/threads.h"
 #include "data/corpus/manifest.h"
+#include "data/corpus/parts.h"
 #include "data/corpus/released/sets.h"
 #include "io/atomic_file.h"
 #include "io/json_file.h"
