@@ -103,6 +103,46 @@ struct EnumNames<AuxCombine> {
       {{"sum", AuxCombine::kSum}, {"average", AuxCombine::kAverage}}};
 };
 
+// Who chooses whom (ops/route/policy.h).
+enum class RouterKind { kTopK, kHash, kExpertChoice };
+template <>
+struct EnumNames<RouterKind> {
+  static constexpr std::array<std::pair<std::string_view, RouterKind>, 3> values = {
+      {{"top_k", RouterKind::kTopK}, {"hash", RouterKind::kHash}, {"expert_choice", RouterKind::kExpertChoice}}};
+};
+
+// What a token's logits become: a softmax over experts, or each expert's own sigmoid (DeepSeek-V3).
+enum class RouterScore { kSoftmax, kSigmoid };
+template <>
+struct EnumNames<RouterScore> {
+  static constexpr std::array<std::pair<std::string_view, RouterScore>, 2> values = {
+      {{"softmax", RouterScore::kSoftmax}, {"sigmoid", RouterScore::kSigmoid}}};
+};
+
+// The choices whose shares the balance loss evens out.
+enum class BalanceChoices { kFirst, kAll };
+template <>
+struct EnumNames<BalanceChoices> {
+  static constexpr std::array<std::pair<std::string_view, BalanceChoices>, 2> values = {
+      {{"first", BalanceChoices::kFirst}, {"all", BalanceChoices::kAll}}};
+};
+
+// Over what those shares are taken: a routing group, or with it all micro-batches before it in the update.
+enum class BalanceOver { kGroup, kUpdate };
+template <>
+struct EnumNames<BalanceOver> {
+  static constexpr std::array<std::pair<std::string_view, BalanceOver>, 2> values = {
+      {{"group", BalanceOver::kGroup}, {"update", BalanceOver::kUpdate}}};
+};
+
+// The type of what the router multiplies; sums and what follows are float32 with either.
+enum class RouterOperand { kFp32, kModel };
+template <>
+struct EnumNames<RouterOperand> {
+  static constexpr std::array<std::pair<std::string_view, RouterOperand>, 2> values = {
+      {{"fp32", RouterOperand::kFp32}, {"model", RouterOperand::kModel}}};
+};
+
 inline constexpr int64_t kMaxTopK = 64;  // a bound on time: choosing costs E K^2 a token, and no array has this length
 
 struct MoeConfig {
@@ -120,11 +160,25 @@ struct MoeConfig {
   Normalize normalize = Normalize::kAfterDropping;
   bool batch_prioritized = false;
   bool pad_mask = false;
+  RouterKind router = RouterKind::kTopK;
+  RouterScore score = RouterScore::kSoftmax;
+  bool balance_bias = false;
+  double bias_rate = 0.001;
+  int64_t groups = 1;
+  int64_t groups_kept = 1;
+  double output_scale = 1.0;
+  bool chance_in_eval = false;
+  double input_jitter = 0.0;
+  RouterOperand router_precision = RouterOperand::kFp32;
   double aux_loss_weight = 0.01;
   double router_z_loss = 0.0;
   AuxCombine aux_combine = AuxCombine::kSum;
+  BalanceChoices balance_choices = BalanceChoices::kFirst;
+  BalanceOver balance_over = BalanceOver::kGroup;
   int64_t group_sequences = 0;
   double expert_dropout = -1.0;
+
+  bool has_router() const { return router != RouterKind::kHash; }  // one that learns
 
   template <class V>
   void fields(V& v) {
@@ -143,10 +197,28 @@ struct MoeConfig {
     v("normalize", normalize, any_value(), "when the weights of a token's choices are made to sum to 1");
     v("batch_prioritized", batch_prioritized, any_value(), "places go to tokens by descending top probability");
     v("pad_mask", pad_mask, any_value(), "keep padding tokens out of the routing masks (they still count in S)");
+    v("router", router, any_value(),
+      "who chooses: tokens their best experts, a hash of a token's id, or experts their best tokens (not causal)");
+    v("score", score, any_value(), "of experts for a token: softmax over all, or a sigmoid for each");
+    v("balance_bias", balance_bias, any_value(),
+      "choices go by score + bias, and the biases even out the load in place of a loss");
+    v("bias_rate", bias_rate, range(0, 1e3), "step of a bias after every update, up or down; 0: biases stay");
+    v("groups", groups, range(1, 65536), "groups of experts; a token first chooses groups_kept of them");
+    v("groups_kept", groups_kept, range(1, 65536), "groups by the sum of their two best scores");
+    v("output_scale", output_scale, range(1e-6, 1e6), "factor on the weights of a token's choices");
+    v("chance_in_eval", chance_in_eval, any_value(),
+      "second_choice sampling or random also in evaluation, as fairseq does");
+    v("input_jitter", input_jitter, range(0, 1),
+      "in training the router's inputs are multiplied by 1 - this to 1 + this, evenly drawn");
+    v("router_precision", router_precision, any_value(),
+      "what the router multiplies: float32, or the model's operands as fairseq");
     v("aux_loss_weight", aux_loss_weight, range(0, 1e6), "weight of the load-balancing loss per token");
     v("router_z_loss", router_z_loss, range(0, 1e6),
       "weight per token of (log of the sum of exp(router logits))^2, which keeps them small; 0: none");
     v("aux_combine", aux_combine, any_value(), "balance losses of the layers are summed or averaged");
+    v("balance_choices", balance_choices, any_value(), "choices that the balance loss counts");
+    v("balance_over", balance_over, any_value(),
+      "it counts those of a routing group, or with them all before in the update");
     v("group_sequences", group_sequences, range(0, 1 << 24),
       "sequences in one routing group (balance loss, capacity); 0 means the whole micro-batch");
     v("expert_dropout", expert_dropout, range(-1, 0.999),

@@ -40,7 +40,7 @@ template <class P>
 IncrementalDecoder<P>::IncrementalDecoder(const Decoder<P>& decoder)
     : weights_(decoder.weights()), work_(weights_.params->memory()) {
   if (weights_.config.num_moe_layers() > 0)
-    require_causal(router_policy(weights_.config.moe), "generation and shared prefixes");
+    require_causal(weights_.config.moe, "generation and shared prefixes");
 }
 
 template <class P>

@@ -7,6 +7,47 @@
 namespace troupe {
 namespace {
 
+// What does not go together, or would do nothing.
+void check_router(const MoeConfig& moe, const std::string& where) {
+  const std::string_view router = name_of_enum(moe.router), score = name_of_enum(moe.score);
+  const auto require = [&](bool holds, const char* key, const char* expected, auto got, const std::string& why) {
+    if (!holds) fail(ErrorCode::kUsage, "{}: moe.{}: expected {}, got {} ({})", where, key, expected, got, why);
+  };
+  const bool top_k = moe.router == RouterKind::kTopK, softmax = moe.score == RouterScore::kSoftmax;
+  const bool plain = top_k && softmax && !moe.balance_bias && moe.groups == 1;
+  const std::string of_router = fmt::format("moe.router is {}", router);
+  require(top_k || softmax, "score", "softmax", score, of_router);
+  require(top_k || !moe.balance_bias, "balance_bias", "false", moe.balance_bias, of_router);
+  require(top_k || moe.groups == 1, "groups", "1", moe.groups, of_router);
+  require(moe.has_router() || moe.router_z_loss == 0, "router_z_loss", "0", moe.router_z_loss,
+          "a hash has no logits");
+  require(moe.has_router() || moe.input_jitter == 0, "input_jitter", "0", moe.input_jitter, "a hash has no inputs");
+  require(softmax || moe.router_z_loss == 0, "router_z_loss", "0", moe.router_z_loss,
+          "it is about a softmax's sum, and moe.score is sigmoid");
+  require(plain || moe.second_choice == SecondChoice::kAll, "second_choice", "all", name_of_enum(moe.second_choice),
+          "chance is for top-2 by softmax without biases and groups");
+  require(!moe.chance_in_eval || moe.second_choice != SecondChoice::kAll, "chance_in_eval", "false",
+          moe.chance_in_eval, "moe.second_choice is all");
+  require(moe.num_experts % moe.groups == 0, "groups", "a divisor of moe.num_experts", moe.groups,
+          fmt::format("moe.num_experts is {}", moe.num_experts));
+  require(moe.groups_kept <= moe.groups, "groups_kept", "at most moe.groups", moe.groups_kept,
+          fmt::format("moe.groups is {}", moe.groups));
+  require(moe.groups_kept * (moe.num_experts / moe.groups) >= moe.top_k, "groups_kept",
+          "groups with at least moe.top_k experts", moe.groups_kept,
+          fmt::format("they have {}, moe.top_k is {}", moe.groups_kept * (moe.num_experts / moe.groups), moe.top_k));
+  require(moe.balance_over == BalanceOver::kGroup || moe.balance_choices == BalanceChoices::kAll, "balance_choices",
+          "all", name_of_enum(moe.balance_choices), "moe.balance_over is update");
+  require(moe.router_precision == RouterOperand::kFp32 || moe.input_jitter == 0, "router_precision", "fp32",
+          name_of_enum(moe.router_precision), "jitter needs it");
+  if (moe.router != RouterKind::kExpertChoice) return;
+  require(moe.capacity == Capacity::kDropless, "capacity", "dropless", name_of_enum(moe.capacity),
+          "experts choose as many tokens as they take");
+  require(moe.normalize == Normalize::kNever, "normalize", "never", name_of_enum(moe.normalize), of_router);
+  require(moe.group_sequences == 0, "group_sequences", "0", moe.group_sequences,
+          "experts choose among the whole micro-batch");
+  require(!moe.batch_prioritized, "batch_prioritized", "false", moe.batch_prioritized, of_router);
+}
+
 void check(const MoeConfig& moe, int64_t num_layers, const std::string& where) {
   if (moe.every > num_layers)
     fail(ErrorCode::kUsage, "{}: moe.every: expected at most num_layers ({}), got {} (no layer would be MoE)", where,
@@ -23,12 +64,13 @@ void check(const MoeConfig& moe, int64_t num_layers, const std::string& where) {
   if (moe.second_choice != SecondChoice::kAll && moe.top_k != 2)
     fail(ErrorCode::kUsage, "{}: moe.second_choice: expected all with moe.top_k {}, got {} (a policy of top-2 alone)",
          where, moe.top_k, name_of_enum(moe.second_choice));
-  if (moe.top_k == 1 && moe.num_experts > 1 && moe.normalize != Normalize::kNever)
+  if (moe.router == RouterKind::kTopK && moe.top_k == 1 && moe.num_experts > 1 && moe.normalize != Normalize::kNever)
     fail(
         ErrorCode::kUsage,
         "{}: moe.normalize: expected never with moe.top_k 1, got {} (one weight divided by itself is 1, and the router "
         "would learn nothing from the loss)",
         where, name_of_enum(moe.normalize));
+  check_router(moe, where);
   if (moe.top_k == 1 && moe.capacity == Capacity::kFairseq && moe.capacity_factor == 0)
     fail(ErrorCode::kUsage, "{}: moe.capacity_factor: expected a number above 0, got 0 (every token would be dropped)",
          where);

@@ -90,7 +90,7 @@ void Decoder<P>::State::read_batch(const Batch& batch, bool shared) {
   own = {0, batch.B};
   if (shared) own = share_of(batch.B, options.ranks->rank(), options.ranks->size(), routing_unit());
   shape = {own.size(), batch.S, {}};
-  if (shared) shape.whole = {.B = batch.B, .before = own.begin, .token_valid = valid_T};
+  if (shared) shape.whole = {.B = batch.B, .before = own.begin, .token_valid = valid_T, .ids_T = batch.src};
   stats.clear();
 }
 
@@ -156,7 +156,10 @@ void Decoder<P>::State::merge_reports() {
 
 template <class P>
 Decoder<P>::Decoder(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options)
-    : state_(new State{.weights = {config, params, options.ranks}, .options = options, .work = Workspace<P>(params.memory())}) {}
+    : state_(new State{.weights = {config, params, options.ranks}, .options = options, .work = Workspace<P>(params.memory())}) {
+  if (options.ranks && config.num_moe_layers() > 0 && config.moe.router == RouterKind::kExpertChoice)
+    fail(ErrorCode::kUsage, "model.moe.router: expected top_k or hash on several ranks, got expert_choice");
+}
 
 template <class P>
 Decoder<P>::~Decoder() = default;

@@ -73,9 +73,16 @@ class Maker {
     };
     MoeSlots slots;
     slots.norm = norm("ffn_norm");
-    Parameter router = parameter("moe.router.weight", {E, D}, linear_default(D));
-    router.product = false;  // multiplies in real
-    slots.router = table_.add(std::move(router));
+    if (config_.moe.has_router()) {
+      Parameter router = parameter("moe.router.weight", {E, D}, linear_default(D));
+      router.product = false;  // multiplies in real
+      slots.router = table_.add(std::move(router));
+    }
+    if (config_.moe.balance_bias) {
+      Parameter bias = parameter("moe.router.bias", {E}, constant(0.0));
+      bias.role = Role::kState;
+      slots.router_bias = table_.add(std::move(bias));
+    }
     slots.mlp.fc1.weight = experts("fc1.weight", {fc1_rows(F), D}, linear_default(D));
     if (config_.ffn_bias) slots.mlp.fc1.bias = experts("fc1.bias", {fc1_rows(F)}, linear_default(D));
     slots.mlp.fc2.weight = experts("fc2.weight", {D, F}, linear_default(F));

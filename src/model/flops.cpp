@@ -21,7 +21,7 @@ ForwardFlops forward_flops_per_token(const ModelConfig& config, int64_t seq_len,
           .attention = 4 * keys * Q,
           .dense_ffn = mlp * (L - L_moe) * D * F,
           .experts = mlp * L_moe * D * (K * F_e + real(config.moe.shared_d_ff)),
-          .router = rule.router ? 2 * L_moe * D * E : 0,
+          .router = rule.router && config.moe.has_router() ? 2 * L_moe * D * E : 0,
           .output = 2 * D * V};
 }
 

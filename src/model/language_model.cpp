@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/isa.h"
+#include "base/log.h"
 #include "dist/communicator.h"
 #include "model/decoder_weights.h"
 
@@ -44,6 +45,8 @@ LanguageModel::LanguageModel(const ModelConfig& config, Precision precision, Dec
       table_(make_parameter_table(config)),
       params_(table_, kept(packed_, config, options.ranks), memory),
       ranks_(options.ranks) {
+  if (config.num_moe_layers() > 0 && config.moe.router == RouterKind::kExpertChoice)
+    log::warning("model.moe.router: expert_choice: a token's experts depend on later tokens, so losses are too good");
   if (precision == Precision::kBf16)
     decoder_ = std::make_unique<Decoder<Bf16>>(config_, params_, options);
   else

@@ -36,9 +36,10 @@ void walk_layer(const DecoderWeights<P>& weights, int64_t l, const Pass<P>& pass
              weights.layers[static_cast<size_t>(l)].feed_forward);
 }
 
-// What a pass's blocks need of positions, which walk() places.
+// What a pass's blocks need of tokens and positions, which walk() places.
 template <class P>
 void set_positions(const DecoderWeights<P>& weights, Workspace<P>& work, int64_t num_positions, Pass<P>& pass) {
+  pass.ids_T = work.ids_T;
   pass.positions_T = work.positions_T;
   pass.rotary_PR = work.rotary(weights, num_positions);
 }

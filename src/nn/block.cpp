@@ -72,6 +72,8 @@ void Scratch<P>::plan(Arena& arena, const ScratchSpec& spec, int64_t T, bool bac
   dhidden_RF = arena.matrix<operand>("scratch.dhidden_experts", R, spec.expert_width);
   dxe_RD = arena.matrix<real>("scratch.dxe", R, D);
   dweight_R = arena.span<real>("scratch.dweight", R);
+  if (spec.routing.router_precision == RouterOperand::kModel)
+    dlogits_TE = arena.matrix<operand>("scratch.dlogits", T, E);
   if (spec.shared_width == 0) return;
   dhidden_shared_TF = arena.matrix<operand>("scratch.dhidden_shared", T, spec.shared_width);
   dshared_TD = arena.matrix<real>("scratch.dshared", T, D);

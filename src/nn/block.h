@@ -35,6 +35,7 @@ struct SequenceShape {
   struct Whole {
     int64_t B = 0, before = 0;
     std::span<const uint8_t> token_valid = {};
+    std::span<const int32_t> ids_T = {};
   } whole = {};
 };
 
@@ -103,6 +104,7 @@ struct Scratch {
   Matrix<operand> dye_RD, dhidden_RF;  // experts
   Matrix<real> dxe_RD;
   Matrix<real> logits_TE;  // router: logits, then their gradient
+  Matrix<operand> dlogits_TE;  // for a router that multiplies operands
   std::span<real> dweight_R;
   Matrix<operand> dhidden_shared_TF;  // shared expert
   Matrix<real> dshared_TD, dgate_T1;
@@ -121,6 +123,7 @@ struct Pass {
   Scratch<P>& scratch;
   std::vector<RouterStats>* reports = nullptr;  // MoE blocks append theirs in forward(); nullptr: nobody asks
   std::span<const double> loss_scale = {};      // derivative of the loss by those of the router: [losses, groups]
+  std::span<const int32_t> ids_T = {};          // of the tokens
   // Rotary positions (ops/rotary.h): the row of the table of every token, and the table.
   std::span<const int32_t> positions_T = {};
   Matrix<const typename P::real> rotary_PR = {};

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/rng.h"
 #include "ops/dropout.h"
 #include "ops/route/capacity.h"
+#include "ops/route/router_stats.h"
 
 namespace troupe {
 
@@ -16,8 +18,10 @@ struct RunMode {
   CapacityRule capacity;
   double z_loss = 0.0;  // weight of the squared log of the sum of exp(logits), per scored token
 
+  std::span<const RouterStats> routed_before = {};  // by MoE layer, of the update's micro-batches before this one
+
   // The dropout at one site of one layer, off in evaluation, and the factor that is always there.
-  enum Site { kEmbedding, kAttentionWeights, kAttentionOut, kFfnOut, kSecondChoice, kSharedOut };
+  enum Site { kEmbedding, kAttentionWeights, kAttentionOut, kFfnOut, kSecondChoice, kSharedOut, kRouterInput };
   Dropout dropout(double probability, int64_t layer, Site site, int64_t first_row, float multiplier = 1.0f) const {
     if (!training || probability <= 0.0) return {.multiplier = multiplier};
     return {static_cast<float>(probability), site_key(layer, site), first_row, multiplier};

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/rng.h"
+#include "train/balance_bias.h"
 #include "train/gradients.h"
 
 namespace troupe {
@@ -10,8 +11,10 @@ namespace {
 
 constexpr uint64_t kPassStream = 0x70617373;  // keeps dropout's keys apart from those of the data order
 
-RunMode training_mode(const TrainerOptions& options, int64_t step, const Batch& batch) {
+RunMode training_mode(const TrainerOptions& options, int64_t step, const Batch& batch,
+                      std::span<const RouterStats> routed_before) {
   RunMode mode;
+  mode.routed_before = routed_before;
   mode.training = true;
   mode.key = mix_key(mix_key(options.seed, kPassStream), static_cast<uint64_t>(step));
   mode.first_token = batch.first_sequence * batch.S;
@@ -81,7 +84,7 @@ StepStats Trainer::step() {
   grads_.set_zero();
   for (int64_t micro = 0; micro < options_.micro_batches; ++micro) {
     const Batch batch = batch_at_(step_, micro);
-    stats.loss += model_.forward_backward(batch, training_mode(options_, step_, batch), grads_);
+    stats.loss += model_.forward_backward(batch, training_mode(options_, step_, batch, stats.routers), grads_);
     add(stats.routers, model_.router_stats());
   }
   Communicator* const ranks = model_.ranks();
@@ -92,6 +95,7 @@ StepStats Trainer::step() {
   optimizer_.update(model_.params(), grads_, rates_at(options_.optimizer.lr, stats.lr, schedule_.peak()), scale);
   check_together(ranks, [&] { require_finite_update(stats.step, "", model_.params()); });
   if (shares_) shares_->spread(model_.params());
+  update_balance_biases(model_.params(), stats.routers, model_.config().moe.bias_rate, options_.trained);
   ++step_;
   return stats;
 }

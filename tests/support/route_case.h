@@ -19,6 +19,10 @@ struct RouteCase {
   bool training = true;
   uint64_t key = 7;
   int64_t first_token = 0;
+  std::vector<int32_t> ids;   // of tokens, for a hash
+  std::vector<real> bias;     // of experts
+  std::vector<int64_t> before;  // loads of the micro-batches before, of tokens_before tokens
+  int64_t tokens_before = 0;
 
   Arena arena{active_memory()};
   Routing<real> routing;
@@ -34,7 +38,10 @@ struct RouteCase {
             .capacity = capacity,
             .training = training,
             .key = key,
-            .first_token = first_token};
+            .first_token = first_token,
+            .ids_T = ids,
+            .hash_key = 5,
+            .before = {before, tokens_before}};
   }
 
   void run() {
@@ -42,7 +49,7 @@ struct RouteCase {
     routing.plan(arena, config, tokens());
     arena.commit();
     routing.plan(arena, config, tokens());
-    stats = route<real>(request(), logits_TE(), routing);
+    stats = route<real>(request(), logits_TE(), routing, bias);
   }
 };
 

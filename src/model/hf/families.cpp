@@ -513,8 +513,8 @@ constexpr HfFamily kFamilies[] = {
 // Known families that need a fact which this decoder does not have.
 constexpr std::pair<std::string_view, std::string_view> kMissing[] = {
     {"deepseek_v2", "attention through a latent vector (MLA)"},
-    {"deepseek_v3", "attention through a latent vector (MLA) and groups of experts"},
-    {"gpt_oss", "attention sinks and clamped gates"},
+    {"deepseek_v3", "attention through a latent vector (MLA)"},
+    {"gpt_oss", "attention sinks, clamped gates and a bias of the router"},
     {"phi", "a bias of the output and one norm for both parallel blocks"},
     {"phi3", "rotary scaling longrope"},
     {"gemma", "norm weights that count from 1"},

@@ -41,6 +41,9 @@ ModelConfig canonical(ModelConfig c) {
     moe.num_experts = c.moe.num_experts, moe.every = c.moe.every, moe.first_layer = c.moe.first_layer;
     moe.top_k = c.moe.top_k, moe.expert_d_ff = c.expert_d_ff(), moe.capacity = c.moe.capacity;
     moe.shared_d_ff = c.moe.shared_d_ff, moe.shared_gate = c.moe.shared_gate;
+    moe.router = c.moe.router, moe.score = c.moe.score, moe.balance_bias = c.moe.balance_bias;
+    moe.groups = c.moe.groups, moe.groups_kept = c.moe.groups_kept, moe.output_scale = c.moe.output_scale;
+    if (c.moe.chance_in_eval) moe.chance_in_eval = true, moe.second_choice = c.moe.second_choice;
     const bool never_drops = c.moe.capacity == Capacity::kDropless && c.moe.normalize == Normalize::kAfterDropping;
     moe.normalize = never_drops ? Normalize::kBeforeDropping : c.moe.normalize;
     if (c.num_moe_layers() == c.num_layers) c.d_ff = moe.expert_d_ff;

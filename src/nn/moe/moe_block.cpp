@@ -5,12 +5,18 @@
 #include "ops/route/policy.h"
 
 namespace troupe {
+namespace {
+
+constexpr uint64_t kHashStream = 0x68617368;  // a hash is the same in every run
+
+}  // namespace
 
 template <class P>
 void MoeBlock<P>::Activations::plan(Arena& arena, const MoeSpec& spec, int64_t T) {
   const int64_t D = spec.mlp.d_model, R = router_policy(spec.routing).max_rows(spec.routing, T);
   sublayer.plan(arena, spec.sublayer, T);
   router_in_TD = arena.matrix<real>("moe.router_in", T, D);
+  if (spec.routing.input_jitter > 0) jittered_TD = arena.matrix<real>("moe.jittered", T, D);
   routing.plan(arena, spec.routing, T);
   xe_RD = arena.matrix<operand>("moe.xe", R, D);
   mlp.plan(arena, spec.mlp, R);
@@ -25,8 +31,16 @@ template <class P>
 MoeBlock<P>::MoeBlock(const MoeSpec& spec, const MoeSlots& slots, const ParameterStore<real>& params)
     : spec_(spec),
       sublayer_(spec.sublayer, slots.norm, params),
-      router_(params, {.weight = slots.router, .bias = {}}, 1, spec.routing.num_experts, spec.mlp.d_model),
+      params_(&params),
+      router_bias_(slots.router_bias),
       mlp_(spec.mlp, slots.mlp, params) {
+  const int64_t E = spec.routing.num_experts, D = spec.mlp.d_model;
+  if (spec.routing.has_router()) {
+    if (in_operands())
+      operand_router_ = Linear<P>(params, {.weight = slots.router, .bias = {}}, 1, E, D);
+    else
+      router_ = Linear<RouterPrecision>(params, {.weight = slots.router, .bias = {}}, 1, E, D);
+  }
   if (has_shared()) shared_ = Mlp<P>(spec.shared, slots.shared, params);
   if (has_shared_gate())
     shared_gate_ = Linear<RouterPrecision>(params, {.weight = slots.shared_gate, .bias = {}}, 1, 1, spec.mlp.d_model);
@@ -43,7 +57,59 @@ RouteRequest MoeBlock<P>::route_request(const Pass<P>& pass) const {
           .capacity = pass.mode.capacity,
           .training = pass.mode.training,
           .key = pass.mode.site_key(spec_.layer, RunMode::kSecondChoice),
-          .first_token = pass.mode.first_token};
+          .first_token = pass.mode.first_token,
+          .ids_T = pass.ids_T,
+          .hash_key = mix_key(kHashStream, static_cast<uint64_t>(spec_.layer)),
+          .before = routed_before(pass.mode)};
+}
+
+template <class P>
+RoutedBefore MoeBlock<P>::routed_before(const RunMode& mode) const {
+  if (spec_.routing.balance_over == BalanceOver::kUpdate)
+    for (const RouterStats& stats : mode.routed_before)
+      if (stats.layer == spec_.layer) return {stats.load_E, stats.tokens};
+  return {};
+}
+
+template <class P>
+Jitter<typename P::real> MoeBlock<P>::jitter(const RunMode& mode, Matrix<real> x_TD) const {
+  return {.amount = spec_.routing.input_jitter,
+          .key = mode.site_key(spec_.layer, RunMode::kRouterInput),
+          .first_row = mode.first_token,
+          .x_TD = x_TD};
+}
+
+template <class P>
+Matrix<typename P::real> MoeBlock<P>::router_logits(const Pass<P>& pass, Activations& acts) const {
+  const Matrix<real> logits_TE = pass.scratch.logits_TE;
+  if (!spec_.routing.has_router()) return logits_TE;
+  if (in_operands()) {
+    operand_router_.forward(acts.sublayer.norm.y_TD, {}, {.out_real = logits_TE});
+    return logits_TE;
+  }
+  if (jitters(pass.mode)) {
+    run(Copy<real>{acts.router_in_TD, acts.jittered_TD});
+    run(jitter(pass.mode, acts.jittered_TD));
+  }
+  router_.forward(jitters(pass.mode) ? acts.jittered_TD : acts.router_in_TD, {}, {.out_real = logits_TE});
+  return logits_TE;
+}
+
+template <class P>
+void MoeBlock<P>::router_backward(const Pass<P>& pass, const Activations& acts, ParameterStore<real>& grads) const {
+  const Matrix<real> dlogits_TE = pass.scratch.logits_TE, dnorm_TD = pass.scratch.dnorm_TD;
+  if (!spec_.routing.has_router()) return run(Fill<real>{.x = dnorm_TD});
+  route_tokens_backward(pass, acts, dlogits_TE);
+  if (in_operands()) {
+    const Matrix<operand> dlogits = pass.scratch.dlogits_TE;
+    run(DropoutBackward<P>{.dx = dlogits_TE, .dropout = {}, .dy = dlogits});  // only rounds
+    operand_router_.backward_weight(dlogits, acts.sublayer.norm.y_TD, {}, grads);
+    operand_router_.backward_input(dlogits, {}, {.out_real = dnorm_TD});
+    return;
+  }
+  router_.backward_weight(dlogits_TE, jitters(pass.mode) ? acts.jittered_TD : acts.router_in_TD, {}, grads);
+  router_.backward_input(dlogits_TE, {}, {.out_real = dnorm_TD});
+  if (jitters(pass.mode)) run(jitter(pass.mode, dnorm_TD));
 }
 
 template <class P>
@@ -65,6 +131,7 @@ RouteRequest MoeBlock<P>::whole_request(const Pass<P>& pass) const {
   RouteRequest request = route_request(pass);
   request.groups = {routing_group_tokens(spec_.routing, shape), shape.token_valid};
   request.first_token -= own.whole.before * own.S;
+  request.ids_T = own.whole.ids_T;
   return request;
 }
 
@@ -72,7 +139,7 @@ template <class P>
 RouterStats MoeBlock<P>::route_tokens(const Pass<P>& pass, Matrix<const real> logits_TE, Activations& acts) const {
   if (spec_.ranks && !acts.ranked) acts.ranked = std::make_shared<RankedRows<P>>();
   if (spec_.ranks && !pass.scratch.ranked) pass.scratch.ranked = std::make_shared<RankedScratch<P>>();
-  if (!routes_whole(pass)) return route<real>(route_request(pass), logits_TE, acts.routing);
+  if (!routes_whole(pass)) return route<real>(route_request(pass), logits_TE, acts.routing, params_->at(router_bias_));
   const SequenceShape& own = pass.shape;
   RankedScratch<P>& scratch = *pass.scratch.ranked;
   RankedRows<P>& keep = *acts.ranked;
@@ -81,9 +148,10 @@ RouterStats MoeBlock<P>::route_tokens(const Pass<P>& pass, Matrix<const real> lo
   std::vector<int64_t> tokens;
   for (int r = 0; r < spec_.ranks->size(); ++r)
     tokens.push_back(share_of(own.whole.B, r, spec_.ranks->size()).size() * own.S);
-  spec_.ranks->gather(logits_TE.data, scratch.logits_TE.data, tokens,
-                      spec_.routing.num_experts * static_cast<int64_t>(sizeof(real)), "router logits");
-  RouterStats stats = route<real>(whole_request(pass), scratch.logits_TE, keep.whole);
+  if (spec_.routing.has_router())
+    spec_.ranks->gather(logits_TE.data, scratch.logits_TE.data, tokens,
+                        spec_.routing.num_experts * static_cast<int64_t>(sizeof(real)), "router logits");
+  RouterStats stats = route<real>(whole_request(pass), scratch.logits_TE, keep.whole, params_->at(router_bias_));
   const int64_t first = own.whole.before * own.S;
   keep.part.take(keep.whole.rows, first, first + own.tokens(), acts.routing.rows);
   return stats;
@@ -142,10 +210,8 @@ void MoeBlock<P>::run_experts_backward(const Pass<P>& pass, Matrix<const operand
 template <class P>
 void MoeBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> residual_TD,
                           Activations& acts, Matrix<real> out_TD) const {
-  const Matrix<real> logits_TE = pass.scratch.logits_TE;
   sublayer_.input(x_TD, acts.sublayer, acts.router_in_TD);
-  router_.forward(acts.router_in_TD, {}, {.out_real = logits_TE});
-  RouterStats stats = route_tokens(pass, logits_TE, acts);
+  RouterStats stats = route_tokens(pass, router_logits(pass, acts), acts);
   stats.layer = spec_.layer;
 
   const Routed<real>& rows = acts.routing.rows;
@@ -171,7 +237,7 @@ void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<
   const Routed<real>& rows = acts.routing.rows;
   const int64_t R = rows.num_rows();
   const Matrix<operand> dye = scratch.dye_RD.rows_from(0, R);
-  const Matrix<real> dxe = scratch.dxe_RD.rows_from(0, R), dlogits_TE = scratch.logits_TE;
+  const Matrix<real> dxe = scratch.dxe_RD.rows_from(0, R);
   const Matrix<const real> dy_TD = sublayer_.output_gradient(pass, acts.sublayer, dout_TD, grads);
   run(CombineRowsBackward<P>{.dout_TD = dy_TD,
                              .ye_RD = acts.ye_RD,
@@ -180,9 +246,7 @@ void MoeBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<
                              .dye_RD = dye,
                              .dweight_R = scratch.dweight_R});
   run_experts_backward(pass, dye, acts, dxe, grads);
-  route_tokens_backward(pass, acts, dlogits_TE);
-  router_.backward_weight(dlogits_TE, acts.router_in_TD, {}, grads);
-  router_.backward_input(dlogits_TE, {}, {.out_real = scratch.dnorm_TD});
+  router_backward(pass, acts, grads);
   run(GatherRowsBackward<P>{.dxe_RD = dxe, .rows = rows, .dx_TD = scratch.dnorm_TD});
   if (has_shared()) shared_backward(pass, acts, dy_TD, grads);
   sublayer_.add_input_gradient(pass, x_TD, acts.sublayer, dx_TD, grads);

@@ -1,6 +1,6 @@
 // The sum over a token's rows of weight * dropout(expert(y)), y the block's input: router, route, gather, the experts as
 // one Mlp, combine. Cost O(R D); every count of rows per expert and per token, zero included, is ordinary.
-// The router reads y and multiplies in real precision (fairseq multiplies in the model's dtype).
+// The router reads y and multiplies in real precision, or in that of operands as fairseq does.
 #pragma once
 
 #include <type_traits>
@@ -9,6 +9,7 @@
 #include "nn/mlp.h"
 #include "nn/moe/ranked_experts.h"
 #include "nn/sublayer.h"
+#include "ops/jitter.h"
 #include "ops/route/route.h"
 
 namespace troupe {
@@ -24,7 +25,8 @@ struct MoeSpec {
 
 struct MoeSlots {
   NormSlots norm;
-  Slot router;  // [E, D]
+  Slot router;       // [E, D]; empty with a hash
+  Slot router_bias;  // [E], state that no gradient trains (train/balance_bias.h); empty if there is none
   MlpSlots mlp;
   MlpSlots shared;
   Slot shared_gate;  // [1, D]; empty if there is none
@@ -39,6 +41,7 @@ class MoeBlock {
   struct Activations {
     typename Sublayer<P>::Activations sublayer;
     Matrix<real> router_in_TD;  // y in real
+    Matrix<real> jittered_TD;   // what the router reads in training, if it is not the same
     Routing<real> routing;
     Matrix<operand> xe_RD;  // of the following the first routing.rows.num_rows() rows count
     typename Mlp<P>::Activations mlp;
@@ -82,11 +85,22 @@ class MoeBlock {
   void run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, Activations& acts, Matrix<real> ye_RD) const;
   void run_experts_backward(const Pass<P>& pass, Matrix<const operand> dye_RD, const Activations& acts,
                             Matrix<real> dxe_RD, ParameterStore<real>& grads) const;
+  // The router's logits; what is there for a hash, which reads none.
+  Matrix<real> router_logits(const Pass<P>& pass, Activations& acts) const;
+  // Overwrites scratch.dnorm_TD with the gradient of the block's input.
+  void router_backward(const Pass<P>& pass, const Activations& acts, ParameterStore<real>& grads) const;
+  RoutedBefore routed_before(const RunMode& mode) const;
+  bool in_operands() const { return spec_.routing.router_precision == RouterOperand::kModel; }
+  bool jitters(const RunMode& mode) const { return mode.training && spec_.routing.input_jitter > 0; }
+  Jitter<real> jitter(const RunMode& mode, Matrix<real> x_TD) const;
   Dropout out_dropout(const RunMode& mode, const Routed<real>& rows) const;
 
   MoeSpec spec_;
   Sublayer<P> sublayer_;
+  const ParameterStore<real>* params_;
+  Slot router_bias_;
   Linear<RouterPrecision> router_;
+  Linear<P> operand_router_;  // in its place with router_precision "model"
   Mlp<P> mlp_;
   Mlp<P> shared_;
   Linear<RouterPrecision> shared_gate_;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/cuda/row.h"
+#include "ops/jitter.h"
 #include "ops/moe_rows.h"
 #include "ops/route/losses.h"
 #include "ops/route/route.h"
@@ -17,17 +18,31 @@ cuda::Rows device_rows(const Routed<float>& rows) {
           rows.begin_T.data(),    rows.weight_R.data(),    rows.num_choices};
 }
 
-cuda::RouteSizes device_sizes(const RouteRequest& request, const Routing<float>& routing) {
+cuda::RouteSizes device_sizes(const RouteRequest& request, const Routing<float>& routing,
+                              std::span<const float> bias_E = {}) {
   const MoeConfig& config = request.config;
-  const bool chance = request.training && config.top_k == 2;
+  const bool chance = request.chance();
   const bool masked = config.pad_mask && !request.groups.token_valid.empty();
   using Sizes = cuda::RouteSizes;
   return {.T = routing.T,
           .E = routing.E,
           .K = routing.K,
           .group_size = request.groups.size,
+          .choice = config.router == RouterKind::kHash           ? Sizes::kByHash
+                    : config.router == RouterKind::kExpertChoice ? Sizes::kByExperts
+                    : chosen_by_score(config)                    ? Sizes::kByScore
+                                                                 : Sizes::kByLogits,
+          .sigmoid = config.score == RouterScore::kSigmoid,
           .noisy = chance && config.second_choice == SecondChoice::kSampling,
           .random = chance && config.second_choice == SecondChoice::kRandom,
+          .groups = config.groups,
+          .groups_kept = config.groups_kept,
+          .bias_E = bias_E.empty() ? nullptr : bias_E.data(),
+          .ids_T = request.ids_T.data(),
+          .hash_key = request.hash_key,
+          .id_stride = kMaxTopK,
+          .output_scale = static_cast<float>(config.output_scale),
+          .counted = config.balance_choices == BalanceChoices::kAll ? config.top_k : 1,
           .normalize = config.normalize == Normalize::kNever            ? Sizes::kNever
                        : config.normalize == Normalize::kBeforeDropping ? Sizes::kBeforeDropping
                                                                         : Sizes::kAfterDropping,
@@ -61,7 +76,8 @@ void on_cuda(const Route<Real>& task, Context& context) {
   Routing<Real>& routing = task.routing;
   Routed<Real>& rows = routing.rows;
   const RoutingGroups& groups = task.request.groups;
-  const cuda::RouteSizes sizes = device_sizes(task.request, routing);
+  const cuda::RouteSizes sizes = device_sizes(task.request, routing, task.bias_E);
+  const bool experts_choose = task.request.config.router == RouterKind::kExpertChoice;
   const int64_t T = routing.T, E = routing.E, K = routing.K, num_groups = groups.count(T);
 
   cuda::RouteChooseKernel choose{sizes, cuda::view(task.logits_TE), nullptr};
@@ -80,8 +96,12 @@ void on_cuda(const Route<Real>& task, Context& context) {
   cuda::launch(cuda::TileCountsKernel{order, E, tiles, counts});
   cuda::launch(cuda::ScanTilesKernel{num_groups, E, tiles, counts, totals});
   const int64_t tokens_of_last = T - groups.begin(std::max<int64_t>(num_groups - 1, 0));
-  cuda::launch(cuda::PlaceKernel{order, sizes, tiles, counts, task.request.places(groups.size),
-                                 task.request.places(tokens_of_last)});
+  if (experts_choose)
+    cuda::launch(cuda::ExpertsChooseKernel{sizes, tokens_of_an_expert(task.request.config, groups.size),
+                                           tokens_of_an_expert(task.request.config, tokens_of_last)});
+  else
+    cuda::launch(cuda::PlaceKernel{order, sizes, tiles, counts, task.request.places(groups.size),
+                                   task.request.places(tokens_of_last)});
   const std::vector<int32_t> chosen_GE = fetch<int32_t>(totals, num_groups * E);
 
   order.group_size = T, order.kept_TK = sizes.kept_TK;
@@ -106,6 +126,14 @@ void on_cuda(const Route<Real>& task, Context& context) {
   RouterStats& stats = task.stats;
   stats.tokens = T;
   stats.entropy_sum = std::accumulate(entropies.begin(), entropies.end(), 0.0);
+  if (experts_choose) {  // what they chose, and how many tokens none of them did
+    const std::vector<int32_t> begin_T = fetch<int32_t>(rows.begin_T.data(), T + 1);
+    stats.load_E.clear();
+    for (size_t e = 0; e < static_cast<size_t>(E); ++e) stats.load_E.push_back(rows.offsets[e + 1] - rows.offsets[e]);
+    stats.dropped_K.assign(1, 0);
+    for (size_t t = 0; t < static_cast<size_t>(T); ++t) stats.dropped_K[0] += begin_T[t] == begin_T[t + 1];
+    return;
+  }
   stats.load_E.assign(static_cast<size_t>(E), 0);
   for (size_t i = 0; i < chosen_GE.size(); ++i) stats.load_E[i % static_cast<size_t>(E)] += chosen_GE[i];
   stats.dropped_K.assign(static_cast<size_t>(K), 0);
@@ -121,18 +149,38 @@ void on_cuda(const RouteBackward<Real>& task, Context&) {
                                          cuda::view(task.dprob_GE), cuda::view(task.dlogits_TE)});
 }
 
+namespace {
+
+// Each expert's share of the counted choices of a group's tokens, and of the micro-batches before.
+std::vector<double> shares_of_choices(const RouteRequest& request, const Routing<float>& routing,
+                                      const std::vector<int32_t>& counted_GE) {
+  const auto E = static_cast<size_t>(routing.E);
+  const int64_t counted = request.config.balance_choices == BalanceChoices::kAll ? routing.K : 1;
+  std::vector<double> share_GE;
+  for (size_t at = 0; at < counted_GE.size(); ++at) {
+    const auto g = static_cast<int64_t>(at / E);
+    const int64_t tokens = request.groups.end(g, routing.T) - request.groups.begin(g) + request.before.tokens;
+    const int64_t before = request.before.load_E.empty() ? 0 : request.before.load_E[at % E];
+    share_GE.push_back(static_cast<double>(before + counted_GE[at]) / static_cast<double>(counted * tokens));
+  }
+  return share_GE;
+}
+
+}  // namespace
+
 template <class Real>
 void on_cuda(const BalanceLoss<Real>& task, Context& context) {
   const int64_t T = task.routing.T, E = task.routing.E, num_groups = task.request.groups.count(T);
   const Room<double> probability(context, num_groups * E);
-  const Room<int32_t> first(context, num_groups * E);
-  cuda::launch(cuda::GroupSumsKernel{device_sizes(task.request, task.routing), probability, first});
+  const Room<int32_t> counted(context, num_groups * E);
+  cuda::launch(cuda::GroupSumsKernel{device_sizes(task.request, task.routing), probability, counted});
   const std::vector<double> sum_GE = fetch<double>(probability, num_groups * E);
-  const std::vector<int32_t> first_GE = fetch<int32_t>(first, num_groups * E);
+  const std::vector<double> share_GE =
+      shares_of_choices(task.request, task.routing, fetch<int32_t>(counted, num_groups * E));
   for (int64_t g = 0; g < num_groups; ++g) {
     const auto S = static_cast<double>(task.request.groups.end(g, T) - task.request.groups.begin(g));
     double sum = 0.0;
-    for (int64_t at = g * E; at < (g + 1) * E; ++at) sum += sum_GE[at] / S * (static_cast<double>(first_GE[at]) / S);
+    for (int64_t at = g * E; at < (g + 1) * E; ++at) sum += sum_GE[at] / S * share_GE[at];
     task.loss_G[static_cast<size_t>(g)] = static_cast<double>(E) * sum;
   }
 }
@@ -140,11 +188,14 @@ void on_cuda(const BalanceLoss<Real>& task, Context& context) {
 template <class Real>
 void on_cuda(const BalanceLossBackward<Real>& task, Context& context) {
   const int64_t T = task.routing.T, E = task.routing.E, num_groups = task.dprob_GE.rows;
-  const Room<double> scale(context, num_groups);
-  const Room<int32_t> first(context, num_groups * E);
+  const Room<double> scale(context, num_groups), share(context, num_groups * E);
+  const Room<int32_t> counted(context, num_groups * E);
+  cuda::launch(cuda::GroupSumsKernel{device_sizes(task.request, task.routing), nullptr, counted});
+  const std::vector<double> share_GE =
+      shares_of_choices(task.request, task.routing, fetch<int32_t>(counted, num_groups * E));
+  cuda::copy<double>(share_GE.data(), share, num_groups * E);
   cuda::copy<double>(task.scale_G.data(), scale, num_groups);
-  cuda::launch(cuda::GroupSumsKernel{device_sizes(task.request, task.routing), nullptr, first});
-  cuda::launch(cuda::BalanceBackwardKernel{T, E, task.request.groups.size, first, scale, cuda::view(task.dprob_GE)});
+  cuda::launch(cuda::BalanceBackwardKernel{T, E, task.request.groups.size, share, scale, cuda::view(task.dprob_GE)});
 }
 
 template <class Real>
@@ -170,6 +221,11 @@ void on_cuda(const RouterZLossBackward<Real>& task, Context& context) {
   cuda::launch(cuda::RouterZBackwardKernel{task.request.groups.size,
                                            cuda::view(Matrix<const float>(task.routing.prob_TE)),
                                            task.routing.lse_T.data(), scale, cuda::view(task.dlogits_TE)});
+}
+
+template <class Real>
+void on_cuda(const Jitter<Real>& task, Context&) {
+  cuda::launch(cuda::JitterKernel{task.amount, task.key, task.first_row, cuda::view(task.x_TD)});
 }
 
 template <class P>
@@ -211,6 +267,7 @@ void on_cuda(const SharedRowsBackward<P>& task, Context&) {
 
 template void on_cuda(const Route<float>&, Context&);
 template void on_cuda(const RouteBackward<float>&, Context&);
+template void on_cuda(const Jitter<float>&, Context&);
 template void on_cuda(const BalanceLoss<float>&, Context&);
 template void on_cuda(const BalanceLossBackward<float>&, Context&);
 template void on_cuda(const RouterZLoss<float>&, Context&);

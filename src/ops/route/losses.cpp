@@ -12,12 +12,20 @@ namespace {
 
 template <class real>
 constexpr std::array<RouterLoss<real>, 2> kRouterLosses = {{
-    {kBalanceLoss, [](const MoeConfig& config) { return config.aux_loss_weight; },
+    // Only tokens that choose by a router can be taught to: a hash is as even as it is, experts that choose are even.
+    {kBalanceLoss,
+     [](const MoeConfig& config) { return config.router == RouterKind::kTopK ? config.aux_loss_weight : 0.0; },
      [](const RouteRequest& request, Matrix<const real>, const Routing<real>& routing, std::span<double> loss_G) {
-       run(BalanceLoss<real>{request, routing, loss_G});
+       if (request.config.router == RouterKind::kExpertChoice)
+         std::fill(loss_G.begin(), loss_G.end(), 1.0);
+       else
+         run(BalanceLoss<real>{request, routing, loss_G});
      },
      [](const RouteRequest& request, const Routing<real>& routing, std::span<const double> scale_G,
-        Matrix<real> dprob_GE) { run(BalanceLossBackward<real>{request, routing, scale_G, dprob_GE}); },
+        Matrix<real> dprob_GE) {
+       if (request.config.router == RouterKind::kTopK)
+         run(BalanceLossBackward<real>{request, routing, scale_G, dprob_GE});
+     },
      nullptr},
     // Without a weight nothing is kept for it, and it reports 0.
     {kRouterZLoss, [](const MoeConfig& config) { return config.router_z_loss; },

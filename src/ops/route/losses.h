@@ -13,7 +13,10 @@
 namespace troupe {
 
 // l_aux of fairseq: E * sum_e me_e ce_e,  me_e = mean of prob_te over the group, ce_e = share of its tokens whose first
-// choice, before dropping, is e, both divided by the group's slots; 1 if either is even. ce gets no gradient.
+// choice, before dropping, is e, both divided by the group's slots; 1 if either is even. ce gets no gradient. With
+// balance_choices "all" ce_e is the share of all choices (DeepSeek-V3, equation 18), with balance_over "update" of those
+// of the micro-batches before as well (Qiu et al. 2025, arXiv:2501.11873); of sigmoids me_e is the mean of their shares
+// of a token's sum (DeepSeek-V3, equation 19).
 template <class Real>
 struct BalanceLoss {
   using real = Real;

@@ -8,39 +8,26 @@
 #include "ops/route/policy.h"
 
 namespace troupe {
-namespace {
-
-template <class Task>
-std::string refuses_other_policies(const Task& task) {
-  const RouterPolicy& policy = router_policy(task.request.config);
-  return policy.name == kTopK ? std::string() : fmt::format("the routing policy is {}", policy.name);
-}
-
-}  // namespace
 
 template <class Real>
 Implementations<Route<Real>> Route<Real>::implementations() {
   static const auto list = with_cuda<troupe::Route, Real>({
-      {name_of_enum(Isa::kGeneric), [](const Route& task, Context&) { host::top_k_route(task); }, Device::kCpu, nullptr,
-       refuses_other_policies<Route>},
-      {"ref", [](const Route& task, Context&) { ref::top_k_route(task); }, Device::kCpu, nullptr,
-       refuses_other_policies<Route>}}, refuses_other_policies<Route>);
+      {name_of_enum(Isa::kGeneric), [](const Route& task, Context&) { host::route(task); }},
+      {"ref", [](const Route& task, Context&) { ref::route(task); }}});
   return list;
 }
 
 template <class Real>
 Implementations<RouteBackward<Real>> RouteBackward<Real>::implementations() {
   static const auto list = with_cuda<troupe::RouteBackward, Real>({
-      {name_of_enum(Isa::kGeneric), [](const RouteBackward& task, Context&) { host::top_k_route_backward(task); },
-       Device::kCpu, nullptr, refuses_other_policies<RouteBackward>},
-      {"ref", [](const RouteBackward& task, Context&) { ref::top_k_route_backward(task); }, Device::kCpu, nullptr,
-       refuses_other_policies<RouteBackward>}}, refuses_other_policies<RouteBackward>);
+      {name_of_enum(Isa::kGeneric), [](const RouteBackward& task, Context&) { host::route_backward(task); }},
+      {"ref", [](const RouteBackward& task, Context&) { ref::route_backward(task); }}});
   return list;
 }
 
 template <class real>
 void Routing<real>::plan(Arena& arena, const MoeConfig& config, int64_t num_tokens) {
-  T = num_tokens, E = config.num_experts, K = config.top_k;
+  T = num_tokens, E = config.num_experts, K = router_policy(config).num_choices(config);
   prob_TE = arena.matrix<real>("moe.prob", T, E);
   lse_T = config.router_z_loss > 0.0 ? arena.span<real>("moe.lse", T) : std::span<real>();
   choices.expert_TK = arena.span<int32_t>("moe.expert", T * K);
@@ -50,9 +37,10 @@ void Routing<real>::plan(Arena& arena, const MoeConfig& config, int64_t num_toke
 }
 
 template <class real>
-RouterStats route(const RouteRequest& request, Matrix<const real> logits_TE, Routing<real>& routing) {
+RouterStats route(const RouteRequest& request, Matrix<const real> logits_TE, Routing<real>& routing,
+                  std::span<const real> bias_E) {
   RouterStats stats;
-  run(Route<real>{request, logits_TE, routing, stats});
+  run(Route<real>{request, logits_TE, routing, stats, bias_E});
   stats.loss_tokens = routing.T;
   const int64_t num_groups = request.groups.count(routing.T);
   for (const RouterLoss<real>& loss : router_losses<real>()) {
@@ -89,7 +77,8 @@ void route_backward(const RouteRequest& request, const Routing<real>& routing, s
   template struct Route<real>;                                                                 \
   template struct RouteBackward<real>;                                                         \
   template struct Routing<real>;                                                               \
-  template RouterStats route(const RouteRequest&, Matrix<const real>, Routing<real>&);         \
+  template RouterStats route(const RouteRequest&, Matrix<const real>, Routing<real>&,          \
+                             std::span<const real>);                                           \
   template void route_backward(const RouteRequest&, const Routing<real>&, std::span<const real>, \
                                std::span<const double>, Matrix<real>);
 TROUPE_INSTANTIATE(float)

@@ -11,7 +11,7 @@
 
 namespace troupe {
 
-// Cost O(T E K^2) of the policy top_k.
+// Cost O(T E K^2); expert_choice: O(T E).
 template <class Real>
 struct Route {
   using real = Real;
@@ -21,11 +21,12 @@ struct Route {
   Matrix<const real> logits_TE;
   Routing<real>& routing;  // overwritten
   RouterStats& stats;      // on the host; gets what was chosen and dropped, and the entropy
+  std::span<const real> bias_E = {};  // added to scores where choices are made; empty: none
 
   static Implementations<Route> implementations();
 };
 
-// Through weights and probabilities to the logits; choices have no gradient.
+// Through weights and probabilities to the logits; choices and biases have no gradient. Not for a hash.
 template <class Real>
 struct RouteBackward {
   using real = Real;
@@ -34,7 +35,8 @@ struct RouteBackward {
   RouteRequest request;
   const Routing<real>& routing;
   std::span<const real> dweight_R;  // by the weight of a row
-  Matrix<const real> dprob_GE;      // by the probabilities of a group's tokens, the same for all of them
+  // By the probabilities of a group's tokens, the same for all of them; of sigmoids by their shares of a token's sum.
+  Matrix<const real> dprob_GE;
   Matrix<real> dlogits_TE;          // overwritten
 
   static Implementations<RouteBackward> implementations();
@@ -42,7 +44,8 @@ struct RouteBackward {
 
 // What a layer runs: Route and every loss. Returns the statistics (of layer 0: the caller knows which).
 template <class real>
-RouterStats route(const RouteRequest& request, Matrix<const real> logits_TE, Routing<real>& routing);
+RouterStats route(const RouteRequest& request, Matrix<const real> logits_TE, Routing<real>& routing,
+                  std::span<const real> bias_E = {});
 
 // And the way back. loss_scale [losses, groups] is the derivative of what is minimised by each loss of the list in each
 // group.

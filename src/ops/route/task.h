@@ -24,6 +24,12 @@ struct RoutingGroups {
   int64_t end(int64_t g, int64_t num_tokens) const { return std::min(num_tokens, (g + 1) * size); }
 };
 
+// What a layer's experts got in the micro-batches before, of the same update; on the host.
+struct RoutedBefore {
+  std::span<const int64_t> load_E;  // of all choices; empty: nothing
+  int64_t tokens = 0;
+};
+
 struct RouteRequest {
   const MoeConfig& config;
   RoutingGroups groups;
@@ -31,12 +37,27 @@ struct RouteRequest {
   bool training = false;    // random choices are on
   uint64_t key = 0;         // of random choices
   int64_t first_token = 0;  // index of token 0 in the global batch
+  std::span<const int32_t> ids_T = {};  // of the tokens, for a hash
+  uint64_t hash_key = 0;                // of the layer, the same in every run
+  RoutedBefore before = {};
+
+  bool chance() const { return (training || config.chance_in_eval) && config.top_k == 2; }  // second choices by chance
 
   // Of an expert in a group of so many tokens.
   int64_t places(int64_t group_tokens) const { return expert_capacity(config, capacity, training, group_tokens); }
 };
 
-// The choices of a policy that lets each token choose K experts.
+// Whether choices go by score + bias, or among some groups: not by the logits alone.
+inline bool chosen_by_score(const MoeConfig& config) {
+  return config.score == RouterScore::kSigmoid || config.balance_bias || config.groups > 1;
+}
+
+// expert_choice: how many of a group's tokens an expert takes.
+inline int64_t tokens_of_an_expert(const MoeConfig& config, int64_t group_tokens) {
+  return std::min(group_tokens, (config.top_k * group_tokens + config.num_experts - 1) / config.num_experts);
+}
+
+// K choices of every token. expert_choice: one for each expert, kept if that one chose the token; its place is 0.
 struct TokenChoices {
   std::span<int32_t> expert_TK;  // by rank of the choice; -1 if masked (pad, or random policy)
   std::span<int32_t> place_TK;   // place in the expert's buffer, counted within the group; -1 if masked
@@ -47,9 +68,9 @@ struct TokenChoices {
 template <class real>
 struct Routing {
   int64_t T = 0, E = 0, K = 0;
-  Matrix<real> prob_TE;   // of the experts for a token, by the policy's rule
+  Matrix<real> prob_TE;   // of the experts for a token: softmax or sigmoids; a hash: 1 / K for its choices
   std::span<real> lse_T;  // log sum_e exp(z_te), if a loss wants it, else empty
-  TokenChoices choices;   // the policy's own
+  TokenChoices choices;
   Routed<real> rows;      // what everybody else reads
 
   void plan(Arena& arena, const MoeConfig& config, int64_t num_tokens);

@@ -236,9 +236,13 @@ TEST_F(HfFiles, OfBf16AreThatTypeAndRounded) {
 
 TEST_F(HfFiles, NameWhatIsMissing) {
   nlohmann::json config = settings();
-  config["model_type"] = "deepseek_v3";
-  EXPECT_THAT(refusal(config), testing::HasSubstr("model_type: expected one of gpt2, opt, xglm"));
-  EXPECT_THAT(refusal(config), testing::HasSubstr("(this decoder has no attention through a latent vector (MLA)"));
+  for (const auto& [family, missing] : {std::pair{"deepseek_v2", "attention through a latent vector (MLA))"},
+                                        {"deepseek_v3", "attention through a latent vector (MLA))"},
+                                        {"gpt_oss", "attention sinks, clamped gates and a bias of the router)"}}) {
+    config["model_type"] = family;
+    EXPECT_THAT(refusal(config), testing::HasSubstr("model_type: expected one of gpt2, opt, xglm"));
+    EXPECT_THAT(refusal(config), testing::HasSubstr(std::string("(this decoder has no ") + missing));
+  }
   config = settings();
   config["rope_parameters"] = {{"rope_type", "longrope"}, {"rope_theta", 1e4}};
   EXPECT_THAT(refusal(config), testing::HasSubstr("rope_type: expected one of default, linear, dynamic, llama3, yarn, "

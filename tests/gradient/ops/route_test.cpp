@@ -119,6 +119,33 @@ TEST(RouteGradient, MaskedTokens) {
   EXPECT_EQ(c.routing.rows.num_rows(), 10);
 }
 
+TEST(RouteGradient, SigmoidsBiasesGroups) {
+  for (const Normalize normalize : kNormalizations) {
+    auto c = spread(13, 6, 3, normalize);
+    c.config.score = RouterScore::kSigmoid, c.config.balance_bias = true, c.config.output_scale = 2.5;
+    c.config.groups = 3, c.config.groups_kept = 2, c.config.balance_choices = BalanceChoices::kAll, c.group = 5;
+    c.bias = {0.3, -0.2, 0.1, 0.0, -0.1, 0.2};
+    expect_route_gradient(c);
+    c.config.capacity = Capacity::kFairseq, c.capacity = {CapacityRule::kFraction, 0.5};
+    expect_route_gradient(c);
+    EXPECT_GT(c.stats.dropped_K[2], 0);
+  }
+}
+
+TEST(RouteGradient, BalanceOverTheUpdate) {
+  auto c = spread(9, 4, 2);
+  c.config.balance_choices = BalanceChoices::kAll, c.config.balance_over = BalanceOver::kUpdate;
+  c.before = {5, 0, 3, 20}, c.tokens_before = 14;
+  expect_route_gradient(c);
+}
+
+TEST(RouteGradient, ExpertsChoose) {
+  auto c = spread(11, 4, 2, Normalize::kNever);
+  c.config.router = RouterKind::kExpertChoice;
+  expect_route_gradient(c);
+  EXPECT_EQ(c.routing.rows.num_rows(), 24);  // ceil(2 * 11 / 4) of each
+}
+
 // The first choice of token 1 is dropped and the probability of its second is below epsilon: the divisor is a constant.
 TEST(RouteGradient, ClampedDivisor) {
   test::RouteCase<double> c;

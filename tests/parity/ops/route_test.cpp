@@ -12,6 +12,7 @@
 #include "gradient.h"
 #include "implementations.h"
 #include "ops/route/losses.h"
+#include "ops/route/policy.h"
 #include "parity.h"
 #include "route_case.h"
 
@@ -52,7 +53,7 @@ struct OneRow {
     routing.plan(arena, c.config, T);
     arena.commit();
     routing.plan(arena, c.config, T);
-    test::run_as(row, Route<real>{c.request(), c.logits_TE(), routing, stats});
+    test::run_as(row, Route<real>{c.request(), c.logits_TE(), routing, stats, c.bias});
     test::run_as(row, BalanceLoss<real>{c.request(), routing, loss_G});
     dprob_GE = test::normal_values<real>(G * E, 6), dlogits_TE.assign(static_cast<size_t>(T * E), 9);
     test::run_as(row, BalanceLossBackward<real>{c.request(), routing, scale_G, {dprob_GE.data(), G, E}});
@@ -74,7 +75,8 @@ auto first_of(const Values& values, int64_t count) {
 
 template <class real>
 void expect_parity(const test::RouteCase<real>& c, const std::string& what) {
-  const int64_t T = c.tokens(), E = c.config.num_experts, K = c.config.top_k, G = c.num_groups();
+  const int64_t T = c.tokens(), E = c.config.num_experts, G = c.num_groups();
+  const int64_t K = router_policy(c.config).num_choices(c.config);
   const double tolerance = 64 * double{std::numeric_limits<real>::epsilon()};
   const std::vector<real> dweight_TK = test::normal_values<real>(T * K, 5);
   std::vector<double> scale_G(G);
@@ -152,6 +154,40 @@ TYPED_TEST(RouteParity, EveryOptionMatchesTheReference) {
        }},
       {"pads that count", [](auto& c) { c.valid.assign(c.tokens(), 0); }},
       {"penalty", [](auto& c) { c.config.router_z_loss = 1.0, c.group = 11; }},
+      {"sigmoid", [](auto& c) { c.config.score = RouterScore::kSigmoid, c.config.output_scale = 2.5; }},
+      {"sigmoid, bias, capacity, all choices", [](auto& c) {
+         c.config.score = RouterScore::kSigmoid, c.config.capacity = Capacity::kFairseq, c.group = 9;
+         c.config.balance_bias = true, c.bias = test::normal_values<TypeParam>(c.config.num_experts, 8, 0.2);
+         c.config.balance_choices = BalanceChoices::kAll;
+       }},
+      {"softmax, bias", [](auto& c) {
+         c.config.balance_bias = true, c.bias = test::normal_values<TypeParam>(c.config.num_experts, 8, 0.2);
+       }},
+      {"groups, bias", [](auto& c) {
+         const int64_t E = c.config.num_experts;
+         c.config.groups = E % 4 == 0 ? 4 : 1, c.config.groups_kept = (c.config.groups + 1) / 2;
+         if (E / c.config.groups * c.config.groups_kept < c.config.top_k) c.config.groups = c.config.groups_kept = 1;
+         c.config.score = RouterScore::kSigmoid, c.bias = test::normal_values<TypeParam>(E, 8, 0.2);
+       }},
+      {"update", [](auto& c) {
+         c.config.balance_choices = BalanceChoices::kAll, c.config.balance_over = BalanceOver::kUpdate;
+         for (int64_t e = 0; e < c.config.num_experts; ++e) c.before.push_back(3 * e % 7);
+         c.tokens_before = 29;
+       }},
+      {"chance in evaluation", [](auto& c) {
+         c.training = false, c.config.chance_in_eval = true, c.config.second_choice = SecondChoice::kSampling;
+       }},
+      {"hash", [](auto& c) {
+         c.config.router = RouterKind::kHash, c.config.capacity = Capacity::kFairseq, c.group = 50;
+         for (int64_t t = 0; t < c.tokens(); ++t) c.ids.push_back(static_cast<int32_t>(t * 7919 % 1000));
+       }},
+      {"experts choose", [](auto& c) {
+         c.config.router = RouterKind::kExpertChoice, c.config.normalize = Normalize::kNever;
+       }},
+      {"experts choose among what is no pad", [](auto& c) {
+         c.config.router = RouterKind::kExpertChoice, c.config.normalize = Normalize::kNever, c.config.pad_mask = true;
+         for (int64_t t = 0; t < c.tokens(); ++t) c.valid.push_back(t % 3 == 1);
+       }},
       {"nothing but pads", [](auto& c) { c.config.pad_mask = true, c.valid.assign(c.tokens(), 0); }},
   };
   for (const Sizes& s : {Sizes{1, 1, 1}, {1, 2, 2}, {5, 2, 1}, {40, 8, 2}, {300, 4, 2}, {33, 8, 8}, {60, 17, 4},

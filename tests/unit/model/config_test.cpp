@@ -54,6 +54,44 @@ TEST(CheckModelConfig, NamesTheFactThatDoesNotFitOthers) {
             "x.toml: moe.shared_gate: expected false without a shared expert (moe.shared_d_ff), got true");
 }
 
+TEST(CheckModelConfig, NamesWhatRoutersDoNotHave) {
+  using M = MoeConfig;
+  const auto of = [](void (*change)(M&)) { return error_of([&](ModelConfig& c) { change(c.moe); }); };
+  const auto experts_choose = [](M& m) { m.router = RouterKind::kExpertChoice, m.normalize = Normalize::kNever; };
+  EXPECT_EQ(of(experts_choose), "no error");
+  EXPECT_EQ(of([](M& m) { m.router = RouterKind::kHash, m.top_k = 1; }), "no error");
+  EXPECT_EQ(of([](M& m) {
+              m.score = RouterScore::kSigmoid, m.balance_bias = true, m.groups = 4, m.groups_kept = 2, m.top_k = 4;
+            }),
+            "no error");
+  EXPECT_EQ(of([](M& m) { m.router = RouterKind::kExpertChoice; }),
+            "x.toml: moe.normalize: expected never, got after_dropping (moe.router is expert_choice)");
+  EXPECT_EQ(of([](M& m) {
+              m.router = RouterKind::kExpertChoice, m.normalize = Normalize::kNever, m.capacity = Capacity::kFairseq;
+            }),
+            "x.toml: moe.capacity: expected dropless, got fairseq (experts choose as many tokens as they take)");
+  EXPECT_EQ(of([](M& m) { m.router = RouterKind::kHash, m.router_z_loss = 0.1; }),
+            "x.toml: moe.router_z_loss: expected 0, got 0.1 (a hash has no logits)");
+  EXPECT_EQ(of([](M& m) { m.router = RouterKind::kHash, m.balance_bias = true; }),
+            "x.toml: moe.balance_bias: expected false, got true (moe.router is hash)");
+  EXPECT_EQ(of([](M& m) { m.score = RouterScore::kSigmoid, m.router_z_loss = 0.1; }),
+            "x.toml: moe.router_z_loss: expected 0, got 0.1 (it is about a softmax's sum, and moe.score is sigmoid)");
+  EXPECT_EQ(of([](M& m) { m.score = RouterScore::kSigmoid, m.second_choice = SecondChoice::kRandom; }),
+            "x.toml: moe.second_choice: expected all, got random (chance is for top-2 by softmax without biases and "
+            "groups)");
+  EXPECT_EQ(of([](M& m) { m.chance_in_eval = true; }),
+            "x.toml: moe.chance_in_eval: expected false, got true (moe.second_choice is all)");
+  EXPECT_EQ(of([](M& m) { m.groups = 3; }),
+            "x.toml: moe.groups: expected a divisor of moe.num_experts, got 3 (moe.num_experts is 8)");
+  EXPECT_EQ(of([](M& m) { m.groups = 4, m.top_k = 3; }),
+            "x.toml: moe.groups_kept: expected groups with at least moe.top_k experts, got 1 (they have 2, moe.top_k is "
+            "3)");
+  EXPECT_EQ(of([](M& m) { m.balance_over = BalanceOver::kUpdate; }),
+            "x.toml: moe.balance_choices: expected all, got first (moe.balance_over is update)");
+  EXPECT_EQ(of([](M& m) { m.input_jitter = 0.1, m.router_precision = RouterOperand::kModel; }),
+            "x.toml: moe.router_precision: expected fp32, got model (jitter needs it)");
+}
+
 TEST(CheckModelConfig, NamesTheFieldThatBreaksARule) {
   EXPECT_EQ(error_of([](ModelConfig& c) { c.num_heads = 5; }),
             "x.toml: num_heads: expected a divisor of d_model (192), got 5");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "gradient.h"
 #include "ops/route/losses.h"
 #include "ops/route/policy.h"
+#include "route_case.h"
 
 namespace troupe {
 namespace {
@@ -192,35 +194,130 @@ TEST(Routed, ConservesTokensWithEmptyAndFavouriteExperts) {
   EXPECT_EQ(dropped.routing.rows.num_rows(), 20);  // capacity 2 * ceil(40 / 8) = 10 on each of two experts
 }
 
-// What generation rests on: a row of the list that calls itself causal gives a token the same experts and weights
-// whatever comes after it.
+// What generation rests on: a policy of the list that calls itself causal gives a token the same experts and weights
+// whatever comes after it; one that does not can be seen to.
 TEST(RouterPolicy, CausalMeansThatLaterTokensChangeNothing) {
   for (const RouterPolicy& policy : router_policies()) {
-    if (!policy.causal) continue;
     for (const bool prioritized : {false, true}) {
-      MoeConfig config = moe(8, 3, Capacity::kFairseq);
-      config.batch_prioritized = prioritized;
-      std::vector<float> logits = test::normal_values<float>(20 * 8, 1, 2.0);
-      const Mode dropless = {false, {CapacityRule::kDropless}};
-      RoutedCase all, prefix;
-      run(config, logits, all, dropless);
-      run(config, {logits.begin(), logits.begin() + 7 * 8}, prefix, dropless);
-      for (int64_t t = 0; t < 7; ++t)
-        for (int64_t k = 0; k < 3; ++k) {
-          EXPECT_EQ(all.routing.choices.expert_TK[t * 3 + k], prefix.routing.choices.expert_TK[t * 3 + k]);
-          EXPECT_EQ(all.weight(t, k), prefix.weight(t, k)) << policy.name << ", token " << t << ", choice " << k;
-        }
+      test::RouteCase<float> all, prefix;
+      for (test::RouteCase<float>* c : {&all, &prefix}) {
+        c->config = moe(8, 3, Capacity::kFairseq);
+        c->config.router = static_cast<RouterKind>(&policy - router_policies().data());
+        c->config.batch_prioritized = prioritized, c->training = false, c->capacity = {CapacityRule::kDropless};
+        c->logits = test::normal_values<float>(20 * 8, 1, 2.0);
+        c->ids.assign({3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4});
+      }
+      prefix.logits.resize(7 * 8), prefix.ids.resize(7);
+      all.run(), prefix.run();
+      bool same = true;
+      for (int64_t t = 0; t < 7; ++t) {
+        const auto of = [&](const test::RouteCase<float>& c) {
+          std::vector<std::pair<int32_t, float>> rows;  // choice and weight
+          for (const int32_t row : c.routing.rows.rows_of(t))
+            rows.emplace_back(c.routing.rows.choice_of_R[row], c.routing.rows.weight_R[row]);
+          return rows;
+        };
+        same = same && of(all) == of(prefix);
+        for (int64_t k = 0; k < all.routing.K; ++k)
+          same = same && all.routing.choices.expert_TK[t * all.routing.K + k] ==
+                             prefix.routing.choices.expert_TK[t * all.routing.K + k];
+      }
+      EXPECT_EQ(same, policy.causal) << policy.name;
     }
   }
 }
 
 TEST(RouterPolicy, WhatIsNotCausalIsRefusedByName) {
-  RouterPolicy policy = router_policies().front();
-  require_causal(policy, "generation");
-  policy.name = "expert_choice", policy.causal = false;
-  EXPECT_EQ(test::error_of([&] { require_causal(policy, "generation"); }, ErrorCode::kUsage),
+  MoeConfig config = moe(4, 2);
+  require_causal(config, "generation");
+  config.second_choice = SecondChoice::kSampling;
+  require_causal(config, "generation");
+  config.chance_in_eval = true;
+  EXPECT_EQ(test::error_of([&] { require_causal(config, "generation"); }, ErrorCode::kUsage),
+            "model.moe: generation: expected chance_in_eval false, got true (second experts depend on a token's place in "
+            "the batch)");
+  config = moe(4, 2);
+  config.router = RouterKind::kExpertChoice;
+  EXPECT_EQ(test::error_of([&] { require_causal(config, "generation"); }, ErrorCode::kUsage),
             "model.moe: generation: expected a causal routing policy, got expert_choice (experts depend on later "
             "tokens)");
+}
+
+TEST(Router, ExpertsChooseTheirBestTokens) {
+  test::RouteCase<float> c;
+  c.config = moe(2, 1), c.config.router = RouterKind::kExpertChoice, c.config.normalize = Normalize::kNever;
+  c.logits = {2, 0, 1, 0, 3, 0, 2, 0};  // expert 0 likes token 2, then 0 (before 3); expert 1 likes 1, then 0
+  c.run();
+  const Routed<float>& rows = c.routing.rows;
+  EXPECT_EQ(rows.offsets, (std::vector<int64_t>{0, 2, 4}));
+  EXPECT_EQ(std::vector<int32_t>(rows.token_of_R.begin(), rows.token_of_R.end()), (std::vector<int32_t>{0, 2, 0, 1}));
+  EXPECT_EQ(rows.rows_of(0).size(), 2u);  // two experts chose it
+  EXPECT_EQ(rows.rows_of(3).size(), 0u);  // none did
+  EXPECT_FLOAT_EQ(rows.weight_R[1], 1.0f / (1.0f + std::exp(-3.0f)));
+  EXPECT_EQ(c.stats.load_E, (std::vector<int64_t>{2, 2}));
+  EXPECT_EQ(c.stats.dropped_K, (std::vector<int64_t>{1}));  // tokens without an expert
+  EXPECT_DOUBLE_EQ(c.stats.loss(kBalanceLoss), 1.0);
+}
+
+TEST(Router, ExpertsThatChooseStandWhatIsNotANumber) {
+  test::RouteCase<float> c;
+  c.config = moe(4, 2), c.config.router = RouterKind::kExpertChoice, c.config.normalize = Normalize::kNever;
+  c.logits.assign(64 * 4, std::numeric_limits<float>::quiet_NaN());
+  c.run();
+  EXPECT_EQ(c.routing.rows.num_rows(), 4 * 32);
+}
+
+TEST(Router, HashesGoByIdAndLayerAlone) {
+  test::RouteCase<float> c;
+  c.config = moe(16, 2), c.config.router = RouterKind::kHash;
+  c.logits.resize(4000 * 16);
+  for (int32_t t = 0; t < 4000; ++t) c.ids.push_back(t / 2);
+  c.run();
+  for (int64_t t = 0; t < 4000; t += 2)
+    for (int64_t k = 0; k < 2; ++k) {
+      EXPECT_EQ(c.routing.choices.expert_TK[t * 2 + k], c.routing.choices.expert_TK[t * 2 + 2 + k]);
+      EXPECT_NE(c.routing.choices.expert_TK[t * 2], c.routing.choices.expert_TK[t * 2 + 1]);
+    }
+  for (const int64_t load : c.stats.load_E) EXPECT_NEAR(static_cast<double>(load), 500.0, 2 * 5 * std::sqrt(250.0));
+  for (int64_t r = 0; r < c.routing.rows.num_rows(); ++r) EXPECT_FLOAT_EQ(c.routing.rows.weight_R[r], 0.5f);
+  EXPECT_NEAR(c.stats.entropy(), std::log(2.0), 1e-6);
+}
+
+TEST(Router, BiasesDecideChoicesAndNotWeights) {
+  test::RouteCase<float> c;
+  c.config = moe(3, 2), c.config.score = RouterScore::kSigmoid, c.config.balance_bias = true, c.config.output_scale = 3;
+  c.logits = {0, 1, 2}, c.bias = {0.5f, 0, 0};  // scores 0.5, 0.73, 0.88; with the bias 1, 0.73, 0.88
+  c.run();
+  EXPECT_EQ(std::vector<int32_t>(c.routing.choices.expert_TK.begin(), c.routing.choices.expert_TK.end()),
+            (std::vector<int32_t>{0, 2}));
+  const double best = 1 / (1 + std::exp(-2.0));
+  EXPECT_NEAR(c.routing.rows.weight_R[0], 3 * 0.5 / (0.5 + best), 1e-6);
+}
+
+TEST(Router, ChoicesStayInTheBestGroups) {
+  test::RouteCase<float> c;
+  c.config = moe(6, 2), c.config.score = RouterScore::kSigmoid, c.config.groups = 3, c.config.groups_kept = 1;
+  c.logits = {3, -9, 1, 1, 0, 0};  // the best expert stands alone; two good ones win
+  c.run();
+  EXPECT_EQ(std::vector<int32_t>(c.routing.choices.expert_TK.begin(), c.routing.choices.expert_TK.end()),
+            (std::vector<int32_t>{2, 3}));
+}
+
+TEST(Router, BalanceLossOverAllChoicesAndTheUpdate) {
+  test::RouteCase<float> c;
+  c.config = moe(4, 2);
+  c.logits = {9, 8, 0, 0, 9, 8, 0, 0};  // all on experts 0 and 1
+  c.run();
+  const double first = c.stats.loss(kBalanceLoss);
+  c.config.balance_choices = BalanceChoices::kAll;
+  c.run();
+  const double all = c.stats.loss(kBalanceLoss);
+  EXPECT_NEAR(first, 4 / (1 + std::exp(-1.0)), 2e-3);  // 4 p_0, all first choices are expert 0's
+  EXPECT_NEAR(all, 2.0, 1e-3);                         // 4 (p_0 + p_1) / 2
+  c.config.balance_over = BalanceOver::kUpdate;
+  c.before = {0, 0, 6, 6}, c.tokens_before = 6;  // the micro-batches before had the others: 2, 2, 6, 6 of 16
+  c.run();
+  EXPECT_NEAR(c.stats.loss(kBalanceLoss), 0.5, 1e-2);
 }
 
 TEST(RouterStats, MeansOfLossesWeighByTokens) {
