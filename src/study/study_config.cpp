@@ -49,6 +49,9 @@ StudyConfig load_study(const std::filesystem::path& path, const std::vector<std:
   for (const int64_t seed : file.study.seeds)
     if (!seeds.insert(seed).second)
       fail(ErrorCode::kUsage, "{}: study.seeds: expected each seed once, got {} twice", place("study.seeds"), seed);
+  if (file.study.grid.empty() && file.study.tokens == 0)
+    fail(ErrorCode::kUsage, "{}: study.tokens: expected the number of training tokens of each model, got none",
+         path.string());
   for (const Field& field : fields.fields())
     if (field.origin != "default") file.study.grid.origins[key_of(field)] = field.origin;
   if (!file.study.grid.empty())

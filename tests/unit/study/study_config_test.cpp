@@ -18,7 +18,7 @@ class StudyNames : public ::testing::Test {
  protected:
   std::string file() const { return (folder_ / "study.toml").string(); }
   std::string error_of_models(const std::string& list) const {
-    std::ofstream(file()) << "[study]\ncorpus = \"c\"\nmodels = [" << list << "]\n";
+    std::ofstream(file()) << "[study]\ncorpus = \"c\"\nmodels = [" << list << "]\ntokens = 1000\n";
     return test::error_of([&] { load_study(file(), {}); }, ErrorCode::kUsage);
   }
 
@@ -51,6 +51,13 @@ TEST_F(StudyNames, AreRefusedInOverridesToo) {
               StartsWith("--set: study.models: expected another name"));
   EXPECT_THAT(test::error_of([&] { load_study(file(), {"study.prompts=a\xff"}); }, ErrorCode::kUsage),
               HasSubstr("study.prompts: expected a list of strings, got \"a\xff\" (not UTF-8"));
+}
+
+TEST_F(StudyNames, AreRefusedWithoutTokensToTrainOn) {
+  std::ofstream(file()) << "[study]\ncorpus = \"c\"\nmodels = [\"a.toml\"]\n";
+  EXPECT_EQ(test::error_of([&] { load_study(file(), {}); }, ErrorCode::kUsage),
+            file() + ": study.tokens: expected the number of training tokens of each model, got none");
+  EXPECT_EQ(load_study(file(), {"study.tokens=1000"}).tokens, 1000);
 }
 
 }  // namespace
