@@ -11,7 +11,6 @@ namespace troupe {
 namespace {
 
 constexpr std::string_view kOverwrite = " #fairseq:overwrite";
-constexpr std::string_view kSeparators = " \t\n\r\f\v";
 
 }  // namespace
 
@@ -52,24 +51,6 @@ FairseqDictionary FairseqDictionary::load(const std::filesystem::path& path) {
 int32_t FairseqDictionary::id(std::string_view symbol) const {
   const auto found = ids_.find(std::string(symbol));
   return found == ids_.end() ? kUnknown : found->second;
-}
-
-std::vector<int32_t> FairseqDictionary::encode_line(std::string_view line) const {
-  std::vector<int32_t> ids;
-  for (size_t begin = line.find_first_not_of(kSeparators); begin != line.npos;) {
-    const size_t end = std::min(line.find_first_of(kSeparators, begin), line.size());
-    ids.push_back(id(line.substr(begin, end - begin)));
-    begin = line.find_first_not_of(kSeparators, end);
-  }
-  ids.push_back(kEos);
-  return ids;
-}
-
-std::vector<int32_t> strip_eos(std::vector<int32_t> ids, int32_t eos) {
-  const auto is_eos = [eos](int32_t id) { return id == eos; };
-  ids.erase(std::find_if_not(ids.rbegin(), ids.rend(), is_eos).base(), ids.end());
-  ids.erase(ids.begin(), std::find_if_not(ids.begin(), ids.end(), is_eos));
-  return ids;
 }
 
 }  // namespace troupe

@@ -24,17 +24,9 @@ class FairseqDictionary {
   int64_t size() const { return static_cast<int64_t>(symbols_.size()) + kFirst; }
   const std::vector<std::string>& symbols() const { return symbols_; }  // of ids from kFirst
 
-  // The ids of symbols separated by white space, then </s> (dictionary.py:293-317).
-  std::vector<int32_t> encode_line(std::string_view line) const;
-
  private:
   std::vector<std::string> symbols_;
   std::unordered_map<std::string, int32_t> ids_;
 };
-
-// What fairseq's hub scores for a text (tasks/language_modeling.py:268-311, data/strip_token_dataset.py): </s> at both
-// ends is stripped. The input is then </s> and all n tokens; the first n predictions are the scores, but the last token
-// is routed like the others and so counts for an expert's capacity.
-std::vector<int32_t> strip_eos(std::vector<int32_t> ids, int32_t eos = FairseqDictionary::kEos);
 
 }  // namespace troupe

@@ -114,10 +114,4 @@ std::vector<Loader::Use> Loader::use(int64_t steps) const {
   return result;
 }
 
-int64_t Loader::blocks_per_epoch() const {
-  int64_t total = 0;
-  for (const Blocks& blocks : blocks_) total += blocks.size();
-  return total;
-}
-
 }  // namespace troupe

@@ -66,7 +66,6 @@ class Loader {
   int64_t block(size_t corpus, int64_t number) const;
 
   const std::vector<Corpus>& corpora() const { return corpora_; }
-  int64_t blocks_per_epoch() const;  // over all corpora
 
  private:
   std::vector<Corpus> corpora_;

@@ -213,14 +213,6 @@ std::string Tokenizer::decode(std::span<const int32_t> ids) const {
   return ids.empty() ? text : without_opening(definition().decoders, std::move(text), token_bytes(ids[0]).size());
 }
 
-int32_t Tokenizer::find_token(std::string_view bytes) const {
-  const auto& tokens = tables_->definition.tokens;
-  for (size_t id = 0; id < tokens.size(); ++id)
-    if (tokens[id].kind != TokenizerDefinition::Kind::kNone && tokens[id].bytes == bytes)
-      return static_cast<int32_t>(id);
-  return -1;
-}
-
 std::vector<int32_t> Tokenizer::text_ids() const {
   const TokenizerDefinition& definition = tables_->definition;
   std::vector<bool> special(definition.tokens.size());

@@ -51,8 +51,6 @@ class Tokenizer {
   // has.
   std::string decode(std::span<const int32_t> ids) const;
   const std::string& token_bytes(int32_t id) const;
-  // The smallest id with these bytes, -1 if there is none. Reads the whole vocabulary: not for loops.
-  int32_t find_token(std::string_view bytes) const;
 
   // The ids that stand for text: all but those that no token has and the special tokens ("<|endoftext|>", "<pad>").
   std::vector<int32_t> text_ids() const;

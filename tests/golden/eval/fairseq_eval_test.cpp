@@ -14,6 +14,7 @@
 #include "eval/score_file.h"
 #include "io/safetensors.h"
 #include "model/language_model.h"
+#include "fairseq_lines.h"
 #include "golden.h"
 #include "temporary_folder.h"
 
@@ -144,7 +145,7 @@ TROUPE_GOLDEN_TEST(FairseqEvalLmData, TextLinesGiveTheBinaryIds) {
   std::ifstream file(test::present(test::fairseq("data/valid.txt")));
   std::vector<int32_t> ids;
   for (std::string line; std::getline(file, line);)
-    for (const int32_t id : dictionary.encode_line(line)) ids.push_back(id);
+    for (const int32_t id : test::encode_line(dictionary, line)) ids.push_back(id);
   EXPECT_EQ(ids, text_of(test::fairseq_folder()).ids);
 }
 
@@ -157,8 +158,8 @@ bool is_there(const nlohmann::json& hub, const std::string& name) {
 std::vector<int32_t> hub_tokens(const FairseqDictionary& dictionary, const std::vector<std::string>& lines) {
   std::vector<int32_t> ids;
   for (const std::string& line : lines)
-    for (const int32_t id : dictionary.encode_line(line)) ids.push_back(id);
-  return strip_eos(ids);
+    for (const int32_t id : test::encode_line(dictionary, line)) ids.push_back(id);
+  return test::strip_eos(ids);
 }
 
 void expect_hub_scores(LanguageModel& model, const std::vector<int32_t>& tokens, const nlohmann::json& expected,
@@ -179,7 +180,7 @@ TROUPE_GOLDEN_TEST(FairseqHub, EncodesTheSameIds) {
   const FairseqDictionary dictionary = FairseqDictionary::load(test::present(test::fairseq("data/dict.txt")));
   const nlohmann::json hub = read_json_file(test::present(test::fairseq("eval/hub.json")));
   for (const auto& [text, ids] : hub.at("encode").items())
-    EXPECT_EQ(dictionary.encode_line(text), ids.get<std::vector<int32_t>>()) << text;
+    EXPECT_EQ(test::encode_line(dictionary, text), ids.get<std::vector<int32_t>>()) << text;
   for (const char* name : {"dense_lines", "moe_lines"})
     if (is_there(hub, name)) {
       EXPECT_EQ(hub_tokens(dictionary, hub.at(name).at("lines")),

@@ -7,6 +7,7 @@
 #include "data/fairseq/dictionary.h"
 #include "data/fairseq/indexed_dataset.h"
 #include "error_of.h"
+#include "fairseq_lines.h"
 
 namespace troupe {
 namespace {
@@ -90,8 +91,8 @@ TEST(FairseqDictionary, NumbersSymbolsFromFour) {
   EXPECT_EQ(dictionary.id("</s>"), 2);
   EXPECT_EQ(dictionary.id("absent"), 3);
   EXPECT_EQ(dictionary.size(), 7);
-  EXPECT_EQ(dictionary.encode_line("  262\t13 x "), (std::vector<int32_t>{6, 4, 3, 2}));
-  EXPECT_EQ(dictionary.encode_line(""), (std::vector<int32_t>{2}));
+  EXPECT_EQ(test::encode_line(dictionary, "  262\t13 x "), (std::vector<int32_t>{6, 4, 3, 2}));
+  EXPECT_EQ(test::encode_line(dictionary, ""), (std::vector<int32_t>{2}));
 }
 
 TEST(FairseqDictionary, NamesTheLineThatIsWrong) {
@@ -104,11 +105,6 @@ TEST(FairseqDictionary, NamesTheLineThatIsWrong) {
   EXPECT_EQ(error("13 850\r\na b 7\nmadeupword0000 0"), "");
   EXPECT_EQ(error(""), "");
   EXPECT_EQ(error("13 850\n13 2\n"), "dict.txt:2: expected every symbol once, got 13 again");
-}
-
-TEST(FairseqHubText, IsStrippedOfEndOfTextAtBothEnds) {
-  EXPECT_EQ(strip_eos({2, 2, 5, 2, 6, 2}), (std::vector<int32_t>{5, 2, 6}));
-  EXPECT_EQ(strip_eos({2, 2}), std::vector<int32_t>());
 }
 
 }  // namespace

@@ -50,7 +50,6 @@ TEST_F(Renumbering, GivesTheSameTokensUnderTheIdsOfTheDictionary) {
   EXPECT_EQ(renumbered.encode(text), expected);
   EXPECT_EQ(renumbered.decode(expected), text);
   EXPECT_EQ(renumbered.token_bytes(2), "</s>");
-  EXPECT_EQ(renumbered.find_token("</s>"), 2);
 }
 
 TEST_F(Renumbering, NamesATokenThatTheDictionaryLacks) {

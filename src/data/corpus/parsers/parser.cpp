@@ -102,11 +102,7 @@ void of_bytes(const PackageFile& file, const Emit& emit) {
   parse(file.bytes, emit);
 }
 
-struct Row {
-  std::string_view name;
-  Parser parser;
-};
-constexpr Row kParsers[] = {
+constexpr NamedParser kParsers[] = {
     {"r-chapters", r_chapters},
     {"dictd", dictd},
     {"reuters", reuters},
@@ -147,18 +143,14 @@ constexpr Row kParsers[] = {
 
 }  // namespace
 
+std::span<const NamedParser> parsers() { return kParsers; }
+
 Parser find_parser(std::string_view name) {
-  for (const Row& row : kParsers)
+  for (const NamedParser& row : parsers())
     if (row.name == name) return row.parser;
   fail(ErrorCode::kInternal, "corpus: no parser is called {}", name);
 }
 
 bool has_furniture(std::string_view name) { return name.ends_with("-site"); }
-
-std::vector<std::string_view> parser_names() {
-  std::vector<std::string_view> names;
-  for (const Row& row : kParsers) names.push_back(row.name);
-  return names;
-}
 
 }  // namespace troupe::corpus

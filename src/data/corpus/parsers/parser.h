@@ -3,9 +3,9 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace troupe::corpus {
 
@@ -18,9 +18,14 @@ struct PackageFile {
 using Emit = std::function<void(std::string text)>;
 using Parser = void (*)(const PackageFile&, const Emit&);
 
+struct NamedParser {
+  std::string_view name;
+  Parser parser;
+};
+std::span<const NamedParser> parsers();
+
 // The parser of a row in sources.inc; throws Error(kInternal) for a name that is none.
 Parser find_parser(std::string_view name);
-std::vector<std::string_view> parser_names();
 
 // Do a package's documents repeat lines around their text, as the pages of a site do (drop_furniture())?
 bool has_furniture(std::string_view name);
