@@ -153,6 +153,20 @@ FileSummary write_file_atomically(const fs::path& path, std::string_view bytes) 
   return write_file_atomically(path, [&](FileWriter& writer) { writer.write(bytes); });
 }
 
+void copy_into(const fs::path& from, const fs::path& to) {
+  const int fd = ::open(from.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail(ErrorCode::kData, "{}: expected a readable file, got: {}", from.string(), std::strerror(errno));
+  const std::unique_ptr<const int, void (*)(const int*)> closed(&fd, [](const int* open) { ::close(*open); });
+  FileWriter writer(to);
+  std::vector<char> piece(1 << 20);
+  for (ssize_t got; (got = ::read(fd, piece.data(), piece.size())) != 0;) {
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(ErrorCode::kData, "{}: expected a readable file, got: {}", from.string(), std::strerror(errno));
+    writer.write(piece.data(), static_cast<size_t>(got));
+  }
+  writer.close();
+}
+
 AtomicDirectory::AtomicDirectory(fs::path destination)
     : destination_(destination.filename().empty() ? destination.parent_path() : std::move(destination)),  // "DIR/"
       lock_(destination_) {

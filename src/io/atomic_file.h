@@ -48,6 +48,10 @@ using FileBody = std::function<void(FileWriter&)>;
 FileSummary write_file_atomically(const std::filesystem::path& path, const FileBody& body);
 FileSummary write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
+// A copy of `from` as the new file `to`; for folders that are not there yet (AtomicDirectory). Throws kData if `from`
+// cannot be read, kEnvironment if `to` cannot be written, naming the file and the system's reason.
+void copy_into(const std::filesystem::path& from, const std::filesystem::path& to);
+
 // A folder that appears whole or not at all. Files are put into path(); commit() syncs them and renames the folder.
 class AtomicDirectory {
  public:

@@ -109,6 +109,9 @@ std::string script_of(const std::vector<Chart>& charts) {
     script += fmt::format("set yrange {}\n", chart.clip_start  ? clipped_range(chart)
                                              : chart.from_zero ? "[0:*]"
                                                                : "[*:*]");
+    if (chart.rows > 0)
+      script +=
+          fmt::format("set xtics 1,{}\nset xrange [0.5:{}.5]\n", std::max<int64_t>(1, chart.rows / 10), chart.rows);
     if (chart.log_x) {
       script += log_range(chart);
     } else if (!has_lines(chart)) {
@@ -204,8 +207,9 @@ DrawnCharts draw_charts(const std::vector<Chart>& charts, const std::string& gnu
   const ProcessResult result = run_program({gnuplot, "-d", "-"}, {}, script_of(charts));
   if (result.status == 127) return {.svg = {}, .reason = gnuplot + " is not installed (Debian: gnuplot-nox)"};
   if (result.status != 0)
-    return {.svg = {}, .reason = fmt::format("{} failed: {}", gnuplot,
-                                             result.errors.substr(0, result.errors.find_last_not_of(" \n") + 1))};
+    return {.svg = {},
+            .reason = fmt::format("{} failed: {}", gnuplot,
+                                  result.errors.substr(0, result.errors.find_last_not_of(" \n") + 1))};
   DrawnCharts drawn{.svg = std::vector<std::string>(), .reason = {}};
   constexpr std::string_view kEnd = "</svg>";
   size_t begin = 0;
@@ -216,8 +220,8 @@ DrawnCharts draw_charts(const std::vector<Chart>& charts, const std::string& gnu
                                   number < charts.size() ? charts[number] : kUnasked));
   }
   if (drawn.svg->size() != charts.size())
-    return {.svg = {}, .reason = fmt::format("{} failed: it drew {} of {} charts", gnuplot, drawn.svg->size(),
-                                             charts.size())};
+    return {.svg = {},
+            .reason = fmt::format("{} failed: it drew {} of {} charts", gnuplot, drawn.svg->size(), charts.size())};
   return drawn;
 }
 

@@ -10,11 +10,11 @@
 namespace troupe {
 
 struct Series {
-  std::vector<double> x, y;   // points that are not finite leave a gap
-  std::vector<double> error;  // half intervals, one per point; empty: none are drawn
+  std::vector<double> x, y;       // points that are not finite leave a gap
+  std::vector<double> error;      // half intervals, one per point; empty: none are drawn
   std::vector<double> low, high;  // intervals in their place that need not be even; what is not finite has none
-  size_t color = 0;           // index into the page's palette, dashes and shapes of points
-  std::string name = {};      // for the chart's description
+  size_t color = 0;               // index into the page's palette, dashes and shapes of points
+  std::string name = {};          // for the chart's description
 };
 
 struct Chart {
@@ -24,6 +24,7 @@ struct Chart {
   bool clip_start = false;  // leave the steepest first points out of the frame (charts of losses)
   bool from_zero = false;   // the y axis starts at 0
   bool log_x = false;       // x is compared by ratios; points of several series at one x are set apart
+  int64_t rows = 0;         // x counts rows from 1 to this: whole numbers alone; 0: no rows
   double level = NAN;       // a dotted line across, if finite
 };
 

@@ -156,7 +156,7 @@ void RunFolder::export_model(const Checkpoint& checkpoint, const fs::path& desti
   std::vector<fs::path> files = model_files(checkpoint.folder);
   files.push_back(checkpoint.folder / kTrainStateFile);
   for (const fs::path& file : files)
-    if (fs::exists(file)) fs::copy_file(file, folder.path() / file.filename());
+    if (fs::exists(file)) copy_into(file, folder.path() / file.filename());
   folder.commit(AtomicDirectory::Existing::kReplace);
 }
 

@@ -127,10 +127,13 @@ for model in {(t['family'], t['size']) for t in trials}:
     rates = [float(t['lr']) for t in own]
     assert all(math.isclose(b / a, 2) for a, b in zip(rates, rates[1:])), rates
 END
-expect "grid: factors, computed again" 0 " of frontiers, " python3 -B "$tests/study_factors.py" one dense
+expect "grid: factors, computed again" 0 " of frontiers, " python3 -B "$source/tools/study_check.py" one
+mkdir wrong && cp one/*.csv one/*.zst wrong
+python3 -c 'import re; p = "wrong/factors.csv"; t = open(p).read(); open(p, "w").write(re.sub(r",1\.(\d)", r",2.\1", t, count=1))'
+expect "grid: a wrong factor is found" 1 "1 differ" python3 -B "$source/tools/study_check.py" wrong
 [ "$(cut -d, -f6 one/factors.csv | sort -u | tr '\n' ' ')" = "measure memory_bytes train_flops " ] ||
   fail "grid: factors in seconds without speeds"
-for text in '<h2>What came out</h2>' 'moe, in domain (mean of 1 domain): ' 'dense: seeds of one point differ from their mean by 0\.' \
+for text in '<h2>What came out</h2>' 'in domain (mean of 1 domain), moe: ' 'dense: seeds of one point differ from their mean by 0\.' \
   '<h2>Loss over compute by domain</h2>' '<h2>Factors by domain</h2>' 'a (held out), never trained on' '11 runs: troupe '; do
   grep -q -- "$text" one/report.html || fail "grid: the page says $text"
 done
@@ -143,7 +146,7 @@ if command -v gnuplot >/dev/null; then
 fi
 cp -r one speeds
 expect "grid: speeds measured afterwards" 0 "speeds/points.csv" study speeds --set study.grid.speed_seconds=0.01
-expect "grid: factors in seconds, too" 0 " of frontiers, " python3 -B "$tests/study_factors.py" speeds dense
+expect "grid: factors in seconds, too" 0 " of frontiers, " python3 -B "$source/tools/study_check.py" speeds
 grep -q '^frontier,mean_in,0,moe,dense,seconds,' speeds/factors.csv || fail "grid: no factor in seconds"
 speeds=$(cksum <speeds/speeds.json)
 expect "grid: speeds are kept" 0 "speeds/points.csv" study speeds --set study.grid.speed_seconds=0.01
@@ -203,6 +206,25 @@ wait $pid
 expect "grid: after an interruption" 0 "stopped/points.csv" study stopped
 cmp stopped/points.csv kept.csv || fail "grid: after an interruption: other points"
 
+# A folder that was moved, and one of which something was lost: what is lost is trained again, the rest stays.
+mv stopped moved && rm -r moved/runs/moe/2x32/1000
+lost=$(echo moved/runs/dense/2x16/3000/*/seed-1)
+rm "$lost/result.json"
+expect "grid: moved, with parts lost" 0 "warning: ${lost#moved/runs/}: cannot go on, and begins anew: " study moved
+[ "$(grep -c ': training$' out)" = 7 ] || fail "grid: moved: expected 7 trainings, got $(grep -c ': training$' out)"
+cmp moved/points.csv kept.csv || fail "grid: moved: other points"
+
+# A disk that is full ends it with one error, and it goes on when there is room.
+if mkdir small && mount -t tmpfs -o size=1m tmpfs small 2>/dev/null; then
+  expect "grid: a full disk" 4 "No space left on device" study small/o
+  mount -o remount,size=60m small
+  expect "grid: after a full disk" 0 "small/o/points.csv" study small/o
+  cmp small/o/points.csv kept.csv || fail "grid: after a full disk: other points"
+  umount small
+else
+  echo "a full disk: not tried, mount needs root"
+fi
+
 # A run that diverges is a point marked so.
 sed 's/^lr = .*/lr = 1e30/' dense.toml >wild.toml
 expect "grid: a family that diverges" 0 "diverged, and stays in the results as a point that did" \
@@ -212,6 +234,17 @@ expect "grid: a family that diverges" 0 "diverged, and stays in the results as a
 grep -q '^wild/2x16/1000/.*,diverged,a,0,0,,,$' wild/points.csv || fail "grid: a row of the diverged run"
 grep -q 'wild/2x16/1000/.* diverged and counts for nothing' wild/report.md || fail "grid: the report names what diverged"
 grep -q '^dense/2x16/3000/.*,ok,mean_out,1,' wild/points.csv || fail "grid: the other family beside it"
+
+# Where every trial diverges, longer runs are left out; a trial that is not the best leaves no model.
+sed 's/^lr = .*/lr = 0.1/' dense.toml >hot.toml
+expect "grid: every trial diverges" 0 "wild/2x16: every trial of a learning rate diverged: its other runs are left out" \
+  study trials --set 'study.grid.families=["hot=hot.toml", "wild=wild.toml"]' --set study.grid.lr_trials=3 \
+  --set 'study.grid.skip=[]' --set 'study.grid.sizes=["2x16"]' --set 'study.grid.more_seeds=[]' \
+  --set 'study.grid.more_seeds_at=[]'
+[ ! -e trials/runs/wild/2x16/3000 ] || fail "grid: a longer run with a rate that diverged"
+grep -q '^wild/2x16: every trial of a learning rate diverged' trials/report.md || fail "grid: the report of it"
+[ "$(cut -d, -f7,9 trials/trials.csv | grep -c ok,0)" = 2 ] || fail "grid: trials of 0.1: $(cat trials/trials.csv)"
+[ -z "$(find trials/runs -name model)" ] || fail "grid: models of trials were left"
 
 # A single point, and held-out text that is empty or not there.
 alone=(--set study.grid.families=dense=dense.toml --set 'study.grid.sizes=["2x16"]' --set 'study.grid.tokens=[1000]'
@@ -279,6 +312,7 @@ for row in rows:
     assert float(row['accuracy']) == right.count('1') / 40 and float(row['low']) < float(row['accuracy']) < float(row['high'])
 assert open('tasks_first/factors_tasks.csv').readline().startswith('form,task,family,baseline,measure,target,')
 END
+expect "grid: factors by tasks, computed again" 0 " by tasks, " python3 -B "$source/tools/study_check.py" tasks_first
 grep -q '^## Tasks' tasks_first/report.md || fail "grid: tasks in the report"
 echo '{"q": "The", "a": ["cat", "qx"], "y": 0}' >>tasks/pets/v.jsonl
 expect "grid: other items" 0 "warning: 4 runs without scores of tasks" study tasks_first "${two[@]}" "${tasks[@]}"

@@ -31,11 +31,11 @@ void carry_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_siz
     return tokenizer.save((to / "tokenizer.json").string());
   }
   const auto exists = [&](const char* name) { return fs::is_regular_file(from / name); };
-  if (exists("dict.txt")) fs::copy_file(from / "dict.txt", to / "dict.txt");
+  if (exists("dict.txt")) copy_into(from / "dict.txt", to / "dict.txt");
   if (exists("tokenizer.json")) {
     check_size(Tokenizer::load((from / "tokenizer.json").string()), from / "tokenizer.json");
     for (const char* name : kTokenizerFiles)
-      if (exists(name)) fs::copy_file(from / name, to / name);
+      if (exists(name)) copy_into(from / name, to / name);
     return;
   }
   if (!exists("dict.txt")) {

@@ -1,6 +1,7 @@
 #include "study/grid/grid_report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -49,6 +50,7 @@ class GridReporter {
                                       losses_by_domain(),
                                       factors_by_domain(),
                                       other_costs(),
+                                      side_by_side(),
                                       fixed_tokens(),
                                       tasks(),
                                       factors_by_task(),
@@ -77,20 +79,62 @@ class GridReporter {
     return text;
   }
 
+  // What the interval leaves open.
+  static std::string verdict(const FactorRow& row) {
+    if (!(row.low > 0.0)) return "no interval";
+    if (row.low > 1.0) return "saves compute";
+    return row.high < 1.0 ? "costs more compute" : "no clear difference";
+  }
+
   std::string sentence(const std::string& family, const std::string& text) const {
     const FactorRow* flops = factors_.quoted(family, text, "train_flops");
-    if (!flops)
-      return fmt::format("{}, {}: no factor, since no loss of it lies within what {} reached.", family, spoken(text),
-                         baseline());
+    if (!flops) return {};
     std::string line =
-        fmt::format("{}, {}: {} nats per token take {} {} and {} {}, factor {} by FLOPs", family, spoken(text),
-                    number_text(flops->target, 3), baseline(), short_flops(flops->baseline_cost), family,
-                    short_flops(flops->family_cost), factor_text(flops));
+        fmt::format("{}, {}: {}. Factor {} by FLOPs", spoken(text), family, verdict(*flops), factor_text(flops));
     if (const FactorRow* seconds = factors_.quoted(family, text, "seconds"))
-      line += fmt::format(", {} by seconds", factor_text(seconds));
+      line += fmt::format(", by seconds {}", factor_text(seconds));
     if (const FactorRow* memory = factors_.quoted(family, text, "memory_bytes"))
-      line += fmt::format(", {} by memory of training", factor_text(memory));
+      line += fmt::format(", by memory of training {}", factor_text(memory));
     return line + ".";
+  }
+
+  // Families without a factor on a text, by the reason.
+  std::vector<std::string> without_factor(const std::string& text) const {
+    const auto at = std::find(texts_.names.begin(), texts_.names.end(), text);
+    const auto t = static_cast<size_t>(at - texts_.names.begin());
+    const auto losses_of = [&](const std::string& family) {
+      std::vector<double> losses;
+      for (const MeanPoint& mean : points_)
+        if (model_of(mean).family == family) losses.push_back(mean.nll[t]);
+      return losses;
+    };
+    const std::vector<double> base = losses_of(baseline());
+    std::vector<std::string> none, better, outside;
+    for (const std::string& family : others()) {
+      if (factors_.quoted(family, text, "train_flops")) continue;
+      const std::vector<double> own = losses_of(family);
+      if (own.empty())
+        none.push_back(family);
+      else if (!base.empty() && *std::max_element(own.begin(), own.end()) < *std::min_element(base.begin(), base.end()))
+        better.push_back(family);
+      else
+        outside.push_back(family);
+    }
+    std::vector<std::string> lines;
+    const auto say = [&](const std::vector<std::string>& families, const std::string& why) {
+      if (!families.empty())
+        lines.push_back(fmt::format("{}, no factor: {} ({}).", spoken(text), fmt::join(families, ", "), why));
+    };
+    say(better, "every loss is below all that " + baseline() + " reached: it would need a larger run to say how much");
+    say(outside, "no loss lies within what " + baseline() + " reached");
+    say(none, "no run is finished");
+    return lines;
+  }
+
+  // What is still to come.
+  std::string so_far() const {
+    return fmt::format("So far {} of {} are finished: all of this may change.", results_.finals.size(),
+                       counted(static_cast<int64_t>(results_.finals.size()) + unfinished_, "run"));
   }
 
   ReportSection answer() const {
@@ -100,10 +144,13 @@ class GridReporter {
         "loss? The factor is the cost of {0} over that of the family: 2 means half the cost, below 1 the family costs "
         "more. In brackets stand 95 % intervals. Quoted are the largest runs whose loss {0} reached, too.",
         baseline()));
-    for (size_t f = 1; f < families_.size(); ++f)
-      for (const char* mean : {kMeanIn, kMeanOut})
-        if (std::find(texts_.names.begin(), texts_.names.end(), mean) != texts_.names.end())
-          section.text.push_back(sentence(families_[f], mean));
+    if (unfinished_ > 0) section.text.push_back(so_far());
+    for (const char* mean : {kMeanIn, kMeanOut}) {
+      if (std::find(texts_.names.begin(), texts_.names.end(), mean) == texts_.names.end()) continue;
+      for (size_t f = 1; f < families_.size(); ++f)
+        if (std::string line = sentence(families_[f], mean); !line.empty()) section.text.push_back(std::move(line));
+      for (std::string& line : without_factor(mean)) section.text.push_back(std::move(line));
+    }
     if (families_.size() == 1) section.text.push_back("There is one family: nothing to compare it with.");
     section.text.push_back(
         "Artetxe et al. (2021) found 8 to 16 times in domain at the small end, about 4 times at modest budgets, and 2 "
@@ -119,14 +166,18 @@ class GridReporter {
                     "family has points "
                     "with {} seeds and more. They do not hold other learning rates, data or recipes.",
                     kReplicates, kSeedsForResiduals));
-    for (const SeedResiduals& own : factors_.residuals)
-      section.text.push_back(
-          own.draws() > 0
-              ? fmt::format(
-                    "{}: seeds of one point differ from their mean by {} nats in domain (root mean square of {}).",
-                    own.family, number_text(own.deviation(results_.texts.size()), 4), own.draws())
-              : fmt::format("{}: no point with {} seeds: its intervals are of documents alone.", own.family,
-                            kSeedsForResiduals));
+    std::vector<std::string> one_seed;
+    for (const SeedResiduals& own : factors_.residuals) {
+      if (own.draws() == 0)
+        one_seed.push_back(own.family);
+      else
+        section.text.push_back(
+            fmt::format("{}: seeds of one point differ from their mean by {} nats in domain (root mean square of {}).",
+                        own.family, number_text(own.deviation(results_.texts.size()), 4), own.draws()));
+    }
+    if (!one_seed.empty())
+      section.text.push_back(fmt::format("No point with {} seeds, and so intervals of documents alone: {}.",
+                                         kSeedsForResiduals, fmt::join(one_seed, ", ")));
     double most = 0.0;
     size_t without = 0;
     for (size_t r = 0; r < factors_.rows.size(); ++r) {
@@ -145,9 +196,14 @@ class GridReporter {
       if (run.record.status == RunStatus::kDiverged)
         section.text.push_back(
             fmt::format("{} diverged and counts for nothing: {}.", name(results_.grid, run.run), run.record.error));
+    for (const GridResults::Trial& trial : results_.trials)
+      if (trial.chosen && !std::isfinite(trial.nll))
+        section.text.push_back(
+            fmt::format("{}: every trial of a learning rate diverged, so that its other runs were left out.",
+                        results_.grid.models[results_.grid.points[trial.run.point].model].name()));
     std::string at_an_end;
     for (const GridResults::Trial& trial : results_.trials)
-      if (trial.chosen && !trial.inside)
+      if (trial.chosen && !trial.inside && std::isfinite(trial.nll))
         at_an_end +=
             fmt::format("{}{} ({})", at_an_end.empty() ? "" : ", ",
                         results_.grid.models[results_.grid.points[trial.run.point].model].name(), trial.run.lr);
@@ -246,19 +302,21 @@ class GridReporter {
     if (factors_.rows.empty()) return section;
     section.text = {
         "By FLOPs, at the largest run of each family whose loss the baseline reached, with 95 % intervals."};
-    std::vector<std::string> header = {"domain"};
+    std::vector<std::string> header = {"row", "domain"};
     for (const std::string& family : others()) header.push_back(family);
     section.table = {header};
-    Chart chart{.title = "Factors by domain, in the order of the table",
+    Chart chart{.title = "By rows of the table",
                 .x_label = "row of the table",
                 .y_label = "factor",
                 .series = {},
+                .rows = static_cast<int64_t>(texts_.names.size()),
                 .level = 1.0};
     for (size_t f = 1; f < families_.size(); ++f) chart.series.push_back({.x = {}, .y = {}, .error = {}, .color = f});
     for (size_t text = 0; text < texts_.names.size(); ++text) {
       const bool mean = text >= results_.texts.size();
-      std::vector<std::string> row = {mean ? spoken(texts_.names[text])
-                                           : texts_.names[text] + (texts_.held_out[text] ? " *" : "")};
+      std::vector<std::string> row = {
+          std::to_string(text + 1),
+          mean ? spoken(texts_.names[text]) : texts_.names[text] + (texts_.held_out[text] ? " *" : "")};
       for (size_t f = 1; f < families_.size(); ++f) {
         const FactorRow* quoted = factors_.quoted(families_[f], texts_.names[text], "train_flops");
         row.push_back(factor_text(quoted));
@@ -301,6 +359,37 @@ class GridReporter {
       section.text = {
           "Seconds are tokens over the speed that was measured once for every family and size; memory is that "
           "of training. Each measure has frontiers of its own, so the runs quoted may differ."};
+    return section;
+  }
+
+  // How the number, width and place of experts count: families that have runs of one size and budget.
+  ReportSection side_by_side() const {
+    ReportSection section{.title = "Families side by side", .text = {}, .table = {}, .lines = {}, .charts = {}};
+    section.table = {
+        {"size and tokens", "family", "experts", "of them a token takes", "MoE layers", "expert width", "FLOPs"}};
+    for (size_t t = results_.texts.size(); t < texts_.names.size(); ++t)
+      section.table.front().push_back(texts_.held_out[t] ? "out of domain" : "in domain");
+    std::map<std::string, std::vector<const MeanPoint*>> groups;
+    for (const MeanPoint& mean : points_)
+      groups[fmt::format("{}, {}", model_of(mean).size, short_number(static_cast<double>(point_of(mean).budget)))]
+          .push_back(&mean);
+    for (const auto& [group, points] : groups) {
+      if (points.size() < 2) continue;
+      for (const MeanPoint* mean : points) {
+        const ModelConfig& model = model_of(*mean).config.model;
+        const bool moe = model.num_moe_layers() > 0;
+        const auto of_moe = [&](int64_t value) { return moe ? std::to_string(value) : std::string("–"); };
+        section.table.push_back({group, model_of(*mean).family, of_moe(model.moe.num_experts), of_moe(model.moe.top_k),
+                                 moe ? fmt::format("{} of {}", model.num_moe_layers(), model.num_layers) : "–",
+                                 of_moe(model.expert_d_ff()), short_flops(results_.grid.train_flops(point_of(*mean)))});
+        for (size_t t = results_.texts.size(); t < texts_.names.size(); ++t)
+          section.table.back().push_back(number_text(mean->nll[t], 4));
+      }
+    }
+    if (section.table.size() > 1)
+      section.text = {
+          "Losses in nats per token at one size and number of tokens, seeds averaged: what more, finer and more "
+          "frequent experts change. FLOPs differ by the second expert of a token and by the router."};
     return section;
   }
 
@@ -467,10 +556,10 @@ class GridReporter {
     ReportSection section{.title = "Learning rates", .text = {}, .table = {}, .lines = {}, .charts = {}};
     section.table = {{"family/size", "rate", "validation, nats", ""}};
     for (const GridResults::Trial& trial : results_.trials)
-      section.table.push_back({results_.grid.models[results_.grid.points[trial.run.point].model].name(),
-                               fmt::format("{}", trial.run.lr),
-                               std::isfinite(trial.nll) ? number_text(trial.nll, 4) : "diverged",
-                               trial.chosen ? (trial.inside ? "chosen" : "chosen, at an end") : ""});
+      section.table.push_back(
+          {results_.grid.models[results_.grid.points[trial.run.point].model].name(), fmt::format("{}", trial.run.lr),
+           std::isfinite(trial.nll) ? number_text(trial.nll, 4) : "diverged",
+           trial.chosen && std::isfinite(trial.nll) ? (trial.inside ? "chosen" : "chosen, at an end") : ""});
     if (section.table.size() > 1)
       section.text = {"As many trials for every family and size, at the smallest budget, by factors of 2."};
     return section;

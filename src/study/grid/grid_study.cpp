@@ -78,6 +78,8 @@ class GridStudy {
       log::info("energy: this machine reports none (/sys/class/powercap), so that it stays empty in runs.csv");
     for (bool waited = false;;) {
       const Found found = find_work();
+      for (const auto& [model, lr] : rates_)  // here, where this process holds no trial of it
+        if (losers_dropped_.insert(model).second) drop_losers(model);
       if (found.lock) {
         do_run(found.run, found.final);
         waited = false;
@@ -143,14 +145,22 @@ class GridStudy {
     const TrialScores finished = scores(model, missing);
     if (!missing.empty()) return std::nullopt;
     const BestRate best = best_rate(finished);
-    log::info("{}: learning rate {} by {} trials{}", grid_.models[model].name(), best.lr, finished.size(),
-              best.inside ? "" : ", the last of its grid: a better one may lie beyond");
-    rates_[model] = best.lr;
-    drop_losers(model, finished, best.lr);
-    return best.lr;
+    if (std::isfinite(finished.at(best.lr)))
+      log::info("{}: learning rate {} by {} trials{}", grid_.models[model].name(), best.lr, finished.size(),
+                best.inside ? "" : ", the last of its grid: a better one may lie beyond");
+    if (!std::isfinite(finished.at(best.lr))) {
+      hopeless_.insert(model);
+      log::warning("{}: every trial of a learning rate diverged: its other runs are left out",
+                   grid_.models[model].name());
+    }
+    return rates_[model] = best.lr;
   }
 
-  void drop_losers(size_t model, const TrialScores& finished, double best) const {
+  // Models of trials that were not the best, once no trial is missing.
+  void drop_losers(size_t model) const {
+    std::vector<double> missing;
+    const TrialScores finished = scores(model, missing);
+    const double best = rates_.at(model);
     const GridPoint& point = grid_.smallest(model);
     const auto p = static_cast<size_t>(&point - grid_.points.data());
     for (const auto& [lr, score] : finished) {
@@ -168,7 +178,7 @@ class GridStudy {
       const GridPoint& point = grid_.points[item.point];
       const int64_t seed = item.trials ? point.seeds.front() : item.seed;
       if (const auto lr = rate(point.model)) {
-        runs.push_back({{item.point, *lr, seed}, true});
+        if (item.trials || !hopeless_.contains(point.model)) runs.push_back({{item.point, *lr, seed}, true});
       } else if (item.trials) {
         std::vector<double> missing;
         scores(point.model, missing);
@@ -229,6 +239,17 @@ class GridStudy {
     write(false);
   }
 
+  // What is left of a training when its checkpoints are gone, or none can be read.
+  void begin_anew_if_broken(const GridRun& run) const {
+    try {
+      find_start(RunFiles{folder(run)}, true);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kData) throw;
+      log::warning("{}: cannot go on, and begins anew: {}", name(grid_, run), error.what());
+      fs::remove_all(folder(run));
+    }
+  }
+
   RunRecord train(const GridRun& run) const {
     const std::string label = name(grid_, run);
     const fs::path into = folder(run);
@@ -237,6 +258,7 @@ class GridStudy {
     record.precision = to_string(precision_of(config.train.precision));
     record.provenance = to_json(provenance(record.precision));
     log::info("{}: training", label);
+    begin_anew_if_broken(run);
     const bool from_the_start = !fs::exists(RunFiles{into}.checkpoints());
     EnergyMeter energy;
     PretrainOptions options;
@@ -459,6 +481,8 @@ class GridStudy {
   const std::function<double()>& measure_peak_;
   const StudyEvents& events_;
   mutable std::map<size_t, double> rates_;                  // of models whose trials are finished
+  mutable std::set<size_t> hopeless_;                       // models of which every trial diverged
+  std::set<size_t> losers_dropped_;                         // models
   mutable std::set<std::string> done_;                      // final runs that are
   std::map<std::string, std::vector<RouterLine>> routers_;  // of finished runs
   std::optional<Clock::time_point> factors_written_;

@@ -83,6 +83,16 @@ TEST(AtomicFile, ReportsAFullDisk) {
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
+TEST(AtomicFile, IsCopiedWithErrorsThatNameTheFile) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "a", std::string(3 << 20, 'x') + "end");
+  copy_into(folder / "a", folder / "b");
+  EXPECT_EQ(read_file(folder / "b"), read_file(folder / "a"));
+  EXPECT_THAT(error_of([&] { copy_into(folder / "none", folder / "c"); }, ErrorCode::kData),
+              HasSubstr("none: expected a readable file, got: No such file"));
+  EXPECT_THAT(error_of([&] { copy_into(folder / "a", folder / "no/c"); }, ErrorCode::kEnvironment), HasSubstr("no/c"));
+}
+
 TEST(AtomicDirectory, AppearsWhole) {
   const TemporaryFolder folder;
   {
