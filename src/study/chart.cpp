@@ -109,10 +109,10 @@ std::string script_of(const std::vector<Chart>& charts) {
     script += fmt::format("set yrange {}\n", chart.clip_start  ? clipped_range(chart)
                                              : chart.from_zero ? "[0:*]"
                                                                : "[*:*]");
-    if (chart.rows > 0)
+    if (chart.rows > 0) {
       script +=
           fmt::format("set xtics 1,{}\nset xrange [0.5:{}.5]\n", std::max<int64_t>(1, chart.rows / 10), chart.rows);
-    if (chart.log_x) {
+    } else if (chart.log_x) {
       script += log_range(chart);
     } else if (!has_lines(chart)) {
       script += roomy_range(chart);

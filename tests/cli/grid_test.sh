@@ -133,7 +133,7 @@ python3 -c 'import re; p = "wrong/factors.csv"; t = open(p).read(); open(p, "w")
 expect "grid: a wrong factor is found" 1 "1 differ" python3 -B "$source/tools/study_check.py" wrong
 [ "$(cut -d, -f6 one/factors.csv | sort -u | tr '\n' ' ')" = "measure memory_bytes train_flops " ] ||
   fail "grid: factors in seconds without speeds"
-for text in '<h2>What came out</h2>' 'in domain (mean of 1 domain), moe: ' 'dense: seeds of one point differ from their mean by 0\.' \
+for text in '<h2>What came out</h2>' 'In domain (mean of 1 domain), moe: ' 'dense: seeds of one point differ from their mean by 0\.' \
   '<h2>Loss over compute by domain</h2>' '<h2>Factors by domain</h2>' 'a (held out), never trained on' '11 runs: troupe '; do
   grep -q -- "$text" one/report.html || fail "grid: the page says $text"
 done

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <map>
 #include <set>
@@ -79,6 +80,12 @@ class GridReporter {
     return text;
   }
 
+  std::string at_start(const std::string& text) const {
+    std::string words = spoken(text);
+    words.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(words.front())));  // of ours: ASCII
+    return words;
+  }
+
   // What the interval leaves open.
   static std::string verdict(const FactorRow& row) {
     if (!(row.low > 0.0)) return "no interval";
@@ -90,7 +97,7 @@ class GridReporter {
     const FactorRow* flops = factors_.quoted(family, text, "train_flops");
     if (!flops) return {};
     std::string line =
-        fmt::format("{}, {}: {}. Factor {} by FLOPs", spoken(text), family, verdict(*flops), factor_text(flops));
+        fmt::format("{}, {}: {}. Factor {} by FLOPs", at_start(text), family, verdict(*flops), factor_text(flops));
     if (const FactorRow* seconds = factors_.quoted(family, text, "seconds"))
       line += fmt::format(", by seconds {}", factor_text(seconds));
     if (const FactorRow* memory = factors_.quoted(family, text, "memory_bytes"))
@@ -123,7 +130,7 @@ class GridReporter {
     std::vector<std::string> lines;
     const auto say = [&](const std::vector<std::string>& families, const std::string& why) {
       if (!families.empty())
-        lines.push_back(fmt::format("{}, no factor: {} ({}).", spoken(text), fmt::join(families, ", "), why));
+        lines.push_back(fmt::format("{}, no factor: {} ({}).", at_start(text), fmt::join(families, ", "), why));
     };
     say(better, "every loss is below all that " + baseline() + " reached: it would need a larger run to say how much");
     say(outside, "no loss lies within what " + baseline() + " reached");
@@ -302,7 +309,7 @@ class GridReporter {
     if (factors_.rows.empty()) return section;
     section.text = {
         "By FLOPs, at the largest run of each family whose loss the baseline reached, with 95 % intervals."};
-    std::vector<std::string> header = {"row", "domain"};
+    std::vector<std::string> header = {"domain"};
     for (const std::string& family : others()) header.push_back(family);
     section.table = {header};
     Chart chart{.title = "By rows of the table",
@@ -315,8 +322,8 @@ class GridReporter {
     for (size_t text = 0; text < texts_.names.size(); ++text) {
       const bool mean = text >= results_.texts.size();
       std::vector<std::string> row = {
-          std::to_string(text + 1),
-          mean ? spoken(texts_.names[text]) : texts_.names[text] + (texts_.held_out[text] ? " *" : "")};
+          fmt::format("{}. {}", text + 1,
+                      mean ? spoken(texts_.names[text]) : texts_.names[text] + (texts_.held_out[text] ? " *" : ""))};
       for (size_t f = 1; f < families_.size(); ++f) {
         const FactorRow* quoted = factors_.quoted(families_[f], texts_.names[text], "train_flops");
         row.push_back(factor_text(quoted));
@@ -365,8 +372,7 @@ class GridReporter {
   // How the number, width and place of experts count: families that have runs of one size and budget.
   ReportSection side_by_side() const {
     ReportSection section{.title = "Families side by side", .text = {}, .table = {}, .lines = {}, .charts = {}};
-    section.table = {
-        {"size and tokens", "family", "experts", "of them a token takes", "MoE layers", "expert width", "FLOPs"}};
+    section.table = {{"size and tokens", "family", "experts", "top-k", "MoE layers", "expert width", "FLOPs"}};
     for (size_t t = results_.texts.size(); t < texts_.names.size(); ++t)
       section.table.front().push_back(texts_.held_out[t] ? "out of domain" : "in domain");
     std::map<std::string, std::vector<const MeanPoint*>> groups;
