@@ -32,7 +32,7 @@ void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags
   command.callback([flags, run, name = command.get_name()] {
     if (active_device() != Device::kCpu && name != "step")
       fail(ErrorCode::kUsage, "bench {}: measures the processor: expected --device cpu, got {}", name,
-           device_name(active_device()));
+           name_of_enum(active_device()));
     if (!flags->json)
       print("{}, {}; ratio: median over repetitions between bursts of the peak\n", counted(num_threads(), "thread"),
             name_of_enum(active_isa()));

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/device.h"
 #include "base/log.h"
 #include "base/log_settings.h"
 #include "base/threads.h"
@@ -25,12 +26,12 @@ void use_threads(int64_t threads) {
   omp_set_num_threads(static_cast<int>(threads));
 }
 
-constexpr std::string_view kCuda = "cuda";
+constexpr std::string_view kCpu = name_of_enum(Device::kCpu), kCuda = name_of_enum(Device::kCuda);
 
 // The number of a card in "cuda" or "cuda:N"; -1 if it is neither.
 int card_number(std::string_view name) {
   if (name == kCuda) return 0;
-  if (!name.starts_with("cuda:")) return -1;
+  if (!name.starts_with(fmt::format("{}:", kCuda))) return -1;
   int number = -1;
   const std::string_view digits = name.substr(kCuda.size() + 1);
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
@@ -39,7 +40,7 @@ int card_number(std::string_view name) {
 
 // "auto" takes a card if there is one that works, and says so.
 void use_device_named(const std::string& name) {
-  if (name == "cpu") return;
+  if (name == kCpu) return;
   if (name != "auto") return cuda::open_card(card_number(name));
   const cuda::Survey found = cuda::survey();
   if (!found.problem.empty()) return log::info("device: cpu ({})", found.problem);
@@ -49,7 +50,7 @@ void use_device_named(const std::string& name) {
 
 const CLI::Validator kDevice(
     [](std::string& name) {
-      if (name == "cpu" || name == "auto" || card_number(name) >= 0) return std::string();
+      if (name == kCpu || name == "auto" || card_number(name) >= 0) return std::string();
       return fmt::format("expected cpu, auto, cuda or cuda:N, got {}", name);
     },
     "", "device");

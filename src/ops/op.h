@@ -35,7 +35,7 @@ using Implementations = std::span<const Implementation<Task>>;
 // Why an implementation cannot run in this process on that device, or "".
 template <class Task>
 std::string reason_against(const Implementation<Task>& row, Device device) {
-  if (row.device != device) return fmt::format("the device in use is {}", device_name(device));
+  if (row.device != device) return fmt::format("the device in use is {}", name_of_enum(device));
   return row.unavailable ? row.unavailable() : std::string();
 }
 
@@ -87,7 +87,7 @@ void run_first(const std::vector<Implementation<Task>>& rows, const Task& task, 
   }
   if (active_device() != Device::kCpu)
     fail(ErrorCode::kEnvironment, "{}: expected an implementation for {}, got none that takes it (--device cpu)",
-         describe(task), device_name(active_device()));
+         describe(task), name_of_enum(active_device()));
   fail(ErrorCode::kInternal, "{}: no implementation accepts", describe(task));
 }
 

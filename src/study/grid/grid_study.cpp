@@ -254,7 +254,7 @@ class GridStudy {
     const std::string label = name(grid_, run);
     const fs::path into = folder(run);
     const RunConfig config = run_config(run);
-    RunRecord record{.data = data_checksum_, .device = std::string(device_name(active_device()))};
+    RunRecord record{.data = data_checksum_, .device = std::string(name_of_enum(active_device()))};
     record.precision = to_string(precision_of(config.train.precision));
     record.provenance = to_json(provenance(record.precision));
     log::info("{}: training", label);
