@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""Writes tests/data/torch/*.pt: small torch checkpoints with every layout, dtype and oddity that the reader must handle.
+"""Writes tests/data/torch: small torch checkpoints with every layout, dtype and oddity that the reader must handle, and
+models of Hugging Face as their releases before safetensors wrote them.
 
-Needs torch (2.x). Usage: tools/make_torch_test_files.py [tests/data]
+Needs torch (2.x) and safetensors. Usage: tools/make_torch_test_files.py [tests/data]
 The values are simple functions of the index, which tests/unit/io/torch_file_test.cpp repeats.
 """
 import argparse
 import collections
+import json
 import os
 import sys
 import types
 
 import torch
+from safetensors.torch import load_file
 
 data = sys.argv[1] if len(sys.argv) > 1 else "tests/data"
 out = os.path.join(data, "torch")
@@ -88,3 +91,24 @@ node = class_in("omegaconf.nodes", "AnyNode")
 content = {k: with_state(node, _metadata=None, _parent=None, _val=v) for k, v in model["cfg"]["model"].items()}
 cfg = {"model": with_state(dict_config, _metadata=None, _content=content)}
 torch.save({"args": None, "cfg": with_state(dict_config, _content=cfg), "model": halves}, os.path.join(out, "dense-half-omegaconf.pt"))
+
+# pytorch_model.bin. gpt2 in two shards: a tensor that lies across, a mask that is computed, an output matrix that is the
+# embedding; qwen3 in one file in bf16.
+folder = os.path.join(out, "gpt2")
+os.makedirs(folder, exist_ok=True)
+gpt2 = load_file(os.path.join(data, "golden/hf-small/gpt2/model.safetensors"))
+across = "transformer.wte.weight"
+gpt2[across] = gpt2[across].t().contiguous().t()
+gpt2["transformer.h.0.attn.bias"] = torch.ones(1, 1, 8, 8, dtype=torch.bool).tril()
+gpt2["lm_head.weight"] = gpt2["transformer.wte.weight"]
+names = sorted(gpt2)
+shards = {"pytorch_model-00001-of-00002.bin": names[: len(names) // 2], "pytorch_model-00002-of-00002.bin": names[len(names) // 2 :]}
+for file, part in shards.items():
+    torch.save(collections.OrderedDict((name, gpt2[name]) for name in part), os.path.join(folder, file))
+index = {"metadata": {"total_size": 0}, "weight_map": {name: file for file, part in shards.items() for name in part}}
+with open(os.path.join(folder, "pytorch_model.bin.index.json"), "w") as file:
+    json.dump(index, file, indent=1)
+folder = os.path.join(out, "qwen3")
+os.makedirs(folder, exist_ok=True)
+qwen3 = load_file(os.path.join(data, "golden/hf-small/qwen3/model.safetensors"))
+torch.save({name: tensor.bfloat16() for name, tensor in qwen3.items()}, os.path.join(folder, "pytorch_model.bin"))

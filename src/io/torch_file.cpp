@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "tensor/buffer.h"
 
 namespace troupe {
 namespace {
@@ -78,21 +77,19 @@ TorchTensor TorchFile::tensor(const std::string& name, const PickleValue& value)
   return tensor;
 }
 
-void TorchFile::read_f32(const TorchTensor& tensor, std::span<float> out) const {
+TensorView TorchFile::in_rows(const TorchTensor& tensor, Buffer<uint8_t>& room) const {
   const int64_t bytes_each = size_of(tensor.dtype), count = num_elements(tensor.shape);
   TensorView view{.name = tensor.name, .dtype = tensor.dtype, .shape = tensor.shape};
-  if (count == 0) return;
   if (tensor.is_contiguous()) {
     view.bytes = tensor.bytes.first(static_cast<size_t>(count * bytes_each));
-    return convert_to_f32(view, out, where());
+    return view;
   }
   // Row-major order of the indices; the odometer counts the last dimension fastest.
-  Buffer<uint8_t> gathered(count * bytes_each);
+  room = Buffer<uint8_t>(count * bytes_each);
   std::vector<int64_t> index(tensor.shape.size(), 0);
   int64_t from = 0;
   for (int64_t i = 0; i < count; ++i) {
-    std::memcpy(gathered.data() + i * bytes_each, tensor.bytes.data() + from * bytes_each,
-                static_cast<size_t>(bytes_each));
+    std::memcpy(room.data() + i * bytes_each, tensor.bytes.data() + from * bytes_each, static_cast<size_t>(bytes_each));
     for (size_t d = index.size(); d > 0; --d) {
       from += tensor.stride[d - 1];
       if (++index[d - 1] < tensor.shape[d - 1]) break;
@@ -100,8 +97,14 @@ void TorchFile::read_f32(const TorchTensor& tensor, std::span<float> out) const 
       index[d - 1] = 0;
     }
   }
-  view.bytes = gathered.span();
-  convert_to_f32(view, out, where());
+  view.bytes = room.span();
+  return view;
+}
+
+void TorchFile::read_f32(const TorchTensor& tensor, std::span<float> out) const {
+  if (num_elements(tensor.shape) == 0) return;
+  Buffer<uint8_t> room;
+  convert_to_f32(in_rows(tensor, room), out, where());
 }
 
 }  // namespace troupe

@@ -9,6 +9,7 @@
 #include "io/pickle.h"
 #include "io/tensor_view.h"
 #include "io/torch_zip.h"
+#include "tensor/buffer.h"
 
 namespace troupe {
 
@@ -34,6 +35,8 @@ class TorchFile {
   // Describes a kTensor value. Throws kData naming it: unknown storage type, storage missing or of another size than
   // announced, elements outside the storage.
   TorchTensor tensor(const std::string& name, const PickleValue& value) const;
+  // Its elements in row-major order: where they lie, or gathered in `room`, which must outlive the view.
+  TensorView in_rows(const TorchTensor& tensor, Buffer<uint8_t>& room) const;
   // Converts to float32 in row-major order; `out` has num_elements(shape) elements. Throws kData for integers.
   void read_f32(const TorchTensor& tensor, std::span<float> out) const;
 

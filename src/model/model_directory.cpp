@@ -8,7 +8,6 @@
 #include "io/json_config.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
-#include "io/mapped_file.h"
 #include "io/tokenizer_files.h"
 #include "model/decoder_parameters.h"
 #include "model/hf/hf_model.h"
@@ -19,8 +18,8 @@ namespace troupe {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char *kConfig = "config.json", *kWeights = "model.safetensors",
-                     *kIndex = "model.safetensors.index.json", *kFormat = "troupe.model/1", *kFamily = "family";
+constexpr const char *kConfig = "config.json", *kWeights = "model.safetensors", *kFormat = "troupe.model/1",
+                     *kFamily = "family";
 
 }  // namespace
 
@@ -71,7 +70,7 @@ OpenParameters open_parameters(const fs::path& folder, const ParameterTable& tab
   return {tensors->where(), [tensors](const Parameter& parameter, std::span<float> values) {
             const TensorView& tensor = *tensors->find(parameter.name);
             convert_to_f32(tensor, values, tensors->where());
-            give_back_pages(tensor.bytes);  // so that a model is in memory once
+            tensors->give_back(tensor.bytes);  // so that a model is in memory once
           }};
 }
 
@@ -102,12 +101,12 @@ void load_parameters(const fs::path& folder, LanguageModel& model) {
       [&](const Parameter& parameter, std::span<float> values) { read_parameter(source, parameter, values); });
 }
 
-bool has_weights(const fs::path& folder) { return fs::exists(folder / kWeights) || fs::exists(folder / kIndex); }
+bool has_weights(const fs::path& folder) { return has_tensor_files(folder); }
 
 std::vector<fs::path> model_files(const fs::path& folder) {
-  std::unordered_map<std::string, std::string> weight_map;
-  std::vector<fs::path> files = tensor_files(folder, "model", weight_map);
-  if (!weight_map.empty()) files.push_back(folder / kIndex);
+  const TensorFiles tensors = tensor_files(folder);
+  std::vector<fs::path> files = tensors.files;
+  if (tensors.is_indexed()) files.push_back(tensors.where);
   if (fs::exists(folder / kConfig)) files.push_back(folder / kConfig);
   for (const char* name : kTokenizerFiles)
     if (fs::exists(folder / name)) files.push_back(folder / name);

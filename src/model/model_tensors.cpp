@@ -1,5 +1,8 @@
 #include "model/model_tensors.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -14,55 +17,82 @@ namespace troupe {
 
 namespace fs = std::filesystem;
 
+namespace {
+
 std::string tensors_file_name(const std::string& stem) { return stem + ".safetensors"; }
 std::string tensors_index_name(const std::string& stem) { return stem + ".safetensors.index.json"; }
 
-std::vector<fs::path> tensor_files(const fs::path& folder, const std::string& stem,
-                                   std::unordered_map<std::string, std::string>& weight_map) {
-  if (fs::exists(folder / tensors_file_name(stem))) return {folder / tensors_file_name(stem)};
-  const fs::path path = folder / tensors_index_name(stem);
-  if (!fs::exists(path))
-    fail(ErrorCode::kData, "{}: expected {} or {}, got neither", folder.string(), tensors_file_name(stem),
-         tensors_index_name(stem));
-  const nlohmann::json index = read_json_file(path);
+constexpr const char *kTorchFile = "pytorch_model.bin", *kTorchIndex = "pytorch_model.bin.index.json";
+
+// Names that say where tensors are, the preferred first.
+std::vector<std::string> names_of(const std::string& stem) {
+  std::vector<std::string> names = {tensors_file_name(stem), tensors_index_name(stem)};
+  if (stem == "model") names.insert(names.end(), {kTorchFile, kTorchIndex});
+  return names;
+}
+
+bool is_torch(const fs::path& file) { return file.extension() == ".bin"; }
+
+}  // namespace
+
+bool has_tensor_files(const fs::path& folder, const std::string& stem) {
+  const std::vector<std::string> names = names_of(stem);
+  return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return fs::exists(folder / name); });
+}
+
+TensorFiles tensor_files(const fs::path& folder, const std::string& stem) {
+  const std::vector<std::string> names = names_of(stem);
+  const auto name =
+      std::find_if(names.begin(), names.end(), [&](const std::string& name) { return fs::exists(folder / name); });
+  if (name == names.end())
+    fail(ErrorCode::kData, "{}: expected one of {}, got none", folder.string(), fmt::join(names, ", "));
+  TensorFiles found{.where = folder / *name, .files = {}, .weight_map = {}};
+  if (!name->ends_with(".json")) {
+    found.files = {found.where};
+    return found;
+  }
+  const std::string where = found.where.string();
+  const nlohmann::json index = read_json_file(found.where);
   const auto map = index.is_object() ? index.find("weight_map") : index.end();
-  if (!index.is_object() || map == index.end() || !map->is_object())
-    fail(ErrorCode::kData, "{}: weight_map: expected an object of tensor names and files, got none", path.string());
-  std::set<std::string> names;
+  if (!index.is_object() || map == index.end() || !map->is_object() || map->empty())
+    fail(ErrorCode::kData, "{}: weight_map: expected an object of tensor names and files, got none", where);
+  std::set<std::string> files;
   for (const auto& [tensor, file] : map->items()) {
     if (!file.is_string() || file.get_ref<const std::string&>().find('/') != std::string::npos)
-      fail(ErrorCode::kData, "{}: weight_map.{}: expected the name of a file in this folder, got {}", path.string(),
-           tensor, json_excerpt(file));
-    weight_map[tensor] = file.get<std::string>();
-    names.insert(file.get<std::string>());
+      fail(ErrorCode::kData, "{}: weight_map.{}: expected the name of a file in this folder, got {}", where, tensor,
+           json_excerpt(file));
+    found.weight_map[tensor] = file.get<std::string>();
+    files.insert(file.get<std::string>());
   }
-  std::vector<fs::path> files;
-  for (const std::string& name : names) files.push_back(folder / name);
-  return files;
+  for (const std::string& file : files) found.files.push_back(folder / file);
+  return found;
 }
 
 ModelTensors::ModelTensors(const fs::path& folder, const std::string& stem) {
-  std::unordered_map<std::string, std::string> weight_map;
-  const std::vector<fs::path> paths = tensor_files(folder, stem, weight_map);
-  const std::string index = tensors_index_name(stem);
-  where_ = (folder / (weight_map.empty() ? tensors_file_name(stem) : index)).string();
-  files_.reserve(paths.size());
-  for (const fs::path& path : paths) {
-    const SafetensorsFile& file = files_.emplace_back(path);
-    for (const TensorView& tensor : file.tensors()) {
-      if (!weight_map.empty()) {
-        const auto planned = weight_map.find(tensor.name);
-        if (planned == weight_map.end() || planned->second != path.filename())
-          fail(ErrorCode::kData, "{}: {}: expected a tensor that {} places here, got one that it does not",
-               file.where(), tensor.name, index);
-      }
-      index_.emplace(tensor.name, &tensor);
-      tensors_.push_back(&tensor);
+  const TensorFiles found = tensor_files(folder, stem);
+  where_ = found.where.string();
+  files_.reserve(found.files.size()), torch_files_.reserve(found.files.size());
+  for (const fs::path& path : found.files) {
+    if (is_torch(path)) {
+      for (const TensorView& tensor : torch_files_.emplace_back(path).tensors()) add(found, path, tensor);
+    } else {
+      for (const TensorView& tensor : files_.emplace_back(path).tensors()) add(found, path, tensor);
     }
   }
-  for (const auto& [name, file] : weight_map)
+  for (const auto& [name, file] : found.weight_map)
     if (!index_.contains(name))
       fail(ErrorCode::kData, "{}: weight_map.{}: expected this tensor in {}, got none", where_, name, file);
+}
+
+void ModelTensors::add(const TensorFiles& files, const fs::path& file, const TensorView& tensor) {
+  if (files.is_indexed()) {
+    const auto planned = files.weight_map.find(tensor.name);
+    if (planned == files.weight_map.end() || planned->second != file.filename())
+      fail(ErrorCode::kData, "{}: {}: expected a tensor that {} places here, got one that it does not", file.string(),
+           tensor.name, files.where.filename().string());
+  }
+  index_.emplace(tensor.name, &tensor);
+  tensors_.push_back(&tensor);
 }
 
 const TensorView* ModelTensors::find(const std::string& name) const {
@@ -76,6 +106,12 @@ void ModelTensors::read_f32(const std::string& name, const Shape& shape, std::sp
     fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where_, name, to_string(shape),
          tensor ? describe(tensor->dtype, tensor->shape) : "no such tensor");
   convert_to_f32(*tensor, out, where_);
+}
+
+void ModelTensors::give_back(std::span<const uint8_t> bytes) const {
+  for (const TorchTensors& file : torch_files_)
+    if (file.is_gathered(bytes)) return;
+  give_back_pages(bytes);
 }
 
 void ModelTensors::check_against(const ParameterTable& table) const {

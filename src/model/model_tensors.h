@@ -9,20 +9,27 @@
 #include <vector>
 
 #include "io/safetensors.h"
+#include "model/torch_tensors.h"
 #include "nn/parameters.h"
 
 namespace troupe {
 
-// STEM.safetensors and STEM.safetensors.index.json.
-std::string tensors_file_name(const std::string& stem);
-std::string tensors_index_name(const std::string& stem);
+// The files that hold a folder's tensors.
+struct TensorFiles {
+  std::filesystem::path where;               // the only file, or the index
+  std::vector<std::filesystem::path> files;  // safetensors, or (model/torch_tensors.h) torch's
+  std::unordered_map<std::string, std::string> weight_map;  // of an index: which file a tensor is in
 
-// The files that hold a folder's tensors; of several, weight_map says which holds which. Throws kData.
-std::vector<std::filesystem::path> tensor_files(const std::filesystem::path& folder, const std::string& stem,
-                                                std::unordered_map<std::string, std::string>& weight_map);
+  bool is_indexed() const { return !weight_map.empty(); }
+};
 
-// The tensors of a folder's file or shards, mapped: STEM.safetensors, or any number of files that
-// STEM.safetensors.index.json names. A tensor is found by its name; who wrote how many files plays no part.
+// STEM.safetensors, or the shards of STEM.safetensors.index.json; of a model without either pytorch_model.bin, or the
+// shards of pytorch_model.bin.index.json. Throws kData.
+TensorFiles tensor_files(const std::filesystem::path& folder, const std::string& stem = "model");
+bool has_tensor_files(const std::filesystem::path& folder, const std::string& stem = "model");
+
+// The tensors of a folder's file or shards, mapped. A tensor is found by its name; who wrote how many files of which
+// kind plays no part.
 class ModelTensors {
  public:
   // Throws kData naming the file: neither a file nor an index, a shard missing or broken, a tensor twice or in another
@@ -34,13 +41,18 @@ class ModelTensors {
   const std::string& where() const { return where_; }
   // Values as float32; throws kData if absent or of another shape.
   void read_f32(const std::string& name, const Shape& shape, std::span<float> out) const;
+  // Gives back the memory of these bytes of a tensor: they would be read from the file again.
+  void give_back(std::span<const uint8_t> bytes) const;
   // Throws kData unless the tensors are exactly those of the table, naming the first that is missing, not expected or
   // of another shape, and how many there are.
   void check_against(const ParameterTable& table) const;
 
  private:
+  void add(const TensorFiles& files, const std::filesystem::path& file, const TensorView& tensor);
+
   std::string where_;
   std::vector<SafetensorsFile> files_;
+  std::vector<TorchTensors> torch_files_;
   std::vector<const TensorView*> tensors_;
   std::unordered_map<std::string, const TensorView*> index_;
 };

@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "io/json_config.h"
 #include "io/json_file.h"
-#include "io/mapped_file.h"
 #include "tensor/buffer.h"
 
 namespace troupe {
@@ -186,7 +185,7 @@ void HfModel::read(const Parameter& parameter, std::span<float> out) const {
       part.bytes = tensor.bytes.subspan(static_cast<size_t>(piece.offset) * size, rows.size() * size);
       part.shape = {static_cast<int64_t>(rows.size())};
       convert_to_f32(part, rows, where());
-      give_back_pages(part.bytes);
+      tensors_.give_back(part.bytes);
       continue;
     }
     Buffer<float> whole(num_elements(tensor.shape));

@@ -1,4 +1,5 @@
-// A Hugging Face directory as a model of ours: config.json, and model.safetensors or its shards.
+// A Hugging Face directory as a model of ours: config.json, and model.safetensors or pytorch_model.bin or the shards of
+// either.
 #pragma once
 
 #include <filesystem>

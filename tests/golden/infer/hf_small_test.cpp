@@ -234,6 +234,68 @@ TEST_F(HfFiles, OfBf16AreThatTypeAndRounded) {
   for (size_t i = 0; i < wide.size(); ++i) ASSERT_EQ(narrow[i], static_cast<float>(bf16(wide[i]))) << i;
 }
 
+// Files by tools/make_torch_test_files.py, as releases before safetensors wrote them.
+struct HfTorchFiles : testing::Test {
+  void take(const std::string& name) const {
+    fs::copy(fs::path(TROUPE_TEST_DATA) / "torch" / name, folder.path());
+    fs::copy_file(source(name) / "config.v4.json", folder.path() / "config.json");
+  }
+  static fs::path source(const std::string& name) {
+    return fs::path(TROUPE_TEST_DATA) / "golden" / "hf-small" / name;
+  }
+  std::string refusal() const {
+    return test::error_of([&] { open_parameters(folder.path(), make_parameter_table(read_model_config(folder.path()))); },
+                          ErrorCode::kData);
+  }
+  const test::TemporaryFolder folder;
+};
+
+TEST_F(HfTorchFiles, InShardsAreTheSameHoweverOftenTheyAreRead) {
+  take("gpt2");
+  EXPECT_TRUE(has_weights(folder.path()));
+  EXPECT_EQ(model_files(folder.path()).size(), 4u);  // two shards, index, configuration
+  const ParameterTable table = make_parameter_table(read_model_config(folder.path()));
+  ParameterStore<float> expected(table);
+  load_parameters(source("gpt2"), expected);
+  const OpenParameters parameters = open_parameters(folder.path(), table);
+  for (int time = 0; time < 2; ++time)
+    for (const Parameter& parameter : table.entries()) {
+      std::vector<float> values(static_cast<size_t>(parameter.size()));
+      parameters.read(parameter, values);
+      EXPECT_TRUE(std::ranges::equal(values, std::as_const(expected).at(parameter.slot))) << parameter.name;
+    }
+}
+
+TEST_F(HfTorchFiles, OfBf16AreTheRoundedOnes) {
+  take("qwen3");
+  const ParameterTable table = make_parameter_table(read_model_config(folder.path()));
+  ParameterStore<float> exact(table), rounded(table);
+  load_parameters(source("qwen3"), exact);
+  load_parameters(folder.path(), rounded);
+  const std::span<const float> wide = std::as_const(exact).all(), narrow = std::as_const(rounded).all();
+  for (size_t i = 0; i < wide.size(); ++i) ASSERT_EQ(narrow[i], static_cast<float>(bf16(wide[i]))) << i;
+  fs::copy_file(source("qwen3") / "model.safetensors", folder.path() / "model.safetensors");  // is preferred
+  load_parameters(folder.path(), rounded);
+  EXPECT_TRUE(std::ranges::equal(wide, narrow));
+}
+
+TEST_F(HfTorchFiles, AreRefusedByName) {
+  take("gpt2");
+  fs::remove(folder.path() / "pytorch_model-00002-of-00002.bin");
+  EXPECT_THAT(refusal(), testing::HasSubstr("pytorch_model-00002-of-00002.bin: "));
+  fs::copy_file(folder.path() / "pytorch_model-00001-of-00002.bin", folder.path() / "pytorch_model-00002-of-00002.bin");
+  EXPECT_THAT(refusal(), testing::HasSubstr("00002.bin: lm_head.weight: expected a tensor that "
+                                            "pytorch_model.bin.index.json places here"));
+  fs::remove(folder.path() / "pytorch_model.bin.index.json");
+  EXPECT_THAT(refusal(), testing::HasSubstr("expected one of model.safetensors, model.safetensors.index.json, "
+                                            "pytorch_model.bin, pytorch_model.bin.index.json, got none"));
+  const fs::path bin = folder.path() / "pytorch_model.bin";
+  fs::copy_file(fs::path(TROUPE_TEST_DATA) / "torch" / "layouts.pt", bin);
+  EXPECT_THAT(refusal(), testing::HasSubstr("pytorch_model.bin: model: expected a tensor, got a dict"));
+  write_file_atomically(bin, std::string("no zip"));
+  EXPECT_THAT(refusal(), testing::HasSubstr("pytorch_model.bin: "));
+}
+
 TEST_F(HfFiles, NameWhatIsMissing) {
   nlohmann::json config = settings();
   for (const auto& [family, missing] : {std::pair{"deepseek_v2", "attention through a latent vector (MLA))"},
