@@ -12,6 +12,7 @@ void JsonValue::fail_at_json_error(std::string_view text, const std::string& whe
   } catch (const nlohmann::json::parse_error& error) {
     const size_t byte = error.byte > 0 ? error.byte - 1 : 0;
     fail(ErrorCode::kData, "{}: {} (byte {}): expected JSON, got: {}", where, position_in(text, byte), byte, reason);
+  } catch (const nlohmann::json::exception&) {  // a number beyond what a double holds, which has no place
   }
   fail(ErrorCode::kData, "{}: expected JSON, got: {}", where, reason);
 }
