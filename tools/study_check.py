@@ -290,6 +290,8 @@ def main():
             expect(not tasks, 'factors_tasks.csv: expected no factor, since no run has all tasks')
     for fault in faults[:50]:
         print(fault)
+    if faults and (out / 'factors.csv').stat().st_mtime < (out / 'points.csv').stat().st_mtime - 1:
+        print('factors.csv is older than points.csv, as while a study goes on: look again when it has ended')
     print(f'{out}: {len(ok)} points and domains, {len(factors)} factors, '
           f'{sum(row["form"] == "frontier" for row in factors)} of frontiers, {len(tasks)} by tasks, {len(fits)} fits: '
           + (f'{len(faults)} differ' if faults else 'all as computed again')
