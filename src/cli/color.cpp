@@ -4,7 +4,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+
+#include "base/utf8.h"
 
 namespace troupe::cli {
 namespace {
@@ -57,6 +60,11 @@ size_t terminal_columns(Stream stream) {
   const int fd = static_cast<int>(stream);
   if (!isatty(fd)) return 0;
   return ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+}
+
+void print_error(std::string_view message) {
+  std::fprintf(stderr, "%s %s\n", painted("error:", Paint::kError, Stream::kError).c_str(),
+               visible_text(message).c_str());
 }
 
 }  // namespace troupe::cli

@@ -26,6 +26,9 @@ bool is_terminal(Stream stream);
 // The text in the colour if the stream takes colours, else as it is.
 std::string painted(std::string_view text, Paint paint, Stream stream);
 
+// "error: MESSAGE" on stderr.
+void print_error(std::string_view message);
+
 // Of the terminal; 0 if the stream is none.
 size_t terminal_columns(Stream stream);
 

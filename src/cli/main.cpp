@@ -13,13 +13,13 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "base/placement.h"
-#include "base/utf8.h"
 #include "cli/color.h"
 #include "cli/command.h"
 #include "cli/commit.h"
 #include "cli/common_flags.h"
 #include "cli/help_format.h"
 #include "cli/output.h"
+#include "cli/ranks.h"
 #include "cli/standard_streams.h"
 #include "dist/mpi.h"
 #include "io/fields.h"
@@ -99,10 +99,8 @@ void run(CLI::App& app, int argc, char** argv) {
 }
 
 int report(const std::string& message, troupe::ErrorCode code) {
-  using troupe::cli::Paint, troupe::cli::Stream;
   std::fflush(stdout);
-  std::fprintf(stderr, "%s %s\n", troupe::cli::painted("error:", Paint::kError, Stream::kError).c_str(),
-               troupe::visible_text(message).c_str());
+  troupe::cli::print_error(message);
   return static_cast<int>(code);
 }
 
@@ -127,6 +125,8 @@ int main(int argc, char** argv) {
     troupe::cli::add_common_flags(app);
     run(app, argc, argv);
     return 0;
+  } catch (const troupe::cli::Quietly& end) {
+    return end.exit_code;
   } catch (const troupe::Error& error) {
     return report(error.what(), error.code());
   } catch (const std::bad_alloc&) {

@@ -16,7 +16,9 @@
 #include "cli/output.h"
 #include "cli/peak.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "cli/run_file.h"
+#include "cli/validators.h"
 #include "io/json_text.h"
 #include "study/memory.h"
 #include "study/run_plan.h"
@@ -29,6 +31,7 @@ struct TrainArguments {
   std::string config, run;
   std::vector<std::string> overrides;
   bool resume = false, json = false, ignore_memory = false, dry_run = false;
+  double watchdog_s = 60.0;
 };
 
 // "books 4.61  web 4.56": the validation lines of one step, for people.
@@ -88,22 +91,35 @@ void dry_run(const TrainArguments& arguments, const RunConfig& config) {
          run_folder(arguments).string(), plan.disk_bytes, *plan.free_disk_bytes);
 }
 
-void run(const TrainArguments& arguments) {
-  const RunConfig config = load_run_file(arguments.config, arguments.overrides);
-  check(config, arguments.config);
+void run(const TrainArguments& arguments, Communicator* ranks) {
+  const bool leads = !ranks || ranks->rank() == 0;
+  RunConfig config;
+  const auto load = [&] {
+    config = load_run_file(arguments.config, arguments.overrides);
+    check(config, arguments.config);
+    if (arguments.dry_run && ranks)
+      fail(ErrorCode::kUsage, "--dry-run: expected one process, got {} ranks", ranks->size());
+    if (ranks) check_shares(config, arguments.config, ranks->size());
+  };
+  ranks ? ranks->together(load, "configuration") : load();
   if (arguments.dry_run) return dry_run(arguments, config);
-  if (!arguments.ignore_memory) require_memory(config, read_machine(), arguments.config);
+  if (ranks)
+    log::info("memory: not compared with what is free, since {} ranks share it", ranks->size());
+  else if (!arguments.ignore_memory)
+    require_memory(config, read_machine(), arguments.config);
   const InterruptGuard signals;
-  Progress progress("train", static_cast<double>(num_steps(config)));
+  std::optional<Progress> progress;
+  if (leads) progress.emplace("train", static_cast<double>(num_steps(config)));
   std::vector<nlohmann::ordered_json> validation;
   double seconds = 0.0, tokens = 0.0;
 
   PretrainOptions options;
   options.run = run_folder(arguments);
   options.resume = arguments.resume;
+  options.ranks = ranks;
   PeakMeter meter;
   const Peak peak = precision_of(config.train.precision) == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
-  options.measure_peak = [&] { return meter.best_burst(peak, 5); };
+  if (!ranks) options.measure_peak = [&] { return meter.best_burst(peak, 5); };  // of one process: no mfu of several
   log::info("{} kernels; {}", name_of_enum(active_isa()),
             describe_placement(read_machine(), num_threads(), [](const char* name) { return std::getenv(name); }));
   if (active_isa() == Isa::kGeneric)
@@ -131,14 +147,14 @@ void run(const TrainArguments& arguments) {
   options.step = [&](const StepStats& stats, int64_t steps, double step_seconds) {
     seconds += step_seconds;
     tokens += static_cast<double>(stats.loss.tokens);
-    progress.update(
+    progress->update(
         static_cast<double>(stats.step),
         fmt::format("step {}/{}  loss {:.4f}  lr {:.3g}  {} tokens/s", stats.step, steps,
                     stats.loss.nll / static_cast<double>(stats.loss.tokens), stats.lr, short_number(tokens / seconds)));
   };
 
   const PretrainResult result = pretrain(config, arguments.config, options);
-  progress.clear();
+  if (progress) progress->clear();
   if (lost_output && result.interrupted)
     fail(lost_output->code(), "{}; stopped after step {}: {} is written; --resume goes on with it", lost_output->what(),
          result.step, result.checkpoint.string());
@@ -146,7 +162,7 @@ void run(const TrainArguments& arguments) {
   if (result.interrupted)
     fail(ErrorCode::kInterrupted, "interrupted after step {}: {} is written; --resume goes on with it", result.step,
          result.checkpoint.string());
-  if (!arguments.json) print("{}\n", result.model.string());
+  if (!arguments.json && leads) print("{}\n", result.model.string());
 }
 
 }  // namespace
@@ -170,7 +186,14 @@ void add_train(CLI::App& app) {
   command->add_flag("--ignore-memory", arguments->ignore_memory,
                     "start even if the run needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", arguments->json, "print the lines of metrics.jsonl on stdout, too");
-  command->callback([arguments] { run(*arguments); });
+  command
+      ->add_option("--watchdog", arguments->watchdog_s,
+                   "of several ranks (mpirun): end all when one does not answer for so many seconds; 0 waits for ever")
+      ->type_name("SECONDS")
+      ->transform(number(0.0, 1e9));
+  command->callback([arguments] {
+    run_on_ranks(arguments->watchdog_s, [&](Communicator* ranks) { run(*arguments, ranks); });
+  });
 }
 
 }  // namespace troupe::cli

@@ -12,7 +12,7 @@ class Alone : public Communicator {
  public:
   Alone() : Communicator(0, 1) {}
   std::string name() const override { return "one process"; }
-  void abort(int exit_code) override { std::_Exit(exit_code); }
+  [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
 
  private:
   void do_exchange(const void* sent, std::span<const int64_t> rows_sent, void* received, std::span<const int64_t>,

@@ -42,7 +42,7 @@ class World : public Communicator {
     MPI_Finalize();
   }
   std::string name() const override { return mpi_version(); }
-  void abort(int exit_code) override {
+  [[noreturn]] void abort(int exit_code) override {
     MPI_Abort(MPI_COMM_WORLD, exit_code);
     std::_Exit(exit_code);
   }

@@ -40,6 +40,9 @@ class CheckpointWriter {
   void add_file(const std::string& name, const FileBody& body);
   void add_tensors(const std::string& name, const std::vector<TensorToWrite>& tensors, const Metadata& metadata = {});
   void add_json(const std::string& name, const nlohmann::ordered_json& value);
+  // A file that somebody else wrote into path().
+  void add_written(const std::string& name, const FileSummary& file) { manifest_.files[name] = file; }
+  const std::filesystem::path& path() const { return directory_.path(); }
   // Writes the manifest, syncs everything and renames. An older checkpoint of the same step is replaced.
   Checkpoint commit();
 

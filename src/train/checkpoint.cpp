@@ -1,6 +1,7 @@
 #include "train/checkpoint.h"
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/error.h"
 #include "io/json_config.h"
@@ -129,22 +130,89 @@ bool decides_the_run(std::string_view path) {
          path == "train.optimizer.matrices" || path == "finetune.freeze" || path == "finetune.top_p";
 }
 
-}  // namespace
-
-Checkpoint save_checkpoint(const fs::path& root, const TrainState& state, Trainer& trainer,
-                           const fs::path& tokenizer_json) {
+std::vector<TensorToWrite> moments_of(Trainer& trainer) {
   std::vector<TensorToWrite> moments;
   append(moments, "m.", trainer.optimizer().first_moment());
   append(moments, "v.", trainer.optimizer().second_moment());
-  CheckpointWriter writer(root, state.step);
-  const LanguageModel& model = trainer.model();
+  return moments;
+}
+
+void add_model(CheckpointWriter& writer, const LanguageModel& model, const fs::path& tokenizer_json) {
   writer.add_file("config.json", [&](FileWriter& file) { file.write(config_json(model.config())); });
-  writer.add_tensors("model.safetensors", tensors_of(model.params()));
   if (fs::exists(tokenizer_json))
     for (const char* name : kTokenizerFiles)
       if (const fs::path source = tokenizer_json.parent_path() / name; fs::exists(source))
         writer.add_file(name, [&](FileWriter& file) { file.write(read_file(source)); });
-  writer.add_tensors(std::string(kMoments) + ".safetensors", moments);
+}
+
+// STEM.safetensors in parts: every rank writes its tensors as one file, and the first an index that names all.
+void add_parts(std::optional<CheckpointWriter>& writer, const fs::path& folder, const std::string& stem,
+               const std::vector<TensorToWrite>& tensors, Communicator& ranks) {
+  constexpr const char* kPlace = "checkpoint";
+  const auto name_of = [&](int rank) {
+    return fmt::format("{}-{:05}-of-{:05}.safetensors", stem, rank + 1, ranks.size());
+  };
+  FileSummary written;
+  std::string names;
+  ranks.together(
+      [&] {
+        FileWriter file(folder / name_of(ranks.rank()));
+        write_safetensors(file, tensors);
+        written = file.close();
+        for (const TensorToWrite& tensor : tensors) names += tensor.name + '\n';
+      },
+      kPlace);
+  const std::vector<FileSummary> parts = ranks.all_of(written, kPlace);
+  const std::vector<std::string> names_of = ranks.texts(names, kPlace);
+  if (!writer) return;
+  ordered_json weight_map = ordered_json::object();
+  for (int r = 0; r < ranks.size(); ++r) {
+    writer->add_written(name_of(r), parts[static_cast<size_t>(r)]);
+    std::istringstream lines(names_of[static_cast<size_t>(r)]);
+    for (std::string name; std::getline(lines, name);) weight_map[name] = name_of(r);
+  }
+  writer->add_json(tensors_index_name(stem), {{"weight_map", weight_map}});
+}
+
+// All ranks write: each what it moves.
+Checkpoint save_together(const fs::path& root, const TrainState& state, Trainer& trainer, const RankShares& shares,
+                         const fs::path& tokenizer_json) {
+  constexpr const char* kPlace = "checkpoint";
+  Communicator& ranks = shares.ranks();
+  const ParameterTable& table = trainer.model().table();
+  std::optional<CheckpointWriter> writer;  // the first rank's
+  ranks.together(
+      [&] {
+        if (ranks.rank() > 0) return;
+        writer.emplace(root, state.step);
+        add_model(*writer, trainer.model(), tokenizer_json);
+        writer->add_json(kTrainStateFile, to_json(state));
+      },
+      kPlace);
+  const fs::path folder = ranks.texts(writer ? fs::absolute(writer->path()).string() : "", kPlace).front();
+  std::vector<TensorToWrite> weights = tensors_of(trainer.model().params());
+  std::erase_if(weights, [&](const TensorToWrite& tensor) { return !shares.is_own(table.find(tensor.name)); });
+  add_parts(writer, folder, "model", weights, ranks);
+  add_parts(writer, folder, kMoments, moments_of(trainer), ranks);
+  Checkpoint done{.folder = {}, .step = state.step};
+  ranks.together(
+      [&] {
+        if (writer) done = writer->commit();
+      },
+      kPlace);
+  done.folder = ranks.texts(done.folder.string(), kPlace).front();
+  return done;
+}
+
+}  // namespace
+
+Checkpoint save_checkpoint(const fs::path& root, const TrainState& state, Trainer& trainer,
+                           const fs::path& tokenizer_json) {
+  if (const RankShares* shares = trainer.shares()) return save_together(root, state, trainer, *shares, tokenizer_json);
+  CheckpointWriter writer(root, state.step);
+  add_model(writer, trainer.model(), tokenizer_json);
+  writer.add_tensors("model.safetensors", tensors_of(trainer.model().params()));
+  writer.add_tensors(std::string(kMoments) + ".safetensors", moments_of(trainer));
   writer.add_json(kTrainStateFile, to_json(state));
   return writer.commit();
 }

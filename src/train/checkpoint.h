@@ -51,6 +51,7 @@ struct TrainState {
   MetricsInterval interval;
 };
 
+// Where ranks share the model, all call it and each writes a part; which plays no part when it is read.
 Checkpoint save_checkpoint(const std::filesystem::path& root, const TrainState& state, Trainer& trainer,
                            const std::filesystem::path& tokenizer_json);
 

@@ -61,6 +61,15 @@ struct MuonConfig {
   }
 };
 
+// What becomes of the gradients of experts where several ranks train: sums over all tokens like the others, or that times
+// the root of the number of ranks that share them (fairseq's moe_normalize_expert_grad).
+enum class ExpertGradients { kSum, kSqrtWorldSize };
+template <>
+struct EnumNames<ExpertGradients> {
+  static constexpr std::array<std::pair<std::string_view, ExpertGradients>, 2> values = {
+      {{"sum", ExpertGradients::kSum}, {"sqrt_world_size", ExpertGradients::kSqrtWorldSize}}};
+};
+
 enum class MatrixOptimizer { kAdam, kMuon };
 template <>
 struct EnumNames<MatrixOptimizer> {

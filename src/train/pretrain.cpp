@@ -11,6 +11,7 @@
 #include "base/quantity.h"
 #include "base/threads.h"
 #include "io/json_fields.h"
+#include "io/json_file.h"
 #include "io/provenance.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
@@ -20,6 +21,7 @@
 #include "train/run_data.h"
 #include "train/run_folder.h"
 #include "train/run_samples.h"
+#include "train/run_summary.h"
 #include "train/run_tasks.h"
 
 namespace troupe {
@@ -43,10 +45,10 @@ class Run {
   Run(const RunConfig& config, const std::string& where, const PretrainOptions& options)
       : config_(config),
         options_(options),
-        folder_(options.run, to_string(precision_of(config.train.precision))),
+        folder_(options.run, to_string(precision_of(config.train.precision)), options.ranks),
         steps_(num_steps(config)),
         loader_(open_training_data(config, where)),
-        model_(config.model, precision_of(config.train.precision), {.recompute = config.train.recompute}),
+        model_(config.model, precision_of(config.train.precision), {.recompute = config.train.recompute, .ranks = options.ranks}),
         trainer_(model_, Schedule(config.train.schedule, steps_), trainer_options(config.train),
                  [this, rows = micro_batch(config.train)](int64_t step, int64_t micro) {
                    Batch batch = loader_.batch(step, micro * rows, rows);
@@ -59,12 +61,15 @@ class Run {
         peak_flops_(options.measure_peak),
         state_(folder_.begin(
             {.config = config, .where = where, .data = identities(loader_), .steps = steps_, .resume = options.resume},
-            trainer_, [&] { initialize(model_.params(), static_cast<uint64_t>(config.train.seed)); })) {}
+            trainer_, [&] { initialize(model_.params(), static_cast<uint64_t>(config.train.seed)); })),
+        summary_(config, trainer_) {}
 
   PretrainResult go() {
     describe();
     try {
       const PretrainResult result = train();
+      summary_.finish(state_.step);
+      if (folder_.leads()) write_json_file(folder_.files().summary(), json_of(summary_));
       if (result.interrupted)
         folder_.record("interrupted", state_);
       else if (out_of_patience())
@@ -80,7 +85,8 @@ class Run {
 
  private:
   PretrainResult train() {
-    metrics_.emplace(folder_.files().metrics(), state_.step);
+    if (folder_.leads()) metrics_.emplace(folder_.files().metrics(), state_.step);
+    summary_.begin(state_.step);
     try {
       peak_flops_();
       look();
@@ -106,7 +112,10 @@ class Run {
             .checkpoint = folder_.newest().folder};
   }
 
-  bool interrupted() const { return options_.interrupted && options_.interrupted(); }
+  bool interrupted() const {
+    const bool own = options_.interrupted && options_.interrupted();
+    return options_.ranks ? options_.ranks->any(own, "whether to stop") : own;
+  }
   bool every(int64_t interval) const { return interval > 0 && state_.step % interval == 0; }
   bool out_of_patience() const {
     return config_.train.patience > 0 && state_.best.since >= config_.train.patience;
@@ -132,7 +141,7 @@ class Run {
     state_.totals.tokens += stats.loss.tokens;
     state_.totals.seconds += seconds;
     state_.interval.add(stats, seconds);
-    if (options_.step) options_.step(stats, steps_, seconds);
+    if (options_.step && folder_.leads()) options_.step(stats, steps_, seconds);
     if (!every(config_.train.log_every) && state_.step != steps_) return;
     const double flops = train_flops_per_token(config_.model, config_.model.context);
     write(json_of(train_line(stats, state_.interval, state_.totals, flops, peak_flops_())));
@@ -179,12 +188,16 @@ class Run {
   }
 
   void checkpoint() {
-    require_finite_update(state_.step, "first moment of ", trainer_.optimizer().first_moment());
-    require_finite_update(state_.step, "second moment of ", trainer_.optimizer().second_moment());
+    const auto check = [&] {
+      require_finite_update(state_.step, "first moment of ", trainer_.optimizer().first_moment());
+      require_finite_update(state_.step, "second moment of ", trainer_.optimizer().second_moment());
+    };
+    options_.ranks ? options_.ranks->together(check, "finite moments") : check();
     folder_.save(state_, trainer_, tokenizer());
   }
 
   void write(nlohmann::ordered_json line) {
+    if (!folder_.leads()) return;
     add_provenance(line, to_string(model_.precision()));
     metrics_->append(line);
     if (options_.metrics) options_.metrics(line);
@@ -200,6 +213,7 @@ class Run {
               counted(model.context, "token"),
               counted(train.batch_sequences / micro_batch(train), "micro-batch", "micro-batches"),
               counted(num_threads(), "thread"));
+    if (options_.ranks) summary_.describe(*options_.ranks);
     for (const Loader::Use& use : loader_.use(steps_))
       log::info("data: {}: {:.1f} % of the sequences, {:.2f} epochs in this run", use.name, 100.0 * use.share,
                 use.epochs);
@@ -234,6 +248,7 @@ class Run {
   RunSamples samples_;
   PeakBeside peak_flops_;
   TrainState state_;
+  RunSummary summary_;
   std::optional<MetricsFile> metrics_;
   double last_loss_ = 0.0;
 };
@@ -245,13 +260,24 @@ TrainerOptions trainer_options(const TrainConfig& train) {
           .micro_batches = train.batch_sequences / micro_batch(train),
           .clip_norm = train.clip_norm,
           .z_loss = train.z_loss,
+          .expert_gradients = train.expert_gradients,
           .adam = train.adam,
           .optimizer = train.optimizer,
           .muon = train.muon};
 }
 
+void check_shares(const RunConfig& config, const std::string& where, int ranks) {
+  const int64_t group = config.model.num_moe_layers() > 0 ? config.model.moe.group_sequences : 0;
+  const int64_t unit = std::max<int64_t>(1, group), rows = micro_batch(config.train);
+  if ((rows + unit - 1) / unit >= ranks) return;
+  fail(ErrorCode::kUsage, "{}: {}: expected at least {} sequences in a micro-batch, {} for each of {} ranks, got {}", where,
+       config.train.micro_sequences > 0 ? "train.micro_sequences" : "train.batch_sequences", unit * ranks,
+       unit == 1 ? std::string("one") : fmt::format("a routing group of {}", unit), ranks, rows);
+}
+
 PretrainResult pretrain(const RunConfig& config, const std::string& where, const PretrainOptions& options) {
   check(config, where);
+  if (options.ranks) check_shares(config, where, options.ranks->size());
   return Run(config, where, options).go();
 }
 

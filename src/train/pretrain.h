@@ -16,6 +16,9 @@ namespace troupe {
 
 TrainerOptions trainer_options(const TrainConfig& train);
 
+// Throws kUsage unless every one of so many ranks has sequences of every micro-batch.
+void check_shares(const RunConfig& config, const std::string& where, int ranks);
+
 struct PretrainOptions {
   std::filesystem::path run;  // the folder
   bool resume = false;        // go on from the newest complete checkpoint; without one start from the beginning
@@ -26,6 +29,9 @@ struct PretrainOptions {
   // What happens meanwhile; each may be empty. All are called on the calling thread.
   std::function<void(const StepStats& stats, int64_t steps, double seconds)> step;  // after each update
   std::function<void(const nlohmann::ordered_json& line)> metrics;                  // each line of metrics.jsonl
+  // Share the work: all call pretrain() with the same configuration. The first alone writes to the folder and calls step
+  // and metrics. nullptr: one process.
+  Communicator* ranks = nullptr;
   std::function<bool()> interrupted;  // asked after each update: true writes a checkpoint and stops
 };
 

@@ -62,6 +62,7 @@ struct TrainConfig {
   bool recompute = false;
   double clip_norm = 0.0;
   double z_loss = 0.0;
+  ExpertGradients expert_gradients = ExpertGradients::kSum;
   ScheduleConfig schedule;
   AdamConfig adam;
   OptimizerConfig optimizer;
@@ -91,6 +92,9 @@ struct TrainConfig {
     v("clip_norm", clip_norm, range(0, 1e9), "largest L2 norm of the whole gradient; 0 measures without clipping");
     v("z_loss", z_loss, range(0, 1e6),
       "weight per token of (log of the sum of exp(logits))^2, which keeps logits small; 0: none");
+    v("expert_gradients", expert_gradients, any_value(),
+      "of several ranks: sums as everything else, or fairseq's sqrt_world_size: times the root of the number of ranks, or "
+      "of experts if that is less");
     v("schedule", schedule);
     v("adam", adam);
     v("optimizer", optimizer);

@@ -60,36 +60,70 @@ FoundCheckpoints find_start(const RunFiles& files, bool resume) {
   return found;
 }
 
-RunFolder::RunFolder(const fs::path& folder, const std::string& precision)
-    : files_{folder}, precision_(precision), lock_(folder, WriterLock::Place::kInside), history_(folder) {}
+RunFolder::RunFolder(const fs::path& folder, const std::string& precision, Communicator* ranks)
+    : files_{folder}, precision_(precision), ranks_(ranks), history_(folder) {
+  lead([&] { lock_.emplace(folder, WriterLock::Place::kInside); });
+}
+
+void RunFolder::together(const std::function<void()>& work) const {
+  if (ranks_)
+    ranks_->together(work, "the run's folder");
+  else
+    work();
+}
+
+void RunFolder::lead(const std::function<void()>& work) const {
+  together([&] {
+    if (leads()) work();
+  });
+}
+
+// All ranks go on from the checkpoint that the first one found.
+void RunFolder::share(FoundCheckpoints& found) const {
+  if (!ranks_) return;
+  const std::string folder =
+      ranks_->texts(found.newest ? fs::absolute(found.newest->folder).string() : "", "the run's folder").front();
+  const int64_t step = ranks_->all_of(found.newest ? found.newest->step : int64_t{0}, "the run's folder").front();
+  if (!leads() && !folder.empty()) found.newest = Checkpoint{.folder = folder, .step = step};
+}
 
 TrainState RunFolder::begin(const Start& start, Trainer& trainer, const std::function<void()>& initialize) {
-  const FoundCheckpoints found = find_start(files_, start.resume);
+  FoundCheckpoints found;
+  lead([&] { found = find_start(files_, start.resume); });
+  share(found);
   TrainState state;
   if (found.newest) {
     state = resume(found, start, trainer);
   } else {
     if (start.resume) log::info("{}: no checkpoint yet: starting from the beginning", files_.folder.string());
-    log_.emplace(files_.log());
     initialize();
     state.config = start.config;
     state.data = start.data;
-    history_.append("start", 0, by());
-    write_file_atomically(files_.config(), to_toml_in(files_.folder, fields_of(state.config)));
+    lead([&] {
+      log_.emplace(files_.log());
+      history_.append("start", 0, by());
+      write_file_atomically(files_.config(), to_toml_in(files_.folder, fields_of(state.config)));
+    });
   }
-  remove_leftovers(files_.checkpoints());
+  lead([&] { remove_leftovers(files_.checkpoints()); });
   return state;
 }
 
 TrainState RunFolder::resume(const FoundCheckpoints& found, const Start& start, Trainer& trainer) {
-  TrainState state = load_train_state(*found.newest);
-  const std::vector<std::string> changes = check_resume(state, start.config, start.data, start.where);
-  if (start.steps < state.step)
-    fail(ErrorCode::kUsage, "{}: train.steps: expected at least the {} that {} has done, got {}", start.where,
-         counted(state.step, "update"), files_.folder.string(), start.steps);
-  load_trainer(*found.newest, state, trainer);
-  log_.emplace(files_.log());
-  set_aside_broken(found);
+  TrainState state;
+  std::vector<std::string> changes;
+  together([&] {
+    state = load_train_state(*found.newest);
+    changes = check_resume(state, start.config, start.data, start.where);
+    if (start.steps < state.step)
+      fail(ErrorCode::kUsage, "{}: train.steps: expected at least the {} that {} has done, got {}", start.where,
+           counted(state.step, "update"), files_.folder.string(), start.steps);
+    load_trainer(*found.newest, state, trainer);
+  });
+  lead([&] {
+    log_.emplace(files_.log());
+    set_aside_broken(found);
+  });
   // What config.toml says is what the next updates are made with; without any it stays as it is.
   const bool complete = state.step == start.steps;
   for (const std::string& line : changes)
@@ -97,12 +131,14 @@ TrainState RunFolder::resume(const FoundCheckpoints& found, const Start& start, 
   if (!complete) state.config = start.config;
   newest_ = *found.newest;
   log::info("resume: {} done, from {}", counted(state.step, "step"), newest_.folder.string());
-  if (!complete || !fs::exists(files_.config()))
-    write_file_atomically(files_.config(), to_toml_in(files_.folder, fields_of(state.config)));
-  nlohmann::ordered_json more = by();
-  if (!complete && !changes.empty()) more["changes"] = changes;
-  history_.append("resume", state.step, more);
-  if (state.config.train.keep_best && state.best.step >= 0) restore_best(state);
+  lead([&] {
+    if (!complete || !fs::exists(files_.config()))
+      write_file_atomically(files_.config(), to_toml_in(files_.folder, fields_of(state.config)));
+    nlohmann::ordered_json more = by();
+    if (!complete && !changes.empty()) more["changes"] = changes;
+    history_.append("resume", state.step, more);
+    if (state.config.train.keep_best && state.best.step >= 0) restore_best(state);
+  });
   return state;
 }
 
@@ -112,7 +148,7 @@ void RunFolder::restore_best(const TrainState& state) const {
   const int64_t step = state.best.step;
   if (has_weights(files_.best()) && load_train_state({files_.best(), step}).step == step) return;
   for (const Checkpoint& checkpoint : list_checkpoints(files_.checkpoints()))
-    if (checkpoint.step == step && problem_of(checkpoint).empty()) return export_model(checkpoint, files_.best());
+    if (checkpoint.step == step && problem_of(checkpoint).empty()) return copy_model(checkpoint, files_.best());
   log::warning(
       "{}: expected the model of step {}, the best so far, got none or another, and its checkpoint is gone: "
       "it is written again at the next validation that is better",
@@ -137,6 +173,7 @@ void RunFolder::set_aside_broken(const FoundCheckpoints& found) const {
 nlohmann::ordered_json RunFolder::by() const { return {{"provenance", to_json(provenance(precision_))}}; }
 
 void RunFolder::record(std::string_view event, const TrainState& state, nlohmann::ordered_json more) const {
+  if (!leads()) return;
   more.update({{"time_s", state.totals.seconds}, {"peak_memory_bytes", peak_memory_bytes()}});
   history_.append(event, state.step, more);
 }
@@ -147,11 +184,17 @@ void RunFolder::record(std::string_view event, const TrainState& state) const {
 
 void RunFolder::save(const TrainState& state, Trainer& trainer, const fs::path& tokenizer_json) {
   newest_ = save_checkpoint(files_.checkpoints(), state, trainer, tokenizer_json);
-  record("checkpoint", state);
-  prune_checkpoints(files_.checkpoints(), state.config.train.keep_last);
+  lead([&] {
+    record("checkpoint", state);
+    prune_checkpoints(files_.checkpoints(), state.config.train.keep_last);
+  });
 }
 
 void RunFolder::export_model(const Checkpoint& checkpoint, const fs::path& destination) const {
+  lead([&] { copy_model(checkpoint, destination); });
+}
+
+void RunFolder::copy_model(const Checkpoint& checkpoint, const fs::path& destination) const {
   AtomicDirectory folder(destination);
   std::vector<fs::path> files = model_files(checkpoint.folder);
   files.push_back(checkpoint.folder / kTrainStateFile);

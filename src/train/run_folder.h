@@ -2,6 +2,7 @@
 //
 //   RUN/config.toml            every setting, resolved
 //   RUN/metrics.jsonl          one line per log interval, validation set, figure of a task and sample
+//   RUN/summary.json           how the work was shared, and what that took
 //   RUN/train.log              what was said meanwhile, with the time
 //   RUN/history.jsonl          when it was started, resumed, saved and ended, by which program on which machine
 //   RUN/checkpoints/step-N/    newest train.keep_last (docs/formats/checkpoint.md)
@@ -32,6 +33,7 @@ struct RunFiles {
 
   std::filesystem::path config() const { return folder / "config.toml"; }
   std::filesystem::path metrics() const { return folder / "metrics.jsonl"; }
+  std::filesystem::path summary() const { return folder / "summary.json"; }
   std::filesystem::path log() const { return folder / "train.log"; }
   std::filesystem::path checkpoints() const { return folder / "checkpoints"; }
   std::filesystem::path model() const { return folder / "model"; }
@@ -44,8 +46,9 @@ FoundCheckpoints find_start(const RunFiles& files, bool resume);
 
 class RunFolder {
  public:
-  // One writer at a time: throws kEnvironment naming the other.
-  RunFolder(const std::filesystem::path& folder, const std::string& precision);
+  // One writer at a time: throws kEnvironment naming the other. Of several ranks, which make the same calls, the first
+  // writes; what fails there fails on all.
+  RunFolder(const std::filesystem::path& folder, const std::string& precision, Communicator* ranks = nullptr);
 
   const RunFiles& files() const { return files_; }
   // The newest checkpoint; step -1 if there is none yet.
@@ -62,7 +65,9 @@ class RunFolder {
   // Throws as find_start(), and kUsage if going on would not continue the same run.
   TrainState begin(const Start& start, Trainer& trainer, const std::function<void()>& initialize);
 
-  // A line of history.jsonl.
+  bool leads() const { return !ranks_ || ranks_->rank() == 0; }
+
+  // A line of history.jsonl; of the first rank alone, without a word to the others.
   void record(std::string_view event, const TrainState& state, nlohmann::ordered_json more) const;
   void record(std::string_view event, const TrainState& state) const;
 
@@ -72,14 +77,19 @@ class RunFolder {
   void export_model(const Checkpoint& checkpoint, const std::filesystem::path& destination) const;
 
  private:
+  void lead(const std::function<void()>& work) const;    // on the first rank
+  void together(const std::function<void()>& work) const;  // on all
+  void share(FoundCheckpoints& found) const;
   TrainState resume(const FoundCheckpoints& found, const Start& start, Trainer& trainer);
   void set_aside_broken(const FoundCheckpoints& found) const;
+  void copy_model(const Checkpoint& checkpoint, const std::filesystem::path& destination) const;
   void restore_best(const TrainState& state) const;
   nlohmann::ordered_json by() const;
 
   RunFiles files_;
   std::string precision_;
-  WriterLock lock_;
+  Communicator* ranks_;
+  std::optional<WriterLock> lock_;
   std::optional<log::File> log_;  // once the run is this process's
   RunHistory history_;
   Checkpoint newest_{.folder = {}, .step = -1};

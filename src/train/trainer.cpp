@@ -1,5 +1,7 @@
 #include "train/trainer.h"
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/rng.h"
@@ -77,6 +79,13 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
                   .precision = model.precision()},
                  moved(shares_, options), model.params().memory()) {}
 
+void Trainer::scale_experts() {
+  const double shares = static_cast<double>(std::min<int64_t>(model_.ranks()->size(), model_.config().moe.num_experts));
+  for (const Parameter& parameter : grads_.entries())
+    if (parameter.role == Role::kExpert)
+      for (float& gradient : grads_.at(parameter.slot)) gradient *= static_cast<float>(std::sqrt(shares));
+}
+
 // Of several ranks each computes its sequences of every micro-batch (model/decoder.cpp): loss and statistics are already
 // those of all.
 StepStats Trainer::step() {
@@ -89,6 +98,7 @@ StepStats Trainer::step() {
   }
   Communicator* const ranks = model_.ranks();
   if (shares_) shares_->sum_gradients(grads_);
+  if (shares_ && options_.expert_gradients == ExpertGradients::kSqrtWorldSize) scale_experts();
   stats.grad_norm = gradient_norm(grads_, stats.loss.tokens, ranks);
   check_together(ranks, [&] { require_finite(stats.step, stats.loss, stats.grad_norm, model_.params(), grads_); });
   const double scale = clip_factor(stats.grad_norm, options_.clip_norm) / static_cast<double>(stats.loss.tokens);

@@ -28,6 +28,7 @@ struct TrainerOptions {
   int64_t micro_batches = 1;  // forward and backward passes per update
   double clip_norm = 0.0;
   double z_loss = 0.0;  // weight, per token
+  ExpertGradients expert_gradients = ExpertGradients::kSum;
   AdamConfig adam;
   OptimizerConfig optimizer;
   MuonConfig muon;
@@ -55,6 +56,8 @@ class Trainer {
   const RankShares* shares() const { return shares_ ? &*shares_ : nullptr; }
 
  private:
+  void scale_experts();
+
   LanguageModel& model_;
   Schedule schedule_;
   TrainerOptions options_;

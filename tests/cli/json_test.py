@@ -180,6 +180,7 @@ with tempfile.TemporaryDirectory() as folder:
     shutil.copytree(data / 'corpus', 'study/corpus')
     see('study', 'study/study.toml', '--out', 'o')
     see('study', 'study/grid.toml', '--out', 'g')
+    take('summary.json', json.dumps(json.loads(path('run/summary.json').read_text())))
     take('history.jsonl', path('run/history.jsonl').read_text())
     see('eval', 'report', 'run.jsonl', 'moe.jsonl', '--out', 'page.html')
     see('report', 'run', 'moe', '--out', 'page.html')

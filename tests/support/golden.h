@@ -53,11 +53,14 @@ inline Batch batch_of(const SafetensorsFile& file, const std::string& prefix) {
   return batch;
 }
 
-inline std::unique_ptr<LanguageModel> load_golden(const std::filesystem::path& folder, Precision precision) {
+inline std::unique_ptr<LanguageModel> load_golden(const std::filesystem::path& folder, Precision precision,
+                                                  int64_t group_sequences = 0, Communicator* ranks = nullptr) {
   const FairseqCheckpoint checkpoint(initial_model(folder));
-  auto model = std::make_unique<LanguageModel>(config_of(checkpoint), precision);
+  ModelConfig config = config_of(checkpoint);
+  if (group_sequences > 0) config.moe.group_sequences = group_sequences;
+  auto model = std::make_unique<LanguageModel>(config, precision, DecoderOptions{.ranks = ranks});
   check_tensors(checkpoint, model->table());
-  for (const Parameter& parameter : model->table().entries())
+  for (const Parameter& parameter : model->params().entries())
     read_parameter(checkpoint, parameter, model->params().at(parameter.slot));
   return model;
 }
@@ -91,7 +94,7 @@ void expect_all_near(std::span<const A> actual, const std::vector<E>& expected, 
 // because its true gradient is zero and what is stored is rounding noise.
 inline void expect_parameters_near(const ParameterStore<float>& store, const SafetensorsFile& file, double scale,
                                    double tolerance, double key_bias_tolerance) {
-  for (const Parameter& parameter : store.table().entries()) {
+  for (const Parameter& parameter : store.entries()) {
     const std::vector<float> expected = values_of<float>(file, fairseq_name_of(parameter.name).value());
     std::vector<float> actual;
     for (const float value : store.at(parameter.slot)) actual.push_back(static_cast<float>(value * scale));

@@ -45,8 +45,8 @@ Batch batch_at(const ModelConfig& config, int64_t step, int64_t micro) {
 
 struct Training {
   ModelConfig config = base_config();
-  DecoderOptions decoder;
   TrainerOptions options{.seed = 7, .micro_batches = 2, .clip_norm = 0.5};
+  DecoderOptions decoder;
   LanguageModel model;
   Trainer trainer;
 
@@ -151,6 +151,21 @@ TEST_P(Step, IsThatOfOneProcess) {
   for (const Parameter& parameter : ranked.model.params().entries()) {
     const auto mine = ranked.model.params().at(parameter.slot), whole = alone.model.params().at(parameter.slot);
     EXPECT_LE(difference(mine, whole), c.precision == Precision::kBf16 ? 0.2 : 2e-2) << parameter.name;
+  }
+}
+
+TEST(Step, ScalesExpertsByTheRootOfTheRanksOnlyIfAsked) {
+  const Case c{"sqrt", [](ModelConfig& m, DecoderOptions&, TrainerOptions& t) {
+                 m.moe.num_experts = 3, t.expert_gradients = ExpertGradients::kSqrtWorldSize;
+               }};
+  Training alone(c, nullptr), ranked(c, &world());  // one process has nothing to scale
+  alone.trainer.step(), ranked.trainer.step();
+  const auto factor = static_cast<float>(std::sqrt(std::min(world().size(), 3)));
+  for (const Parameter& parameter : ranked.trainer.gradients().entries()) {
+    if (parameter.role != Role::kExpert) continue;
+    std::vector<float> expected;
+    for (const float gradient : std::as_const(alone.trainer).gradients().at(parameter.slot)) expected.push_back(gradient * factor);
+    EXPECT_TRUE(same_bits(ranked.trainer.gradients().at(parameter.slot), expected)) << parameter.name;
   }
 }
 

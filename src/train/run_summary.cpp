@@ -1,0 +1,64 @@
+#include "train/run_summary.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/log.h"
+#include "base/quantity.h"
+#include "base/threads.h"
+
+namespace troupe {
+namespace {
+
+int64_t bytes_of(const ParameterStore<float>& store) {
+  return static_cast<int64_t>(store.all().size() * sizeof(float));
+}
+
+std::vector<double> in_megabytes(const std::vector<int64_t>& bytes) {
+  std::vector<double> megabytes;
+  for (const int64_t one : bytes) megabytes.push_back(static_cast<double>(one) / 1e6);
+  return megabytes;
+}
+
+}  // namespace
+
+RunSummary::RunSummary(const RunConfig& config, Trainer& trainer)
+    : threads_per_rank(num_threads()), ranks_(trainer.model().ranks()) {
+  const int64_t parameters = bytes_of(trainer.model().params());
+  const int64_t moments = bytes_of(trainer.optimizer().first_moment()) + bytes_of(trainer.optimizer().second_moment());
+  ranks = ranks_ ? ranks_->size() : 1;
+  const int64_t unit = config.model.num_moe_layers() > 0 ? std::max<int64_t>(1, config.model.moe.group_sequences) : 1;
+  const int64_t experts = config.model.num_moe_layers() > 0 ? config.model.moe.num_experts : 0;
+  for (int r = 0; r < ranks; ++r) {
+    sequences_per_rank.push_back(share_of(micro_batch(config.train), r, static_cast<int>(ranks), unit).size());
+    experts_per_rank.push_back(share_of(experts, r, static_cast<int>(ranks)).size());
+  }
+  parameter_bytes_per_rank = ranks_ ? ranks_->all_of(parameters, "summary") : std::vector<int64_t>{parameters};
+  moment_bytes_per_rank = ranks_ ? ranks_->all_of(moments, "summary") : std::vector<int64_t>{moments};
+}
+
+void RunSummary::describe(Communicator& all) const {
+  log::info("ranks: {} ({}), {} each; by rank: sequences of a micro-batch {}; experts of a layer {}", ranks, all.name(),
+            counted(threads_per_rank, "thread"), fmt::join(sequences_per_rank, " "), fmt::join(experts_per_rank, " "));
+  log::info("ranks: MB of parameters {:.1f}; of moments {:.1f}", fmt::join(in_megabytes(parameter_bytes_per_rank), " "),
+            fmt::join(in_megabytes(moment_bytes_per_rank), " "));
+  if (std::count(experts_per_rank.begin(), experts_per_rank.end(), 0) > 0 && experts_per_rank.back() > 0)
+    log::warning("{} ranks share {} experts: some hold none, and only their sequences are computed there", ranks,
+                 std::accumulate(experts_per_rank.begin(), experts_per_rank.end(), int64_t{0}));
+}
+
+void RunSummary::begin(int64_t step) {
+  first_step_ = step;
+  bytes_before_ = ranks_ ? ranks_->bytes_sent() : 0;
+}
+
+void RunSummary::finish(int64_t step) {
+  if (!ranks_ || step == first_step_) return;
+  int64_t sent[] = {ranks_->bytes_sent() - bytes_before_};
+  ranks_->sum(std::span(sent), "summary");
+  bytes_exchanged_per_step = sent[0] / (step - first_step_);
+}
+
+}  // namespace troupe

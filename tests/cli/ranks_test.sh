@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# One model trained by several processes, as users run it: mpirun -n N troupe train.
+#   ranks_test.sh PROGRAM MPIRUN
+# Skips where the program has no MPI.
+set -u
+program=$1 mpirun=$2
+"$program" --version | grep -q '^MPI: not built' && { echo "skipped: built without MPI"; exit 0; }
+[ -x "$mpirun" ] || { echo "skipped: no mpirun in PATH"; exit 0; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+fault() { echo "FAULT: $*"; failures=$((failures + 1)); }
+on() { local ranks=$1; shift; "$mpirun" -n "$ranks" "$program" "$@"; }
+
+for i in $(seq 60); do echo "the quick brown fox number $i jumps over $((i * 7)) lazy dogs and $((i * i)) cats"; done >text.txt
+"$program" tokenizer train --vocab-size 300 --out tok text.txt >/dev/null 2>&1
+"$program" encode --tokenizer tok --out data text.txt >/dev/null 2>&1
+cat >run.toml <<END
+[model]
+num_layers = 2
+d_model = 16
+num_heads = 2
+d_ff = 32
+vocab_size = 300
+context = 16
+dropout = 0.1
+[model.moe]
+num_experts = 5
+every = 1
+top_k = 2
+expert_d_ff = 16
+second_choice = "sampling"
+[train]
+steps = 8
+batch_sequences = 8
+micro_sequences = 4
+precision = "fp32"
+log_every = 1
+checkpoint_every = 4
+clip_norm = 1.0
+keep_best = true
+[train.schedule]
+lr = 3e-3
+[data]
+train = ["data"]
+valid = ["data"]
+END
+
+# Figures of metrics.jsonl of two runs differ by at most 1e-6.
+same() {
+  python3 - "$@" <<'END' || fault "$1 and $2 differ"
+import json, sys
+read = lambda run: [json.loads(line) for line in open(run + '/metrics.jsonl')]
+a, b = read(sys.argv[1]), read(sys.argv[2])
+assert len(a) == len(b) and len(a) >= 9, (len(a), len(b))
+seen = 0
+for x, y in zip(a, b):
+    assert x['schema'] == y['schema'] and x['step'] == y['step'], (x, y)
+    for key in ('loss', 'nll', 'aux_loss', 'grad_norm', 'tokens', 'ppl', 'bits_per_byte'):
+        if key in x:
+            seen += 1
+            assert abs(x[key] - y[key]) <= 1e-6 * abs(x[key]), (x['step'], key, x[key], y[key])
+assert seen > 20, seen
+END
+}
+
+# 1. N ranks compute what one does, and what they wrote goes on in any other number.
+for n in 1 2 3 4; do
+  on $n train run.toml --run n$n >out.txt 2>log.txt || { fault "$n ranks: $?"; cat log.txt; }
+  [ "$(cat out.txt)" = n$n/model ] || fault "$n ranks: stdout: $(cat out.txt)"
+  same n1 n$n
+  python3 - n$n/summary.json $n <<'END' || fault "n$n/summary.json: $(cat n$n/summary.json)"
+import json, sys
+s, n = json.load(open(sys.argv[1])), int(sys.argv[2])
+assert s['ranks'] == n and sum(s['sequences_per_rank']) == 4 and sum(s['experts_per_rank']) == 5
+assert all(len(s[key]) == n for key in s if key.endswith('_per_rank') and isinstance(s[key], list)), s
+assert (s['bytes_exchanged_per_step'] > 0) == (n > 1) and min(s['parameter_bytes_per_rank']) > 0
+assert sum(s['moment_bytes_per_rank']) >= 2 * max(s['parameter_bytes_per_rank'])
+END
+done
+grep -q 'ranks: 4 (.*MPI.*by rank: sequences of a micro-batch 1 1 1 1; experts of a layer 1 1 1 2' n4/train.log || fault "n4/train.log: $(cat n4/train.log)"
+[ "$(grep -c '"event":"start"' n4/history.jsonl)" = 1 ] || fault "n4/history.jsonl: $(cat n4/history.jsonl)"
+"$program" eval ppl --model n4/model --data data >eval.txt 2>&1 || fault "a model written by 4 ranks: $(cat eval.txt)"
+for n in 1 2 3 4; do
+  for m in 1 2 3 4; do
+    cp -r n$n to
+    rm -rf to/checkpoints/step-00000008 to/model to/best
+    on $m train run.toml --run to --resume >/dev/null 2>log.txt || { fault "$n to $m ranks: $?"; cat log.txt; }
+    grep -q 'resume: 4 steps done' to/train.log || fault "$n to $m ranks: train.log: $(cat to/train.log)"
+    same n1 to
+    rm -rf to
+  done
+done
+
+# 2. What is wrong with all is said once, with the program's status.
+wrong() {
+  local name=$1 status=$2 message=$3 got
+  shift 3
+  on 3 train "$@" >out.txt 2>log.txt
+  got=$?
+  [ $got = "$status" ] || { fault "$name: expected status $status, got $got"; cat log.txt; }
+  [ "$(grep -c '^error:' log.txt)" = 1 ] || { fault "$name: expected one error"; cat log.txt; }
+  grep -Eq "$message" log.txt || { fault "$name: expected '$message'"; cat log.txt; }
+}
+wrong "key" 2 'moe.top_k: expected' run.toml --run bad --set model.moe.top_k=9
+wrong "data" 3 'nowhere: expected a dataset' run.toml --run bad --set 'data.train=["nowhere"]'
+wrong "too few sequences" 2 'train.micro_sequences: expected at least 3 sequences .* 3 ranks, got 2' run.toml --run bad --set train.micro_sequences=2
+wrong "a run is there" 2 'n1: expected a new run' run.toml --run n1
+wrong "dry run" 2 'dry-run: expected one process' run.toml --run bad --dry-run
+wrong "not finite" 5 'step [0-9]+: ' run.toml --run diverged --set train.schedule.lr=1e30 --set train.clip_norm=0 --set train.schedule.warmup_steps=0
+[ ! -e bad ] || fault "a refused run left $(ls bad)"
+
+# 3. A damaged part: set aside, and the checkpoint before it goes on.
+cp -r n3 cut && rm -rf cut/model
+truncate -s -5 cut/checkpoints/step-00000008/optimizer-00002-of-00003.safetensors
+on 2 train run.toml --run cut --resume >/dev/null 2>log.txt || { fault "cut: $?"; cat log.txt; }
+grep -q 'optimizer-00002-of-00003.safetensors: expected [0-9]* bytes, got' cut/train.log || fault "cut: $(cat cut/train.log)"
+same n1 cut
+
+# 4. Killed, hanging and asked to end: all ranks end within seconds, and the run goes on.
+start() { # RUN FLAGS...: many updates, in the background, until its third checkpoint
+  local run=$1
+  shift
+  "$mpirun" -n 3 "$program" train run.toml --run "$run" --set train.steps=1000000 --set train.checkpoint_every=1 "$@" >/dev/null 2>"$run.log" &
+  job=$!
+  for _ in $(seq 300); do
+    [ "$(cat "$run/history.jsonl" 2>/dev/null | grep -c '"checkpoint"')" -lt 3 ] || break
+    sleep 0.1
+  done
+  victim=$(pgrep -f "train run.toml --run $run " | grep -vx $job | tail -1)
+}
+ends() { # RUN STATUSES SECONDS
+  local run=$1 got begin=$SECONDS
+  wait $job
+  got=$?
+  [ $((SECONDS - begin)) -le "$3" ] || fault "$run: expected an end within $3 s, got $((SECONDS - begin))"
+  [[ " $2 " = *" $got "* ]] || { fault "$run: expected status $2, got $got"; cat "$run.log"; }
+  pgrep -f "train run.toml --run $run " && fault "$run: ranks are left"
+  local step
+  step=$(ls "$run/checkpoints" | grep -c '^step-[0-9]*$')
+  [ "$step" -gt 0 ] || fault "$run: no checkpoint is left"
+}
+start killed
+wrong "two jobs on one run" 4 'killed.*: expected .*' run.toml --run killed --resume
+kill -9 "$victim"
+ends killed "137" 10
+on 2 train run.toml --run killed --resume --set train.steps=$(($(tail -1 killed/history.jsonl | sed 's/.*"step": *\([0-9]*\).*/\1/') + 2)) >/dev/null 2>log.txt || { fault "going on after a kill"; cat log.txt; }
+start hung --watchdog 2
+kill -STOP "$victim"
+ends hung "4" 15
+grep -q '^error: rank 0 of 3: .*: expected an answer of the other ranks within 2 s, got none' hung.log || { fault "hung"; cat hung.log; }
+start asked
+kill -TERM $job
+ends asked "1 130 143" 15
+
+[ $failures = 0 ] || exit 1
+echo "ranks: as they should be"
