@@ -2,8 +2,10 @@
 #include "model/convert.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -16,6 +18,7 @@
 #include "data/tokenizer/gguf_tokenizer.h"
 #include "data/tokenizer/tokenizer.h"
 #include "io/atomic_file.h"
+#include "io/json_text.h"
 #include "io/path_kind.h"
 #include "io/unfinished.h"
 
@@ -27,7 +30,49 @@ namespace fs = std::filesystem;
 struct ConvertFlags {
   std::string source, destination, to = "troupe", gelu = "auto", tokenizer, family = "auto", dtype = "fp32";
   bool force = false, json = false;
+  // Between dense and sparse (model/reshape.h).
+  Upcycling upcycling = {.experts = 0};
+  std::string dense, use;
 };
+
+// The use of experts that the last line of a run's metrics with routers tells, by MoE layer.
+std::vector<std::vector<double>> use_of_experts(const fs::path& metrics) {
+  std::vector<std::vector<double>> use;
+  std::istringstream lines(read_file(metrics));
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (!json.is_object() || !json.contains("moe") || !json["moe"].is_array() || json["moe"].empty()) continue;
+    use.clear();
+    for (const auto& layer : json["moe"]) {
+      if (!layer.is_object() || !layer.contains("load") || !layer["load"].is_array() ||
+          !std::ranges::all_of(layer["load"], [](const auto& share) { return share.is_number(); }) ||
+          (!use.empty() && layer["load"].size() != use.front().size()))
+        fail(ErrorCode::kData, "{}: moe: expected for every layer the load of its experts, got {}", metrics.string(),
+             json_text(layer));
+      use.push_back(layer["load"].get<std::vector<double>>());
+    }
+  }
+  if (use.empty())
+    fail(ErrorCode::kData, "{}: expected a line with the load of experts (moe), got none", metrics.string());
+  return use;
+}
+
+// What the flags make of a model before it is written.
+std::function<ReshapedModel(const ModelConfig&, ParameterSource)> reshape_flags(const ConvertFlags& flags) {
+  if (flags.upcycling.experts > 0)
+    return [&flags](const ModelConfig& config, ParameterSource read) {
+      return upcycle(config, std::move(read), flags.upcycling, flags.source);
+    };
+  if (flags.dense.empty()) return {};
+  return [&flags](const ModelConfig& config, ParameterSource read) {
+    const fs::path own = fs::path(flags.source) / "metrics.jsonl";
+    const fs::path metrics = flags.use.empty() && fs::exists(own) ? own : fs::path(flags.use);
+    if (metrics.empty()) log::info("Every expert counts the same (--use RUN/metrics.jsonl tells their loads).");
+    const Densify how = flags.dense == "merge" ? Densify::kMerge : Densify::kDrop;
+    return make_dense(config, std::move(read), how,
+                      metrics.empty() ? std::vector<std::vector<double>>() : use_of_experts(metrics), flags.source);
+  };
+}
 
 void check_destination(const fs::path& path, bool force) {
   if (!fs::exists(path) || (fs::is_directory(path) && (force || fs::is_empty(path)))) return;
@@ -82,7 +127,8 @@ void run_to_gguf(const ConvertFlags& flags) {
   const ConversionTarget target = {
       .format = flags.to, .type = gguf_type(flags.dtype), .tokenizer = [&](const Conversion& of) {
         return tokenizer_metadata(flags.tokenizer.empty() ? of.folder : fs::path(flags.tokenizer), of);
-      }};
+      },
+      .reshape = reshape_flags(flags)};
   print_conversion(flags, convert_model(flags.source, gelu_flag(flags), file, target));
 }
 
@@ -99,7 +145,8 @@ void run(const ConvertFlags& flags) {
   AtomicDirectory out(flags.destination);
   const ConversionTarget target = {.format = flags.to,
                                    .family = flags.family,
-                                   .save = {.dtype = flags.dtype == "bf16" ? DType::kBf16 : DType::kF32}};
+                                   .save = {.dtype = flags.dtype == "bf16" ? DType::kBf16 : DType::kF32},
+                                   .reshape = reshape_flags(flags)};
   const Conversion converted = convert_model(flags.source, gelu_flag(flags), out.path(), target);
   carry_tokenizer(flags.tokenizer.empty() ? converted.folder : fs::path(flags.tokenizer), out.path(),
                   converted.config.vocab_size);
@@ -145,6 +192,40 @@ void add_convert(CLI::App& app) {
                    "Folder with tokenizer.json, or with dict.txt, encoder.json and vocab.bpe; SRC's own if not given")
       ->check(CLI::ExistingDirectory)
       ->type_name("DIR")
+      ->default_str("");
+  Upcycling& upcycling = flags->upcycling;
+  CLI::Option* const experts =
+      command
+          ->add_option("--experts", upcycling.experts,
+                       "Upcycle a dense model: its FFNs become so many experts; outputs stay equal without --noise")
+          ->check(CLI::Range(int64_t{2}, int64_t{65536}))
+          ->default_str("");
+  command->add_option("--granularity", upcycling.granularity, "Upcycling: experts that a copy of the FFN is cut into")
+      ->check(CLI::Range(int64_t{1}, int64_t{1024}))
+      ->needs(experts);
+  command->add_option("--top-k", upcycling.top_k, "Upcycling: experts per token; a multiple of the granularity")
+      ->check(CLI::Range(int64_t{2}, kMaxTopK))
+      ->needs(experts);
+  command->add_option("--every", upcycling.every, "Upcycling: which layers, as model.moe.every")
+      ->check(CLI::Range(int64_t{1}, int64_t{4096}))
+      ->needs(experts);
+  command
+      ->add_option("--noise", upcycling.noise,
+                   "Upcycling: normal noise on the experts' matrices, by their root mean square, so that copies differ")
+      ->check(CLI::Range(0.0, 100.0))
+      ->needs(experts);
+  command->add_option("--seed", upcycling.seed, "Upcycling: of noise and routers")->needs(experts);
+  CLI::Option* const dense = limit_to(
+      command->add_option("--dense", flags->dense,
+                          "One FFN in place of experts: merge, their mean by use; drop, the most used ones side by side"),
+      {"merge", "drop"});
+  dense->excludes(experts);
+  command
+      ->add_option("--use", flags->use,
+                   "--dense: metrics.jsonl of a run, whose last line tells the load of experts; that of SRC if it is a run")
+      ->check(CLI::ExistingFile)
+      ->needs(dense)
+      ->type_name("FILE")
       ->default_str("");
   command->add_flag("--force", flags->force, "Replace DST if it holds files");
   command->add_flag("--json", flags->json, "One JSON object on stdout");

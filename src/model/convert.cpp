@@ -72,6 +72,10 @@ Conversion convert_model(const fs::path& source, std::optional<Gelu> gelu, const
   auto [facts, read, family] = is_gguf      ? open_gguf(source, gelu)
                                : is_fairseq ? open_fairseq(source, gelu)
                                             : open_directory(find_model(source), gelu);
+  if (target.reshape) {
+    ReshapedModel reshaped = target.reshape(facts.config, std::move(read));
+    facts.config = reshaped.config, read = std::move(reshaped.read), family.clear();
+  }
   const ParameterTable table = make_parameter_table(facts.config);
   const ParameterSource checked = [&, &from = read](const Parameter& parameter, std::span<float> values) {
     from(parameter, values);

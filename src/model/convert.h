@@ -9,6 +9,7 @@
 
 #include "io/gguf.h"
 #include "model/model_tensors.h"
+#include "model/reshape.h"
 #include "troupe/config.h"
 
 namespace troupe {
@@ -27,6 +28,8 @@ struct ConversionTarget {
   GgmlType type = GgmlType::kF32;  // gguf: of its matrices
   // gguf: what the file holds besides; asked once the source is open.
   std::function<GgufMetadata(const Conversion&)> tokenizer = {};
+  // What to make of the model first (model/reshape.h); empty: nothing.
+  std::function<ReshapedModel(const ModelConfig&, ParameterSource)> reshape = {};
 };
 
 // Writes the model at `source` (a model directory of ours or Hugging Face's, a run, or what FairseqCheckpoint takes) into

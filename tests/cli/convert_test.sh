@@ -53,6 +53,20 @@ expect "every expert" 0 "layers.3.moe.experts.7.fc2.bias" "$program" inspect "$w
 expect "statistics" 0 '"non_finite":0' "$program" inspect "$work/moe" --json --stats
 expect "inspecting a checkpoint of fairseq" 0 "rank_files: 4" "$program" inspect "$data/moe"
 expect "inspecting tensors" 0 "train.logits" "$program" inspect "$data/moe/forward.safetensors" --stats
+# Dense models as experts, and back.
+expect "upcycling" 0 "troupe to troupe" "$program" convert "$work/dense" "$work/up" --experts 8 --top-k 4 --granularity 2
+expect "its settings" 0 '"top_k": 4' cat "$work/up/config.json"
+expect "merging what is equal" 0 "Every expert counts the same" "$program" convert "$work/up" "$work/merged" --dense drop
+expect "a model with experts" 2 "expected a dense model (--experts), got one with 8 experts" \
+  "$program" convert "$work/moe" "$work/x" --experts 4
+expect "a dense model" 2 "expected a model with experts (--dense), got a dense one" \
+  "$program" convert "$work/dense" "$work/x" --dense merge
+expect "cut copies" 2 "--top-k: expected a multiple of the granularity (4), so that copies stay whole, got 2" \
+  "$program" convert "$work/dense" "$work/x" --experts 8 --granularity 4
+expect "noise alone" 2 "--experts" "$program" convert "$work/dense" "$work/x" --noise 0.1
+printf '{"step":1}\n' >"$work/metrics.jsonl"
+expect "no use" 3 "metrics.jsonl: expected a line with the load of experts (moe), got none" \
+  "$program" convert "$work/moe" "$work/x" --dense merge --use "$work/metrics.jsonl"
 hf="$2/golden/hf-small"
 expect "to GGUF" 0 "hf to gguf: 21 tensors" "$program" convert "$hf/llama" "$work/l.gguf" --to gguf
 expect "... and back" 0 "gguf to hf: 21 tensors" "$program" convert "$work/l.gguf" "$work/l" --to hf
