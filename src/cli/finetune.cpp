@@ -1,6 +1,8 @@
 // troupe finetune: a model that has learnt tasks, texts or answers.
 #include "train/finetune.h"
 
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
@@ -15,6 +17,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "io/json_fields.h"
 #include "study/memory.h"
 
 namespace troupe::cli {
@@ -23,7 +26,7 @@ namespace {
 struct FinetuneArguments {
   FinetuneFlags flags;
   std::string config, run;
-  bool resume = false, json = false, ignore_memory = false;
+  bool resume = false, json = false, ignore_memory = false, dry_run = false;
 };
 
 std::string shown(double value) { return std::isnan(value) ? "" : fmt::format("{:.4f}", value); }
@@ -38,6 +41,19 @@ void print_results(const std::vector<FinetuneResultLine>& results) {
   print_table(rows);
 }
 
+void print_plan(const std::vector<FinetunePlanLine>& plan) {
+  std::vector<std::vector<std::string>> rows = {
+      {"learnt", "trainings", "epochs", "texts", "tokens", "updates", "FLOPs"}};
+  double flops = 0.0;
+  for (const FinetunePlanLine& line : plan) {
+    rows.push_back({fmt::format("{}", fmt::join(line.learnt, " ")), grouped(line.trainings), grouped(line.epochs),
+                    grouped(line.texts), grouped(line.tokens), grouped(line.updates), short_number(line.train_flops)});
+    flops += line.train_flops;
+  }
+  print_table(rows);
+  print("\n{} FLOPs of training in all; texts, tokens and updates are those of an epoch\n", short_number(flops));
+}
+
 void log_figure(const nlohmann::ordered_json& line) {
   const bool nll = line["metric"] == "nll";
   log::info("{}: {} ({}), epoch {}: {} {:.4f} of {}", line["task"].get<std::string>(),
@@ -45,10 +61,10 @@ void log_figure(const nlohmann::ordered_json& line) {
             line["metric"].get<std::string>(), line[nll ? "nll" : "accuracy"].get<double>(), line["n"].get<int64_t>());
 }
 
-// As its usual update is: texts stand in rows of at least 256 tokens, and of more only if they are longer.
+// As its usual update is: texts stand in rows of kRowTokens, and of more only if they are longer.
 RunConfig sized(RunConfig config) {
   config.train.batch_sequences = config.finetune->batch_sequences;
-  config.model.context = std::min<int64_t>(config.model.context, 256);
+  config.model.context = std::min(config.model.context, kRowTokens);
   return config;
 }
 
@@ -57,7 +73,7 @@ void run(const FinetuneArguments& arguments) {
   flags.config = arguments.config;
   const RunConfig config = load_finetune_config(flags);
   const std::string where = arguments.config.empty() ? "finetune" : arguments.config;
-  if (!arguments.ignore_memory) require_memory(sized(config), read_machine(), where);
+  if (!arguments.ignore_memory && !arguments.dry_run) require_memory(sized(config), read_machine(), where);
   const InterruptGuard signals;
   std::optional<Error> lost_output;  // the lines are in metrics.jsonl: the run is saved, then ends
   std::optional<Progress> progress;
@@ -66,6 +82,7 @@ void run(const FinetuneArguments& arguments) {
   FinetuneOptions options;
   options.run = arguments.run;
   options.resume = arguments.resume;
+  options.dry_run = arguments.dry_run;
   options.interrupted = [&] { return signals.interrupted() || lost_output; };
   options.line = [&](const nlohmann::ordered_json& line) {
     try {
@@ -88,6 +105,11 @@ void run(const FinetuneArguments& arguments) {
   progress.reset();
   if (lost_output) fail(lost_output->code(), "{}; --resume goes on in {}", lost_output->what(), arguments.run);
   if (result.interrupted) fail(ErrorCode::kInterrupted, "interrupted; --resume goes on in {}", arguments.run);
+  if (arguments.dry_run) {
+    if (!arguments.json) return print_plan(result.plan);
+    for (const FinetunePlanLine& line : result.plan) print_json(json_of(line));
+    return;
+  }
   if (!arguments.json) print_results(result.results);
 }
 
@@ -114,6 +136,8 @@ void add_finetune(CLI::App& app) {
       ->expected(1)
       ->take_all();
   command->add_flag("--resume", arguments->resume, "go on from the newest complete checkpoint in the run's folder");
+  command->add_flag("--dry-run", arguments->dry_run,
+                    "read and check everything and say what the trainings would take; write nothing");
   command->add_flag("--ignore-memory", arguments->ignore_memory,
                     "start even if training needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", arguments->json, "print the lines of metrics.jsonl and the results on stdout");

@@ -53,7 +53,8 @@ const std::vector<double> kPaperRates = {1e-5, 3e-5, 1e-4, 3e-4};
 bool may_change(std::string_view path) {
   for (const char* name : {"dropout", "attention_dropout", "moe.capacity", "moe.capacity_factor", "moe.second_choice",
                            "moe.batch_prioritized", "moe.aux_loss_weight", "moe.router_z_loss", "moe.aux_combine",
-                           "moe.eval_capacity_fraction", "moe.expert_dropout", "moe.pad_mask", "moe.group_sequences"})
+                           "moe.eval_capacity_fraction", "moe.expert_dropout", "moe.pad_mask", "moe.group_sequences",
+                           "moe.input_jitter", "moe.bias_rate", "moe.balance_choices", "moe.balance_over"})
     if (path == std::string("model.") + name) return true;
   return false;
 }
@@ -516,6 +517,7 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
   std::vector<std::vector<FinetuneSource>> sources;
   std::vector<std::vector<Trial>> trials;
   const bool several = settings.lr.size() * settings.seeds.size() > 1;
+  FinetuneResult result;
   double flops = 0.0;
   for (const std::vector<std::string>& tasks : groups) {
     FinetuneConfig of_group = settings;
@@ -530,15 +532,22 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
                         .seed = seed,
                         .folder = several ? root / fmt::format("lr-{}-seed-{}", rate_name(lr), seed) : root,
                         .config = config_of(config, tasks, lr, seed, per_epoch, where)});
-    flops += static_cast<double>(list.size()) * static_cast<double>(settings.epochs) *
-             static_cast<double>(inputs_of(sources.back())) * train_flops_per_token(config.model, config.model.context);
+    for (const Trial& trial : list) static_cast<void>(find_start(RunFiles{trial.folder}, options.resume));
+    FinetunePlanLine& plan = result.plan.emplace_back();
+    plan.trainings = static_cast<int64_t>(list.size()), plan.epochs = settings.epochs, plan.updates = per_epoch;
+    plan.tokens = inputs_of(sources.back());
+    for (const FinetuneSource& source : sources.back())
+      plan.learnt.push_back(source.name), plan.texts += static_cast<int64_t>(source.train.size());
+    plan.train_flops = static_cast<double>(plan.trainings * plan.epochs) * static_cast<double>(plan.tokens) *
+                       train_flops_per_token(config.model, std::min(config.model.context, kRowTokens));
+    flops += plan.train_flops;
   }
-  size_t trainings = 0;
-  for (const std::vector<Trial>& list : trials) trainings += list.size();
-  log::info("fine-tuning: {} of {}, {:.3g} FLOPs in all", counted(static_cast<int64_t>(trainings), "training"),
+  if (options.dry_run) return result;
+  int64_t trainings = 0;
+  for (const FinetunePlanLine& plan : result.plan) trainings += plan.trainings;
+  log::info("fine-tuning: {} of {}, {:.3g} FLOPs in all", counted(trainings, "training"),
             counted(settings.epochs, "epoch"), flops);
 
-  FinetuneResult result;
   for (size_t g = 0; g < groups.size(); ++g) {
     std::vector<DoneTrial> done;
     for (const Trial& trial : trials[g]) {

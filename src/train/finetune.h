@@ -75,9 +75,26 @@ struct FinetuneResultLine {
   }
 };
 
+// What the trainings of a task, or of all at once, would take.
+struct FinetunePlanLine {
+  static constexpr const char* kSchema = "troupe.finetune_plan/1";
+  std::vector<std::string> learnt;  // tasks, text and answers
+  int64_t trainings = 0, epochs = 0;
+  int64_t texts = 0, tokens = 0, updates = 0;  // of one epoch of one training
+  double train_flops = 0.0;                    // of all trainings; evaluations are not counted
+
+  template <class V>
+  void fields(V& v) {
+    v.constant("schema", kSchema);
+    v("learnt", learnt), v.count("trainings", trainings), v.count("epochs", epochs), v.count("texts", texts);
+    v.count("tokens", tokens), v.count("updates", updates), v("train_flops", train_flops);
+  }
+};
+
 struct FinetuneOptions {
   std::filesystem::path run;
   bool resume = false;
+  bool dry_run = false;  // read and check everything, plan, and train nothing
 
   // What happens meanwhile, as in PretrainOptions; `line` gets those of metrics.jsonl and the results.
   std::function<void(const StepStats& stats, int64_t steps, double seconds)> step;
@@ -87,6 +104,7 @@ struct FinetuneOptions {
 
 struct FinetuneResult {
   bool interrupted = false;
+  std::vector<FinetunePlanLine> plan;
   std::vector<FinetuneResultLine> results;
 };
 

@@ -9,7 +9,9 @@ namespace troupe {
 namespace {
 
 bool is_expert(const Parameter& parameter) { return parameter.role == Role::kExpert; }
-bool is_router(const Parameter& parameter) { return parameter.name.ends_with(".moe.router.weight"); }
+bool is_router(const Parameter& parameter) {
+  return parameter.name.find(".moe.router.") != parameter.name.npos;  // a bias of its balancing too
+}
 bool is_attention(const Parameter& parameter) { return parameter.name.find(".attn.") != parameter.name.npos; }
 
 }  // namespace

@@ -8,7 +8,6 @@
 namespace troupe {
 namespace {
 
-constexpr int64_t kRow = 256;  // short texts share rows of this length: what is masked in them is little
 constexpr uint64_t kTextStream = 0x74657874;
 
 // Where texts stand in rows.
@@ -17,7 +16,7 @@ struct Layout {
   int64_t S = 1;  // the longest row
 
   Layout(std::span<const TrainingText* const> texts, int64_t context) {
-    int64_t room = std::min(kRow, context);
+    int64_t room = std::min(kRowTokens, context);
     for (const TrainingText* text : texts) room = std::max(room, text->inputs());
     std::vector<int64_t> used;
     for (const TrainingText* text : texts) {

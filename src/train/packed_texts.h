@@ -31,7 +31,10 @@ struct Filling {
   int64_t context = 0;  // longest row
 };
 
-// The texts in rows as long as the longest text, but at least min(256, context): each in the first one with room.
+// Short texts share rows of this length: what is masked in them is little.
+inline constexpr int64_t kRowTokens = 256;
+
+// The texts in rows as long as the longest text, but at least min(kRowTokens, context): each in the first one with room.
 Batch pack(std::span<const TrainingText* const> texts, const Filling& filling);
 
 struct TextSource {

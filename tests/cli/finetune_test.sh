@@ -133,6 +133,12 @@ expect "all of it again" 0 '"n":1,' "$program" finetune ft.toml --model pre --ru
 [ "$(grep -c '"setting":"zero-shot"' out)" -eq 0 ] || fail "trainings that were over began again"
 mv kept.jsonl tasks/sky/train.jsonl
 
+expect "what it would take" 0 '"learnt":["sky"],"trainings":4,"epochs":10,"texts":32' "$program" finetune ft.toml --model pre \
+  --run dry --json --dry-run --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
+[ -e dry ] && fail "--dry-run left a folder"
+expect "a sweep over what is there" 2 "own/lr-0.01-seed-1: expected a new run" "$program" finetune ft.toml --model pre --run own \
+  --set finetune.lr=0.1,0.01
+
 # Text, and prompts with answers.
 for i in $(seq 12); do echo "{\"prompt\": \"number $i? \", \"completion\": \"it is $i\"}"; done >ask.jsonl
 expect "text and answers" 0 "held out" "$program" finetune --model pre --run texts --set finetune.text=text.txt \

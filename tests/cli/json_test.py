@@ -163,6 +163,7 @@ with tempfile.TemporaryDirectory() as folder:
 [paper]\ncontext = "{premise}"\nchoices = ["yes", "no"]\nlabel = "{label}"\nlabels = ["entailment", "not"]\n'''
     path('rte.toml').write_text(rte)
     see('finetune', '--model', 'run', '--task', 'rte.toml', '--data-dir', 'tasks', '--run', 'tuned')
+    see('finetune', '--model', 'run', '--task', 'rte.toml', '--data-dir', 'tasks', '--run', 'planned', '--dry-run')
     see('eval', 'bias', '--model', 'run', '--data-dir', 'tasks')
     ids = struct.pack('<4q', 1, 2, 3, 4)
     head = json.dumps({name: {'dtype': 'I64', 'shape': [1, 4], 'data_offsets': [at, at + 32]}
