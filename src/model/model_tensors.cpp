@@ -17,10 +17,11 @@ namespace troupe {
 
 namespace fs = std::filesystem;
 
+std::string tensors_index_name(const std::string& stem) { return stem + ".safetensors.index.json"; }
+
 namespace {
 
 std::string tensors_file_name(const std::string& stem) { return stem + ".safetensors"; }
-std::string tensors_index_name(const std::string& stem) { return stem + ".safetensors.index.json"; }
 
 constexpr const char *kTorchFile = "pytorch_model.bin", *kTorchIndex = "pytorch_model.bin.index.json";
 

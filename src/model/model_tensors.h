@@ -23,6 +23,9 @@ struct TensorFiles {
   bool is_indexed() const { return !weight_map.empty(); }
 };
 
+// STEM.safetensors.index.json.
+std::string tensors_index_name(const std::string& stem);
+
 // STEM.safetensors, or the shards of STEM.safetensors.index.json; of a model without either pytorch_model.bin, or the
 // shards of pytorch_model.bin.index.json. Throws kData.
 TensorFiles tensor_files(const std::filesystem::path& folder, const std::string& stem = "model");
