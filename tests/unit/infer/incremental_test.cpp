@@ -166,6 +166,11 @@ INSTANTIATE_TEST_SUITE_P(Models, Incremental,
                                          config_of_family(test::olmo2_facts), config_of_family(test::gpt_neox_facts),
                                          config_of_family(test::granite_facts), config_of_family(test::qwen2_moe_facts, 4),
                                          config_of_family([](ModelConfig& c) { c.window = 5, c.window_from = 1; }),
+                                         config_of_family([](ModelConfig& c) { c.moe.router = RouterKind::kHash; }, 6),
+                                         config_of_family([](ModelConfig& c) {
+                                           c.moe.score = RouterScore::kSigmoid, c.moe.balance_bias = true;
+                                           c.moe.groups = 3, c.moe.groups_kept = 2, c.moe.output_scale = 2.5;
+                                         }, 6),
                                          config_of_family([](ModelConfig& c) { c.logit_cap = 0.3; })));
 
 // Next-token probabilities, whatever way leads to them, are those of capped logits.
