@@ -19,8 +19,8 @@ void in_pieces(int64_t size, const Body& body) {
   parallel_chunks(size, kMuonPiece, [&](int64_t begin, int64_t end) { body(begin, end - begin); });
 }
 
-// Whether every thread takes a matrix at a time through all passes, with no barrier between them: what they need, six
-// times the matrix and some more, stays in its caches.
+// Whether a thread takes a matrix at a time through all passes, with no barrier between them: what they need, six times
+// the matrix and some more, stays in its caches.
 bool one_by_one(int64_t count, int64_t rows, int64_t cols) {
   constexpr int64_t kMostElements = 1 << 17;
   return count >= num_threads() && rows * cols <= kMostElements;
@@ -152,15 +152,18 @@ template <class P>
 void muon_blocked(const MuonUpdate<P>& task, Context& context) {
   MuonWorkspace<P>& workspace = *task.workspace;
   if (!one_by_one(task.count, task.rows, task.cols)) return MuonBatch<P>(task, workspace, context).run();
-  workspace.reserve_for_threads(task.rows, task.cols);
+  workspace.reserve_parts(task.rows, task.cols);
   const auto area = static_cast<size_t>(task.rows * task.cols);
-  parallel_for(task.count, [&](int64_t e) {
-    const auto matrix = [&](auto values) { return values.subspan(static_cast<size_t>(e) * area, area); };
-    MuonUpdate<P> one = task;
-    one.count = 1, one.p = matrix(task.p), one.g = matrix(task.g), one.m = matrix(task.m);
-    Context& own = Context::of_this_thread();
+  const auto parts = static_cast<int64_t>(workspace.parts.size());
+  parallel_for(parts, [&](int64_t part) {
+    Context& own = workspace.contexts[static_cast<size_t>(part)];
     const Context::Running part_of_the_task(own, nullptr);
-    MuonBatch<P>(one, workspace.of_thread[static_cast<size_t>(omp_get_thread_num())], own).run();
+    for (int64_t e = part; e < task.count; e += parts) {
+      const auto matrix = [&](auto values) { return values.subspan(static_cast<size_t>(e) * area, area); };
+      MuonUpdate<P> one = task;
+      one.count = 1, one.p = matrix(task.p), one.g = matrix(task.g), one.m = matrix(task.m);
+      MuonBatch<P>(one, workspace.parts[static_cast<size_t>(part)], own).run();
+    }
   });
 }
 
@@ -186,9 +189,9 @@ void MuonWorkspace<P>::reserve(int64_t count, int64_t rows, int64_t cols) {
 }
 
 template <class P>
-void MuonWorkspace<P>::reserve_for_threads(int64_t rows, int64_t cols) {
-  while (static_cast<int64_t>(of_thread.size()) < num_threads()) of_thread.emplace_back(x.memory());
-  for (MuonWorkspace& workspace : of_thread) workspace.reserve(1, rows, cols);
+void MuonWorkspace<P>::reserve_parts(int64_t rows, int64_t cols) {
+  while (static_cast<int64_t>(parts.size()) < num_threads()) parts.emplace_back(x.memory()), contexts.emplace_back();
+  for (MuonWorkspace& part : parts) part.reserve(1, rows, cols);
 }
 
 template <class P>

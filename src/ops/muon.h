@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/context.h"
 #include "kernels/muon_step.h"
 #include "ops/linear.h"
 #include "ops/op.h"
@@ -25,10 +26,11 @@ class MuonWorkspace {
 
   explicit MuonWorkspace(Memory& memory = host_memory());
   void reserve(int64_t count, int64_t rows, int64_t cols);
-  // For every thread one of its own, for a matrix.
-  void reserve_for_threads(int64_t rows, int64_t cols);
+  // As many parts as threads, for a matrix each. What a part takes does not depend on the thread that runs it, so steps
+  // after the first allocate nothing.
+  void reserve_parts(int64_t rows, int64_t cols);
 
-  // What a task of these matrices takes: here, for packed copies of its products, and in `of_thread`.
+  // What a task of these matrices takes: here, for packed copies of its products, and in `parts`.
   static int64_t bytes(int64_t count, int64_t rows, int64_t cols);
 
   // X and what is added to it [count, rows, cols]; X X^T (or X^T X, whichever is smaller) and the polynomial of it
@@ -38,7 +40,8 @@ class MuonWorkspace {
   Buffer<double> squares;
   LinearBank<P> by_x, by_small;
   std::vector<int64_t> offsets, small_offsets;
-  std::vector<MuonWorkspace> of_thread;
+  std::vector<MuonWorkspace> parts;
+  std::vector<Context> contexts;  // of the parts
 };
 
 // With g' = grad_scale g, for each of the matrices by itself:
