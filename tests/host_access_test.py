@@ -27,6 +27,7 @@ ALLOWED = {
     'src/model/language_model.cpp': ('a tensor of the host', 'a parameter on its way from a file into packed weights'),
     'src/model/fairseq_model.cpp': ('a tensor of the host', 'compares two tensors of a file'),
     'src/model/model_tensors.cpp': ('a tensor of the host', 'a parameter on its way into a file'),
+    'src/model/torch_tensors': ('a tensor of the host', 'tensors of a file that do not lie row by row in it'),
     'src/model/hf/': ('a tensor of the host', 'a parameter on its way between two layouts of files'),
     'src/model/gguf/': ('a tensor of the host', 'a parameter on its way between two layouts of files'),
     'src/infer/sampler.cpp': ('an element of a tensor', 'draws on the host from logits'),
