@@ -1,9 +1,10 @@
 #include "data/tokenizer/tokenizer_config.h"
 
-#include <simdjson.h>
+#include <nlohmann/json.hpp>
 
-#include "data/tokenizer/json_value.h"
+#include "base/error.h"
 #include "io/atomic_file.h"
+#include "io/json_file.h"
 #include "io/tokenizer_files.h"
 
 namespace troupe {
@@ -12,22 +13,23 @@ namespace {
 namespace fs = std::filesystem;
 
 // "<s>", {"content": "<s>", ...} or null.
-std::string token_name(const JsonValue& root, std::string_view key) {
+std::string token_name(const nlohmann::json& root, const char* key, const std::string& where) {
   const auto token = root.find(key);
-  if (!token || token->is_null()) return {};
-  if (token->is_string()) return std::string(token->string());
-  if (!token->is_object()) token->refuse("a token's text, an object with its content, or null");
-  return std::string(token->at("content").string());
+  if (token == root.end() || token->is_null()) return {};
+  const nlohmann::json text = token->is_object() ? token->value("content", nlohmann::json()) : *token;
+  if (text.is_string()) return text;
+  fail(ErrorCode::kData, "{}: {}: expected a token's text, an object with its content, or null, got {}", where, key,
+       token->dump().substr(0, 100));
 }
 
 }  // namespace
 
 TokenizerConfig parse_tokenizer_config(std::string text, const std::string& where) {
-  simdjson::dom::parser parser;
-  const JsonValue root = JsonValue::parse(parser, text, where);
+  const nlohmann::json root = parse_json(text, where);
+  if (!root.is_object()) fail(ErrorCode::kData, "{}: expected an object, got {}", where, root.type_name());
   TokenizerConfig config;
-  config.bos_token = token_name(root, "bos_token");
-  config.eos_token = token_name(root, "eos_token");
+  config.bos_token = token_name(root, "bos_token", where);
+  config.eos_token = token_name(root, "eos_token", where);
   config.json = std::move(text);
   return config;
 }

@@ -231,6 +231,8 @@ TEST(TokenizerJson, SaysWhereItStopsBeingJson) {
   EXPECT_THAT(error_of_text("{\n \"version\": \"1.0\",\n x}"),
               HasSubstr("t.json: line 3, column 2 (byte 22): expected JSON"));
   EXPECT_THAT(error_of_text(""), HasSubstr("t.json: column 1 (byte 0): expected JSON"));
+  for (const char* beyond_double : {"{\"a\": 6e611}", "[6e611"})
+    EXPECT_THAT(error_of_text(beyond_double), HasSubstr("t.json: expected JSON, got: "));
   EXPECT_EQ(error_of_text("[]"), "t.json: expected an object, got []");
   EXPECT_EQ(error_of_text("{}"), "t.json: model: expected a value, got none");
   EXPECT_THAT(error_of_text(R"({"version": "1.0", "version": "1.0"})"), HasSubstr("version: expected each field once"));
