@@ -13,6 +13,7 @@
 #include "cli/eval_model.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "cli/text_options.h"
 #include "cli/tokenizer_flags.h"
 #include "cli/validators.h"
@@ -153,6 +154,7 @@ void drop_other_tokens(const ModelRun& first, const ModelRun& run, const std::st
 }
 
 void run(PerplexityFlags& flags) {
+  require_one_process("eval ppl");
   if (flags.options.stride > 0 && flags.options.mode == WindowMode::kBlocks)
     fail(ErrorCode::kUsage, "--stride: expected --mode sliding or documents, got {}",
          name_of_enum(flags.options.mode));

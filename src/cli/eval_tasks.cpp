@@ -16,6 +16,7 @@
 #include "cli/eval_model.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "cli/validators.h"
 #include "eval/capacity.h"
 #include "eval/tasks/average.h"
@@ -325,6 +326,7 @@ RequestStats run_jobs(const TasksFlags& flags, std::vector<Job>& jobs, EvalModel
 }
 
 void run(TasksFlags& flags) {
+  require_one_process("eval tasks");
   std::vector<std::filesystem::path> folders(flags.task_dirs.begin(), flags.task_dirs.end());
   std::vector<TaskFile> known = load_tasks(folders);
   if (flags.list) return print_list(flags, flags.tasks.empty() ? known : select_tasks(known, flags.tasks));

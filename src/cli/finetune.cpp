@@ -17,6 +17,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "io/json_fields.h"
 #include "study/memory.h"
 
@@ -69,6 +70,7 @@ RunConfig sized(RunConfig config) {
 }
 
 void run(const FinetuneArguments& arguments) {
+  require_one_process("finetune");
   FinetuneFlags flags = arguments.flags;
   flags.config = arguments.config;
   const RunConfig config = load_finetune_config(flags);

@@ -36,6 +36,13 @@ namespace {
 
 }  // namespace
 
+void require_one_process(const char* command) {
+  if (const int ranks = launched_ranks(); ranks > 1)
+    fail(ErrorCode::kUsage,
+         "troupe {}: expected one process, got {} started together (train alone shares its work among ranks)", command,
+         ranks);
+}
+
 void run_on_ranks(double watchdog_s, const std::function<void(Communicator* ranks)>& work) {
   const std::unique_ptr<Communicator> world = start_world({.watchdog_s = watchdog_s});
   if (world->size() == 1) return work(nullptr);

@@ -16,4 +16,7 @@ struct Quietly {
 // says so and ends all. `watchdog_s` as in WorldOptions.
 void run_on_ranks(double watchdog_s, const std::function<void(Communicator* ranks)>& work);
 
+// Throws kUsage where mpirun or srun started several processes of a command that is one.
+void require_one_process(const char* command);
+
 }  // namespace troupe::cli

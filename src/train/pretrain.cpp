@@ -269,11 +269,6 @@ TrainerOptions trainer_options(const TrainConfig& train) {
 void check_shares(const RunConfig& config, const std::string& where, int ranks) {
   const int64_t group = config.model.num_moe_layers() > 0 ? config.model.moe.group_sequences : 0;
   const int64_t unit = std::max<int64_t>(1, group), rows = micro_batch(config.train);
-  if (config.model.num_moe_layers() > 0 && config.model.moe.router == RouterKind::kExpertChoice && group == 0)
-    fail(ErrorCode::kUsage,
-         "{}: model.moe.group_sequences: expected 1 or more with router expert_choice on {} ranks, got 0 (a group that "
-         "spans ranks may choose the tokens of one alone)",
-         where, ranks);
   if ((rows + unit - 1) / unit >= ranks) return;
   fail(ErrorCode::kUsage, "{}: {}: expected at least {} sequences in a micro-batch, {} for each of {} ranks, got {}", where,
        config.train.micro_sequences > 0 ? "train.micro_sequences" : "train.batch_sequences", unit * ranks,
