@@ -385,7 +385,7 @@ struct TrialFigures {
       ++number;
       const auto json = nlohmann::json::parse(text.begin() + static_cast<int64_t>(begin),
                                               text.begin() + static_cast<int64_t>(end), nullptr, false);
-      if (!json.is_object() || json.value("schema", "") != FinetuneLine::kSchema) continue;
+      if (!json.is_object() || !json.contains("schema") || json["schema"] != FinetuneLine::kSchema) continue;
       read_json_fields(json, fmt::format("{}:{}", path.string(), number), lines.emplace_back());
     }
   }

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "io/atomic_file.h"
 #include "io/json_file.h"
+#include "io/json_text.h"
 #include "io/tokenizer_files.h"
 
 namespace troupe {
@@ -19,7 +20,7 @@ std::string token_name(const nlohmann::json& root, const char* key, const std::s
   const nlohmann::json text = token->is_object() ? token->value("content", nlohmann::json()) : *token;
   if (text.is_string()) return text;
   fail(ErrorCode::kData, "{}: {}: expected a token's text, an object with its content, or null, got {}", where, key,
-       token->dump().substr(0, 100));
+       json_excerpt(*token));
 }
 
 }  // namespace
