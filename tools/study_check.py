@@ -42,6 +42,8 @@ def zstd(path):
 
 
 def table(path):
+    if not path.is_file():
+        sys.exit(f'{path}: expected a table of a study, got no such file')
     csv.field_size_limit(1 << 30)
     return list(csv.DictReader(io.StringIO(zstd(path) if path.suffix == '.zst' else path.read_text())))
 
