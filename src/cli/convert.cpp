@@ -2,10 +2,8 @@
 #include "model/convert.h"
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -17,10 +15,9 @@
 #include "data/shards/tokenizer_identity.h"
 #include "data/tokenizer/gguf_tokenizer.h"
 #include "data/tokenizer/tokenizer.h"
-#include "io/atomic_file.h"
-#include "io/json_text.h"
 #include "io/path_kind.h"
 #include "io/unfinished.h"
+#include "study/metrics_history.h"
 
 namespace troupe::cli {
 namespace {
@@ -37,21 +34,10 @@ struct ConvertFlags {
 
 // The use of experts that the last line of a run's metrics with routers tells, by MoE layer.
 std::vector<std::vector<double>> use_of_experts(const fs::path& metrics) {
+  const MetricsHistory history = read_metrics(metrics);
   std::vector<std::vector<double>> use;
-  std::istringstream lines(read_file(metrics));
-  for (std::string line; std::getline(lines, line);) {
-    const auto json = nlohmann::json::parse(line, nullptr, false);
-    if (!json.is_object() || !json.contains("moe") || !json["moe"].is_array() || json["moe"].empty()) continue;
-    use.clear();
-    for (const auto& layer : json["moe"]) {
-      if (!layer.is_object() || !layer.contains("load") || !layer["load"].is_array() ||
-          !std::ranges::all_of(layer["load"], [](const auto& share) { return share.is_number(); }) ||
-          (!use.empty() && layer["load"].size() != use.front().size()))
-        fail(ErrorCode::kData, "{}: moe: expected for every layer the load of its experts, got {}", metrics.string(),
-             json_text(layer));
-      use.push_back(layer["load"].get<std::vector<double>>());
-    }
-  }
+  if (!history.train.empty())
+    for (const RouterLine& router : history.train.back().moe) use.push_back(router.load_E);
   if (use.empty())
     fail(ErrorCode::kData, "{}: expected a line with the load of experts (moe), got none", metrics.string());
   return use;

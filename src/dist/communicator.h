@@ -82,6 +82,11 @@ class Communicator {
   int64_t bytes_sent_ = 0;
 };
 
+// together() of `ranks`, or `work` alone where there are none.
+inline void run_together(Communicator* ranks, const std::function<void()>& work, const char* place) {
+  ranks ? ranks->together(work, place) : work();
+}
+
 // One rank, alone.
 std::unique_ptr<Communicator> alone();
 

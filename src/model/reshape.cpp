@@ -125,9 +125,10 @@ ReshapedModel make_dense(const ModelConfig& sparse, ParameterSource read, Densif
   if (sparse.moe.shared_d_ff > 0)
     fail(ErrorCode::kUsage, "{}: --dense: expected a model without a shared expert, got moe.shared_d_ff {}", where,
          sparse.moe.shared_d_ff);
-  if (!use.empty() && (use.size() != layers || use.front().size() != E))
+  const auto other = std::find_if(use.begin(), use.end(), [&](const auto& layer) { return layer.size() != E; });
+  if (!use.empty() && (use.size() != layers || other != use.end()))
     fail(ErrorCode::kUsage, "{}: --dense: expected the use of {} experts in {} layers, got that of {} in {}", where, E,
-         layers, use.front().size(), use.size());
+         layers, (other != use.end() ? *other : use.front()).size(), use.size());
   const int64_t expert_width = sparse.expert_d_ff();
   const bool all_sparse = sparse.num_moe_layers() == sparse.num_layers;
   ModelConfig dense = sparse;

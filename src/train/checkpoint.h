@@ -49,6 +49,13 @@ struct TrainState {
   } best;
   RunTotals totals;
   MetricsInterval interval;
+
+  void add(const StepStats& stats, double seconds) {
+    step = stats.step;
+    totals.tokens += stats.loss.tokens;
+    totals.seconds += seconds;
+    interval.add(stats, seconds);
+  }
 };
 
 // Where ranks share the model, all call it and each writes a part; which plays no part when it is read.

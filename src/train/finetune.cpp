@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <optional>
-#include <set>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -19,8 +18,6 @@
 #include "io/atomic_file.h"
 #include "io/json_fields.h"
 #include "io/provenance.h"
-#include "io/toml_config.h"
-#include "model/decoder_parameters.h"
 #include "model/flops.h"
 #include "model/model_directory.h"
 #include "train/freeze.h"
@@ -34,42 +31,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-constexpr std::string_view kPaperValues = R"(
-[model]
-dropout = 0.1
-[train]
-keep_last = 1
-[train.schedule]
-kind = "polynomial"
-warmup_fraction = 0.06
-[train.adam]
-beta1 = 0.9
-beta2 = 0.98
-eps = 1e-6
-)";
-const std::vector<double> kPaperRates = {1e-5, 3e-5, 1e-4, 3e-4};
-
-// Facts of the model that training may change without changing what the model is.
-bool may_change(std::string_view path) {
-  for (const char* name : {"dropout", "attention_dropout", "moe.capacity", "moe.capacity_factor", "moe.second_choice",
-                           "moe.batch_prioritized", "moe.aux_loss_weight", "moe.router_z_loss", "moe.aux_combine",
-                           "moe.eval_capacity_fraction", "moe.expert_dropout", "moe.pad_mask", "moe.group_sequences",
-                           "moe.input_jitter", "moe.bias_rate", "moe.balance_choices", "moe.balance_over"})
-    if (path == std::string("model.") + name) return true;
-  return false;
-}
-
-// Keys of a run that fine-tuning has nothing for.
-bool has_no_use(std::string_view path) {
-  return path == "recipe" || path == "train.tokens" || path.starts_with("data.") || path.starts_with("train.valid") ||
-         path == "train.best_by" || path.starts_with("train.samples.") || path.starts_with("train.tasks.");
-}
-
 std::string rate_name(double lr) { return fmt::format("{:g}", lr); }
 
 // One training.
 struct Trial {
-  std::string name;  // of its task; "" of none or several
   double lr = 0.0;
   int64_t seed = 0;
   fs::path folder;
@@ -145,11 +110,7 @@ class TrialRun {
       folder_.record("interrupted", state_);
       return false;
     } catch (const Error& error) {
-      log::write_to_file(std::string("error: ") + error.what());
-      try {
-        folder_.record("failed", state_, {{"error", error.what()}});
-      } catch (const Error&) {  // the failure itself matters more
-      }
+      folder_.record_failure(error.what(), state_);
       throw;
     }
   }
@@ -265,10 +226,7 @@ class TrialRun {
     const Clock::time_point start = Clock::now();
     const StepStats stats = trainer_.step();
     const double seconds = seconds_since(start);
-    state_.step = stats.step;
-    state_.totals.tokens += stats.loss.tokens;
-    state_.totals.seconds += seconds;
-    state_.interval.add(stats, seconds);
+    state_.add(stats, seconds);
     if (options_.step) options_.step(stats, train().steps, seconds);
     if (state_.step % train().log_every != 0 && state_.step != train().steps) return;
     // Most of what runs through the model is not scored, so no FLOPs belong to a token.
@@ -349,8 +307,7 @@ class TrialRun {
   }
 
   void checkpoint() {
-    require_finite_update(state_.step, "first moment of ", trainer_.optimizer().first_moment());
-    require_finite_update(state_.step, "second moment of ", trainer_.optimizer().second_moment());
+    trainer_.require_finite_moments();
     folder_.save(state_, trainer_, source_model_.folder / "tokenizer.json");
   }
 
@@ -425,81 +382,7 @@ bool is_complete(const fs::path& folder) {
   return fs::exists(folder) && has_weights(RunFiles{folder}.model()) && RunHistory(folder).end() == "complete";
 }
 
-void copy_model(const fs::path& from, const fs::path& to) {
-  AtomicDirectory folder(to);
-  for (const fs::path& file : model_files(from)) fs::copy_file(file, folder.path() / file.filename());
-  folder.commit(AtomicDirectory::Existing::kReplace);
-}
-
 }  // namespace
-
-RunConfig load_finetune_config(const FinetuneFlags& flags) {
-  const std::string where = flags.config.empty() ? "finetune" : flags.config.string();
-  const auto read = [&](FieldList& fields) {
-    read_config_text(kPaperValues, "the paper", {}, fields);
-    for (Field& field : fields.fields()) field.origin = "default";
-    if (flags.config.empty())
-      for (const std::string& text : flags.overrides) apply_override(text, fields);
-    else
-      read_config(flags.config, flags.overrides, fields);
-    const auto set = [&](const char* key, const std::string& flag, const GivenValue& value) {
-      assign(*fields.find(key), value, ErrorCode::kUsage, flag);
-    };
-    if (!flags.model.empty()) set("finetune.model", "--model", {.value = flags.model, .text = flags.model});
-    if (!flags.data_dir.empty())
-      set("finetune.data_dir", "--data-dir", {.value = flags.data_dir, .text = flags.data_dir});
-    if (!flags.tasks.empty()) set("finetune.tasks", "--task", {.value = flags.tasks, .text = "a list"});
-  };
-  RunConfig asked = finetune_keys();
-  FieldList of_asked = fields_of(asked);
-  read(of_asked);
-  if (asked.finetune->model.empty())
-    fail(ErrorCode::kUsage, "{}: finetune.model: expected the folder of a model (--model), got none", where);
-
-  RunConfig config = finetune_keys();
-  config.model = read_model_config(find_model(asked.finetune->model));
-  const RunConfig of_folder = config;
-  FieldList fields = fields_of(config);
-  read(fields);
-  const FieldList before = fields_of(of_folder), usual = fields_of(finetune_keys());
-  for (size_t i = 0; i < fields.fields().size(); ++i) {
-    const Field& field = fields.fields()[i];
-    if (field.path.starts_with("model.") && !may_change(field.path) &&
-        value_text(field) != value_text(before.fields()[i]))
-      fail(ErrorCode::kUsage, "{}: {}: expected {}, as {} says, got {}", field.origin, field.path,
-           value_text(before.fields()[i]), asked.finetune->model, value_text(field));
-    if (has_no_use(field.path) && field.origin != "default" && value_text(field) != value_text(usual.fields()[i]))
-      fail(ErrorCode::kUsage,
-           "{}: {}: expected none in fine-tuning, got {} ([finetune] has the epochs, rates, seeds, batch and data)",
-           field.origin, field.path, value_text(field));
-  }
-  FinetuneConfig& finetune = *config.finetune;
-  if (finetune.sweep) {
-    if (fields.find("finetune.lr")->origin != "default")
-      fail(ErrorCode::kUsage, "{}: finetune.sweep: expected false beside finetune.lr, got true", where);
-    finetune.lr = kPaperRates;
-  }
-  const auto once = [&](const char* key, const auto& list) {
-    if (list.empty()) fail(ErrorCode::kUsage, "{}: finetune.{}: expected at least one, got none", where, key);
-    if (std::set(list.begin(), list.end()).size() != list.size())
-      fail(ErrorCode::kUsage, "{}: finetune.{}: expected each once, got one twice", where, key);
-  };
-  once("lr", finetune.lr), once("seeds", finetune.seeds);
-  if (finetune.tasks.empty() && finetune.text.empty() && finetune.answers.empty())
-    fail(ErrorCode::kUsage, "{}: finetune.tasks: expected tasks (--task), text or answers to learn, got none", where);
-  if (!finetune.tasks.empty()) once("tasks", finetune.tasks);
-  if (!finetune.tasks.empty() && finetune.data_dir.empty())
-    fail(ErrorCode::kUsage, "{}: finetune.data_dir: expected the folder of the tasks' data (--data-dir), got none",
-         where);
-  if (config.model.eos_id < 0)
-    fail(ErrorCode::kUsage, "{}: expected a model with an end-of-text token (model.eos_id), got none", finetune.model);
-  check_freeze(finetune.freeze, make_parameter_table(config.model), where);
-  RunConfig checked = config;
-  checked.train.steps = 1000;  // their number is known with the data
-  checked.train.batch_sequences = finetune.batch_sequences;
-  check_rules(checked, where);
-  return config;
-}
 
 FinetuneResult finetune(const RunConfig& config, const std::string& where, const FinetuneOptions& options) {
   const FinetuneConfig& settings = *config.finetune;
@@ -516,6 +399,9 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
     for (const std::string& task : settings.tasks) groups.push_back({task});
   std::vector<std::vector<FinetuneSource>> sources;
   std::vector<std::vector<Trial>> trials;
+  const auto root_of = [&](const std::vector<FinetuneSource>& group) {
+    return groups.size() > 1 ? options.run / group.front().name : options.run;
+  };
   const bool several = settings.lr.size() * settings.seeds.size() > 1;
   FinetuneResult result;
   double flops = 0.0;
@@ -523,7 +409,7 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
     FinetuneConfig of_group = settings;
     of_group.tasks = tasks;
     sources.push_back(load_finetune_sources(of_group, model, where));
-    const fs::path root = groups.size() > 1 ? options.run / sources.back().front().name : options.run;
+    const fs::path root = root_of(sources.back());
     std::vector<Trial>& list = trials.emplace_back();
     const int64_t per_epoch = steps_per_epoch(sources.back(), settings.batch_sequences);
     for (const double lr : settings.lr)
@@ -586,8 +472,7 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
     }
     std::erase_if(done, [&](const DoneTrial& trial) { return trial.trial->lr != best_lr; });
     const DoneTrial& best = *std::ranges::min_element(done, {}, &DoneTrial::loss);
-    const fs::path root = groups.size() > 1 ? options.run / sources[g].front().name : options.run;
-    const fs::path to = RunFiles{root}.model();
+    const fs::path to = RunFiles{root_of(sources[g])}.model();
     if (several) copy_model(RunFiles{best.trial->folder}.model(), to);
     for (const FinetuneSource& source : sources[g]) {
       FinetuneResultLine line{.task = source.name, .split = test_split(source), .chosen_by = select_split(source)};

@@ -63,12 +63,10 @@ struct FinetuneConfig {
     v("batch_sequences", batch_sequences, range(1, 1 << 24), "prompts or pieces of text per update");
     v("freeze", freeze, any_value(),
       "parameters that stay as they are, without gradients and moments; all_but_chosen_experts learns those experts "
-      "alone "
-      "that finetune.top_p chooses");
+      "alone that finetune.top_p chooses");
     v("top_p", top_p, range(1e-9, 1),
       "of each layer the fewest experts to which this share of the choices of the training data goes are chosen (Wang "
-      "et al. "
-      "2024, ESFT)");
+      "et al. 2024, ESFT)");
     v("train_limit", train_limit, range(0, 1e12), "only the first items of each task, text and answers; 0: all");
     v("eval_limit", eval_limit, range(0, 1e12), "only the first items of what is evaluated; 0: all");
   }

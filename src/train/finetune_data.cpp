@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quantity.h"
+#include "data/tokenizer/definition.h"
 #include "eval/eval_text.h"
 #include "eval/tasks/prompts.h"
 #include "eval/tasks/records.h"
@@ -50,8 +51,9 @@ TaskData load_items(TaskFile task, const std::string& split, const FinetuneConfi
   return load_task_data(task, {.data_dir = config.data_dir, .convention = Convention::kPaper});
 }
 
-void limit(TaskData& data, int64_t most) {
-  if (most > 0 && static_cast<int64_t>(data.items.size()) > most) data.items.resize(static_cast<size_t>(most));
+template <class T>
+void limit(std::vector<T>& list, int64_t most) {
+  if (most > 0 && static_cast<int64_t>(list.size()) > most) list.resize(static_cast<size_t>(most));
 }
 
 TaskFile lowest_loss(TaskFile task) {
@@ -87,9 +89,6 @@ void divide(FinetuneSource& source, const std::vector<std::string>& keys, std::v
     std::vector<TrainingText>& to = parts[i] == 0 ? source.train : source.held_out;
     std::move(texts[i].begin(), texts[i].end(), std::back_inserter(to));
   }
-  const auto limit = [](std::vector<TrainingText>& list, int64_t most) {
-    if (most > 0 && static_cast<int64_t>(list.size()) > most) list.resize(static_cast<size_t>(most));
-  };
   limit(source.train, config.train_limit), limit(source.held_out, config.eval_limit);
   source.train_split = "train";
   std::string all;
@@ -117,12 +116,10 @@ FinetuneSource of_text(const NamedPath& entry, const FinetuneConfig& config, con
 
 // The template of the tokenizer, of which one kind can be written without an interpreter of its language: ChatML, where
 // every message is "<|im_start|>ROLE\nTEXT<|im_end|>\n".
-bool writes_chatml(const Tokenizer& tokenizer, const fs::path& folder) {
-  std::string text;
-  for (const char* name : {"chat_template.jinja", "tokenizer_config.json"})
-    if (fs::exists(folder / name)) text += read_file(folder / name);
-  return text.find("<|im_start|>") != text.npos && tokenizer.encode("<|im_start|>").size() == 1 &&
-         tokenizer.encode("<|im_end|>").size() == 1;
+bool writes_chatml(const Tokenizer& tokenizer) {
+  const TokenizerConfig& config = tokenizer.definition().config;
+  return (config.chat_template + config.json).find("<|im_start|>") != std::string::npos &&
+         tokenizer.encode("<|im_start|>").size() == 1 && tokenizer.encode("<|im_end|>").size() == 1;
 }
 
 const std::string& text_in(const nlohmann::json& object, const char* key, const std::string& where) {
@@ -174,7 +171,7 @@ std::vector<Turn> turns_of(const Record& record, bool chatml, const std::string&
 FinetuneSource of_answers(const NamedPath& entry, const FinetuneConfig& config, const FinetuneModel& model) {
   FinetuneSource source{.name = entry.name};
   const auto end_of_text = static_cast<int32_t>(model.config.eos_id);
-  const bool chatml = writes_chatml(model.tokenizer, model.folder);
+  const bool chatml = writes_chatml(model.tokenizer);
   std::vector<std::string> keys;
   std::vector<std::vector<TrainingText>> texts;
   for (const Record& record : parse_records(read_text_file(entry.path), entry.path, {})) {
@@ -189,12 +186,7 @@ FinetuneSource of_answers(const NamedPath& entry, const FinetuneConfig& config, 
       text.scored.resize(text.ids.size(), turn.counts);
     }
     if (!chat) text.ids.push_back(end_of_text), text.scored.push_back(1);  // the answer ends
-    if (const int64_t over = text.inputs() - model.config.context; over > 0) {
-      text.ids.erase(text.ids.begin(), text.ids.begin() + over);
-      text.scored.erase(text.scored.begin(), text.scored.begin() + over);
-      text.scored.front() = 0;
-      ++source.shortened;
-    }
+    source.shortened += text.shorten(model.config.context);
     if (text.num_scored() == 0) fail(ErrorCode::kData, "{}: expected an answer of some tokens, got none", record.where);
     keys.push_back(std::move(key));
     texts.push_back({std::move(text)});
@@ -235,8 +227,8 @@ TaskSplits load_task_splits(const TaskFile& task, const FinetuneConfig& config) 
     }
     for (size_t i = 0; i < all.items.size(); ++i) to[parts[i]]->data.items.push_back(all.items[i]);
   }
-  limit(splits.train.data, config.train_limit);
-  limit(splits.select.data, config.eval_limit), limit(splits.test.data, config.eval_limit);
+  limit(splits.train.data.items, config.train_limit);
+  limit(splits.select.data.items, config.eval_limit), limit(splits.test.data.items, config.eval_limit);
   return splits;
 }
 

@@ -62,17 +62,22 @@ int64_t TrainingText::num_scored() const {
   return std::count_if(scored.begin(), scored.end(), [](uint8_t counts) { return counts != 0; });
 }
 
+bool TrainingText::shorten(int64_t limit) {
+  const int64_t over = inputs() - limit;
+  if (over <= 0) return false;
+  ids.erase(ids.begin(), ids.begin() + over);
+  scored.erase(scored.begin(), scored.begin() + over);
+  scored.front() = 0;
+  return true;
+}
+
 TrainingText text_of(std::span<const int32_t> context, std::span<const int32_t> answer, int64_t limit) {
   TrainingText text;
   text.ids.assign(context.begin(), context.end());
   text.ids.insert(text.ids.end(), answer.begin(), answer.end());
   text.scored.assign(context.size(), 0);
   text.scored.resize(text.ids.size(), 1);
-  if (const int64_t over = text.inputs() - limit; over > 0) {
-    text.ids.erase(text.ids.begin(), text.ids.begin() + over);
-    text.scored.erase(text.scored.begin(), text.scored.begin() + over);
-    text.scored.front() = 0;
-  }
+  text.shorten(limit);
   return text;
 }
 

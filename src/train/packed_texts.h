@@ -18,6 +18,7 @@ struct TrainingText {
 
   int64_t inputs() const { return static_cast<int64_t>(ids.size()) - 1; }
   int64_t num_scored() const;
+  bool shorten(int64_t limit);  // to so many inputs, by tokens on the left; false if it is no longer
 };
 
 // `context` then `answer`, of which the answer counts. Loses tokens on the left so that at most `limit` are inputs.

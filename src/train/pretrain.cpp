@@ -78,7 +78,7 @@ class Run {
         folder_.record("complete", state_);
       return result;
     } catch (const Error& error) {
-      record_failure(error.what());
+      folder_.record_failure(error.what(), state_);
       throw;
     }
   }
@@ -137,10 +137,7 @@ class Run {
     const Clock::time_point start = Clock::now();
     const StepStats stats = trainer_.step();
     const double seconds = seconds_since(start);
-    state_.step = stats.step;
-    state_.totals.tokens += stats.loss.tokens;
-    state_.totals.seconds += seconds;
-    state_.interval.add(stats, seconds);
+    state_.add(stats, seconds);
     if (options_.step && folder_.leads()) options_.step(stats, steps_, seconds);
     if (!every(config_.train.log_every) && state_.step != steps_) return;
     const double flops = train_flops_per_token(config_.model, config_.model.context);
@@ -188,11 +185,7 @@ class Run {
   }
 
   void checkpoint() {
-    const auto check = [&] {
-      require_finite_update(state_.step, "first moment of ", trainer_.optimizer().first_moment());
-      require_finite_update(state_.step, "second moment of ", trainer_.optimizer().second_moment());
-    };
-    options_.ranks ? options_.ranks->together(check, "finite moments") : check();
+    trainer_.require_finite_moments();
     folder_.save(state_, trainer_, tokenizer());
   }
 
@@ -226,14 +219,6 @@ class Run {
           "the loss at the end is {:.2f} nats per token, far above the {:.2f} of a uniform guess among {} "
           "tokens: this model has learnt nothing, or diverged",
           last_loss_, chance, config_.model.vocab_size);
-  }
-
-  void record_failure(const char* what) const {
-    log::write_to_file(std::string("error: ") + what);  // which main() says on stderr
-    try {
-      folder_.record("failed", state_, {{"error", what}});
-    } catch (const Error&) {  // the failure itself matters more
-    }
   }
 
   const RunConfig& config_;

@@ -60,16 +60,22 @@ FoundCheckpoints find_start(const RunFiles& files, bool resume) {
   return found;
 }
 
+void copy_model(const fs::path& from, const fs::path& to) {
+  AtomicDirectory folder(to);
+  std::vector<fs::path> files = model_files(from);
+  files.push_back(from / kTrainStateFile);
+  for (const fs::path& file : files)
+    if (fs::exists(file)) copy_into(file, folder.path() / file.filename());
+  folder.commit(AtomicDirectory::Existing::kReplace);
+}
+
 RunFolder::RunFolder(const fs::path& folder, const std::string& precision, Communicator* ranks)
     : files_{folder}, precision_(precision), ranks_(ranks), history_(folder) {
   lead([&] { lock_.emplace(folder, WriterLock::Place::kInside); });
 }
 
 void RunFolder::together(const std::function<void()>& work) const {
-  if (ranks_)
-    ranks_->together(work, "the run's folder");
-  else
-    work();
+  run_together(ranks_, work, "the run's folder");
 }
 
 void RunFolder::lead(const std::function<void()>& work) const {
@@ -148,7 +154,7 @@ void RunFolder::restore_best(const TrainState& state) const {
   const int64_t step = state.best.step;
   if (has_weights(files_.best()) && load_train_state({files_.best(), step}).step == step) return;
   for (const Checkpoint& checkpoint : list_checkpoints(files_.checkpoints()))
-    if (checkpoint.step == step && problem_of(checkpoint).empty()) return copy_model(checkpoint, files_.best());
+    if (checkpoint.step == step && problem_of(checkpoint).empty()) return copy_model(checkpoint.folder, files_.best());
   log::warning(
       "{}: expected the model of step {}, the best so far, got none or another, and its checkpoint is gone: "
       "it is written again at the next validation that is better",
@@ -181,6 +187,13 @@ void RunFolder::record(std::string_view event, const TrainState& state, nlohmann
 void RunFolder::record(std::string_view event, const TrainState& state) const {
   record(event, state, nlohmann::ordered_json::object());
 }
+void RunFolder::record_failure(const char* what, const TrainState& state) const {
+  log::write_to_file(std::string("error: ") + what);
+  try {
+    record("failed", state, {{"error", what}});
+  } catch (const Error&) {
+  }
+}
 
 void RunFolder::save(const TrainState& state, Trainer& trainer, const fs::path& tokenizer_json) {
   newest_ = save_checkpoint(files_.checkpoints(), state, trainer, tokenizer_json);
@@ -191,16 +204,7 @@ void RunFolder::save(const TrainState& state, Trainer& trainer, const fs::path& 
 }
 
 void RunFolder::export_model(const Checkpoint& checkpoint, const fs::path& destination) const {
-  lead([&] { copy_model(checkpoint, destination); });
-}
-
-void RunFolder::copy_model(const Checkpoint& checkpoint, const fs::path& destination) const {
-  AtomicDirectory folder(destination);
-  std::vector<fs::path> files = model_files(checkpoint.folder);
-  files.push_back(checkpoint.folder / kTrainStateFile);
-  for (const fs::path& file : files)
-    if (fs::exists(file)) copy_into(file, folder.path() / file.filename());
-  folder.commit(AtomicDirectory::Existing::kReplace);
+  lead([&] { copy_model(checkpoint.folder, destination); });
 }
 
 }  // namespace troupe

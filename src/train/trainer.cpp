@@ -55,13 +55,7 @@ Selection moved(const std::optional<RankShares>& shares, const TrainerOptions& o
   };
 }
 
-// What one rank finds, all say.
-void check_together(Communicator* ranks, const std::function<void()>& check) {
-  if (ranks)
-    ranks->together(check, "finite values");
-  else
-    check();
-}
+constexpr const char* kFinite = "finite values";  // what one rank finds, all say
 
 }  // namespace
 
@@ -80,10 +74,11 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
                  moved(shares_, options), model.params().memory()) {}
 
 void Trainer::scale_experts() {
-  const double shares = static_cast<double>(std::min<int64_t>(model_.ranks()->size(), model_.config().moe.num_experts));
+  const auto shares = static_cast<double>(std::min<int64_t>(model_.ranks()->size(), model_.config().moe.num_experts));
+  const auto factor = static_cast<float>(std::sqrt(shares));
   for (const Parameter& parameter : grads_.entries())
     if (parameter.role == Role::kExpert)
-      for (float& gradient : grads_.at(parameter.slot)) gradient *= static_cast<float>(std::sqrt(shares));
+      for (float& gradient : grads_.at(parameter.slot)) gradient *= factor;
 }
 
 // Of several ranks each computes its sequences of every micro-batch (model/decoder.cpp): loss and statistics are already
@@ -100,14 +95,23 @@ StepStats Trainer::step() {
   if (shares_) shares_->sum_gradients(grads_);
   if (shares_ && options_.expert_gradients == ExpertGradients::kSqrtWorldSize) scale_experts();
   stats.grad_norm = gradient_norm(grads_, stats.loss.tokens, ranks);
-  check_together(ranks, [&] { require_finite(stats.step, stats.loss, stats.grad_norm, model_.params(), grads_); });
+  run_together(
+      ranks, [&] { require_finite(stats.step, stats.loss, stats.grad_norm, model_.params(), grads_); }, kFinite);
   const double scale = clip_factor(stats.grad_norm, options_.clip_norm) / static_cast<double>(stats.loss.tokens);
   optimizer_.update(model_.params(), grads_, rates_at(options_.optimizer.lr, stats.lr, schedule_.peak()), scale);
-  check_together(ranks, [&] { require_finite_update(stats.step, "", model_.params()); });
+  run_together(ranks, [&] { require_finite_update(stats.step, "", model_.params()); }, kFinite);
   if (shares_) shares_->spread(model_.params());
   update_balance_biases(model_.params(), stats.routers, model_.config().moe.bias_rate, options_.trained);
   ++step_;
   return stats;
+}
+
+void Trainer::require_finite_moments() const {
+  const auto check = [&] {
+    require_finite_update(step_, "first moment of ", optimizer_.first_moment());
+    require_finite_update(step_, "second moment of ", optimizer_.second_moment());
+  };
+  run_together(model_.ranks(), check, kFinite);
 }
 
 }  // namespace troupe

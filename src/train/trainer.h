@@ -47,6 +47,9 @@ class Trainer {
   // and step() are as before. Also if the update itself made a parameter infinite: then this trainer is of no more use.
   StepStats step();
 
+  // Throws kNonFinite as step() does, if the moments are not: before a checkpoint of them.
+  void require_finite_moments() const;
+
   void set_steps_done(int64_t steps) { step_ = steps; }  // after parameters and moments were loaded
 
   LanguageModel& model() { return model_; }

@@ -65,6 +65,9 @@ expect "cut copies" 2 "--top-k: expected a multiple of the granularity (4), so t
   "$program" convert "$work/dense" "$work/x" --experts 8 --granularity 4
 expect "noise alone" 2 "--experts" "$program" convert "$work/dense" "$work/x" --noise 0.1
 printf '{"step":1}\n' >"$work/metrics.jsonl"
+expect "a line without a schema" 3 "metrics.jsonl:1: schema: expected a value, got no such key" \
+  "$program" convert "$work/moe" "$work/x" --dense merge --use "$work/metrics.jsonl"
+printf '{"schema":"of.another/1"}\n' >"$work/metrics.jsonl"
 expect "no use" 3 "metrics.jsonl: expected a line with the load of experts (moe), got none" \
   "$program" convert "$work/moe" "$work/x" --dense merge --use "$work/metrics.jsonl"
 hf="$2/golden/hf-small"
