@@ -25,8 +25,10 @@ struct BenchFlags {
   double seconds = 2.0;  // per line
   bool json = false;
 };
-// Adds --seconds and --json, and `run` as the callback.
-void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags, const std::function<void()>& run);
+// Adds --seconds and --json, and `run` as the callback; it is for the processor alone unless `devices` says otherwise.
+enum class BenchDevices { kCpu, kAll };
+void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags, const std::function<void()>& run,
+                     BenchDevices devices = BenchDevices::kAll);
 
 // One line of results: `ratio` is what was reached of `peak`, both in `unit`. `more` are figures beside it, named for
 // JSON with their unit ("tokens_per_s").
@@ -37,12 +39,13 @@ struct BenchLine {
   double peak = 0, ratio = 0;
   std::string peak_name;
   int64_t repetitions = 0;
+  int64_t memory_bytes = 0;  // where the model lies, at most; 0: not said
   std::vector<std::pair<std::string, double>> more = {};
 };
 void print_line(const BenchFlags& flags, const BenchLine& line);
 
 // The same for work measured against a peak: GFLOP/s or GB/s.
 void print_result(const BenchFlags& flags, const std::string& name, const std::string& shape, const PacedResult& result,
-                  Peak peak, std::vector<std::pair<std::string, double>> more = {});
+                  Peak peak, int64_t memory_bytes = 0, std::vector<std::pair<std::string, double>> more = {});
 
 }  // namespace troupe::cli

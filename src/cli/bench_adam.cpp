@@ -19,7 +19,7 @@ void add_bench_adam(CLI::App& bench) {
   add_bench_flags(*command, flags, [flags, size] {
     const auto g = random_buffer<float>(*size, 1, 1e-3);
     auto p = random_buffer<float>(*size, 2, 0.1);
-    Buffer<float> m(*size), v(*size);
+    auto m = zero_buffer<float>(*size), v = zero_buffer<float>(*size);
     const std::string shape = fmt::format("{} parameters", *size);
     AdamStep step;
     PeakMeter meter;

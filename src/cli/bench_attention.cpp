@@ -29,8 +29,8 @@ void measure(const BenchFlags& flags, const AttentionFlags& own, PeakMeter& mete
   const int64_t B = std::max<int64_t>(1, own.tokens / S), T = B * S;
   const auto qkv = random_buffer<operand>(T * 3 * D, 1, 1.7);
   const auto dctx = random_buffer<operand>(T * D, 2, 1.7);
-  Buffer<operand> ctx(T * D), dqkv(T * 3 * D);
-  Buffer<float> lse(B * H * S);
+  auto ctx = zero_buffer<operand>(T * D), dqkv = zero_buffer<operand>(T * 3 * D);
+  auto lse = zero_buffer<float>(B * H * S);
   AttentionShape shape{
       .B = B, .S = S, .heads = {.H = H, .G = H, .C = C, .scale = 1.0 / std::sqrt(C)}, .key_valid = {}, .dropout = {}};
   shape.dropout = {.probability = static_cast<float>(own.dropout), .key = 1};

@@ -93,12 +93,15 @@ void run_model(const BenchFlags& flags, const char* name, int64_t experts, int64
 void add_bench_eval(CLI::App& bench) {
   auto* const command = bench.add_subcommand("eval", "Scoring requests against a forward pass of as many tokens");
   const auto flags = std::make_shared<BenchFlags>();
-  add_bench_flags(*command, flags, [flags] {
-    for (const int64_t longest : {24, 96, 256}) {
-      run_model(*flags, "score-dense-6x256", 0, longest);
-      run_model(*flags, "score-moe16-6x256", 16, longest);
-    }
-  });
+  add_bench_flags(
+      *command, flags,
+      [flags] {
+        for (const int64_t longest : {24, 96, 256}) {
+          run_model(*flags, "score-dense-6x256", 0, longest);
+          run_model(*flags, "score-moe16-6x256", 16, longest);
+        }
+      },
+      BenchDevices::kCpu);
 }
 
 }  // namespace troupe::cli

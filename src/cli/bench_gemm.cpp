@@ -27,8 +27,8 @@ void measure(const BenchFlags& flags, PeakMeter& meter, int64_t rows, int64_t in
   const auto bias = random_buffer<float>(out, 2, 0.05);
   const auto x = random_buffer<operand>(rows * in, 3, 1.0);
   const auto dy = random_buffer<operand>(rows * out, 4, 1.0);
-  Buffer<operand> y(rows * out), dx(rows * in);
-  Buffer<float> dw(out * in), db(out);
+  auto y = zero_buffer<operand>(rows * out), dx = zero_buffer<operand>(rows * in);
+  auto dw = zero_buffer<float>(out * in), db = zero_buffer<float>(out);
   LinearBank<P> bank(1, out, in, weight.data(), bias.data());
   bank.weights_changed();
 

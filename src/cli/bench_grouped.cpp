@@ -48,20 +48,18 @@ struct Experts {
       : num_experts(num_experts),
         rows(rows),
         offsets(expert_offsets(num_experts, rows, exponent)),
-        weight(num_experts * kInner * kWidth),
-        bias1(num_experts * kInner),
-        bias2(num_experts * kWidth),
+        weight(repeated_buffer<float>(num_experts * kInner * kWidth, 1, 0.03)),
+        bias1(zero_buffer<float>(num_experts * kInner)),
+        bias2(zero_buffer<float>(num_experts * kWidth)),
         fc1(num_experts, kInner, kWidth, weight.data(), bias1.data()),
         fc2(num_experts, kWidth, kInner, weight.data(), bias2.data()),
         x(random_buffer<bf16>(rows * kWidth, 3, 1.0)),
-        z(rows * kInner),
-        a(rows * kInner),
-        y(rows * kWidth),
+        z(zero_buffer<bf16>(rows * kInner)),
+        a(zero_buffer<bf16>(rows * kInner)),
+        y(zero_buffer<bf16>(rows * kWidth)),
         dy(random_buffer<bf16>(rows * kWidth, 4, 1.0)),
-        da(rows * kInner),
-        dx(rows * kWidth) {
-    Rng rng(1);
-    for (float& value : weight) value = static_cast<float>(rng.next_u32()) * 0x1.0p-36f - 0.03f;
+        da(zero_buffer<bf16>(rows * kInner)),
+        dx(zero_buffer<bf16>(rows * kWidth)) {
     fc1.weights_changed();
     fc2.weights_changed();
   }
@@ -90,8 +88,8 @@ struct Experts {
 
 void measure_training(const BenchFlags& flags, PeakMeter& meter) {
   Experts experts(32, 8192, 1.0);
-  Buffer<float> dw1(experts.weight.size()), dw2(experts.weight.size()), db1(experts.bias1.size()),
-      db2(experts.bias2.size());
+  auto dw1 = zero_buffer<float>(experts.weight.size()), dw2 = zero_buffer<float>(experts.weight.size());
+  auto db1 = zero_buffer<float>(experts.bias1.size()), db2 = zero_buffer<float>(experts.bias2.size());
   const double flops = 3.0 * 2.0 * 2.0 * static_cast<double>(experts.rows) * kWidth * kInner;
   print_result(flags, "grouped", "32 experts, 8192 rows (Zipf), train",
                measure_against(meter, Peak::kBf16, flops, flags.seconds,

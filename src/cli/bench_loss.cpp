@@ -24,9 +24,12 @@ void measure(const BenchFlags& flags, const LossFlags& own) {
   const int64_t T = own.tokens, V = own.vocab, D = own.width;
   const auto embed = random_buffer<float>(V * D, 1, 0.06);
   const auto h = random_buffer<operand>(T * D, 2, 1.7);
-  std::vector<int32_t> targets;
-  for (int64_t t = 0; t < T; ++t) targets.push_back(static_cast<int32_t>(t * 7919 % V));
-  Buffer<float> nll(T), dh(T * D), dembed(V * D);
+  auto room = zero_buffer<int32_t>(T);
+  from_host(room.span(), [&](std::span<int32_t> ids) {
+    for (int64_t t = 0; t < T; ++t) ids[static_cast<size_t>(t)] = static_cast<int32_t>(t * 7919 % V);
+  });
+  const std::span<const int32_t> targets = room.span();
+  auto nll = zero_buffer<float>(T), dh = zero_buffer<float>(T * D), dembed = zero_buffer<float>(V * D);
   LinearBank<P> bank(1, V, D, embed.data(), nullptr);
   bank.weights_changed();
 

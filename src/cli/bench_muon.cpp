@@ -66,9 +66,12 @@ void add_bench_muon(CLI::App& bench) {
   const auto flags = std::make_shared<BenchFlags>();
   const auto precision = std::make_shared<PrecisionChoice>(PrecisionChoice::kAuto);
   add_choice(*command, "--precision", *precision, "auto: bf16 if the processor multiplies it");
-  add_bench_flags(*command, flags, [flags, precision] {
-    precision_of(*precision) == Precision::kBf16 ? measure_muon<Bf16>(*flags) : measure_muon<F32>(*flags);
-  });
+  add_bench_flags(
+      *command, flags,
+      [flags, precision] {
+        precision_of(*precision) == Precision::kBf16 ? measure_muon<Bf16>(*flags) : measure_muon<F32>(*flags);
+      },
+      BenchDevices::kCpu);
 }
 
 }  // namespace troupe::cli

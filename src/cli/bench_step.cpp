@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/clock.h"
+#include "base/device.h"
 #include "base/error.h"
 #include "base/machine.h"
 #include "base/median.h"
@@ -12,6 +13,7 @@
 #include "cli/choice.h"
 #include "cli/progress.h"
 #include "cli/validators.h"
+#include "kernels/cuda/machine.h"
 #include "model/flops.h"
 #include "train/random_batch.h"
 #include "train/trainer.h"
@@ -27,11 +29,28 @@ struct StepModel {
 };
 // The study's smallest pair at its real vocabulary, and a small pair; experts are as wide as the dense FFN, top-2.
 constexpr StepModel kModels[] = {
-    {"dense-12x768", 12, 768, 12, 50257, 1024, 0, 8, 4},   {"moe8-12x768", 12, 768, 12, 50257, 1024, 8, 16, 4},
-    {"moe32-12x768", 12, 768, 12, 50257, 1024, 32, 16, 2}, {"dense-6x256", 6, 256, 4, 8192, 256, 0, 32, 32},
-    {"moe16-6x256", 6, 256, 4, 8192, 256, 16, 32, 32},
-    {"llama-6x256", 6, 256, 4, 8192, 256, 0, 32, 32, true},  {"llama-12x768", 12, 768, 12, 50257, 1024, 0, 8, 4, true},
+    {"dense-12x768", 12, 768, 12, 50257, 1024, 0, 8, 4},    {"moe8-12x768", 12, 768, 12, 50257, 1024, 8, 16, 4},
+    {"moe32-12x768", 12, 768, 12, 50257, 1024, 32, 16, 2},  {"dense-6x256", 6, 256, 4, 8192, 256, 0, 32, 32},
+    {"moe16-6x256", 6, 256, 4, 8192, 256, 16, 32, 32},      {"moe64-12x768", 12, 768, 12, 50257, 1024, 64, 16, 2},
+    {"dense-24x1024", 24, 1024, 16, 50257, 1024, 0, 8, 2},  {"moe8-24x1024", 24, 1024, 16, 50257, 1024, 8, 8, 2},
+    {"dense-24x2048", 24, 2048, 32, 50257, 1024, 0, 8, 1},  {"moe8-24x2048", 24, 2048, 32, 50257, 1024, 8, 8, 1},
+    {"llama-6x256", 6, 256, 4, 8192, 256, 0, 32, 32, true}, {"llama-12x768", 12, 768, 12, 50257, 1024, 0, 8, 4, true},
 };
+
+// What flags say in place of the table's; 0: the table's.
+struct StepSizes {
+  int64_t context = 0, sequences = 0, micro = 0;
+};
+
+StepModel sized(StepModel row, const StepSizes& sizes) {
+  if (sizes.context > 0) row.context = sizes.context;
+  if (sizes.sequences > 0) row.sequences = sizes.sequences;
+  if (sizes.micro > 0) row.micro = sizes.micro;
+  if (row.sequences % row.micro != 0)
+    fail(ErrorCode::kUsage, "bench step: {}: --sequences: expected a multiple of --micro ({}), got {}", row.name,
+         row.micro, row.sequences);
+  return row;
+}
 
 ModelConfig config_of(const StepModel& row) {
   ModelConfig config;
@@ -44,7 +63,11 @@ ModelConfig config_of(const StepModel& row) {
   return config;
 }
 
-double peak_memory_gib() { return static_cast<double>(peak_memory_bytes()) / (1 << 30); }
+// What the work held at most, where the model lies; on a processor of the whole process.
+int64_t memory_bytes(const PeakMeter& meter) {
+  return active_device() == Device::kCpu ? peak_memory_bytes() : cuda::most_bytes() - meter.device_bytes();
+}
+double in_gib(int64_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 
 Batch random_batch(const StepModel& row, int64_t step, int64_t micro) {
   return troupe::random_batch(row.micro, row.context, row.vocab, step, micro);
@@ -70,18 +93,22 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
   const PacedResult result =
       measure_against(meter, peak, flops_per_token * tokens, flags.seconds, [&] { trainer.step(); });
   progress.clear();
-  print_result(flags, row.name,
-               fmt::format("{} x {} tokens, {} at a time, {}{}", row.sequences, row.context, row.micro,
-                           precision == Precision::kBf16 ? "bf16" : "fp32",
-                           matrices == MatrixOptimizer::kMuon ? ", muon" : ""),
-               result, peak, {{"tokens_per_s", result.rate / flops_per_token}, {"peak_memory_gib", peak_memory_gib()}});
+  const int64_t bytes = memory_bytes(meter);
+  print_result(
+      flags, row.name,
+      fmt::format("{} x {} tokens, {} at a time, {}{}", row.sequences, row.context, row.micro,
+                  precision == Precision::kBf16 ? "bf16" : "fp32", matrices == MatrixOptimizer::kMuon ? ", muon" : ""),
+      result, peak, bytes, {{"tokens_per_s", result.rate / flops_per_token}, {"peak_memory_gib", in_gib(bytes)}});
 }
 
 // Forward and backward of one micro-batch, without an optimizer.
 class PassTimer {
  public:
   PassTimer(const StepModel& row, Precision precision)
-      : row_(row), model_(config_of(row), precision), grads_(model_.table()), batch_(random_batch(row, 0, 0)) {
+      : row_(row),
+        model_(config_of(row), precision),
+        grads_(model_.table(), {}, model_.params().memory()),
+        batch_(random_batch(row, 0, 0)) {
     initialize(model_.params(), 1);
   }
   double seconds() {
@@ -89,6 +116,7 @@ class PassTimer {
     mode.training = true;
     const Clock::time_point start = Clock::now();
     model_.forward_backward(batch_, mode, grads_);
+    wait_for_device();
     return seconds_since(start);
   }
   double flops_per_token() const { return train_flops_per_token(model_.config(), row_.context, {.router = false}); }
@@ -126,7 +154,7 @@ void compare_with_dense(const BenchFlags& flags, const StepModel& dense_row, int
                      .ratio = time_ratio / flop_ratio,
                      .peak_name = "FLOP ratio",
                      .repetitions = static_cast<int64_t>(ratios.size()),
-                     .more = {{"peak_memory_gib", peak_memory_gib()}}});
+                     .more = {{"peak_memory_gib", in_gib(peak_memory_bytes())}}});
 }
 
 }  // namespace
@@ -138,18 +166,26 @@ void add_bench_step(CLI::App& bench) {
   const auto precision = std::make_shared<PrecisionChoice>(PrecisionChoice::kAuto);
   std::vector<std::string> known;
   for (const StepModel& row : kModels) known.emplace_back(row.name);
-  limit_to(command->add_option("models", *names,
-                               "Names; none: the two small ones (the large take minutes and up to 21 GiB)"),
-           known);
+  limit_to(
+      command->add_option("models", *names,
+                          "Names; none: the two small ones (the large are for GPUs, or take minutes and tens of GiB)"),
+      known);
+  const auto sizes = std::make_shared<StepSizes>();
+  command->add_option("--context", sizes->context, "Positions of a sequence; default: the model's of the table")
+      ->transform(positive_count(1 << 24));
+  command->add_option("--sequences", sizes->sequences, "Sequences of an update; default: the model's of the table")
+      ->transform(positive_count(1 << 24));
+  command->add_option("--micro", sizes->micro, "Sequences at a time; default: the model's of the table")
+      ->transform(positive_count(1 << 24));
   const auto matrices = std::make_shared<MatrixOptimizer>(MatrixOptimizer::kAdam);
   add_choice(*command, "--precision", *precision, "auto: bf16 if the processor multiplies it");
   add_choice(*command, "--matrices", *matrices, "What moves the matrices of the layers; its FLOPs are not counted");
-  add_bench_flags(*command, flags, [flags, names, precision, matrices] {
+  add_bench_flags(*command, flags, [flags, names, sizes, precision, matrices] {
     const std::vector<std::string> chosen =
         names->empty() ? std::vector<std::string>{"dense-6x256", "moe16-6x256"} : *names;
     for (const std::string& name : chosen)
       for (const StepModel& row : kModels)
-        if (name == row.name) run_model(*flags, row, precision_of(*precision), *matrices);
+        if (name == row.name) run_model(*flags, sized(row, *sizes), precision_of(*precision), *matrices);
   });
 }
 

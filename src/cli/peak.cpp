@@ -7,7 +7,10 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/device.h"
 #include "base/median.h"
+#include "cli/peak_device.h"
+#include "kernels/cuda/machine.h"
 #include "kernels/table.h"
 
 namespace troupe::cli {
@@ -32,8 +35,13 @@ double on_every_thread(const Body& body) {
 }  // namespace
 
 std::string_view peak_name(Peak peak) {
+  if (active_device() != Device::kCpu) return device_peak_name(peak);
   constexpr std::array<std::string_view, 4> kNames = {"bf16", "float32", "triad", "read"};
   return kNames[static_cast<size_t>(peak)];
+}
+
+void wait_for_device() {
+  if (active_device() != Device::kCpu) cuda::machine()->wait();
 }
 
 void PeakMeter::fill_arrays() {
@@ -47,6 +55,10 @@ void PeakMeter::fill_arrays() {
 }
 
 PeakMeter::PeakMeter() {
+  if (active_device() != Device::kCpu) {
+    device_ = std::make_unique<DevicePeaks>();
+    return;
+  }
   for (const Peak peak : {Peak::kBf16, Peak::kF32}) {
     const auto loop = peak == Peak::kBf16 ? kernels().peak.multiply_bf16 : kernels().peak.multiply_f32;
     int64_t& iterations = iterations_[static_cast<int>(peak)];
@@ -62,7 +74,12 @@ PeakMeter::PeakMeter() {
   }
 }
 
+PeakMeter::~PeakMeter() = default;
+
+int64_t PeakMeter::device_bytes() const { return device_ ? device_->bytes() : 0; }
+
 double PeakMeter::burst(Peak peak) {
+  if (device_) return device_->burst(peak);
   const PeakKernels& loops = kernels().peak;
   switch (peak) {
     case Peak::kBf16:
@@ -111,11 +128,13 @@ PacedResult measure_against(PeakMeter& meter, Peak peak, double work, double sec
   constexpr double kShortestStretch = 0.01, kPatience = 30.0;
   const Clock::time_point first = Clock::now();
   call();
+  wait_for_device();
   double stretch = seconds_since(first);
   int64_t calls = 1;
   while (stretch < 4 * kShortestStretch) {  // the first call is slower than the others
     const Clock::time_point start = Clock::now();
     for (int64_t i = 0; i < calls; ++i) call();
+    wait_for_device();
     stretch = seconds_since(start);
     if (stretch >= kShortestStretch) break;
     calls *= 2;
@@ -132,6 +151,7 @@ PacedResult measure_against(PeakMeter& meter, Peak peak, double work, double sec
   while (ratios.empty() || seconds_since(begin) < (ratios.size() < 3 ? kPatience : seconds)) {
     const Clock::time_point start = Clock::now();
     for (int64_t i = 0; i < calls; ++i) call();
+    wait_for_device();
     rates.push_back(work * static_cast<double>(calls) / seconds_since(start));
     peaks.push_back(measure_peak());
     ratios.push_back(rates.back() / (0.5 * (peaks[peaks.size() - 2] + peaks.back())));

@@ -1,9 +1,11 @@
-// What this machine reaches at most, measured with all threads at the instruction set in use. Shared machines drift by
-// a factor of two within minutes, so speeds are reported as ratios to peaks measured beside the work.
+// What this machine reaches at most, measured with all threads at the instruction set in use, or on the GPU in use
+// (peak_device.h). Shared machines drift by a factor of two within minutes, so speeds are reported as ratios to peaks
+// measured beside the work.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string_view>
 
 #include "tensor/buffer.h"
@@ -16,19 +18,28 @@ enum class Peak {
   kTriad,  // c = a + 3 b on memory, bytes/s: two reads and one write, past the caches
   kRead,   // sum of an array in memory, bytes/s
 };
-std::string_view peak_name(Peak peak);
+std::string_view peak_name(Peak peak);  // says by what, on a GPU
+
+void wait_for_device();  // until what was asked of a GPU is done
+
+class DevicePeaks;
 
 class PeakMeter {
  public:
   PeakMeter();
+  ~PeakMeter();
   double burst(Peak peak);                  // one measurement of about 5 ms; the first of a bandwidth allocates 192 MiB
   double best_burst(Peak peak, int count);  // of some, since other programs may be running
+
+  // Of the memory of the GPU in use, held by bursts.
+  int64_t device_bytes() const;
 
  private:
   void fill_arrays();
 
   Buffer<float> a_, b_, c_;
   int64_t iterations_[2] = {0, 0};  // per thread, of the compute peaks
+  std::unique_ptr<DevicePeaks> device_;  // nullptr: peaks are the processor's
 };
 
 struct Peaks {

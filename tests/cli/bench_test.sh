@@ -1,6 +1,6 @@
 #!/bin/bash
 # troupe bench as users run it: lines, at sizes of a second, and what is refused. How fast is not tested.
-# Left out: grouped, step, moe and eval, whose sizes are fixed and take seconds to minutes.
+# Left out: grouped, moe and eval, whose sizes are fixed and take seconds to minutes.
 # Usage: bench_test.sh PROGRAM
 . "$(dirname "$0")/expect.sh"
 export OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive
@@ -20,6 +20,8 @@ lines 3 "$products" gemm --rows 64 --width 64
 lines 3 "$products" gemm --rows 3 --width 17 --precision fp32
 lines 3 "attention-forward attention-backward attention" attention --length 32 --tokens 64 --dropout 0.1
 lines 3 "loss-score loss" loss --tokens 32 --vocab 300 --width 32
+lines 3 "dense-6x256" step dense-6x256 --context 16 --sequences 4 --micro 2
+grep -q '"shape":"4 x 16 tokens, 2 at a time' out || { fail "bench step: its sizes"; cat out; }
 lines 1000 "adam gradient-norm" adam --parameters 1000  # in the caches, beside memory
 lines 0 "tokenizer-encode tokenizer-decode tokenizer-train" tokenizer --train-vocab-size 300 text.txt
 expect "bench as text" 0 "of triad" "$program" bench adam --parameters 1000 --seconds 0
@@ -29,6 +31,9 @@ grep -q '^2 threads, ' out || fail "bench as text: the threads"
 expect "bench: which" 2 "A subcommand is required" "$program" bench
 expect "bench: a mistyped one" 2 "(did you mean gemm?)" "$program" bench gem
 expect "bench step: a model" 2 "dense-6x256" "$program" bench step dense-6x257
+expect "bench step: half a micro-batch" 2 "dense-6x256: --sequences: expected a multiple of --micro (3), got 4" \
+  "$program" bench step dense-6x256 --sequences 4 --micro 3
+expect "bench step: no positions" 2 "--context: expected " "$program" bench step dense-6x256 --context 0
 expect "bench moe: a model" 2 "--dense" "$program" bench moe --dense moe16-6x256
 expect "bench moe: one expert" 2 "--experts: expected a whole number from 2 to 4096, got 1" "$program" bench moe --experts 1
 expect "bench grouped: a part" 2 "--part" "$program" bench grouped --part some

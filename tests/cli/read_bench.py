@@ -15,5 +15,6 @@ for line in lines:
     if most == 0:
         assert line['peak'] is None and line['ratio_to_peak'] is None, line
         continue
-    assert line['threads'] == 2 and line['repetitions'] >= 1 and line['peak'] > 0 and line['peak_name'] and line['isa'], line
+    assert line['threads'] == 2 and line['repetitions'] >= 1 and line['peak'] > 0 and line['peak_name'], line
+    assert line['device'] == 'cpu' and line['isa'], line
     assert 0 < line['ratio_to_peak'] < most, f'{line["name"]}: ratio {line["ratio_to_peak"]}'

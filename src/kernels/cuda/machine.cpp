@@ -1,18 +1,30 @@
 #include "kernels/cuda/machine.h"
 
+#include <atomic>
+
 #include "base/device.h"
 
 namespace troupe::cuda {
 namespace {
 
 Machine* active = nullptr;
+std::atomic<int64_t> held_bytes = 0, most_held_bytes = 0;
 
 class MachineMemory final : public Memory {
  public:
   std::string_view name() const override { return "memory of the GPU"; }
   Device device() const override { return Device::kCuda; }
-  void* allocate(int64_t bytes) override { return active->allocate(bytes); }
-  void free(void* data, int64_t) noexcept override { active->free(data); }
+  void* allocate(int64_t bytes) override {
+    void* const data = active->allocate(bytes);
+    const int64_t held = held_bytes += bytes;
+    for (int64_t most = most_held_bytes; held > most && !most_held_bytes.compare_exchange_weak(most, held);) {
+    }
+    return data;
+  }
+  void free(void* data, int64_t bytes) noexcept override {
+    active->free(data);
+    held_bytes -= bytes;
+  }
 };
 
 }  // namespace
@@ -39,6 +51,8 @@ Memory& memory() {
   static MachineMemory memory;
   return memory;
 }
+
+int64_t most_bytes() { return most_held_bytes; }
 
 std::string unavailable() { return active ? "" : "no GPU is in use"; }
 

@@ -62,6 +62,8 @@ void use_machine(Machine& machine);
 
 // The memory of machine().
 Memory& memory();
+// The most bytes of it that were held at once so far.
+int64_t most_bytes();
 
 // Why ops cannot run on it, or "".
 std::string unavailable();

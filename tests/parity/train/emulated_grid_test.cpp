@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <utility>
@@ -43,6 +44,19 @@ class OnTheGrid {
  private:
   static inline test::FencedMemory fenced_;  // contexts of threads have memory of it, too
 };
+
+// The most that is held at once is counted, not what was held in all.
+TEST(DeviceMemory, MostBytes) {
+  const OnTheGrid grid;
+  const int64_t size = cuda::most_bytes() + 4096;
+  for (int turn = 0; turn < 2; ++turn) {
+    const Buffer<std::byte> held(size, cuda::memory());
+    EXPECT_GE(cuda::most_bytes(), size);
+    EXPECT_LT(cuda::most_bytes(), 2 * size);
+  }
+  const Buffer<std::byte> one(size, cuda::memory()), two(size, cuda::memory());
+  EXPECT_GE(cuda::most_bytes(), 2 * size);
+}
 
 class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, Precision>> {
  protected:
