@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What check.sh runs: tests and benchmarks on a GPU, and one JSON of them. See check.sh."""
+import argparse
 import concurrent.futures
 import datetime
 import json
@@ -9,11 +10,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 SCHEMA = 'troupe.gpu-check/1'
 H100_BF16_FLOPS = 989e12  # what mfu is of, whatever the card
 UNITS = {'GFLOP/s': 1e9}  # of bench's values
-SPEED_MODELS = ['dense-6x256', 'moe16-6x256', 'dense-12x768', 'moe8-12x768']
+CONTEXT, SEQUENCES = 2048, 128  # of an update: 262,144 tokens
+# Steps, by how telling they are, and how many sequences at a time.
+STEPS = {'dense-12x768': 16, 'moe8-12x768': 16, 'dense-24x1024': 16, 'moe8-24x1024': 16, 'dense-24x2048': 8,
+         'moe64-12x768': 16, 'moe8-24x2048': 4}
+BOTH = ['dense-12x768', 'moe8-12x768']  # of both programs in one run
+ROW_SECONDS = 5  # of measuring, after the first step
+SHORTEST_SECONDS, LONGEST_SECONDS = 12, 100  # that a row takes, and may take
 SANITIZED = 'LayerNormParity/1.Every*:MoeRowsParity/1.Every*'
 
 
@@ -151,37 +159,115 @@ def correct(check):
     sanitize(check)
 
 
-def speed(check):
-    process = run(['./troupe', '--device', 'cuda', 'bench', 'step', *SPEED_MODELS, '--precision', 'bf16', '--seconds', '15',
-                   '--json'], 230)
+class Clock:
+    """What is left of a part's time."""
+
+    def __init__(self, seconds):
+        self.end = time.monotonic() + seconds
+
+    def left(self):
+        return self.end - time.monotonic()
+
+
+def row_of(program, name, shape, line, flops_per_s, ratio):
+    row = {'program': program, 'name': name, 'shape': shape, 'flops_per_s': flops_per_s,
+           'mfu': flops_per_s / H100_BF16_FLOPS, 'ratio_to_peak': ratio, 'tokens_per_s': line['tokens_per_s'],
+           'memory_bytes': line['memory_bytes'], 'repetitions': line['repetitions']}
+    print(f'{program:8} {name:14} {line["tokens_per_s"]:9.0f} tokens/s, mfu {row["mfu"]:.3f}, of the measured peak '
+          f'{ratio or 0:.3f}, {line["memory_bytes"] / 2**30:.1f} GiB; {shape}', flush=True)
+    return row
+
+
+def troupe_row(name, micro, seconds):
+    command = ['./troupe', '--device', 'cuda', 'bench', 'step', name, '--precision', 'bf16', '--context', str(CONTEXT),
+               '--sequences', str(SEQUENCES), '--micro', str(micro), '--seconds', str(ROW_SECONDS), '--json']
+    process = run(command, seconds)
     if process.returncode != 0:
+        return None, process
+    line = json.loads(process.stdout)
+    return row_of('troupe', name, line['shape'], line, line['value'] * UNITS[line['unit']], line['ratio_to_peak']), process
+
+
+def pytorch_row(name, micro, seconds, peak):
+    command = ['python3', 'gpu_step.py', name, '--context', str(CONTEXT), '--sequences', str(SEQUENCES), '--micro',
+               str(micro), '--seconds', str(ROW_SECONDS), '--json']
+    process = run(command, seconds)
+    if process.returncode != 0:
+        return None, process
+    line = json.loads(process.stdout.splitlines()[-1])
+    flops_per_s = line['mfu'] * H100_BF16_FLOPS
+    return row_of('pytorch', name, f'{line["shape"]}, torch {line["torch"]}', line, flops_per_s,
+                  flops_per_s / peak if peak else None), process
+
+
+def measure(check, clock, program, name):
+    """A row in a process of its own; half as many sequences at a time where memory does not suffice."""
+    micro = STEPS[name]
+    while True:
+        if clock.left() < SHORTEST_SECONDS:
+            print(f'{program} {name}: left out, {max(0, clock.left()):.0f} s are left')
+            return check.skipped.append(f'{program} {name} (no time left)')
+        if program == 'troupe':
+            row, process = troupe_row(name, micro, min(clock.left(), LONGEST_SECONDS))
+        else:
+            peaks = [found['flops_per_s'] / found['ratio_to_peak'] for found in check.rows if found['program'] == 'troupe']
+            row, process = pytorch_row(name, micro, min(clock.left(), LONGEST_SECONDS), max(peaks, default=None))
+        if row:
+            return check.rows.append(row)
+        if process.returncode == 124:
+            print(f'{program} {name}: stopped, it {process.stderr}', flush=True)
+            return check.skipped.append(f'{program} {name} (it {process.stderr})')
+        if any(words in tail(process, 40) for words in ('out of memory', 'OutOfMemory', 'OUT_OF_MEMORY')):
+            print(f'{program} {name}: {micro} sequences at a time do not fit: {tail(process, 1)[:300]}', flush=True)
+            if micro == 1:
+                return check.skipped.append(f'{program} {name} (the memory of this card does not hold it)')
+            micro //= 2
+            continue
         print(tail(process))
-    check.result('bench step', process.returncode == 0)
-    for line in (process.stdout or '').splitlines():
-        row = json.loads(line)
-        flops_per_s = row['value'] * UNITS[row['unit']]
-        check.rows.append({
-            'program': 'troupe', 'name': row['name'], 'shape': row['shape'], 'flops_per_s': flops_per_s,
-            'mfu': flops_per_s / H100_BF16_FLOPS, 'ratio_to_peak': None, 'tokens_per_s': row.get('tokens_per_s'),
-            'memory_bytes': None, 'repetitions': row['repetitions']})
-        print(f'{row["name"]}: {row.get("tokens_per_s"):.0f} tokens/s, mfu {flops_per_s / H100_BF16_FLOPS:.3f}')
+        return check.result(f'{program} {name}', False)
+
+
+def speed(check, options):
+    """Ours, and one dense and one sparse row of PyTorch beside them: the most telling first, as far as time goes."""
+    clock = Clock(options.seconds)
+    order = [('troupe', name) for name in BOTH] + [('pytorch', name) for name in BOTH]
+    order += [('troupe', name) for name in STEPS if name not in BOTH]
+    for program, name in order:
+        if not options.models or name in options.models:
+            measure(check, clock, program, name)
+
+
+def peers(check, options):
+    """PyTorch's steps, all of them; one of ours first, which measures the peak."""
+    clock = Clock(options.seconds)
+    names = options.models or list(STEPS)
+    measure(check, clock, 'troupe', names[0])
+    for name in names:
+        measure(check, clock, 'pytorch', name)
 
 
 def main():
-    parts = {'smoke': None, 'correct': correct, 'speed': speed}
-    if len(sys.argv) not in (2, 3) or sys.argv[1] not in parts:
-        sys.exit('usage: check.sh smoke|correct|speed [OUT.json]')
+    parts = {'smoke': None, 'correct': lambda check, _: correct(check), 'speed': speed, 'peers': peers}
+    parser = argparse.ArgumentParser(prog='check.sh', description='Checks on a GPU; see check.sh.')
+    parser.add_argument('part', choices=list(parts))
+    parser.add_argument('out', nargs='?', help='the JSON to write')
+    parser.add_argument('--seconds', type=float, default=230, help='speed, peers: stop with what there is (230)')
+    parser.add_argument('--models', nargs='+', choices=list(STEPS), default=[], help='speed, peers: these rows alone')
+    options = parser.parse_args()
     check = Check()
     states = smoke(check)
-    if parts[sys.argv[1]]:
-        parts[sys.argv[1]](check)
     report = {
         'schema': SCHEMA, 'commit': pathlib.Path('commit').read_text().strip(),
-        'date': datetime.date.today().isoformat(), 'part': sys.argv[1], 'card': states['cuda:0'], 'driver': states['CUDA'],
-        'versions': {'kernels': states.get('CUDA kernels'), 'cublaslt': states.get('cuBLASLt')},
-        'tests': {'passed': check.passed, 'failed': check.failed, 'skipped': check.skipped}, 'rows': check.rows}
-    if len(sys.argv) == 3:
-        pathlib.Path(sys.argv[2]).write_text(json.dumps(report, indent=1) + '\n')
+        'date': datetime.date.today().isoformat(), 'part': options.part, 'card': states['cuda:0'], 'driver': states['CUDA'],
+        'versions': {'kernels': states.get('CUDA kernels'), 'cublaslt': states.get('cuBLASLt')}}
+    try:
+        if parts[options.part]:
+            parts[options.part](check, options)
+    finally:  # what was measured before something broke
+        report['tests'] = {'passed': check.passed, 'failed': check.failed, 'skipped': check.skipped}
+        report['rows'] = check.rows
+        if options.out:
+            pathlib.Path(options.out).write_text(json.dumps(report, indent=1) + '\n')
     print(f'{check.passed} passed, {len(check.failed)} failed, {len(check.skipped)} skipped')
     sys.exit(bool(check.failed))
 

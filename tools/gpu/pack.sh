@@ -2,7 +2,7 @@
 # Builds here what check.sh runs on a machine with a GPU that has none of our libraries, and packs it:
 #   tools/gpu/pack.sh [OUT]        default: build/gpu/troupe-gpu.tar.xz
 # Needs nvcc. In the archive: the program, two test programs (gpu_rows: every row for CUDA of every op; gpu_models: whole
-# models), the shared libraries beside them, check.sh and check.py.
+# models), the shared libraries beside them, check.sh, check.py and PyTorch's steps.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 out=$(realpath -m "${1:-build/gpu/troupe-gpu.tar.xz}")
@@ -15,7 +15,8 @@ cmake --build build/gpu --target troupe gpu_rows gpu_models
 folder=build/gpu/troupe-gpu
 rm -rf "$folder"
 mkdir -p "$folder/lib"
-cp build/gpu/src/cli/troupe build/gpu/tests/gpu_rows build/gpu/tests/gpu_models tools/gpu/check.sh tools/gpu/check.py "$folder"
+cp build/gpu/src/cli/troupe build/gpu/tests/gpu_rows build/gpu/tests/gpu_models tools/gpu/check.sh tools/gpu/check.py \
+  tools/peers/gpu_step.py "$folder"
 strip "$folder/troupe" "$folder/gpu_rows" "$folder/gpu_models"
 # All but the C library's, which every machine has.
 ldd "$folder/troupe" "$folder/gpu_rows" "$folder/gpu_models" | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
