@@ -25,6 +25,7 @@ ALLOWED = {
     'src/model/workspace.h': ('a tensor of the host', 'sinusoids, in the memory of the workspace'),
     'src/model/decoder.cpp': ('an element of a tensor', 'the batch as the host has it'),
     'src/model/language_model.cpp': ('a tensor of the host', 'a parameter on its way from a file into packed weights'),
+    'src/model/model_directory.cpp': ('a tensor of the host', 'a parameter on its way into a file'),
     'src/model/fairseq_model.cpp': ('a tensor of the host', 'compares two tensors of a file'),
     'src/model/model_tensors.cpp': ('a tensor of the host', 'a parameter on its way into a file'),
     'src/model/torch_tensors': ('a tensor of the host', 'tensors of a file that do not lie row by row in it'),

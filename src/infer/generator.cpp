@@ -97,7 +97,7 @@ class GeneratorOf final : public Generator::Impl {
   void step(std::span<const int32_t> tokens, Buffer<float>& logits) {
     const NewTokens<P> request{tokens, &past_};
     const auto hidden = incremental_.run({&request, 1});
-    incremental_.logits(hidden.rows_from(hidden.rows - 1, 1), {logits.data(), 1, config_.vocab_size});
+    incremental_.logits(hidden.rows_from(hidden.rows - 1, 1), logits.span());
   }
 
   const ModelConfig& config_;

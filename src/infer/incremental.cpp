@@ -7,6 +7,7 @@
 #include "ops/attention.h"
 #include "ops/loss.h"
 #include "ops/route/policy.h"
+#include "ops/transfer.h"
 
 namespace troupe {
 
@@ -38,7 +39,11 @@ void IncrementalDecoder<P>::attend(const Pass<P>& pass, int64_t layer, std::span
 
 template <class P>
 IncrementalDecoder<P>::IncrementalDecoder(const Decoder<P>& decoder)
-    : weights_(decoder.weights()), work_(weights_.params->memory()) {
+    : weights_(decoder.weights()),
+      work_(weights_.params->memory()),
+      values_room_(weights_.params->memory()),
+      targets_room_(weights_.params->memory()),
+      argmax_room_(weights_.params->memory()) {
   if (weights_.config.num_moe_layers() > 0)
     require_causal(weights_.config.moe, "generation and shared prefixes");
 }
@@ -81,16 +86,24 @@ Matrix<const typename P::operand> IncrementalDecoder<P>::run(std::span<const New
 
 template <class P>
 void IncrementalDecoder<P>::score(Matrix<const operand> hidden, std::span<const int32_t> targets, std::span<real> nll,
-                                  std::span<int32_t> argmax) const {
-  troupe::run(OutputLoss<P>{weights_.output.bank(), hidden, targets, nll, argmax, weights_.config.logit_divisor,
-                            weights_.config.logit_cap});
+                                  std::span<int32_t> argmax) {
+  const std::span<const int32_t> placed = to_device(targets, targets_room_);
+  from_device(nll, values_room_, [&](std::span<real> nll_T) {
+    from_device(argmax, argmax_room_, [&](std::span<int32_t> argmax_T) {
+      troupe::run(OutputLoss<P>{weights_.output.bank(), hidden, placed, nll_T, argmax_T, weights_.config.logit_divisor,
+                                weights_.config.logit_cap});
+    });
+  });
 }
 
 template <class P>
-void IncrementalDecoder<P>::logits(Matrix<const operand> hidden, Matrix<real> out) const {
+void IncrementalDecoder<P>::logits(Matrix<const operand> hidden, std::span<real> out) {
   const auto factor = static_cast<float>(1.0 / weights_.config.logit_divisor);
-  weights_.output.forward(hidden, {}, {.out_real = out, .dropout = {.multiplier = factor}});
-  if (weights_.config.logit_cap > 0.0) troupe::run(SoftCap<real>{weights_.config.logit_cap, out});
+  from_device(out, values_room_, [&](std::span<real> values) {
+    const Matrix<real> logits(values.data(), hidden.rows, weights_.config.vocab_size);
+    weights_.output.forward(hidden, {}, {.out_real = logits, .dropout = {.multiplier = factor}});
+    if (weights_.config.logit_cap > 0.0) troupe::run(SoftCap<real>{weights_.config.logit_cap, logits});
+  });
 }
 
 template class IncrementalDecoder<F64>;

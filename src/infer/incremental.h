@@ -10,6 +10,7 @@
 #include "infer/kv_pool.h"
 #include "model/decoder.h"
 #include "model/workspace.h"
+#include "tensor/buffer.h"
 
 namespace troupe {
 
@@ -35,12 +36,12 @@ class IncrementalDecoder {
   // has not enough pages; the pasts are then as they were.
   Matrix<const operand> run(std::span<const NewTokens<P>> sequences);
 
-  // -log p(target) for rows of hidden states; targets < 0 give 0. argmax may be empty.
+  // -log p(target) for rows of hidden states; targets < 0 give 0. argmax may be empty. All three are the host's.
   void score(Matrix<const operand> hidden, std::span<const int32_t> targets, std::span<real> nll,
-             std::span<int32_t> argmax = {}) const;
+             std::span<int32_t> argmax = {});
 
-  // Logits [rows, V].
-  void logits(Matrix<const operand> hidden, Matrix<real> out) const;
+  // Logits [rows, V], for the host.
+  void logits(Matrix<const operand> hidden, std::span<real> out);
 
  private:
   // A layer's attention with the keys and values of the pasts, to which the new ones are written.
@@ -49,6 +50,8 @@ class IncrementalDecoder {
 
   const DecoderWeights<P>& weights_;
   Workspace<P> work_;
+  Buffer<real> values_room_;  // what score() and logits() are about, where ops reach it
+  Buffer<int32_t> targets_room_, argmax_room_;
 };
 
 }  // namespace troupe

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -53,12 +54,14 @@ class SafetensorsFile {
   Metadata metadata_;
 };
 
-// What a file will hold. `data` may be null when the bytes are appended later (SafetensorsWriter).
+// What a file will hold. `data` may be null when the bytes are appended later (SafetensorsWriter), or are not the host's:
+// `fetch` then says where they are, until it is called for another tensor.
 struct TensorToWrite {
   std::string name;
   DType dtype = DType::kF32;
   Shape shape;
   const void* data = nullptr;
+  std::function<const void*()> fetch = nullptr;
 };
 
 // Writes header and data to a FileWriter in the order of the list; for tensors that do not fit in memory together.

@@ -1,5 +1,6 @@
 #include "model/model_directory.h"
 
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -133,8 +134,13 @@ std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision prec
 
 std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params) {
   std::vector<TensorToWrite> tensors;
-  for (const Parameter& parameter : params.entries())
-    tensors.push_back({parameter.name, DType::kF32, parameter.shape, params.at(parameter.slot).data()});
+  const auto room = std::make_shared<Buffer<float>>();
+  for (const Parameter& parameter : params.entries()) {
+    const std::span<const float> values = params.at(parameter.slot);
+    tensors.push_back({.name = parameter.name, .shape = parameter.shape, .fetch = [values, room] {
+                         return static_cast<const void*>(to_host(values, *room).data());
+                       }});
+  }
   return tensors;
 }
 
@@ -153,8 +159,7 @@ void write_model(const fs::path& folder, const ModelConfig& config, const Parame
   write_model(
       folder, config,
       [&](const Parameter& parameter, std::span<float> out) {
-        const std::span<const float> values = params.at(parameter.slot);
-        std::copy(values.begin(), values.end(), out.begin());
+        copy<float>(params.at(parameter.slot), out);
       },
       options);
 }

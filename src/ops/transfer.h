@@ -34,6 +34,27 @@ T to_host(std::span<const T> values, int64_t i) {
   return to_host<T>(values.subspan(static_cast<size_t>(i), 1), room)[0];
 }
 
+// What ops may read: the host's `values`, or a copy of them in `room`, which is the device's.
+template <class T>
+std::span<const T> to_device(std::span<const T> values, Buffer<T>& room) {
+  if (active_device() == Device::kCpu) return values;
+  room.reserve(static_cast<int64_t>(values.size()));
+  const std::span<T> copied = room.span().first(values.size());
+  copy<T>(values, copied);
+  return copied;
+}
+
+// values = what compute(span that ops may write, of the same size) puts there; on a device that is in `room`, which is
+// the device's.
+template <class T, class Compute>
+void from_device(std::span<T> values, Buffer<T>& room, const Compute& compute) {
+  if (active_device() == Device::kCpu) return static_cast<void>(compute(values));
+  room.reserve(static_cast<int64_t>(values.size()));
+  const std::span<T> computed = room.span().first(values.size());
+  compute(computed);
+  copy<T>(computed, values);
+}
+
 // values = what write(span of the host's, of the same size) puts there.
 template <class T, class Write>
 void from_host(std::span<T> values, const Write& write) {

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <iterator>
 #include <map>
 
 #include "ops/op.h"
@@ -26,6 +27,13 @@ class FencedMemory final : public Memory {
   void free(void* data, int64_t) noexcept override {
     munmap(data, blocks_[data]);
     blocks_.erase(data);
+  }
+
+  bool holds(const void* data) const {
+    const auto after = blocks_.upper_bound(const_cast<void*>(data));
+    if (after == blocks_.begin()) return false;
+    const auto& [begin, bytes] = *std::prev(after);
+    return data < static_cast<const char*>(begin) + bytes;
   }
 
   void close() {

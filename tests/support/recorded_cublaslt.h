@@ -65,8 +65,10 @@ class RecordedLt {
               return 0;
             },
         .heuristic =
-            [](Handle, Desc, cuda::lt::Layout, cuda::lt::Layout, cuda::lt::Layout, cuda::lt::Layout,
+            [](Handle, Desc, cuda::lt::Layout a, cuda::lt::Layout b, cuda::lt::Layout, cuda::lt::Layout d,
                Preference preference, int wanted, HeuristicResult* result, int* count) {
+              for (const cuda::lt::Layout layout : {a, b, d})
+                if (const auto& sizes = *static_cast<LayoutObject*>(layout); sizes.rows == 0 || sizes.cols == 0) return 7;
               the().last_preference = *static_cast<PreferenceObject*>(preference);
               ++the().heuristics;
               *result = {};

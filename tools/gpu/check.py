@@ -133,7 +133,7 @@ lr = 1e-3
                     words += ['--set', 'train.steps=5']
                 process = run(['./troupe', '--device', device, 'train', f'{folder}/tiny.toml', '--run', run_folder, *words], 60)
                 if process.returncode != 0:
-                    print(tail(process))
+                    print(f'ended with {process.returncode}:\n{process.stdout}\n{process.stderr}')
                     return check.result(f'training on {device} ({name})', False)
             lines = [json.loads(line) for line in open(f'{run_folder}/metrics.jsonl')]
             losses[name] = [line['loss'] for line in lines if 'loss' in line][-1]

@@ -136,6 +136,7 @@ void lt_use(const lt::Api* api) {
 }
 
 void lt_multiply(const LtProduct& p, Context& context) {
+  if (p.d_rows == 0 || p.d_cols == 0) return;
   const lt::Api& lt = api();
   State& shared = state();
   const lt::Stream stream = machine()->stream();
@@ -178,6 +179,7 @@ void lt_multiply(const LtProduct& p, Context& context) {
   check(lt.matmul(shared.handle, desc, &alpha, p.a.data, a, p.b.data, b, &p.beta, p.d, d, p.d, d, &chosen.algo,
                   workspace.data(), static_cast<size_t>(kLtWorkspaceBytes), stream),
         "cublasLtMatmul");
+  machine()->asked("cublasLtMatmul", {p.a.data, p.b.data, p.d});
 }
 
 }  // namespace troupe::cuda

@@ -1,7 +1,10 @@
 #include "kernels/cuda/emulator.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 
 #include "base/error.h"
@@ -23,6 +26,11 @@ void run_blocks(const void* parameters, int64_t blocks, bool backwards) {
   });
 }
 
+bool is_mapped(uintptr_t address) {
+  constexpr uintptr_t kPage = 4096, kFirst = uintptr_t{1} << 32;  // what is less is a number
+  return address >= kFirst && msync(reinterpret_cast<void*>(address / kPage * kPage), 1, MS_ASYNC) == 0;
+}
+
 using RunBlocks = void (*)(const void*, int64_t, bool);
 #define TROUPE_UNWRAP(...) __VA_ARGS__
 constexpr RunBlocks kRunBlocks[] = {
@@ -33,13 +41,29 @@ constexpr RunBlocks kRunBlocks[] = {
 
 }  // namespace
 
+bool Emulator::may_reach(const void* place) {
+  const std::lock_guard lock(mutex_);
+  const auto after = blocks_.upper_bound(const_cast<void*>(place));
+  return reaches_(place) ||
+         (after != blocks_.begin() &&
+          static_cast<const char*>(place) < static_cast<char*>(std::prev(after)->first) + std::prev(after)->second);
+}
+
 void* Emulator::allocate(int64_t bytes) {
   void* const data = std::aligned_alloc(64, static_cast<size_t>((bytes + 63) / 64 * 64));
   if (!data) fail(ErrorCode::kEnvironment, "emulated grid: expected {} bytes, got a refusal", bytes);
+  const std::lock_guard lock(mutex_);
+  blocks_[data] = bytes;
   return std::memset(data, 0, static_cast<size_t>(bytes));
 }
 
-void Emulator::free(void* data) noexcept { std::free(data); }
+void Emulator::free(void* data) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    blocks_.erase(data);
+  }
+  std::free(data);
+}
 
 void Emulator::copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) {
   for (int64_t row = 0; row < rows; ++row)
@@ -47,7 +71,23 @@ void Emulator::copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_p
                 static_cast<size_t>(width));
 }
 
-void Emulator::launch(KernelId id, int64_t blocks, int, const void* kernel, int64_t) {
+void Emulator::asked(std::string_view library, std::initializer_list<const void*> places) {
+  for (const void* place : places)
+    if (reaches_ && place && !may_reach(place))
+      fail(ErrorCode::kInternal, "emulated grid: {}: expected memory of the GPU, got the host's", library);
+}
+
+// A kernel is a struct of pointers and numbers: what in it is an address that the host has mapped is a pointer.
+void Emulator::launch(KernelId id, int64_t blocks, int, const void* kernel, int64_t bytes) {
+  for (int64_t at = 0; kPaddingIsZero && reaches_ && at + 8 <= bytes; at += 8) {
+    uintptr_t word = 0;
+    std::memcpy(&word, static_cast<const char*>(kernel) + at, sizeof word);
+    if (is_mapped(word) && !may_reach(reinterpret_cast<const void*>(word)))
+      fail(ErrorCode::kInternal,
+           "emulated grid: {}: expected memory of the GPU at byte {} of its parameters, got the "
+           "host's",
+           kernel_name(id), at);
+  }
   kRunBlocks[static_cast<size_t>(id)](kernel, blocks, backwards_);
 }
 

@@ -2,6 +2,9 @@
 // phase. Memory is the host's. Shared memory starts as a pattern of NaN.
 #pragma once
 
+#include <map>
+#include <mutex>
+
 #include "kernels/cuda/machine.h"
 
 namespace troupe::cuda {
@@ -14,12 +17,21 @@ class Emulator final : public Machine {
   void copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) override;
   void launch(KernelId id, int64_t blocks, int threads, const void* kernel, int64_t bytes) override;
   void* stream() override { return nullptr; }
+  void asked(std::string_view library, std::initializer_list<const void*> places) override;
   void wait() override {}
 
   // The order of a phase's threads: results must not depend on it.
   void run_backwards(bool backwards) { backwards_ = backwards; }
+  // Kernels and libraries are given addresses that it allocated, or for which reaches() is true, or it is an error, as
+  // on a GPU whose memory is its own. nullptr: they are given any.
+  void set_reach(bool (*reaches)(const void*)) { reaches_ = reaches; }
 
  private:
+  bool may_reach(const void* place);
+
+  bool (*reaches_)(const void*) = nullptr;
+  std::mutex mutex_;
+  std::map<void*, int64_t> blocks_;  // what is allocated, with its bytes
   bool backwards_ = false;
 };
 

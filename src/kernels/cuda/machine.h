@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -50,6 +51,8 @@ class Machine {
   virtual void launch(KernelId id, int64_t blocks, int threads, const void* kernel, int64_t bytes) = 0;
   // For libraries, which then work in the same order; the calling thread is in the GPU's context. nullptr: emulated.
   virtual void* stream() = 0;
+  // To be called after a library was asked to read or write at these places there.
+  virtual void asked(std::string_view library, std::initializer_list<const void*> places) = 0;
   virtual void wait() = 0;  // until all of it is done; throws kEnvironment if something failed
 };
 
@@ -68,9 +71,22 @@ int64_t most_bytes();
 // Why ops cannot run on it, or "".
 std::string unavailable();
 
+// Whether bytes between the fields of a launched kernel are 0, so that the emulated grid may look for addresses in it.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+#define TROUPE_CLEAR_PADDING(object) __builtin_clear_padding(object)
+constexpr bool kPaddingIsZero = true;
+#endif
+#endif
+#ifndef TROUPE_CLEAR_PADDING
+#define TROUPE_CLEAR_PADDING(object)
+constexpr bool kPaddingIsZero = false;
+#endif
+
 template <class Kernel>
-void launch(const Kernel& kernel) {
+void launch(Kernel kernel) {
   static_assert(Kernel::kThreads % kWarp == 0);
+  TROUPE_CLEAR_PADDING(&kernel);
   if (const int64_t blocks = kernel.blocks(); blocks > 0)
     machine()->launch(kKernelId<Kernel>, blocks, Kernel::kThreads, &kernel, static_cast<int64_t>(sizeof(Kernel)));
 }

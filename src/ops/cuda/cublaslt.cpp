@@ -23,6 +23,7 @@ bool weights_aligned(const LinearBank<P>& bank) {
 }
 
 constexpr const char* kUnaligned = "cuBLASLt wants rows that start at multiples of 16 bytes";
+constexpr const char* kNothing = "cuBLASLt wants something to add up";
 
 template <class T>
 cuda::LtProduct::Factor factor(const Matrix<T>& matrix, bool transposed) {
@@ -67,7 +68,8 @@ bool only_stores(const ForwardEpilogue<P>& epilogue, const WeightView<P>& view) 
 }  // namespace
 
 template <class P>
-std::string refuses_unaligned(const LinearForward<P>& task) {
+std::string refused_by_cublaslt(const LinearForward<P>& task) {
+  if (task.bank.in() == 0) return kNothing;
   return aligned(task.x_RK) && weights_aligned(task.bank) && aligned(task.epilogue.out_operand) &&
                  aligned(task.epilogue.out_real) && task.bank.out() % 4 == 0
              ? ""
@@ -75,7 +77,8 @@ std::string refuses_unaligned(const LinearForward<P>& task) {
 }
 
 template <class P>
-std::string refuses_unaligned(const LinearBackwardInput<P>& task) {
+std::string refused_by_cublaslt(const LinearBackwardInput<P>& task) {
+  if (task.bank.out() == 0) return kNothing;
   return aligned(task.dy_RN) && weights_aligned(task.bank) && aligned(task.epilogue.out_operand) &&
                  aligned(task.epilogue.out_real)
              ? ""
@@ -83,7 +86,7 @@ std::string refuses_unaligned(const LinearBackwardInput<P>& task) {
 }
 
 template <class P>
-std::string refuses_unaligned(const LinearBackwardWeight<P>& task) {
+std::string refused_by_cublaslt(const LinearBackwardWeight<P>& task) {
   return aligned(task.dy_RN) && aligned(task.x_RK) && cuda::lt_aligned(task.dw, task.bank.in() * 4) ? "" : kUnaligned;
 }
 
@@ -137,9 +140,9 @@ void by_cublaslt(const LinearBackwardWeight<P>& task, Context& context) {
 }
 
 #define TROUPE_INSTANTIATE(P)                                             \
-  template std::string refuses_unaligned(const LinearForward<P>&);        \
-  template std::string refuses_unaligned(const LinearBackwardInput<P>&);  \
-  template std::string refuses_unaligned(const LinearBackwardWeight<P>&); \
+  template std::string refused_by_cublaslt(const LinearForward<P>&);        \
+  template std::string refused_by_cublaslt(const LinearBackwardInput<P>&);  \
+  template std::string refused_by_cublaslt(const LinearBackwardWeight<P>&); \
   template void by_cublaslt(const LinearForward<P>&, Context&);           \
   template void by_cublaslt(const LinearBackwardInput<P>&, Context&);     \
   template void by_cublaslt(const LinearBackwardWeight<P>&, Context&);

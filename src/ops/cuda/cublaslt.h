@@ -9,14 +9,14 @@
 
 namespace troupe {
 
-// The three products. They refuse, by what starts where, what the library would not take or take slowly.
+// The three products. They refuse what the library would not take, or take slowly for where it starts.
 #define TROUPE_BY_CUBLASLT(Task)                   \
   template <class>                                 \
   struct Task;                                     \
   template <class P>                               \
   void by_cublaslt(const Task<P>& task, Context&); \
   template <class P>                               \
-  std::string refuses_unaligned(const Task<P>& task);
+  std::string refused_by_cublaslt(const Task<P>& task);
 TROUPE_BY_CUBLASLT(LinearForward)
 TROUPE_BY_CUBLASLT(LinearBackwardInput)
 TROUPE_BY_CUBLASLT(LinearBackwardWeight)
@@ -28,7 +28,7 @@ std::vector<Implementation<Op<P>>> with_cublaslt(std::vector<Implementation<Op<P
   if constexpr (!kInDouble<P>)
     rows.insert(rows.begin(),
                 {"cublaslt", [](const Op<P>& task, Context& context) { by_cublaslt(task, context); }, Device::kCuda,
-                 cuda::lt_unavailable, [](const Op<P>& task) { return refuses_unaligned(task); }});
+                 cuda::lt_unavailable, [](const Op<P>& task) { return refused_by_cublaslt(task); }});
   return rows;
 }
 

@@ -12,9 +12,13 @@
 #include "facts.h"
 #include "fenced_memory.h"
 #include "infer/generator.h"
+#include "infer/incremental.h"
+#include "io/atomic_file.h"
 #include "kernels/cuda/emulator.h"
 #include "ops/transfer.h"
 #include "small_model.h"
+#include "temporary_folder.h"
+#include "train/checkpoint.h"
 #include "train/trainer.h"
 
 namespace troupe {
@@ -29,12 +33,14 @@ class OnTheGrid {
       return;
     }
     cuda::emulator().run_backwards(backwards);
+    cuda::emulator().set_reach([](const void* data) { return fenced_.holds(data); });
     cuda::set_machine(&cuda::emulator());
     use_device(Device::kCuda);
     use_memory(fenced_);
   }
   ~OnTheGrid() {
     fenced_.open();
+    cuda::emulator().set_reach(nullptr);
     use_device(Device::kCpu);
     use_memory(host_memory());
   }
@@ -161,6 +167,63 @@ TEST_P(EmulatedGrid, ContinuesTextAsTheProcessorDoes) {
   const auto expected = continued(host_memory(), [] {});
   OnTheGrid grid;
   EXPECT_EQ(continued(grid.memory(), [&] { grid.close(); }), expected);
+}
+
+// What the grid saves is what the processor reads, and back, bit by bit.
+TEST_P(EmulatedGrid, SavesWhatTheOtherDeviceReads) {
+  const test::TemporaryFolder folder;
+  const auto after = [&](Memory& memory, const std::function<void()>& close, const Checkpoint* from, int64_t steps) {
+    LanguageModel model(config_, std::get<1>(GetParam()), options_, memory);
+    initialize(model.params(), 1);
+    Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100), {},
+                    [this](int64_t step, int64_t micro) { return batch(step, micro); });
+    close();
+    TrainState state;
+    state.config.model = config_;
+    if (from) load_trainer(*from, state = load_train_state(*from), trainer);
+    for (int64_t step = 0; step < steps; ++step) state.add(trainer.step(), 1.0);
+    return save_checkpoint(folder.path() / (from ? "second" : "first"), state, trainer, {});
+  };
+  const auto bytes = [](const Checkpoint& checkpoint, const char* file) { return read_file(checkpoint.folder / file); };
+  Checkpoint saved;
+  {
+    OnTheGrid grid;
+    saved = after(grid.memory(), [&] { grid.close(); }, nullptr, 1);
+  }
+  const Checkpoint again = after(host_memory(), [] {}, &saved, 0);
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"})
+    EXPECT_EQ(bytes(saved, file), bytes(again, file)) << file;
+  OnTheGrid grid;
+  const Checkpoint back = after(grid.memory(), [&] { grid.close(); }, &again, 0);
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"})
+    EXPECT_EQ(bytes(saved, file), bytes(back, file)) << file;
+}
+
+// The scores of requests with a common beginning, over keys and values that they share.
+TEST_P(EmulatedGrid, ScoresContinuationsAsTheProcessorDoes) {
+  if (config_.moe.capacity == Capacity::kFairseq || config_.moe.router == RouterKind::kExpertChoice)
+    GTEST_SKIP() << "routing depends on the other tokens";
+  const auto scores = [&](Memory& memory, const std::function<void()>& close) {
+    LanguageModel model(config_, Precision::kFp32, {}, memory);
+    initialize(model.params(), 3);
+    close();
+    std::vector<float> nll(3);
+    model.visit([&]<class P>(Decoder<P>& decoder) {
+      if constexpr (std::is_same_v<typename P::real, float>) {
+        IncrementalDecoder<P> incremental(decoder);
+        KvPool<P> pool(config_, memory);
+        KvSequence<P> past(pool);
+        const std::vector<int32_t> tokens = {5, 9, 12}, targets = {9, 12, 7};
+        std::vector<int32_t> argmax(3);
+        const NewTokens<P> request{tokens, &past};
+        incremental.score(incremental.run({&request, 1}), targets, nll, argmax);
+      }
+    });
+    return nll;
+  };
+  const std::vector<float> expected = scores(host_memory(), [] {});
+  OnTheGrid grid;
+  EXPECT_LE(distance(scores(grid.memory(), [&] { grid.close(); }), expected), 2e-5);
 }
 
 constexpr test::ModelCase kModelCases[] = {

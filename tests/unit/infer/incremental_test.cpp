@@ -189,7 +189,7 @@ TEST(IncrementalLogits, AreCappedAsScoresAre) {
   double largest = 0.0;
   for (size_t i = 0; i + 1 < tokens.size(); ++i) {
     const NewTokens<F64> one{std::span(tokens).subspan(i, 1), &past};
-    incremental.logits(incremental.run({&one, 1}), {logits.data(), 1, 50});
+    incremental.logits(incremental.run({&one, 1}), logits);
     double sum = 0.0;
     for (const double logit : logits) sum += std::exp(logit), largest = std::max(largest, std::abs(logit));
     EXPECT_NEAR(std::log(sum) - logits[static_cast<size_t>(tokens[i + 1])], nll[i], 1e-9) << i;
