@@ -18,6 +18,7 @@
 #include "cli/peak.h"
 #include "dist/mpi.h"
 #include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/driver.h"
 #include "kernels/onednn/gemm.h"
 #include "kernels/table.h"
@@ -64,7 +65,10 @@ void add_cards(std::vector<Backend>& backends) {
   if (!found.problem.empty()) driver += (driver.empty() ? "" : ", ") + found.problem;
   backends.push_back({"CUDA", driver});
   backends.push_back({"CUDA kernels", found.kernels.empty() ? "not built (no nvcc)" : "for " + found.kernels});
-  if (!found.cards.empty()) backends.push_back({"cuBLASLt", cuda::lt_description()});
+  if (!found.cards.empty()) {
+    backends.push_back({"cuBLASLt", cuda::lt_description()});
+    backends.push_back({"cuDNN", cuda::dnn_description()});
+  }
   for (size_t i = 0; i < found.cards.size(); ++i) {
     const cuda::Card& card = found.cards[i];
     backends.push_back({fmt::format("cuda:{}", i),

@@ -28,6 +28,7 @@ struct AttentionSizes {
   int64_t G = 0;  // heads of keys and values; 0: H
   int64_t window = 0;
   int64_t text = 0;  // every so many tokens another text begins; 0: none does
+  bool aligned = false;  // rows start where those of a model do: for libraries, which ask for it and take bf16 alone
 
   AttentionHeads heads() const {
     return {.H = H, .G = G > 0 ? G : H, .C = C, .scale = 1.0 / std::sqrt(C), .window = window};
@@ -46,6 +47,8 @@ inline const AttentionSizes kAttentionSizes[] = {
     {1, 150, 2, 10, 0, false, {}, 1, 149}, {1, 150, 2, 10, 0, false, {}, 1, 1000},
     {2, 200, 2, 16, 0, false, {1, 0}, 1, 0, 1}, {1, 300, 2, 32, 0.1f, true, {}, 2, 0, 50}, {2, 200, 4, 64, 0, false, {}, 2, 0, 64},
     {1, 300, 1, 32, 0, false, {}, 1, 40, 130},
+    {1, 256, 4, 64, 0, false, {}, 2, 0, 0, true}, {1, 200, 1, 128, 0, false, {}, 1, 0, 0, true},
+    {2, 130, 2, 64, 0, false, {8, 8}, 1, 50, 0, true},
 };
 
 inline std::string describe(const AttentionSizes& c) {
@@ -81,7 +84,7 @@ class AttentionCase {
         W(c.heads().G * c.C),
         q(T, D, c.layout),
         k(T, W, c.layout),
-        v(T, W, {c.layout.padding + 2, c.layout.offset}),
+        v(T, W, {c.layout.padding + (c.aligned ? 8 : 2), c.layout.offset}),
         ctx(T, D, c.layout),
         dctx(T, D, c.layout),
         dqkv(T, D + 2 * W, c.layout),

@@ -23,18 +23,22 @@ std::vector<std::string_view> usable() {
   return names;
 }
 
-// Runs the row of that name; if a library's refuses the task, that of our own kernels (but the stand-in for cuBLASLt
-// takes what starts anywhere). An op's forward and backward tasks have lists with the same names.
+// Runs the row of that name; if a library's refuses the task or is not in its list, that of our own kernels (but the
+// stand-in for cuBLASLt takes what starts anywhere). An op's forward and backward tasks have lists with the same names.
 template <class Task>
 void run_as(std::string_view name, const Task& task) {
   const bool on_card = cuda::machine() && cuda::machine()->stream();
+  const bool of_library = name == "cublaslt" || name == "cudnn";
   for (const Implementation<Task>& row : Task::implementations())
     if (row.name == name) {
-      if (const std::string refusal = name == "cublaslt" ? row.refusal(task) : "";
+      if (const std::string refusal = of_library ? row.refusal(task) : "";
           !refusal.empty() && (on_card || !refusal.ends_with("multiples of 16 bytes")))
         return run_as("cuda", task);
-      return row.run(task, Context::of_this_thread());
+      row.run(task, Context::of_this_thread());
+      if (on_card) cuda::machine()->wait();  // a library returns before it is done
+      return;
     }
+  if (of_library) return run_as("cuda", task);
   FAIL() << describe(task) << " has no row " << name;
 }
 

@@ -15,13 +15,14 @@ for program in troupe gpu_rows gpu_models; do
   fi
 done
 command -v python3 >/dev/null || { echo "check.sh: expected python3, got none" >&2; exit 4; }
-# cuBLASLt from the packages of PyTorch, where there is no toolkit's.
+# cuBLASLt, cuDNN and the CUDA runtime that it needs from the packages of PyTorch, where there is no toolkit's.
 if [ -z "${TROUPE_CUDA_LIBRARIES:-}" ]; then
   TROUPE_CUDA_LIBRARIES=$(python3 - <<'PYTHON'
 import glob, site, sys
 folders = site.getsitepackages() + [site.getusersitepackages()] + sys.path
 print(':'.join(sorted({found.rsplit('/', 1)[0] for folder in folders if folder
-                       for found in glob.glob(f'{folder}/nvidia/*/lib/libcublasLt.so.1?')})))
+                       for name in ('libcublasLt.so.1?', 'libcudnn.so.9', 'libcudart.so.1?')
+                       for found in glob.glob(f'{folder}/nvidia/*/lib/{name}')})))
 PYTHON
 )
   export TROUPE_CUDA_LIBRARIES

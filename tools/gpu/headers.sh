@@ -1,22 +1,33 @@
 #!/usr/bin/env bash
-# Fetches the headers of cuBLAS from PyPI into build/gpu/headers, so that our declarations are checked against them (CMake
-# finds them there at its next run):
-#   tools/gpu/headers.sh [VERSION]     default: that of PyTorch 2.11
-# NVIDIA's licence is its own: nothing of it belongs into the repository.
+# Fetches headers of NVIDIA's from PyPI into build/gpu/headers, where CMake finds them at its next run:
+#   tools/gpu/headers.sh
+# of cuBLAS, which our declarations are checked against; of cuDNN and its C++ frontend, with which attention by cuDNN is
+# compiled. The versions are those of PyTorch 2.11. NVIDIA's licence is its own: nothing of it belongs into the repository.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-version=${1:-13.1.0.3}
 folder=build/gpu/headers
+rm -rf "$folder"
 mkdir -p "$folder"
-python3 -m pip download --quiet --no-deps --dest "$folder" "nvidia-cublas==$version"
-python3 - "$folder" <<'PYTHON'
+for package in nvidia-cublas==13.1.0.3 nvidia-cudnn-cu13==9.19.0.56 nvidia-cudnn-frontend==1.18.0; do
+  python3 -m pip download --quiet --no-deps --dest "$folder" "$package"
+  # Those below nvidia/NAME/include lie in one folder; the frontend's include each other as ../include/X.
+  python3 - "$folder" <<'PYTHON'
 import pathlib, sys, zipfile
 folder = pathlib.Path(sys.argv[1])
 for wheel in folder.glob('*.whl'):
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            if '/include/' in name and name.endswith('.h'):
-                (folder / pathlib.Path(name).name).write_bytes(archive.read(name))
+            if not name.endswith(('.h', '.hpp')):
+                continue
+            if name.startswith('include/'):
+                path = folder / 'cudnn-frontend' / name
+            elif '/include/' in name:
+                path = folder / pathlib.Path(name).name
+            else:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(archive.read(name))
     wheel.unlink()
 PYTHON
-echo "$folder: $(ls "$folder" | wc -l) headers of cuBLAS $version"
+  echo "$package: headers in $folder"
+done

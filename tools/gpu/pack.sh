@@ -10,6 +10,7 @@ most_bytes=$((25 * 1024 * 1024))
 
 cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DTROUPE_CUDA=ON -DTROUPE_ONEDNN=OFF -DTROUPE_GPU_TESTS=ON \
   -Wno-dev >/dev/null
+[ -d build/gpu/headers/cudnn-frontend ] || echo "pack.sh: without attention by cuDNN (first: tools/gpu/headers.sh)" >&2
 cmake --build build/gpu --target troupe gpu_rows gpu_models
 
 folder=build/gpu/troupe-gpu

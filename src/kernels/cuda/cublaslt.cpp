@@ -4,41 +4,23 @@
 #include <fmt/core.h>
 
 #include <array>
-#include <cstdlib>
 #include <map>
 #include <mutex>
-#include <string_view>
 #include <tuple>
-#include <vector>
 
 #include "base/error.h"
+#include "kernels/cuda/libraries.h"
 #include "kernels/cuda/machine.h"
 
 namespace troupe::cuda {
 namespace {
-
-std::vector<std::string> library_folders() {
-  std::vector<std::string> folders;
-  const char* const variable = std::getenv(kLibraryFoldersVariable);
-  for (std::string_view rest = variable ? variable : ""; !rest.empty();) {
-    const size_t end = std::min(rest.find(':'), rest.size());
-    if (end > 0) folders.push_back(std::string(rest.substr(0, end)) + "/");
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  folders.push_back("");  // where the loader looks
-  for (const char* usual : {"/usr/local/cuda/lib64/", "/opt/cuda/lib64/"}) folders.push_back(usual);
-  return folders;
-}
 
 struct Library {
   lt::Api api;
   std::string path, problem = "libcublasLt.so.13 (or .12) is not there";
 
   Library() {
-    void* handle = nullptr;
-    for (const std::string& folder : library_folders())
-      for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12"})
-        if (!handle) handle = dlopen((folder + name).c_str(), RTLD_NOW | RTLD_LOCAL);
+    void* const handle = open_library({"libcublasLt.so.13", "libcublasLt.so.12"});
     if (!handle) return;
     problem.clear();
 #define TROUPE_LT(result, name, symbol, parameters)                                       \
@@ -47,8 +29,7 @@ struct Library {
     TROUPE_LT_FUNCTIONS
 #undef TROUPE_LT
     if (!problem.empty()) return;
-    Dl_info info{};
-    if (dladdr(reinterpret_cast<void*>(api.create), &info) && info.dli_fname) path = info.dli_fname;
+    path = path_of(reinterpret_cast<void*>(api.create));
   }
 };
 

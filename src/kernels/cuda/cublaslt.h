@@ -39,8 +39,6 @@ std::string lt_description();
 // Takes the place of the library, in tests; nullptr: the library again.
 void lt_use(const lt::Api* api);
 
-// Folders to look for libraries in, before the usual ones, with : between them.
-inline constexpr const char* kLibraryFoldersVariable = "TROUPE_CUDA_LIBRARIES";
 inline constexpr int64_t kLtWorkspaceBytes = int64_t{32} << 20;  // what Hopper's kernels ask for
 
 }  // namespace troupe::cuda

@@ -40,6 +40,7 @@ TYPED_TEST_SUITE(AttentionParity, Precisions);
 TYPED_TEST(AttentionParity, EveryImplementationMatchesTheReference) {
   using P = TypeParam;
   for (const AttentionSizes& sizes : test::kAttentionSizes) {
+    if (sizes.aligned && !std::is_same_v<P, Bf16>) continue;
     AttentionCase<P> problem(sizes);
     for (const std::string_view row : test::usable<AttentionForward<P>>())
       run(problem, row).expect_matches_reference(fmt::format("{} {}", row, test::describe(sizes)));
