@@ -8,6 +8,7 @@
 #include <omp.h>
 
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -201,6 +202,54 @@ void expect_same_bits_for_any_threads(bool muon) {
 
 TEST(Threads, DoNotChangeABit) { expect_same_bits_for_any_threads(false); }
 TEST(Threads, DoNotChangeABitOfMuon) { expect_same_bits_for_any_threads(true); }
+
+// Everything that the recipe `modern` is at once, with experts in every layer: stopped in the middle, and gone on with
+// another number of threads.
+TEST(Modern, WithExpertsComputesTheSameBitsStoppedOrNotForAnyThreads) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "modern.toml") << R"(
+recipe = "modern"
+[model]
+num_layers = 2
+d_model = 32
+num_heads = 2
+d_ff = 48
+vocab_size = 40
+context = 16
+[model.moe]
+num_experts = 6
+every = 1
+top_k = 2
+expert_d_ff = 24
+capacity = "dropless"
+aux_loss_weight = 0.01
+[train]
+steps = 4
+batch_sequences = 8
+micro_sequences = 4
+valid_every = 2
+)";
+  const int threads = omp_get_max_threads();
+  for (const std::string precision : {"fp32", "bf16"}) {
+    SCOPED_TRACE(precision);
+    RunConfig config = load_run_config(folder / "modern.toml", {"train.precision=" + precision});
+    ASSERT_EQ(config.train.optimizer.matrices, MatrixOptimizer::kMuon);
+    config.data = small_run(folder / ("data-" + precision), Kind::kMoe).data;
+    const auto with = [&](int n, const std::string& name, RunOptions options = {}) {
+      omp_set_num_threads(n);
+      const PretrainResult result = run(config, folder / (precision + name), options);
+      omp_set_num_threads(threads);
+      return result;
+    };
+    const PretrainResult one = with(1, "one"), two = with(2, "two");
+    expect_same_checkpoint(one.checkpoint, two.checkpoint);
+    ASSERT_EQ(with(1, "parts", {.stop_after = 2}).step, 2);
+    const PretrainResult parts = with(2, "parts", {.resume = true});
+    ASSERT_EQ(parts.step, 4);
+    expect_same_checkpoint(one.checkpoint, parts.checkpoint);
+    EXPECT_EQ(metrics(folder / (precision + "parts")), metrics(folder / (precision + "one")));
+  }
+}
 
 // Momentum of all that is trained; second moments of what Adam moves.
 TEST(Pretrain, CheckpointsUnderMuonHoldNoSecondMomentOfMatrices) {
