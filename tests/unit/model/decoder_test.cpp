@@ -174,6 +174,43 @@ TEST(Decoder, ExpertsHaveADropoutOfTheirOwn) {
   EXPECT_EQ(losses(0.0, 0.4).second, losses(0.3, -1.0).second);
 }
 
+// Who is chosen knows neither the next token nor later ones, whatever the router: what a token scores as follows from the
+// tokens up to it, and the scores that the 64 tokens would have in one place are those of probabilities.
+TEST(Decoder, RoutersKnowNothingOfWhatIsPredicted) {
+  for (const bool hash : {false, true})
+    for (const bool scored : {false, true}) {
+      if (hash && scored) continue;
+      SCOPED_TRACE(hash ? "hash" : scored ? "sigmoids, biases and groups" : "top-k");
+      ModelConfig config = small();
+      config.moe.num_experts = 6, config.moe.every = 1;
+      if (hash) config.moe.router = RouterKind::kHash;
+      if (scored) {
+        config.moe.score = RouterScore::kSigmoid, config.moe.balance_bias = true;
+        config.moe.groups = 3, config.moe.groups_kept = 2;
+      }
+      LanguageModel model(config, Precision::kFp32);
+      initialize(model.params(), 3);
+      const Batch batch = random_batch(2, 16);
+      std::vector<float> before(32), after(32);
+      model.score(batch, {}, before);
+      std::vector<double> sums(32);
+      for (int32_t next = 0; next < 64; ++next) {
+        Batch other = batch;
+        std::ranges::fill(other.tgt, next);
+        model.score(other, {}, after);
+        for (size_t t = 0; t < 32; ++t) sums[t] += std::exp(-static_cast<double>(after[t]));
+      }
+      for (const double sum : sums) EXPECT_NEAR(sum, 1.0, 1e-4);
+      Batch later = batch;
+      for (size_t t = 5; t < 16; ++t) later.src[t] = (later.src[t] + 7) % 64, later.tgt[t] = (later.tgt[t] + 9) % 64;
+      model.score(later, {}, after);
+      for (size_t t = 0; t < 32; ++t)
+        if (t < 5 || t >= 16) {
+          EXPECT_EQ(after[t], before[t]) << t;
+        }
+    }
+}
+
 TEST(Decoder, RefusesIdsOutsideTheVocabulary) {
   LanguageModel model(small(), Precision::kFp32);
   Batch batch = random_batch(1, 4);
