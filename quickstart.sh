@@ -2,14 +2,14 @@
 # From a fresh Debian 12 machine to a trained Mixture-of-Experts model, its dense twin, and a report that compares them.
 # Installs Debian packages (without root or sudo, or with --without-root, they are unpacked below build/packages instead),
 # builds, downloads the quickstart corpus (nine Debian packages, 24.5 MB), and runs the study configs/quickstart.toml.
-# --recipe modern trains Qwen3's decoder with Muon instead (configs/quickstart-modern.toml, docs/training.md).
+# --recipe paper trains fairseq's decoder with Adam, as the paper, instead (configs/quickstart-paper.toml).
 # Safe to interrupt and to run again: what is finished is reused.
 # Other arguments go to `troupe study`, e.g. ./quickstart.sh --set study.max_minutes=30, or for three trainings of each
 # model and their spread ./quickstart.sh --set 'study.seeds=[1, 2, 3]' --set study.max_minutes=15
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . tools/setup.sh
-recipe=paper rest=()
+recipe=modern rest=()
 set -- "${arguments[@]}"
 while [ $# -gt 0 ]; do
   case $1 in
@@ -20,9 +20,9 @@ while [ $# -gt 0 ]; do
   shift
 done
 case $recipe in
-  paper) study=quickstart ;;
-  modern) study=quickstart-modern ;;
-  *) echo "error: --recipe: expected paper or modern, got ${recipe:-nothing}" >&2 && exit 2 ;;
+  modern) study=quickstart ;;
+  paper) study=quickstart-paper ;;
+  *) echo "error: --recipe: expected modern or paper, got ${recipe:-nothing}" >&2 && exit 2 ;;
 esac
 echo "[1/4] Debian packages"
 install_packages build quickstart optional

@@ -10,7 +10,7 @@ struct RecipeRow {
 
 // Sizes are the file's own. docs/training.md says what was measured.
 constexpr RecipeRow kRecipes[] = {
-    // fairseq's decoder, which the defaults of [model] are, and the training of the quickstart.
+    // fairseq's decoder, which the defaults of [model] are, and the training of quickstart-paper.toml.
     {Recipe::kPaper, R"(
 [train.schedule]
 kind = "polynomial"

@@ -66,15 +66,15 @@ cp "$source/quickstart.sh" "$quick"
 echo 'arguments=("$@"); install_packages() { :; }; build() { :; }' >"$quick/tools/setup.sh"
 printf '#!/bin/bash\necho "troupe $*"\n' >"$quick/build/release/src/cli/troupe"
 chmod +x "$quick/build/release/src/cli/troupe"
-for arguments in '' '--recipe paper' '--recipe=paper'; do
+for arguments in '' '--recipe modern' '--recipe=modern'; do
   expect 0 'troupe study configs/quickstart.toml --out runs/quickstart --set a=1$' -- "$quick/quickstart.sh" $arguments --set a=1
 done
-expect 0 'troupe study configs/quickstart-modern.toml --out runs/quickstart-modern --set a=1$' -- \
-  "$quick/quickstart.sh" --set a=1 --recipe modern
+expect 0 'troupe study configs/quickstart-paper.toml --out runs/quickstart-paper --set a=1$' -- \
+  "$quick/quickstart.sh" --set a=1 --recipe paper
 expect 0 'troupe study configs/quickstart.toml --out runs/quickstart *$' -- "$quick/quickstart.sh"
-expect 2 '^error: --recipe: expected paper or modern, got classic$' -- "$quick/quickstart.sh" --recipe classic
-expect 2 '^error: --recipe: expected paper or modern, got nothing$' -- "$quick/quickstart.sh" --set a=1 --recipe
-for study in quickstart quickstart-modern; do
+expect 2 '^error: --recipe: expected modern or paper, got classic$' -- "$quick/quickstart.sh" --recipe classic
+expect 2 '^error: --recipe: expected modern or paper, got nothing$' -- "$quick/quickstart.sh" --set a=1 --recipe
+for study in quickstart quickstart-paper; do
   [ -f "$source/configs/$study.toml" ] || { echo "expected configs/$study.toml"; failures=$((failures + 1)); }
 done
 
