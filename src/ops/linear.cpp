@@ -206,7 +206,9 @@ const typename P::operand* LinearBank<P>::device_operands() const {
   if constexpr (std::is_same_v<P, Bf16>) {
     const int64_t size = weights_.num_experts * weights_.out * weights_.in;
     if (!is_rounded_) {
-      if (rounded_.size() < size) rounded_ = Buffer<bf16>(size, cuda::memory());
+      const int64_t padding = weights_.num_experts == 1 ? -weights_.out & (kPaddedRows - 1) : 0;
+      const int64_t padded = size + padding * weights_.in;
+      if (rounded_.size() != padded) rounded_ = Buffer<bf16>(padded, cuda::memory());
       cuda::launch(cuda::RoundKernel{weights_.weight, rounded_.data(), size});
       is_rounded_ = true;
     }

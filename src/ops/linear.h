@@ -68,7 +68,9 @@ class LinearBank {
   // The copies that a kernel reads; nullptr if it reads the weights themselves. Throws kInternal if there are neither.
   const void* packed_forward(const GemmKernels& gemm, Context& context) const;
   const void* packed_backward(const GemmKernels& gemm, Context& context) const;
-  // The weights as operands in the memory of the GPU: themselves, or a copy of them rounded there.
+  // The weights as operands in the memory of the GPU: themselves, or a copy of them rounded there. The copy of one map
+  // has rows of zeros up to a multiple of kPaddedRows after it.
+  static constexpr int64_t kPaddedRows = 64;
   const typename P::operand* device_operands() const;
 
  private:

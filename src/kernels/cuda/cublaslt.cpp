@@ -156,8 +156,7 @@ void lt_multiply(const LtProduct& p, Context& context) {
     chosen = found->second;
   }
   const Context::Lease workspace(context, kLtWorkspaceBytes);
-  const float alpha = 1.0f;
-  check(lt.matmul(shared.handle, desc, &alpha, p.a.data, a, p.b.data, b, &p.beta, p.d, d, p.d, d, &chosen.algo,
+  check(lt.matmul(shared.handle, desc, &p.alpha, p.a.data, a, p.b.data, b, &p.beta, p.d, d, p.d, d, &chosen.algo,
                   workspace.data(), static_cast<size_t>(kLtWorkspaceBytes), stream),
         "cublasLtMatmul");
   machine()->asked("cublasLtMatmul", {p.a.data, p.b.data, p.d});

@@ -10,7 +10,7 @@
 
 namespace troupe::cuda {
 
-// D = op(A) op(B) + beta D of matrices as the library sees them, column after column. A row-major matrix [rows, cols]
+// D = alpha op(A) op(B) + beta D of matrices as the library sees them, column after column. A row-major matrix [rows, cols]
 // of a stride is to it one of cols x rows, columns `stride` apart.
 struct LtProduct {
   struct Factor {
@@ -22,7 +22,7 @@ struct LtProduct {
   Factor a, b;
   void* d;
   int64_t d_rows, d_cols, d_stride;
-  float beta;
+  float beta, alpha = 1.0f;
 };
 
 // Why the library takes no products in this process, or "".

@@ -10,18 +10,30 @@ namespace troupe::cuda {
 
 constexpr int kLossThreads = 256;
 
-// log sum_v exp(l_v)
+// log sum_v exp(l_v), in one pass: a thread's sum is of exp(l_v - its largest so far).
 TROUPE_KERNEL float log_sum_exp(const Block<kLossThreads>& block, const float* logits, int64_t V, float& largest) {
-  PerThread<float, kLossThreads> part;
+  constexpr int kPiece = 4;  // values that a thread has on their way
+  PerThread<float, kLossThreads> max_of, part;
   block.each([&](int thread) {
-    part[thread] = -INFINITY;
-    for (int64_t v = thread; v < V; v += kLossThreads)
-      if (logits[v] > part[thread]) part[thread] = logits[v];
+    float max = -INFINITY, sum = 0.0f;
+    for (int64_t first = thread; first < V; first += kPiece * kLossThreads) {
+      float piece[kPiece], piece_max = max;
+      for (int i = 0; i < kPiece; ++i) {
+        const int64_t v = first + i * kLossThreads;
+        piece[i] = v < V ? logits[v] : -INFINITY;
+        if (piece[i] > piece_max) piece_max = piece[i];
+      }
+      if (piece_max > max && max != -INFINITY) sum *= expf(max - piece_max);
+      max = piece_max;
+      for (int i = 0; i < kPiece; ++i)
+        if (piece[i] != -INFINITY) sum += expf(piece[i] - max);
+    }
+    max_of[thread] = max;
+    part[thread] = sum;
   });
-  const float max = largest = block.max(part);
+  const float max = largest = block.max(max_of);
   block.each([&](int thread) {
-    part[thread] = 0.0f;
-    for (int64_t v = thread; v < V; v += kLossThreads) part[thread] += expf(logits[v] - max);
+    if (max_of[thread] != -INFINITY) part[thread] *= expf(max_of[thread] - max);
   });
   return max + logf(block.sum(part));
 }
@@ -82,6 +94,7 @@ struct ScoreWithGradientKernel {
   using Shared = NoShared;
 
   View<float> logits;
+  int64_t width;  // of the gradient, whose columns beyond those of the logits are 0
   const int32_t* targets;
   float* nll;
   float* lse;                          // of scored tokens, else 0
@@ -97,7 +110,7 @@ struct ScoreWithGradientKernel {
     float largest;
     const float sum = log_sum_exp(block, row, V, largest), gain = 1.0f + 2.0f * z_loss * sum;
     PerThread<float[kPiece], kThreads> piece;
-    for (int64_t first = 0; first < V; first += kPiece * kThreads) {
+    for (int64_t first = 0; first < width; first += kPiece * kThreads) {
       block.each([&](int thread) {
         for (int i = 0; i < kPiece; ++i) {
           const int64_t v = first + i * kThreads + thread;
@@ -112,7 +125,7 @@ struct ScoreWithGradientKernel {
       });
       block.each([&](int thread) {
         for (int i = 0; i < kPiece; ++i)
-          if (const int64_t v = first + i * kThreads + thread; v < V)
+          if (const int64_t v = first + i * kThreads + thread; v < width)
             gradient[v] = static_cast<operand>(piece[thread][i]);
       });
     }

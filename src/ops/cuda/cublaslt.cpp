@@ -51,10 +51,12 @@ Matrix<const typename P::operand> weights_of(const LinearBank<P>& bank, int64_t 
 // out = a op(b), row-major, into what is set of two outputs.
 template <class P>
 void multiply_into(Matrix<typename P::operand> out_operand, Matrix<typename P::real> out_real,
-                   const cuda::LtProduct::Factor& a, const cuda::LtProduct::Factor& b, Context& context) {
+                   const cuda::LtProduct::Factor& a, const cuda::LtProduct::Factor& b, Context& context,
+                   float alpha = 1.0f) {
   using operand = typename P::operand;
   const auto into = [&]<class T>(const Matrix<T>& out) {
-    cuda::lt_multiply({kLtType<operand>, kLtType<T>, a, b, out.data, out.cols, out.rows, out.stride, 0.0f}, context);
+    cuda::lt_multiply({kLtType<operand>, kLtType<T>, a, b, out.data, out.cols, out.rows, out.stride, 0.0f, alpha},
+                      context);
   };
   out_operand ? into(out_operand) : into(out_real);
 }
@@ -62,27 +64,28 @@ void multiply_into(Matrix<typename P::operand> out_operand, Matrix<typename P::r
 template <class P>
 bool only_stores(const ForwardEpilogue<P>& epilogue, const WeightView<P>& view) {
   return !view.bias && epilogue.activation == Activation::kNone && !epilogue.pre_activation && !epilogue.residual &&
-         !epilogue.dropout.active() && epilogue.dropout.multiplier == 1.0f;
+         !epilogue.dropout.active();
 }
+
+// Float32 rows of `cols` elements that start at multiples of 16 bytes.
+int64_t aligned_stride(int64_t cols) { return (cols + 3) / 4 * 4; }
 
 }  // namespace
 
 template <class P>
 std::string refused_by_cublaslt(const LinearForward<P>& task) {
   if (task.bank.in() == 0) return kNothing;
-  return aligned(task.x_RK) && weights_aligned(task.bank) && aligned(task.epilogue.out_operand) &&
-                 aligned(task.epilogue.out_real) && task.bank.out() % 4 == 0
-             ? ""
-             : kUnaligned;
+  const bool out_aligned = !only_stores(task.epilogue, task.bank.view()) ||
+                           (aligned(task.epilogue.out_operand) && aligned(task.epilogue.out_real));
+  return aligned(task.x_RK) && weights_aligned(task.bank) && out_aligned ? "" : kUnaligned;
 }
 
 template <class P>
 std::string refused_by_cublaslt(const LinearBackwardInput<P>& task) {
   if (task.bank.out() == 0) return kNothing;
-  return aligned(task.dy_RN) && weights_aligned(task.bank) && aligned(task.epilogue.out_operand) &&
-                 aligned(task.epilogue.out_real)
-             ? ""
-             : kUnaligned;
+  const bool out_aligned = task.epilogue.activation != Activation::kNone ||
+                           (aligned(task.epilogue.out_operand) && aligned(task.epilogue.out_real));
+  return aligned(task.dy_RN) && weights_aligned(task.bank) && out_aligned ? "" : kUnaligned;
 }
 
 template <class P>
@@ -95,13 +98,15 @@ void by_cublaslt(const LinearForward<P>& task, Context& context) {
   const WeightView<P>& view = task.bank.view();
   const int64_t N = view.out;
   const bool direct = only_stores(task.epilogue, view);
-  const Context::Lease lease(context, direct ? 0 : task.x_RK.rows * N * static_cast<int64_t>(sizeof(float)));
+  const int64_t stride = aligned_stride(N);
+  const Context::Lease lease(context, direct ? 0 : task.x_RK.rows * stride * static_cast<int64_t>(sizeof(float)));
   each_expert(task.offsets, task.x_RK.rows, [&](int64_t e, int64_t first, int64_t rows) {
-    const Matrix<float> z(lease.as<float>(), rows, N);
+    const Matrix<float> z(lease.as<float>(), rows, N, stride);
     const auto part = [&](const auto& matrix) { return matrix ? matrix.rows_from(first, rows) : matrix; };
     multiply_into<P>(direct ? part(task.epilogue.out_operand) : Matrix<typename P::operand>(),
                      direct ? part(task.epilogue.out_real) : z, factor(weights_of(task.bank, e), true),
-                     factor(task.x_RK.rows_from(first, rows), false), context);
+                     factor(task.x_RK.rows_from(first, rows), false), context,
+                     direct ? task.epilogue.dropout.multiplier : 1.0f);
     if (!direct)
       cuda::launch(cuda::ForwardStoreKernel<typename P::operand>{cuda::view(Matrix<const float>(z)), view.bias_of(e),
                                                                  device_store(task.epilogue), first});
@@ -139,13 +144,38 @@ void by_cublaslt(const LinearBackwardWeight<P>& task, Context& context) {
   cuda::launch(cuda::BiasGradientKernel<operand>{cuda::view(task.dy_RN), offsets.tiles, task.db});
 }
 
-#define TROUPE_INSTANTIATE(P)                                             \
-  template std::string refused_by_cublaslt(const LinearForward<P>&);        \
-  template std::string refused_by_cublaslt(const LinearBackwardInput<P>&);  \
-  template std::string refused_by_cublaslt(const LinearBackwardWeight<P>&); \
-  template void by_cublaslt(const LinearForward<P>&, Context&);           \
-  template void by_cublaslt(const LinearBackwardInput<P>&, Context&);     \
-  template void by_cublaslt(const LinearBackwardWeight<P>&, Context&);
+template <class P>
+int64_t padded_width(const LinearBank<P>& bank, Matrix<const typename P::operand> x_RK) {
+  constexpr int64_t kRows = LinearBank<P>::kPaddedRows;
+  const bool taken = std::is_same_v<P, Bf16> && bank.num_experts() == 1 && bank.in() > 0 &&
+                     cuda::lt_unavailable().empty() && aligned(x_RK) && weights_aligned(bank);
+  return taken ? (bank.out() + kRows - 1) / kRows * kRows : bank.out();
+}
+
+template <class P>
+void padded_forward(const LinearBank<P>& bank, Matrix<const typename P::operand> x_RK, Matrix<typename P::real> y,
+                    float multiplier, Context& context) {
+  const Matrix<const typename P::operand> weights(bank.device_operands(), y.cols, bank.in());
+  multiply_into<P>({}, y, factor(weights, true), factor(x_RK, false), context, multiplier);
+}
+
+template <class P>
+void padded_backward_input(const LinearBank<P>& bank, Matrix<const typename P::operand> dy, Matrix<typename P::real> dx,
+                           Context& context) {
+  const Matrix<const typename P::operand> weights(bank.device_operands(), dy.cols, bank.in());
+  multiply_into<P>({}, dx, factor(weights, false), factor(dy, false), context);
+}
+
+#define TROUPE_INSTANTIATE(P)                                                                                     \
+  template std::string refused_by_cublaslt(const LinearForward<P>&);                                              \
+  template std::string refused_by_cublaslt(const LinearBackwardInput<P>&);                                        \
+  template std::string refused_by_cublaslt(const LinearBackwardWeight<P>&);                                       \
+  template void by_cublaslt(const LinearForward<P>&, Context&);                                                   \
+  template void by_cublaslt(const LinearBackwardInput<P>&, Context&);                                             \
+  template void by_cublaslt(const LinearBackwardWeight<P>&, Context&);                                            \
+  template int64_t padded_width(const LinearBank<P>&, Matrix<const P::operand>);                                  \
+  template void padded_forward(const LinearBank<P>&, Matrix<const P::operand>, Matrix<P::real>, float, Context&); \
+  template void padded_backward_input(const LinearBank<P>&, Matrix<const P::operand>, Matrix<P::real>, Context&);
 TROUPE_INSTANTIATE(F32)
 TROUPE_INSTANTIATE(Bf16)
 #undef TROUPE_INSTANTIATE

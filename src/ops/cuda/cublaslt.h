@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/cublaslt.h"
 #include "ops/cuda/row.h"
+#include "tensor/matrix.h"
 
 namespace troupe {
 
@@ -21,6 +22,23 @@ TROUPE_BY_CUBLASLT(LinearForward)
 TROUPE_BY_CUBLASLT(LinearBackwardInput)
 TROUPE_BY_CUBLASLT(LinearBackwardWeight)
 #undef TROUPE_BY_CUBLASLT
+
+template <class P>
+class LinearBank;
+
+// The products of an output layer, of any number N of outputs: over padded_width() columns, those beyond N by weights of
+// 0, so that what the library reads and writes is aligned and even. That is N where it is not used, and the two others
+// are not.
+template <class P>
+int64_t padded_width(const LinearBank<P>& bank, Matrix<const typename P::operand> x_RK);
+// y = multiplier x W^T
+template <class P>
+void padded_forward(const LinearBank<P>& bank, Matrix<const typename P::operand> x_RK, Matrix<typename P::real> y,
+                    float multiplier, Context& context);
+// dx = dy W
+template <class P>
+void padded_backward_input(const LinearBank<P>& bank, Matrix<const typename P::operand> dy, Matrix<typename P::real> dx,
+                           Context& context);
 
 // `rows` after that of cuBLASLt.
 template <template <class> class Op, class P>

@@ -5,16 +5,60 @@
 #include <algorithm>
 #include <vector>
 
+#include "ops/cuda/cublaslt.h"
 #include "ops/cuda/row.h"
 
 namespace troupe {
 namespace {
 
-// Tokens whose logits exist at a time: at most 1 GiB of them.
-int64_t tokens_of_logits(int64_t T, int64_t V) {
-  constexpr int64_t kLargestLogits = int64_t{1} << 28;
-  return std::clamp<int64_t>(kLargestLogits / V, 1, std::max<int64_t>(T, 1));
-}
+// The products with the output matrix, by the lists or, over more columns than there are ids, by a library.
+template <class P>
+struct OutputProducts {
+  using operand = typename P::operand;
+
+  const LinearBank<P>& embed;
+  Matrix<const operand> h_TD;
+  double divisor;
+  Context& context;
+  int64_t V = embed.out(), width = padded_width(embed, h_TD), stride = (width + 7) / 8 * 8;
+
+  // Tokens whose logits exist at a time: at most 1 GiB of them.
+  int64_t block() const {
+    constexpr int64_t kLargestLogits = int64_t{1} << 28;
+    return std::clamp<int64_t>(kLargestLogits / stride, 1, std::max<int64_t>(h_TD.rows, 1));
+  }
+  int64_t bytes() const { return block() * stride * static_cast<int64_t>(sizeof(float)); }
+
+  // [count, V] of the tokens from `begin` on.
+  Matrix<float> logits(float* data, int64_t begin, int64_t count) const {
+    const auto h = h_TD.rows_from(begin, count);
+    const auto factor = static_cast<float>(1.0 / divisor);
+    const Matrix<float> logits(data, count, V, stride);
+    if (width == V) {
+      ForwardEpilogue<P> forward;
+      forward.out_real = logits;
+      forward.dropout.multiplier = factor;
+      run_on(Device::kCuda, LinearForward<P>{embed, h, {}, forward}, context);
+    } else {
+      padded_forward<P>(embed, h, {data, count, width, stride}, factor, context);
+    }
+    return logits;
+  }
+  // Their gradient, which takes the front of each of their rows.
+  Matrix<const operand> dlogits(float* data, int64_t count, int64_t columns) const {
+    constexpr auto kPerReal = static_cast<int64_t>(sizeof(float) / sizeof(operand));
+    return {reinterpret_cast<const operand*>(data), count, columns, stride * kPerReal};
+  }
+  // `dlogits` [count, width], of which the columns from V on are 0.
+  void backward_input(Matrix<const operand> dlogits, Matrix<float> dh) const {
+    BackwardEpilogue<P> backward;
+    backward.out_real = dh;
+    if (width == V)
+      run_on(Device::kCuda, LinearBackwardInput<P>{embed, dlogits, {}, backward}, context);
+    else
+      padded_backward_input<P>(embed, dlogits, dh, context);
+  }
+};
 
 void cap_logits(double cap, Matrix<float> logits) {
   if (cap > 0.0) cuda::launch(cuda::SoftCapKernel{cuda::view(logits), static_cast<float>(cap)});
@@ -29,14 +73,11 @@ void on_cuda(const SoftCap<Real>& task, Context&) {
 
 template <class P>
 void on_cuda(const OutputLoss<P>& task, Context& context) {
-  const int64_t T = task.h_TD.rows, V = task.embed.out(), block = tokens_of_logits(T, V);
-  const Context::Lease lease(context, block * V * static_cast<int64_t>(sizeof(float)));
+  const OutputProducts<P> products{task.embed, task.h_TD, task.divisor, context};
+  const int64_t T = task.h_TD.rows, block = products.block();
+  const Context::Lease lease(context, products.bytes());
   for (int64_t begin = 0; begin < T; begin += block) {
-    const Matrix<float> logits(lease.as<float>(), std::min(block, T - begin), V);
-    ForwardEpilogue<P> forward;
-    forward.out_real = logits;
-    forward.dropout.multiplier = 1.0f / static_cast<float>(task.divisor);
-    run_on(Device::kCuda, LinearForward<P>{task.embed, task.h_TD.rows_from(begin, logits.rows), {}, forward}, context);
+    const Matrix<float> logits = products.logits(lease.as<float>(), begin, std::min(block, T - begin));
     cap_logits(task.cap, logits);
     cuda::launch(cuda::ScoreKernel{cuda::view(Matrix<const float>(logits)), task.targets_T.data() + begin,
                                    task.nll_T.data() + begin,
@@ -47,32 +88,33 @@ void on_cuda(const OutputLoss<P>& task, Context& context) {
 template <class P>
 void on_cuda(const OutputLossWithGradient<P>& task, Context& context) {
   using operand = typename P::operand;
-  const int64_t T = task.h_TD.rows, V = task.embed.out(), block = tokens_of_logits(T, V);
-  const Context::Lease lease(context, block * V * static_cast<int64_t>(sizeof(float)));
+  const OutputProducts<P> products{task.embed, task.h_TD, task.divisor, context};
+  const int64_t T = task.h_TD.rows, V = task.embed.out(), block = products.block();
+  const Context::Lease lease(context, products.bytes());
   const Context::Lease lse(context, T * static_cast<int64_t>(sizeof(float)));
   for (int64_t begin = 0; begin < T; begin += block) {
-    const Matrix<float> logits(lease.as<float>(), std::min(block, T - begin), V);
-    const Matrix<const operand> h = task.h_TD.rows_from(begin, logits.rows);
-    ForwardEpilogue<P> forward;
-    forward.out_real = logits;
-    forward.dropout.multiplier = 1.0f / static_cast<float>(task.divisor);
-    run_on(Device::kCuda, LinearForward<P>{task.embed, h, {}, forward}, context);
+    const int64_t count = std::min(block, T - begin);
+    const Matrix<float> logits = products.logits(lease.as<float>(), begin, count);
     cap_logits(task.cap, logits);
     cuda::launch(cuda::ScoreWithGradientKernel<operand>{
         .logits = cuda::view(logits),
+        .width = products.width,
         .targets = task.targets_T.data() + begin,
         .nll = task.nll_T.data() + begin,
         .lse = lse.as<float>() + begin,
         .divisor = static_cast<float>(task.divisor),
         .inverse_cap = task.cap > 0.0 ? 1.0f / static_cast<float>(task.cap) : 0.0f,
         .z_loss = static_cast<float>(task.z_loss)});
-    constexpr auto kPerReal = static_cast<int64_t>(sizeof(float) / sizeof(operand));
-    const Matrix<const operand> dlogits(lease.as<operand>(), logits.rows, V, V * kPerReal);
-    BackwardEpilogue<P> backward;
-    backward.out_real = task.dh_TD.rows_from(begin, logits.rows);
-    run_on(Device::kCuda, LinearBackwardInput<P>{task.embed, dlogits, {}, backward}, context);
+    products.backward_input(products.dlogits(lease.as<float>(), count, products.width),
+                            task.dh_TD.rows_from(begin, count));
     if (task.dembed_VD)
-      run_on(Device::kCuda, LinearBackwardWeight<P>{task.embed, dlogits, h, {}, task.dembed_VD}, context);
+      run_on(Device::kCuda,
+             LinearBackwardWeight<P>{task.embed,
+                                     products.dlogits(lease.as<float>(), count, V),
+                                     task.h_TD.rows_from(begin, count),
+                                     {},
+                                     task.dembed_VD},
+             context);
   }
   if (!task.squared_lse) return;
   std::vector<float> values(static_cast<size_t>(T));
