@@ -219,6 +219,7 @@ void dnn_attention(const DnnAttention& attention, const DnnData& data, [[maybe_u
     else if (const fe::error_t error = plan.graph.execute(handle, pack, workspace.data()); error.is_bad())
       problem = text_of(error);
   }
+  machine()->asked("cuDNN", {});
   if (!problem.empty())
     fail(ErrorCode::kEnvironment, "cuDNN: attention of {} x {} tokens, {} heads of {}: expected success, got {}",
          attention.B, attention.S, attention.H, attention.C, problem);

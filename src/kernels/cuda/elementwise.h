@@ -3,6 +3,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/cuda/activation.h"
+#include "kernels/cuda/fours.h"
 #include "kernels/cuda/grid.h"
 #include "kernels/dropout.h"
 #include "tensor/bf16.h"
@@ -32,11 +33,13 @@ struct DropoutBackwardKernel {
   Dropout dropout;
   View<operand> dy;
 
-  int64_t blocks() const { return blocks_of(dx.rows * dx.cols, kElementsPerBlock); }
+  int64_t blocks() const { return blocks_of_fours(dx.rows, dx.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    each_element(block, dx.rows * dx.cols, [&](int64_t i) {
-      const int64_t t = i / dx.cols, d = i % dx.cols;
-      dy(t, d) = static_cast<operand>(dx(t, d) * dropout.scale(t, d, dx.cols));
+    each_four(block, dx.rows, dx.cols, [&](int64_t t, int64_t d, int count) {
+      float values[4];
+      load_four(&dx(t, d), count, values);
+      for (int i = 0; i < 4; ++i) values[i] *= dropout.scale(t, d + i, dx.cols);
+      store_four(&dy(t, d), count, values);
     });
   }
 };
@@ -48,10 +51,14 @@ struct AddKernel {
   View<const float> a, b;
   View<float> out;  // may be a or b
 
-  int64_t blocks() const { return blocks_of(out.rows * out.cols, kElementsPerBlock); }
+  int64_t blocks() const { return blocks_of_fours(out.rows, out.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    each_element(block, out.rows * out.cols, [&](int64_t i) {
-      out(i / out.cols, i % out.cols) = a(i / out.cols, i % out.cols) + b(i / out.cols, i % out.cols);
+    each_four(block, out.rows, out.cols, [&](int64_t r, int64_t c, int count) {
+      float sum[4], other[4];
+      load_four(&a(r, c), count, sum);
+      load_four(&b(r, c), count, other);
+      for (int i = 0; i < 4; ++i) sum[i] += other[i];
+      store_four(&out(r, c), count, sum);
     });
   }
 };
@@ -66,13 +73,15 @@ struct GateForwardKernel {
   View<const operand> z;
   View<operand> hidden;
 
-  int64_t blocks() const { return blocks_of(hidden.rows * hidden.cols, kElementsPerBlock); }
+  int64_t blocks() const { return blocks_of_fours(hidden.rows, hidden.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     const int64_t F = hidden.cols;
-    each_element(block, hidden.rows * F, [&](int64_t i) {
-      const int64_t r = i / F, f = i % F;
-      hidden(r, f) =
-          static_cast<operand>(activate(activation, static_cast<float>(z(r, f))) * static_cast<float>(z(r, F + f)));
+    each_four(block, hidden.rows, F, [&](int64_t r, int64_t f, int count) {
+      float a[4], b[4];
+      load_four(&z(r, f), count, a);
+      load_four(&z(r, F + f), count, b);
+      for (int i = 0; i < 4; ++i) a[i] = activate(activation, a[i]) * b[i];
+      store_four(&hidden(r, f), count, a);
     });
   }
 };
@@ -86,15 +95,20 @@ struct GateBackwardKernel {
   View<const operand> z, dhidden;
   View<operand> dz;
 
-  int64_t blocks() const { return blocks_of(dhidden.rows * dhidden.cols, kElementsPerBlock); }
+  int64_t blocks() const { return blocks_of_fours(dhidden.rows, dhidden.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     const int64_t F = dhidden.cols;
-    each_element(block, dhidden.rows * F, [&](int64_t i) {
-      const int64_t r = i / F, f = i % F;
-      const auto a = static_cast<float>(z(r, f)), b = static_cast<float>(z(r, F + f));
-      const auto dh = static_cast<float>(dhidden(r, f));
-      dz(r, f) = static_cast<operand>(dh * b * activation_derivative(activation, a));
-      dz(r, F + f) = static_cast<operand>(dh * activate(activation, a));
+    each_four(block, dhidden.rows, F, [&](int64_t r, int64_t f, int count) {
+      float a[4], b[4], dh[4];
+      load_four(&z(r, f), count, a);
+      load_four(&z(r, F + f), count, b);
+      load_four(&dhidden(r, f), count, dh);
+      for (int i = 0; i < 4; ++i) {
+        b[i] = dh[i] * b[i] * activation_derivative(activation, a[i]);
+        a[i] = dh[i] * activate(activation, a[i]);
+      }
+      store_four(&dz(r, f), count, b);
+      store_four(&dz(r, F + f), count, a);
     });
   }
 };
@@ -134,9 +148,13 @@ struct RoundKernel {
   bf16* dst;
   int64_t count;
 
-  int64_t blocks() const { return blocks_of(count, kElementsPerBlock); }
+  int64_t blocks() const { return blocks_of_fours(1, count); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    each_element(block, count, [&](int64_t i) { dst[i] = static_cast<bf16>(src[i]); });
+    each_four(block, 1, count, [&](int64_t, int64_t i, int number) {
+      float values[4];
+      load_four(src + i, number, values);
+      store_four(dst + i, number, values);
+    });
   }
 };
 

@@ -28,36 +28,55 @@ struct EmbeddingForwardKernel {
   }
 };
 
-// token_of[rank of t] = t, the rank by (id, t). Counting those before takes T^2 comparisons, a tile of ids at a time:
-// 1 % of a step even at T = 65,536.
-struct RankIdsKernel {
+// before[chunk][t] = tokens of the chunk that come before t by (id, token).
+struct CountBeforeKernel {
   static constexpr int kThreads = 256;
+  static constexpr int kChunk = 1024;
   struct Shared {
-    int32_t ids[kThreads];
+    int32_t ids[kChunk];
   };
 
   const int32_t* ids_T;
   int64_t T;
+  int32_t* before;
+
+  int64_t chunks() const { return blocks_of(T, kChunk); }
+  int64_t blocks() const { return chunks() * blocks_of(T, kThreads); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t tiles = (T + kThreads - 1) / kThreads, chunk = block.index() / tiles, begin = chunk * kChunk;
+    const int64_t first = block.index() % tiles * kThreads;
+    const int count = static_cast<int>(T - begin < kChunk ? T - begin : kChunk);
+    block.each([&](int thread) {
+      for (int i = thread; i < count; i += kThreads) shared.ids[i] = ids_T[begin + i];
+    });
+    block.each([&](int thread) {
+      const int64_t t = first + thread;
+      if (t >= T) return;
+      const int32_t id = ids_T[t];
+      const int earlier = static_cast<int>(t < begin ? 0 : t - begin < count ? t - begin : count);
+      int32_t found = 0;
+      for (int i = 0; i < earlier; ++i) found += shared.ids[i] <= id;
+      for (int i = earlier; i < count; ++i) found += shared.ids[i] < id;
+      before[chunk * T + t] = found;
+    });
+  }
+};
+
+// token_of[rank of t] = t, the rank by (id, t).
+struct RankIdsKernel {
+  static constexpr int kThreads = kElementThreads;
+  using Shared = NoShared;
+
+  const int32_t* before;  // of CountBeforeKernel
+  int64_t chunks, T;
   int32_t* token_of;
 
-  int64_t blocks() const { return blocks_of(T, kThreads); }
-  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
-    PerThread<int32_t, kThreads> id, rank;
-    const int64_t first = block.index() * kThreads;
-    block.each([&](int thread) {
-      rank[thread] = 0;
-      id[thread] = first + thread < T ? ids_T[first + thread] : 0;
-    });
-    for (int64_t begin = 0; begin < T; begin += kThreads) {
-      const int64_t count = T - begin < kThreads ? T - begin : kThreads;
-      block.each([&](int thread) { shared.ids[thread] = thread < count ? ids_T[begin + thread] : 0; });
-      block.each([&](int thread) {
-        for (int64_t i = 0; i < count; ++i)
-          rank[thread] += shared.ids[i] < id[thread] || (shared.ids[i] == id[thread] && begin + i < first + thread);
-      });
-    }
-    block.each([&](int thread) {
-      if (first + thread < T) token_of[rank[thread]] = static_cast<int32_t>(first + thread);
+  int64_t blocks() const { return blocks_of(T, kElementsPerBlock); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    each_element(block, T, [&](int64_t t) {
+      int64_t rank = 0;
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) rank += before[chunk * T + t];
+      token_of[rank] = static_cast<int32_t>(t);
     });
   }
 };

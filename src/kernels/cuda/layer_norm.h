@@ -109,21 +109,35 @@ struct LayerNormPartsKernel {
   }
 };
 
-// sum[i] += parts[0][i] + parts[1][i] + ..., in order.
+// sum[i] += parts[0][i] + parts[1][i] + ...: eight sums of every eighth part, which are then added in order. Columns from
+// `count` on, of which there are as many, are those of `second`.
 struct AddPartsKernel {
-  static constexpr int kThreads = kElementThreads;
-  using Shared = NoShared;
+  static constexpr int kThreads = 256, kColumns = 32, kLanes = kThreads / kColumns;
+  struct Shared {
+    float part[kLanes][kColumns];
+  };
 
   const float* parts;
   int64_t num_parts, stride, count;
-  float* sum;
+  float *sum, *second;  // may be nullptr
 
-  int64_t blocks() const { return blocks_of(count, kElementsPerBlock); }
-  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    each_element(block, count, [&](int64_t i) {
-      float total = sum[i];
-      for (int64_t part = 0; part < num_parts; ++part) total += parts[part * stride + i];
-      sum[i] = total;
+  int64_t blocks() const { return num_parts == 0 ? 0 : blocks_of(second ? 2 * count : count, kColumns); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t first = block.index() * kColumns, columns = second ? 2 * count : count;
+    block.each([&](int thread) {
+      const int64_t i = first + thread % kColumns;
+      float total = 0.0f;
+      for (int64_t part = thread / kColumns; i < columns && part < num_parts; part += kLanes)
+        total += parts[part * stride + i];
+      shared.part[thread / kColumns][thread % kColumns] = total;
+    });
+    block.each([&](int thread) {
+      const int64_t i = first + thread;
+      float* const into = i < count ? sum : second;
+      if (thread >= kColumns || i >= columns || !into) return;
+      float total = 0.0f;
+      for (int lane = 0; lane < kLanes; ++lane) total += shared.part[lane][thread];
+      into[i < count ? i : i - count] += total;
     });
   }
 };

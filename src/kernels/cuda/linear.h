@@ -4,6 +4,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/cuda/activation.h"
+#include "kernels/cuda/fours.h"
 #include "kernels/cuda/grid.h"
 #include "kernels/dropout.h"
 #include "tensor/bf16.h"
@@ -27,6 +28,19 @@ struct ForwardStore {
     if (out_operand.data) out_operand(r, n) = static_cast<operand>(y);
     if (out_real.data) out_real(r, n) = y;
   }
+
+  // The same for columns n to n + count.
+  TROUPE_KERNEL void four(int64_t r, int64_t n, int count, int64_t width, const float (&z)[4]) const {
+    if (pre_activation.data) store_four(&pre_activation(r, n), count, z);
+    float y[4], before[4];
+    if (residual.data) load_four(&residual(r, n), count, before);
+    for (int i = 0; i < 4; ++i) {
+      y[i] = activate(activation, z[i]) * dropout.scale(r, n + i, width);
+      if (residual.data) y[i] += before[i];
+    }
+    if (out_operand.data) store_four(&out_operand(r, n), count, y);
+    if (out_real.data) store_four(&out_real(r, n), count, y);
+  }
 };
 
 // BackwardEpilogue.
@@ -42,6 +56,16 @@ struct BackwardStore {
       dx *= activation_derivative(activation, static_cast<float>(pre_activation(r, k)));
     if (out_operand.data) out_operand(r, k) = static_cast<operand>(dx);
     if (out_real.data) out_real(r, k) = dx;
+  }
+
+  TROUPE_KERNEL void four(int64_t r, int64_t k, int count, float (&dx)[4]) const {
+    if (activation != Activation::kNone) {
+      float pre[4];
+      load_four(&pre_activation(r, k), count, pre);
+      for (int i = 0; i < 4; ++i) dx[i] *= activation_derivative(activation, pre[i]);
+    }
+    if (out_operand.data) store_four(&out_operand(r, k), count, dx);
+    if (out_real.data) store_four(&out_real(r, k), count, dx);
   }
 };
 
@@ -238,6 +262,43 @@ struct BiasGradientKernel {
   }
 };
 
+// parts[chunk] = column sums of dy over the rows of a chunk, of one map: eight rows at a time for 128 columns.
+template <class operand>
+struct BiasPartsKernel {
+  static constexpr int kThreads = 256, kLanes = 8, kFours = kThreads / kLanes, kColumns = 4 * kFours;
+  static constexpr int64_t kChunk = 256;
+  struct Shared {
+    float part[kLanes][kColumns];
+  };
+
+  View<const operand> dy;
+  float* parts;  // [chunks, N]
+
+  int64_t chunks() const { return blocks_of(dy.rows, kChunk); }
+  int64_t blocks() const { return chunks() * blocks_of(dy.cols, kColumns); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
+    const int64_t N = dy.cols, column_blocks = (N + kColumns - 1) / kColumns;
+    const int64_t chunk = block.index() / column_blocks, n0 = block.index() % column_blocks * kColumns;
+    const int64_t end = (chunk + 1) * kChunk < dy.rows ? (chunk + 1) * kChunk : dy.rows;
+    block.each([&](int thread) {
+      const int lane = thread / kFours, at = thread % kFours * 4;
+      const int count = static_cast<int>(N - n0 - at < 4 ? N - n0 - at : 4);
+      float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f}, row[4];
+      for (int64_t r = chunk * kChunk + lane; count > 0 && r < end; r += kLanes) {
+        load_four(&dy(r, n0 + at), count, row);
+        for (int i = 0; i < 4; ++i) sum[i] += row[i];
+      }
+      for (int i = 0; i < 4; ++i) shared.part[lane][at + i] = sum[i];
+    });
+    block.each([&](int thread) {
+      if (thread >= kColumns || n0 + thread >= N) return;
+      float sum = 0.0f;
+      for (int lane = 0; lane < kLanes; ++lane) sum += shared.part[lane][thread];
+      parts[chunk * N + n0 + thread] = sum;
+    });
+  }
+};
+
 // What a library left in z, of one expert: bias and the rest of the epilogue.
 template <class operand>
 struct ForwardStoreKernel {
@@ -249,11 +310,14 @@ struct ForwardStoreKernel {
   ForwardStore<operand> store;
   int64_t first_row;  // of the epilogue's rows
 
-  int64_t blocks() const { return blocks_of(z.rows * z.cols, kElementsPerBlock); }
+  int64_t blocks() const { return blocks_of_fours(z.rows, z.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    each_element(block, z.rows * z.cols, [&](int64_t i) {
-      const int64_t r = i / z.cols, n = i % z.cols;
-      store(first_row + r, n, z.cols, bias ? z(r, n) + bias[n] : z(r, n));
+    each_four(block, z.rows, z.cols, [&](int64_t r, int64_t n, int count) {
+      float values[4], biases[4];
+      load_four(&z(r, n), count, values);
+      if (bias) load_four(bias + n, count, biases);
+      for (int i = 0; bias && i < 4; ++i) values[i] += biases[i];
+      store.four(first_row + r, n, count, z.cols, values);
     });
   }
 };
@@ -267,10 +331,13 @@ struct BackwardStoreKernel {
   BackwardStore<operand> store;
   int64_t first_row;
 
-  int64_t blocks() const { return blocks_of(dx.rows * dx.cols, kElementsPerBlock); }
+  int64_t blocks() const { return blocks_of_fours(dx.rows, dx.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    each_element(block, dx.rows * dx.cols,
-                 [&](int64_t i) { store(first_row + i / dx.cols, i % dx.cols, dx(i / dx.cols, i % dx.cols)); });
+    each_four(block, dx.rows, dx.cols, [&](int64_t r, int64_t k, int count) {
+      float values[4];
+      load_four(&dx(r, k), count, values);
+      store.four(first_row + r, k, count, values);
+    });
   }
 };
 

@@ -141,7 +141,7 @@ void by_cublaslt(const LinearBackwardWeight<P>& task, Context& context) {
   });
   if (!task.db) return;
   const DeviceOffsets offsets(task.offsets, task.bank.num_experts(), task.dy_RN.rows, context);
-  cuda::launch(cuda::BiasGradientKernel<operand>{cuda::view(task.dy_RN), offsets.tiles, task.db});
+  add_bias_gradient<operand>(task.dy_RN, offsets.tiles, task.db, context);
 }
 
 template <class P>

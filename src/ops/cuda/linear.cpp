@@ -34,7 +34,7 @@ void on_cuda(const LinearBackwardWeight<P>& task, Context& context) {
   const DeviceOffsets offsets(task.offsets, E, task.dy_RN.rows, context);
   const cuda::View<const operand> dy = cuda::view(task.dy_RN), x = cuda::view(task.x_RK);
   cuda::launch(cuda::LinearBackwardWeightKernel<operand>{dy, x, offsets.tiles, task.dw});
-  if (task.db) cuda::launch(cuda::BiasGradientKernel<operand>{dy, offsets.tiles, task.db});
+  if (task.db) add_bias_gradient<operand>(task.dy_RN, offsets.tiles, task.db, context);
 }
 
 #define TROUPE_INSTANTIATE(P)                                     \

@@ -2,7 +2,9 @@
 #pragma once
 
 #include "kernels/context.h"
+#include "kernels/cuda/layer_norm.h"
 #include "kernels/cuda/linear.h"
+#include "kernels/cuda/machine.h"
 #include "ops/linear.h"
 
 namespace troupe {
@@ -26,6 +28,18 @@ template <class P>
 cuda::BackwardStore<typename P::operand> device_store(const BackwardEpilogue<P>& epilogue) {
   return {cuda::view(epilogue.out_operand), cuda::view(epilogue.out_real), epilogue.activation,
           cuda::view(epilogue.pre_activation)};
+}
+
+// db += column sums of dy, expert by expert.
+template <class operand>
+void add_bias_gradient(Matrix<const operand> dy_RN, const cuda::RowTiles& tiles, float* db, Context& context) {
+  if (tiles.offsets) return cuda::launch(cuda::BiasGradientKernel<operand>{cuda::view(dy_RN), tiles, db});
+  cuda::BiasPartsKernel<operand> parts{cuda::view(dy_RN), nullptr};
+  const int64_t N = dy_RN.cols;
+  const Context::Lease lease(context, parts.chunks() * N * static_cast<int64_t>(sizeof(float)));
+  parts.parts = lease.as<float>();
+  cuda::launch(parts);
+  cuda::launch(cuda::AddPartsKernel{parts.parts, parts.chunks(), N, N, db, nullptr});
 }
 
 }  // namespace troupe

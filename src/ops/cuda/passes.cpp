@@ -15,6 +15,15 @@
 
 namespace troupe {
 
+namespace {
+
+template <class T>
+T* data_or_null(std::span<T> values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+}  // namespace
+
 template <class T>
 void on_cuda(const Fill<T>& task, Context&) {
   cuda::launch(cuda::FillKernel<T>{cuda::view(task.x), task.value});
@@ -69,18 +78,11 @@ void on_cuda(const LayerNormBackward<P>& task, Context& context) {
   const Context::Lease lease(context, parts.chunks() * 2 * D * static_cast<int64_t>(sizeof(float)));
   parts.parts = lease.as<float>();
   cuda::launch(parts);
-  cuda::AddPartsKernel add{parts.parts, parts.chunks(), 2 * D, D, task.dgamma_D.data()};
-  if (!task.dgamma_D.empty()) cuda::launch(add);
-  add.parts += D, add.sum = task.dbeta_D.data();
-  if (!task.dbeta_D.empty()) cuda::launch(add);
+  cuda::launch(cuda::AddPartsKernel{parts.parts, parts.chunks(), 2 * D, D, data_or_null(task.dgamma_D),
+                                    data_or_null(task.dbeta_D)});
 }
 
 namespace {
-
-template <class T>
-T* data_or_null(std::span<T> values) {
-  return values.empty() ? nullptr : values.data();
-}
 
 // dx of RMSNorm after the parts of dgamma, whose dy may be where dx goes.
 template <class T>
@@ -91,7 +93,7 @@ void rms_norm_backward(const cuda::RmsNormBackwardKernel<T>& kernel, std::span<f
   parts.parts = lease.as<float>();
   if (!dgamma.empty()) {
     cuda::launch(parts);
-    cuda::launch(cuda::AddPartsKernel{parts.parts, parts.chunks(), C, C, dgamma.data()});
+    cuda::launch(cuda::AddPartsKernel{parts.parts, parts.chunks(), C, C, dgamma.data(), nullptr});
   }
   cuda::launch(kernel);
 }
@@ -179,10 +181,16 @@ void on_cuda(const EmbeddingForward<P>& task, Context&) {
 
 template <class P>
 void on_cuda(const EmbeddingBackward<P>& task, Context& context) {
-  const Context::Lease lease(context, task.dx_TD.rows * static_cast<int64_t>(sizeof(int32_t)));
+  const int64_t T = task.dx_TD.rows;
+  cuda::CountBeforeKernel count{nullptr, T, nullptr};
+  const Context::Lease lease(context, T * static_cast<int64_t>(sizeof(int32_t)));
+  const Context::Lease before(context, count.chunks() * T * static_cast<int64_t>(sizeof(int32_t)));
+  count.before = before.as<int32_t>();
   const auto scatter_add = [&](std::span<const int32_t> ids_T, int64_t skip, double scale, Matrix<float> table) {
     if (!table) return;
-    cuda::launch(cuda::RankIdsKernel{ids_T.data(), task.dx_TD.rows, lease.as<int32_t>()});
+    count.ids_T = ids_T.data();
+    cuda::launch(count);
+    cuda::launch(cuda::RankIdsKernel{count.before, count.chunks(), T, lease.as<int32_t>()});
     cuda::launch(cuda::ScatterAddKernel{ids_T.data(), lease.as<int32_t>(), skip, static_cast<float>(scale),
                                         task.dropout, cuda::view(task.dx_TD), cuda::view(table)});
   };
