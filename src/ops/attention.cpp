@@ -42,17 +42,17 @@ constexpr auto kBlocked = []<Isa level>(const auto& task, Context& context) { bl
 
 template <class P>
 Implementations<AttentionForward<P>> AttentionForward<P>::implementations() {
-  static const auto rows = with_cudnn(with_cuda(
+  static const auto rows = with_cudnn(with_tiles(with_cuda(
       rows_at<AttentionForward>(ProductLevels<P>(), kBlocked, [](const auto& task) { ref::attention_forward(task); }),
-      refuses_wide<AttentionForward<P>>));
+      refuses_wide<AttentionForward<P>>)));
   return rows;
 }
 
 template <class P>
 Implementations<AttentionBackward<P>> AttentionBackward<P>::implementations() {
-  static const auto rows = with_cudnn(with_cuda(
+  static const auto rows = with_cudnn(with_tiles(with_cuda(
       rows_at<AttentionBackward>(ProductLevels<P>(), kBlocked, [](const auto& task) { ref::attention_backward(task); }),
-      refuses_wide<AttentionBackward<P>>));
+      refuses_wide<AttentionBackward<P>>)));
   return rows;
 }
 

@@ -23,22 +23,21 @@ std::vector<std::string_view> usable() {
   return names;
 }
 
-// Runs the row of that name; if a library's refuses the task or is not in its list, that of our own kernels (but the
-// stand-in for cuBLASLt takes what starts anywhere). An op's forward and backward tasks have lists with the same names.
+// Runs the row of that name; if it is one for some tasks and refuses this one or is not in its list, that of our plain
+// kernels (but the stand-in for cuBLASLt takes what starts anywhere). An op's forward and backward tasks have lists with
+// the same names.
 template <class Task>
 void run_as(std::string_view name, const Task& task) {
   const bool on_card = cuda::machine() && cuda::machine()->stream();
-  const bool of_library = name == "cublaslt" || name == "cudnn";
+  const bool may_refuse = name == "cublaslt" || name == "cudnn" || name == "tensor_cores";
   for (const Implementation<Task>& row : Task::implementations())
     if (row.name == name) {
-      if (const std::string refusal = of_library ? row.refusal(task) : "";
-          !refusal.empty() && (on_card || !refusal.ends_with("multiples of 16 bytes")))
+      if (const std::string refusal = may_refuse ? row.refusal(task) : "";
+          !refusal.empty() && (on_card || name != "cublaslt" || !refusal.ends_with("multiples of 16 bytes")))
         return run_as("cuda", task);
-      row.run(task, Context::of_this_thread());
-      if (on_card) cuda::machine()->wait();  // a library returns before it is done
-      return;
+      return row.run(task, Context::of_this_thread());
     }
-  if (of_library) return run_as("cuda", task);
+  if (may_refuse) return run_as("cuda", task);
   FAIL() << describe(task) << " has no row " << name;
 }
 

@@ -203,7 +203,10 @@ std::string dnn_refusal([[maybe_unused]] const DnnAttention& attention) {
 }
 
 void dnn_attention(const DnnAttention& attention, const DnnData& data, [[maybe_unused]] Context& context) {
-  if (stand_in_use) return stand_in_use(attention, data);
+  const auto asked = [&] {
+    for (const void* place : data) machine()->asked("cuDNN's attention", {place});
+  };
+  if (stand_in_use) return stand_in_use(attention, data), asked();
 #ifdef TROUPE_CUDNN
   const std::lock_guard lock(dnn_state().mutex);
   Plan& plan = plan_of(attention);
@@ -223,6 +226,7 @@ void dnn_attention(const DnnAttention& attention, const DnnData& data, [[maybe_u
   if (!problem.empty())
     fail(ErrorCode::kEnvironment, "cuDNN: attention of {} x {} tokens, {} heads of {}: expected success, got {}",
          attention.B, attention.S, attention.H, attention.C, problem);
+  asked();
 #endif
 }
 

@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/adam.h"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_tiles.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/embedding.h"
 #include "kernels/cuda/jitter.h"

@@ -32,6 +32,16 @@ void at_width(int64_t C, const LaunchAt& launch_at) {
     launch_at.template operator()<cuda::kWidestHead>();
 }
 
+// What tensor cores do not take: heads that are too wide, or do not start at multiples of 16 bytes.
+template <class Task, class... T>
+std::string refuses_heads(const Task& task, const Matrix<T>&... others) {
+  const int64_t C = task.shape.heads.C;
+  if (std::string reason = refuses_wide_heads(C); !reason.empty()) return reason;
+  if (C % 8 != 0) return fmt::format("heads have {} columns, not a multiple of 8", C);
+  return rows_aligned(task.q_THC, task.k_TGC, task.v_TGC, others...) ? ""
+                                                                     : "rows do not start at multiples of 16 bytes";
+}
+
 }  // namespace
 
 std::string refuses_wide_heads(int64_t C) {
@@ -63,6 +73,45 @@ void on_cuda(const AttentionBackward<P>& task, Context& context) {
     cuda::launch(cuda::AttentionKeyGradientKernel<operand, kWidth>{sizes, q, k, v, dctx, task.lse_BHS.data(), delta,
                                                                    cuda::view(task.dk_TGC), cuda::view(task.dv_TGC)});
   });
+}
+
+template <class P>
+std::string refuses_tiles(const AttentionForward<P>& task) {
+  return refuses_heads(task, task.ctx_THC);
+}
+
+template <class P>
+std::string refuses_tiles(const AttentionBackward<P>& task) {
+  return refuses_heads(task, task.dctx_THC, task.dq_THC, task.dk_TGC, task.dv_TGC);
+}
+
+template <class P>
+void by_tiles(const AttentionForward<P>& task, Context&) {
+  if constexpr (std::is_same_v<P, Bf16>)
+    at_width(task.shape.heads.C, [&]<int64_t width>() {
+      cuda::launch(cuda::AttentionForwardTilesKernel<static_cast<int>(width)>{
+          device_sizes(task.shape), cuda::view(task.q_THC), cuda::view(task.k_TGC), cuda::view(task.v_TGC),
+          cuda::view(task.ctx_THC), task.lse_BHS.data()});
+    });
+}
+
+template <class P>
+void by_tiles(const AttentionBackward<P>& task, Context& context) {
+  if constexpr (std::is_same_v<P, Bf16>) {
+    const cuda::AttentionSizes sizes = device_sizes(task.shape);
+    const Context::Lease lease(context, sizes.B * sizes.H * sizes.S * static_cast<int64_t>(sizeof(float)));
+    float* const delta = lease.as<float>();
+    const cuda::View<const bf16> q = cuda::view(task.q_THC), k = cuda::view(task.k_TGC), v = cuda::view(task.v_TGC);
+    const cuda::View<const bf16> dctx = cuda::view(task.dctx_THC);
+    cuda::launch(cuda::AttentionDeltaKernel<bf16>{sizes, cuda::view(task.ctx_THC), dctx, delta});
+    at_width(sizes.C, [&]<int64_t width>() {
+      constexpr auto kWidth = static_cast<int>(width);
+      cuda::launch(cuda::AttentionQueryGradientTilesKernel<kWidth>{sizes, q, k, v, dctx, task.lse_BHS.data(), delta,
+                                                                   cuda::view(task.dq_THC)});
+      cuda::launch(cuda::AttentionKeyGradientTilesKernel<kWidth>{sizes, q, k, v, dctx, task.lse_BHS.data(), delta,
+                                                                 cuda::view(task.dk_TGC), cuda::view(task.dv_TGC)});
+    });
+  }
 }
 
 template <class P>
@@ -98,9 +147,13 @@ void on_cuda(const AttentionDecode<P>& task, Context& context) {
   });
 }
 
-#define TROUPE_INSTANTIATE(P)                                   \
-  template void on_cuda(const AttentionForward<P>&, Context&);  \
-  template void on_cuda(const AttentionBackward<P>&, Context&); \
+#define TROUPE_INSTANTIATE(P)                                      \
+  template std::string refuses_tiles(const AttentionForward<P>&);  \
+  template std::string refuses_tiles(const AttentionBackward<P>&); \
+  template void by_tiles(const AttentionForward<P>&, Context&);    \
+  template void by_tiles(const AttentionBackward<P>&, Context&);   \
+  template void on_cuda(const AttentionForward<P>&, Context&);     \
+  template void on_cuda(const AttentionBackward<P>&, Context&);    \
   template void on_cuda(const AttentionDecode<P>&, Context&);
 TROUPE_INSTANTIATE(F32)
 TROUPE_INSTANTIATE(Bf16)

@@ -47,10 +47,40 @@ TYPED_TEST(AttentionParity, EveryImplementationMatchesTheReference) {
   }
 }
 
+// With all masks, in windows, with shared heads, at sizes around those of tiles.
+TEST(AttentionOnTensorCores, MatchesTheReferenceWhereRowsAreAligned) {
+  if (!cuda::machine()) GTEST_SKIP() << "neither a GPU nor the emulated grid is in use";
+  const auto run_row = [](const auto& task) {
+    for (const auto& row : std::decay_t<decltype(task)>::implementations())
+      if (row.name == "tensor_cores") {
+        ASSERT_EQ(row.refusal(task), "");
+        row.run(task, Context::of_this_thread());
+      }
+  };
+  int64_t cases = 0;
+  for (AttentionSizes sizes : test::kAttentionSizes) {
+    if (sizes.C % 8 != 0) continue;
+    ++cases;
+    sizes.aligned = true;
+    sizes.layout = {(sizes.layout.padding + 7) / 8 * 8, sizes.layout.offset * 8};
+    AttentionCase<Bf16> problem(sizes);
+    problem.run(
+        [&](const auto& shape, const auto& in, auto... out) {
+          run_row(AttentionForward<Bf16>{shape, in.q_THC, in.k_TGC, in.v_TGC, out...});
+        },
+        [&](const auto& shape, const auto& in, const auto& ctx, const auto& lse, const auto& dctx, const auto& out) {
+          run_row(AttentionBackward<Bf16>{shape, in.q_THC, in.k_TGC, in.v_TGC, ctx, lse, dctx, out.q_THC, out.k_TGC,
+                                          out.v_TGC});
+        });
+    problem.expect_matches_reference(test::describe(sizes));
+  }
+  EXPECT_GE(cases, 20);
+}
+
 TYPED_TEST(AttentionParity, BitsDoNotDependOnThreads) {
   using P = TypeParam;
-  for (const AttentionSizes& c : {AttentionSizes{1, 300, 3, 64, 0.1f, true, {}},
-                                  AttentionSizes{1, 300, 3, 32, 0.1f, true, {}, 1, 90}})
+  for (const AttentionSizes& c : {AttentionSizes{1, 300, 3, 64, 0.1f, true, {}, 3, 0, 0, true},
+                                  AttentionSizes{1, 300, 3, 32, 0.1f, true, {}, 1, 90, 0, true}})
     for (const std::string_view row : test::usable<AttentionForward<P>>()) {
       if (row == "ref") continue;
       std::unique_ptr<AttentionCase<P>> first;
@@ -67,7 +97,7 @@ TYPED_TEST(AttentionParity, BitsDoNotDependOnThreads) {
 
 TYPED_TEST(AttentionParity, NanReachesExactlyTheQueriesThatSeeIt) {
   using P = TypeParam;
-  const AttentionSizes c = {1, 80, 1, 32, 0, false, {}};
+  const AttentionSizes c = {1, 80, 1, 32, 0, false, {}, 1, 0, 0, true};
   for (const std::string_view row : test::usable<AttentionForward<P>>()) {
     AttentionCase<P> fast(c);
     fast.k(70, 3) = static_cast<typename P::operand>(std::nanf(""));
@@ -80,7 +110,7 @@ TYPED_TEST(AttentionParity, NanReachesExactlyTheQueriesThatSeeIt) {
 // Heads that share keys and values give what heads with copies of them give.
 TYPED_TEST(AttentionParity, SharedKeysGiveWhatCopiesGive) {
   using P = TypeParam;
-  const AttentionSizes grouped = {1, 90, 4, 24, 0.1f, false, {}, 2};
+  const AttentionSizes grouped = {1, 90, 4, 24, 0.1f, false, {}, 2, 0, 0, true};
   AttentionSizes copied = grouped;
   copied.G = grouped.H;
   for (const std::string_view row : test::usable<AttentionForward<P>>()) {

@@ -56,7 +56,7 @@ TEST_F(CuDnn, ComesBeforeOurOwnKernels) {
   std::vector<std::string> names;
   for (const auto& row : AttentionForward<Bf16>::implementations())
     if (row.device == Device::kCuda) names.emplace_back(row.name);
-  EXPECT_EQ(names, (std::vector<std::string>{"cudnn", "cuda"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"cudnn", "tensor_cores", "cuda"}));
   EXPECT_EQ(row_of_cudnn(AttentionForward<Bf16>{}).unavailable(), "the grid is emulated");
   EXPECT_EQ(row_of_cudnn(AttentionForward<F32>{}).unavailable(), "cuDNN's attention takes bf16 alone");
 }
