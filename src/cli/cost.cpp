@@ -26,6 +26,7 @@ using Json = nlohmann::ordered_json;
 struct CostFlags {
   std::string preset, config, rule, precision;
   Freeze freeze = Freeze::kNothing;
+  LoraConfig lora;
   std::vector<std::string> overrides;
   double tokens = 0;
   int64_t seq_len = 0, vocab = 0, micro_batch = 0;
@@ -96,6 +97,7 @@ struct Question {
   Precision precision = Precision::kBf16;
   OptimizerConfig optimizer;
   Freeze freeze = Freeze::kNothing;
+  LoraConfig lora;
   FlopsRule rule;
   std::string rule_name;
 };
@@ -134,7 +136,10 @@ Question read_question(const CostFlags& flags) {
   question.rule = question.rule_name == "paper" ? paper_rule() : FlopsRule{};
   if (flags.vocab > 0) question.rule.vocab_size = flags.vocab;
   question.freeze = flags.freeze;
-  check_freeze(flags.freeze, make_parameter_table(question.model), "cost");
+  question.lora = flags.lora;
+  const ParameterTable table = make_parameter_table(question.model);
+  check_freeze(flags.freeze, table, "cost");
+  if (flags.lora.is_used()) check_lora(flags.lora, table, "cost");
   return question;
 }
 
@@ -230,9 +235,8 @@ void print_memory(const Question& question, const MemoryEstimate& memory) {
 void print_cost(const CostFlags& flags) {
   const Question question = read_question(flags);
   const Cost cost = cost_of(question.model, question.tokens, question.seq_len, question.rule);
-  const MemoryEstimate memory =
-      estimate_memory(question.model, question.micro_batch, question.seq_len, question.precision, question.optimizer,
-                      question.freeze);
+  const MemoryEstimate memory = estimate_memory(question.model, question.micro_batch, question.seq_len,
+                                                question.precision, question.optimizer, question.freeze, question.lora);
   if (flags.json) return print_cost_line(question, cost, memory);
   print_totals(question, cost);
   print_forward(question, cost);
@@ -289,6 +293,20 @@ void add_cost(CLI::App& app) {
       ->default_str("");
   add_choice(*command, "--freeze", flags->freeze,
              "what fine-tuning leaves as it is (finetune.freeze): no gradients and moments of it");
+  CLI::Option* const lora =
+      command
+          ->add_option(
+              "--lora", flags->lora.rank,
+              "rank of adapters that fine-tuning trains (finetune.lora): their gradients and moments, and a copy "
+              "and the gradient of their matrices")
+          ->transform(positive_count(65536))
+          ->excludes("--freeze")
+          ->type_name("RANK")
+          ->default_str("");
+  command->add_option("--lora-targets", flags->lora.targets, "matrices that have an adapter (finetune.lora.targets)")
+      ->delimiter(',')
+      ->needs(lora)
+      ->type_name("NAME");
   command->add_flag("--json", flags->json, "One JSON object (--table: one a row) on stdout");
   command->callback([flags] {
     if (flags->table && (!flags->preset.empty() || !flags->config.empty()))

@@ -9,6 +9,7 @@
 #include "model/decoder_parameters.h"
 #include "model/language_model.h"
 #include "model/workspace.h"
+#include "nn/lora.h"
 #include "train/freeze.h"
 
 namespace troupe {
@@ -24,12 +25,32 @@ int64_t muon_workspace(const ParameterFamily& family, Precision precision) {
                                        : MuonWorkspace<F32>::bytes(count, rows, cols);
 }
 
+// As Trainer holds them (nn/lora.h).
+void add_adapters(MemoryEstimate& memory, const ParameterTable& table, const LoraConfig& lora) {
+  const LoraParameters adapters = make_lora_parameters(table, lora_targets(lora.targets), lora.rank);
+  const auto add = [](MemoryPart& part, const ParameterFamily& family, int64_t bytes_per_value) {
+    part.total += bytes_per_value * family.size();
+    if (family.pattern.role == Role::kExpert) part.experts += bytes_per_value * family.size();
+  };
+  const Selection copied = lora_targets(lora.targets), passed = lora_gradients(table, adapters);
+  for (const ParameterFamily& family : table.families()) {
+    if (copied(family.pattern)) add(memory.weights, family, 4);
+    if (passed(family.pattern)) add(memory.gradients, family, 4);
+  }
+  for (const ParameterFamily& family : adapters.table.families()) {
+    add(memory.weights, family, 2 * 4);  // and as they are multiplied
+    add(memory.gradients, family, 4), add(memory.optimizer, family, 8);
+  }
+}
+
 }  // namespace
 
 MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision,
-                               const OptimizerConfig& optimizer, Freeze freeze) {
+                               const OptimizerConfig& optimizer, Freeze freeze, const LoraConfig& lora) {
   MemoryEstimate memory;
-  const Selection trained = trained_of(freeze == Freeze::kAllButChosenExperts ? Freeze::kAllButExperts : freeze);
+  const Selection trained = lora.is_used()
+                                ? [](const Parameter&) { return false; }
+                                : trained_of(freeze == Freeze::kAllButChosenExperts ? Freeze::kAllButExperts : freeze);
   const bool bf16 = precision == Precision::kBf16;
   const ParameterTable table = make_parameter_table(config);
   int64_t workspace = 0;
@@ -51,6 +72,7 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     add(memory.inference, bf16 && parameter.product ? 2 : bf16 && output ? 4 + 2 : 4);
   }
   memory.optimizer.total += workspace;
+  if (lora.is_used()) add_adapters(memory, table, lora);
   const int64_t T = micro_batch * seq_len;
   const auto activations = [&](Keep keep) {
     return bf16 ? Workspace<Bf16>::bytes(config, T, keep) : Workspace<F32>::bytes(config, T, keep);
@@ -63,7 +85,8 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
 MemoryEstimate estimate_memory(const RunConfig& config) {
   return estimate_memory(config.model, micro_batch(config.train), config.model.context,
                          precision_of(config.train.precision), config.train.optimizer,
-                         config.finetune ? config.finetune->freeze : Freeze::kNothing);
+                         config.finetune ? config.finetune->freeze : Freeze::kNothing,
+                         config.finetune ? config.finetune->lora : LoraConfig());
 }
 
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where) {

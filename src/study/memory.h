@@ -18,8 +18,8 @@ struct MemoryPart {
 };
 
 struct MemoryEstimate {
-  MemoryPart weights;       // float32 masters
-  MemoryPart gradients;     // float32
+  MemoryPart weights;       // float32 masters; with adapters copies of their matrices, too, and they themselves
+  MemoryPart gradients;     // float32; with adapters theirs and those of their matrices
   MemoryPart optimizer;     // Adam's two moments, float32; Muon's momentum, and what its largest update works in
   MemoryPart packed;        // bf16 copies of the matrices, one for forward and one for backward; none in float32
   MemoryPart inference;     // all weights of a model for use: packed matrices alone in bf16, else float32
@@ -34,7 +34,8 @@ struct MemoryEstimate {
 
 // `micro_batch` sequences of `seq_len` tokens. Activations are what the decoder's arena takes, to the byte.
 MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, int64_t seq_len, Precision precision,
-                               const OptimizerConfig& optimizer = {}, Freeze freeze = Freeze::kNothing);
+                               const OptimizerConfig& optimizer = {}, Freeze freeze = Freeze::kNothing,
+                               const LoraConfig& lora = {});
 
 // What a run takes: its own micro-batch, context and precision; in fine-tuning gradients and moments of what is trained
 // alone (of chosen experts, which nobody knows before: of all).

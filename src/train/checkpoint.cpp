@@ -21,6 +21,7 @@ using nlohmann::ordered_json;
 
 constexpr const char* kFormat = "troupe.train_state/1";
 constexpr const char* kMoments = "optimizer";  // .safetensors, or parts with an index
+constexpr const char* kAdapters = "adapter";
 
 void append(std::vector<TensorToWrite>& list, const std::string& prefix, const ParameterStore<float>& moments) {
   for (TensorToWrite& tensor : tensors_of(moments)) {
@@ -29,14 +30,15 @@ void append(std::vector<TensorToWrite>& list, const std::string& prefix, const P
   }
 }
 
-void read(const ModelTensors& tensors, const std::string& prefix, ParameterStore<float>& store) {
+void read(const ModelTensors& tensors, const std::string& prefix, ParameterStore<float>& store,
+          const char* what = "moments") {
   for (const Parameter& parameter : store.entries()) {
     const std::span<float> values = store.at(parameter.slot);
     from_host(values,
               [&](std::span<float> room) { tensors.read_f32(prefix + parameter.name, parameter.shape, room); });
     if (const int64_t at = find_non_finite<float>(values); at >= 0)
-      fail(ErrorCode::kData, "{}: {}{}: expected finite moments, got {} at index {}", tensors.where(), prefix,
-           parameter.name, to_host<float>(values, at), at);
+      fail(ErrorCode::kData, "{}: {}{}: expected finite {}, got {} at index {}", tensors.where(), prefix,
+           parameter.name, what, to_host<float>(values, at), at);
   }
 }
 
@@ -127,7 +129,8 @@ ordered_json to_json(const TrainState& state) {
 // Settings that decide what the run computes next; the others may change with a line that says so.
 bool decides_the_run(std::string_view path) {
   return path.starts_with("model.") || path == "train.seed" || path == "train.batch_sequences" ||
-         path == "train.optimizer.matrices" || path == "finetune.freeze" || path == "finetune.top_p";
+         path == "train.optimizer.matrices" || path == "finetune.freeze" || path == "finetune.top_p" ||
+         path.starts_with("finetune.lora.");
 }
 
 std::vector<TensorToWrite> moments_of(Trainer& trainer) {
@@ -213,6 +216,7 @@ Checkpoint save_checkpoint(const fs::path& root, const TrainState& state, Traine
   add_model(writer, trainer.model(), tokenizer_json);
   writer.add_tensors("model.safetensors", tensors_of(trainer.model().params()));
   writer.add_tensors(std::string(kMoments) + ".safetensors", moments_of(trainer));
+  if (trainer.adapters()) writer.add_tensors(kAdapterFile, tensors_of(trainer.trained()));
   writer.add_json(kTrainStateFile, to_json(state));
   return writer.commit();
 }
@@ -247,7 +251,12 @@ std::optional<int64_t> trained_tokens(const fs::path& model_folder) {
 }
 
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer) {
-  load_parameters(checkpoint.folder, trainer.model().params());
+  if (trainer.adapters()) {  // the model's own weights are those that training began with
+    read(ModelTensors(checkpoint.folder, kAdapters), "", trainer.trained(), "adapters");
+    trainer.merge_adapters();
+  } else {
+    load_parameters(checkpoint.folder, trainer.model().params());
+  }
   const ModelTensors moments(checkpoint.folder, kMoments);
   read(moments, "m.", trainer.optimizer().first_moment());
   read(moments, "v.", trainer.optimizer().second_moment());

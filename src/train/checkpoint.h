@@ -16,6 +16,7 @@
 namespace troupe {
 
 inline constexpr const char* kTrainStateFile = "train_state.json";
+inline constexpr const char* kAdapterFile = "adapter.safetensors";  // of a run that trains adapters
 
 // The data that a run reads, by content: resuming on other data would repeat or skip.
 struct DatasetIdentity {
@@ -67,7 +68,8 @@ TrainState load_train_state(const Checkpoint& checkpoint);
 // Tokens that the model in this folder was trained on, if the folder says so (train_state.json). Throws kData for a
 // file that cannot be read.
 std::optional<int64_t> trained_tokens(const std::filesystem::path& model_folder);
-// Fills parameters, moments and step counters of a trainer of the same model.
+// Fills parameters, moments and step counters of a trainer of the same model; if it trains adapters those, on the
+// weights that it was made with.
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer);
 
 // Throws kUsage if going on from `saved` with `config` and `data` would not continue the same run (model, seed, batch,

@@ -65,6 +65,12 @@ RunConfig config_of(const RunConfig& config, const std::vector<std::string>& tas
 
 struct Stopped {};
 
+std::vector<std::string> names_of(const LoraParameters& adapters) {
+  std::vector<std::string> names;
+  for (const LoraTarget& target : adapters.targets) names.push_back(target.weight.name);
+  return names;
+}
+
 class TrialRun {
  public:
   TrialRun(const Trial& trial, const std::vector<FinetuneSource>& sources, const FinetuneModel& model,
@@ -179,6 +185,13 @@ class TrialRun {
 
   TrainerOptions trainer_options() {
     TrainerOptions options = troupe::trainer_options(train());
+    if (const LoraConfig& lora = finetune().lora; lora.is_used()) {
+      options.lora = LoraOptions{.adapted = lora_targets(lora.targets),
+                                 .rank = lora.rank,
+                                 .scale = lora.scale(),
+                                 .seed = static_cast<uint64_t>(train().seed)};
+      return options;
+    }
     ChosenExperts chosen;
     if (finetune().freeze == Freeze::kAllButChosenExperts) {
       chosen = choose_experts(use_of_experts(), finetune().top_p);
@@ -214,6 +227,11 @@ class TrialRun {
     for (const Parameter& parameter : trainer_.gradients().entries()) trained += parameter.size();
     log::info("model: {} parameters, of which {} are trained ({:.1f} %)", model_->table().num_parameters(), trained,
               100.0 * static_cast<double>(trained) / static_cast<double>(model_->table().num_parameters()));
+    if (const LoraParameters* const adapters = trainer_.adapters())
+      log::info("adapters: rank {}, alpha {}, of {} in {}: {}", adapters->rank, finetune().lora.alpha,
+                fmt::join(finetune().lora.targets, ", "),
+                counted(static_cast<int64_t>(adapters->targets.size()), "tensor"),
+                fmt::join(names_of(*adapters), ", "));
     for (const FinetuneSource& source : sources_)
       log::info("{}: {} of {} to train on", source.name, counted(static_cast<int64_t>(source.train.size()), "text"),
                 source.train_split);

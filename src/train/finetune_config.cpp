@@ -106,7 +106,18 @@ RunConfig load_finetune_config(const FinetuneFlags& flags) {
          where);
   if (config.model.eos_id < 0)
     fail(ErrorCode::kUsage, "{}: expected a model with an end-of-text token (model.eos_id), got none", finetune.model);
-  check_freeze(finetune.freeze, make_parameter_table(config.model), where);
+  const ParameterTable table = make_parameter_table(config.model);
+  check_freeze(finetune.freeze, table, where);
+  if (finetune.lora.is_used()) {
+    check_lora(finetune.lora, table, where);
+    if (finetune.freeze != Freeze::kNothing)
+      fail(ErrorCode::kUsage,
+           "{}: finetune.freeze: expected nothing beside finetune.lora, which trains adapters alone, got {}", where,
+           name_of_enum(finetune.freeze));
+    if (config.train.optimizer.matrices != MatrixOptimizer::kAdam)
+      fail(ErrorCode::kUsage, "{}: train.optimizer.matrices: expected adam beside finetune.lora, got {}", where,
+           name_of_enum(config.train.optimizer.matrices));
+  }
   RunConfig checked = config;
   checked.train.steps = 1000;  // their number is known with the data
   checked.train.batch_sequences = finetune.batch_sequences;

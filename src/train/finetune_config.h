@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "train/lora_config.h"
 #include "troupe/fields.h"
 #include "troupe/path_fields.h"
 
@@ -42,6 +43,7 @@ struct FinetuneConfig {
   double top_p = 0.2;
   int64_t train_limit = 0;
   int64_t eval_limit = 0;
+  LoraConfig lora;
 
   template <class V>
   void fields(V& v) {
@@ -69,6 +71,7 @@ struct FinetuneConfig {
       "et al. 2024, ESFT)");
     v("train_limit", train_limit, range(0, 1e12), "only the first items of each task, text and answers; 0: all");
     v("eval_limit", eval_limit, range(0, 1e12), "only the first items of what is evaluated; 0: all");
+    v("lora", lora);
   }
 };
 

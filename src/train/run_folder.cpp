@@ -63,7 +63,7 @@ FoundCheckpoints find_start(const RunFiles& files, bool resume) {
 void copy_model(const fs::path& from, const fs::path& to) {
   AtomicDirectory folder(to);
   std::vector<fs::path> files = model_files(from);
-  files.push_back(from / kTrainStateFile);
+  for (const char* name : {kTrainStateFile, kAdapterFile}) files.push_back(from / name);
   for (const fs::path& file : files)
     if (fs::exists(file)) copy_into(file, folder.path() / file.filename());
   folder.commit(AtomicDirectory::Existing::kReplace);

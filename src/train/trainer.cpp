@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/error.h"
 #include "base/rng.h"
 #include "train/balance_bias.h"
 #include "train/gradients.h"
@@ -30,6 +31,7 @@ void add(std::vector<RouterStats>& sum, std::span<const RouterStats> stats) {
 }
 
 Selection trained(const TrainerOptions& options) {
+  if (options.lora) return [](const Parameter&) { return false; };  // of the model's
   return [chosen = options.trained](const Parameter& parameter) {
     return parameter.trainable() && (!chosen || chosen(parameter));
   };
@@ -41,7 +43,8 @@ std::optional<RankShares> shares_of(LanguageModel& model, const TrainerOptions& 
 }
 
 // Gradients are held of what is trained of the model's, moments of what this rank moves.
-Selection held(LanguageModel& model, const TrainerOptions& options) {
+Selection held(LanguageModel& model, const TrainerOptions& options, const LoraParameters* adapters) {
+  if (adapters) return lora_gradients(model.table(), *adapters);
   if (!model.ranks()) return trained(options);
   return [&params = model.params(), chosen = trained(options)](const Parameter& parameter) {
     return chosen(parameter) && !std::as_const(params).at(parameter.slot).empty();
@@ -49,6 +52,7 @@ Selection held(LanguageModel& model, const TrainerOptions& options) {
 }
 
 Selection moved(const std::optional<RankShares>& shares, const TrainerOptions& options) {
+  if (options.lora) return {};
   if (!shares) return trained(options);
   return [&shares, chosen = trained(options)](const Parameter& parameter) {
     return chosen(parameter) && shares->is_own(parameter);
@@ -59,19 +63,26 @@ constexpr const char* kFinite = "finite values";  // what one rank finds, all sa
 
 }  // namespace
 
+Trainer::Adapters::Adapters(LanguageModel& model, const LoraOptions& options)
+    : parameters(make_lora_parameters(model.table(), options.adapted, options.rank)),
+      lora(parameters, options.scale, model.params()),
+      grads(parameters.table, {}, model.params().memory()) {
+  if (model.ranks()) fail(ErrorCode::kInternal, "adapters: expected one process, got several");
+  initialize(lora.values(), options.seed);
+}
+
 Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOptions& options, BatchAt batch_at)
     : model_(model),
       schedule_(schedule),
       options_(options),
       batch_at_(std::move(batch_at)),
       shares_(shares_of(model, options)),
-      grads_(model.table(), held(model, options), model.params().memory()),
-      optimizer_(model.table(),
-                 {.adam = options.adam,
-                  .optimizer = options.optimizer,
-                  .muon = options.muon,
-                  .precision = model.precision()},
-                 moved(shares_, options), model.params().memory()) {}
+      adapters_(options.lora ? std::make_unique<Adapters>(model, *options.lora) : nullptr),
+      grads_(model.table(), held(model, options, adapters()), model.params().memory()),
+      optimizer_(
+          adapters_ ? adapters_->parameters.table : model.table(),
+          {.adam = options.adam, .optimizer = options.optimizer, .muon = options.muon, .precision = model.precision()},
+          moved(shares_, options), model.params().memory()) {}
 
 void Trainer::scale_experts() {
   const auto shares = static_cast<double>(std::min<int64_t>(model_.ranks()->size(), model_.config().moe.num_experts));
@@ -80,6 +91,8 @@ void Trainer::scale_experts() {
     if (parameter.role == Role::kExpert)
       for (float& gradient : grads_.at(parameter.slot)) gradient *= factor;
 }
+
+void Trainer::merge_adapters() { adapters_->lora.merge(model_.params(), grads_); }
 
 // Of several ranks each computes its sequences of every micro-batch (model/decoder.cpp): loss and statistics are already
 // those of all.
@@ -94,14 +107,21 @@ StepStats Trainer::step() {
   Communicator* const ranks = model_.ranks();
   if (shares_) shares_->sum_gradients(grads_);
   if (shares_ && options_.expert_gradients == ExpertGradients::kSqrtWorldSize) scale_experts();
-  stats.grad_norm = gradient_norm(grads_, stats.loss.tokens, ranks);
+  if (adapters_) adapters_->lora.project(grads_, adapters_->grads);
+  stats.grad_norm = gradient_norm(gradients(), stats.loss.tokens, ranks);
   run_together(
-      ranks, [&] { require_finite(stats.step, stats.loss, stats.grad_norm, model_.params(), grads_); }, kFinite);
+      ranks, [&] { require_finite(stats.step, stats.loss, stats.grad_norm, trained(), gradients()); }, kFinite);
   const double scale = clip_factor(stats.grad_norm, options_.clip_norm) / static_cast<double>(stats.loss.tokens);
-  optimizer_.update(model_.params(), grads_, rates_at(options_.optimizer.lr, stats.lr, schedule_.peak()), scale);
-  run_together(ranks, [&] { require_finite_update(stats.step, "", model_.params()); }, kFinite);
+  optimizer_.update(trained(), gradients(), rates_at(options_.optimizer.lr, stats.lr, schedule_.peak()), scale);
+  run_together(
+      ranks, [&] { require_finite_update(stats.step, "", trained()); }, kFinite);
+  if (adapters_) {
+    merge_adapters();
+    require_finite_update(stats.step, "", model_.params());
+  }
   if (shares_) shares_->spread(model_.params());
-  update_balance_biases(model_.params(), stats.routers, model_.config().moe.bias_rate, options_.trained);
+  if (!adapters_)
+    update_balance_biases(model_.params(), stats.routers, model_.config().moe.bias_rate, options_.trained);
   ++step_;
   return stats;
 }

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "model/language_model.h"
+#include "nn/lora.h"
 #include "ops/route/router_stats.h"
 #include "train/optimizer.h"
 #include "train/rank_shares.h"
@@ -23,6 +25,14 @@ struct StepStats {
   std::vector<RouterStats> routers;  // by MoE layer, over all micro-batches
 };
 
+// Adapters in place of their matrices (nn/lora.h); everything else is frozen.
+struct LoraOptions {
+  Selection adapted;  // families of matrices
+  int64_t rank = 0;
+  double scale = 1.0;
+  uint64_t seed = 1;  // of the first A
+};
+
 struct TrainerOptions {
   uint64_t seed = 1;          // of dropout and random second choices
   int64_t micro_batches = 1;  // forward and backward passes per update
@@ -33,6 +43,7 @@ struct TrainerOptions {
   OptimizerConfig optimizer;
   MuonConfig muon;
   Selection trained = {};  // empty: every parameter that can be; others are frozen, without gradient and moments
+  std::optional<LoraOptions> lora = {};  // then `trained` plays no part
 };
 
 class Trainer {
@@ -54,11 +65,23 @@ class Trainer {
 
   LanguageModel& model() { return model_; }
   Optimizer& optimizer() { return optimizer_; }
-  const ParameterStore<float>& gradients() const { return grads_; }  // of the last step: sums over tokens
+  // Of the last step: sums over tokens.
+  const ParameterStore<float>& gradients() const { return adapters_ ? adapters_->grads : grads_; }
+  // What is trained: the model's parameters, or adapters, after whose loading merge_adapters() is due.
+  ParameterStore<float>& trained() { return adapters_ ? adapters_->lora.values() : model_.params(); }
+  const LoraParameters* adapters() const { return adapters_ ? &adapters_->parameters : nullptr; }
+  void merge_adapters();
   // Where the model is shared by ranks: who moves what. gradients() and moments are then those of what this rank moves.
   const RankShares* shares() const { return shares_ ? &*shares_ : nullptr; }
 
  private:
+  struct Adapters {
+    Adapters(LanguageModel& model, const LoraOptions& options);
+
+    LoraParameters parameters;
+    Lora<F32> lora;
+    ParameterStore<float> grads;
+  };
   void scale_experts();
 
   LanguageModel& model_;
@@ -66,7 +89,8 @@ class Trainer {
   TrainerOptions options_;
   BatchAt batch_at_;
   std::optional<RankShares> shares_;
-  ParameterStore<float> grads_;
+  std::unique_ptr<Adapters> adapters_;
+  ParameterStore<float> grads_;  // of the model's parameters; of adapted matrices they are the adapters' on the way
   Optimizer optimizer_;
   int64_t step_ = 0;
 };

@@ -122,6 +122,44 @@ if freeze == 'all_but_chosen_experts':
 END
 done
 
+# Adapters: they alone are trained and have moments, and a run that goes on comes to the same bits.
+lora='--set finetune.lora.rank=4 --set finetune.lora.targets=["q_proj","v_proj","experts","router"] --set finetune.epochs=4'
+lora="$lora --set train.checkpoint_every=6 --set train.keep_last=99"
+expect "adapters" 0 '"setting":"fine-tuned"' "$program" finetune ft.toml --model pre --run lora --json $lora
+grep -q "adapters: rank 4, alpha 16, of q_proj, v_proj, experts, router in 7 tensors: layers.0.attn.q_proj.weight" lora/train.log ||
+  fail "no list of adapters: $(cat lora/train.log)"
+expect "eval of a checkpoint" 0 "sky" "$program" eval tasks --model lora/checkpoints/step-00000032 --task-dir files --data-dir tasks \
+  --tasks sky --convention paper
+cp -r lora/checkpoints/step-00000032 last
+for step in 16 18 24 30 32; do rm -r "lora/checkpoints/step-000000$step"; done
+expect "adapters go on" 0 "acc" "$program" finetune ft.toml --model pre --run lora $lora --resume
+for file in model.safetensors adapter.safetensors optimizer.safetensors; do
+  cmp last/$file lora/checkpoints/step-00000032/$file || fail "adapters: a resumed run has another $file"
+done
+expect "resume of another rank" 2 'finetune.lora.rank: 4 in the checkpoint' "$program" finetune ft.toml --model pre --run lora \
+  --resume $lora --set finetune.lora.rank=2
+expect "adapters and frozen parts" 2 "finetune.freeze: expected nothing beside finetune.lora" "$program" finetune ft.toml \
+  --model pre --run no $lora --set finetune.freeze=router
+expect "adapters and Muon" 2 "train.optimizer.matrices: expected adam beside finetune.lora" "$program" finetune ft.toml \
+  --model pre --run no $lora --set train.optimizer.matrices=muon
+expect "a dropout of adapters" 2 "finetune.lora.dropout: expected 0" "$program" finetune ft.toml --model pre --run no $lora \
+  --set finetune.lora.dropout=0.1
+python3 - <<'END' || fail "adapters"
+import json, pathlib, struct
+def tensors(path):
+    data = path.read_bytes()
+    n = struct.unpack('<Q', data[:8])[0]
+    return {k: data[8 + n + v['data_offsets'][0]:8 + n + v['data_offsets'][1]]
+            for k, v in json.loads(data[8:8 + n]).items() if k != '__metadata__'}
+last = pathlib.Path('last')
+before, after = tensors(pathlib.Path('pre/model/model.safetensors')), tensors(last / 'model.safetensors')
+adapters = tensors(last / 'adapter.safetensors')
+assert {k[2:] for k in tensors(last / 'optimizer.safetensors')} == set(adapters)
+moved = {k for k in before if before[k] != after[k]}
+assert moved == {k for k in before if k.endswith('.weight') and k[:-6] + 'lora_A' in adapters}, moved
+assert len(moved) == 2 * 2 + 4 * 2 + 1, moved
+END
+
 # No training file: fixed parts of what is evaluated. Several rates and seeds: one training each.
 mv tasks/sky/train.jsonl kept.jsonl
 expect "a split of its own" 0 '"split":"val:test","chosen_by":"val:select"' "$program" finetune ft.toml --model pre \

@@ -175,6 +175,20 @@ TEST(MemoryEstimate, OfFineTuningHasNothingForWhatIsFrozen) {
   }
 }
 
+// With adapters: theirs, and a copy and the gradient of what they adapt (with q and v of k, which is one tensor with them).
+TEST(MemoryEstimate, OfAdaptersIsThatOfTheirMatrices) {
+  RunConfig run = finetune_keys();
+  run.train.precision = PrecisionChoice::kFp32;
+  run.model = {.num_layers = 2, .d_model = 8, .num_heads = 2, .d_ff = 12, .vocab_size = 11, .context = 8};
+  const int64_t parameters = make_parameter_table(run.model).num_parameters();
+  run.finetune->lora.rank = 3;
+  const MemoryEstimate memory = estimate_memory(run);
+  const int64_t adapters = 2 * 2 * 3 * (8 + 8), matrix = 8 * 8;
+  EXPECT_EQ(memory.weights.total, 4 * (parameters + 2 * 2 * matrix + 2 * adapters));
+  EXPECT_EQ(memory.gradients.total, 4 * (2 * 3 * matrix + adapters));
+  EXPECT_EQ(memory.optimizer.total, 8 * adapters);
+}
+
 TEST(MemoryEstimate, OfARunIsThatOfItsMicroBatchAndPrecision) {
   RunConfig run;
   run.train.batch_sequences = 8;

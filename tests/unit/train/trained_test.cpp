@@ -47,6 +47,7 @@ const Case kCases[] = {
     {"AllButNormsAndEmbeddings", [](const Parameter& p) { return p.layer >= 0 && p.name.find("norm") == p.name.npos; }},
     {"Positions", [](const Parameter& p) { return p.name == "embed_positions.weight"; }},
     {"Tokens", [](const Parameter& p) { return p.name == "embed_tokens.weight"; }},
+    {"MatricesWithoutBiases", [](const Parameter& p) { return p.layer >= 0 && p.shape.size() == 2; }},
     {"Router", [](const Parameter& p) { return p.name.ends_with("router.weight"); }},
     {"Nothing", [](const Parameter&) { return false; }},
 };
@@ -94,13 +95,13 @@ TEST(TrainedSelection, OfAPartOfAMapIsRefused) {
        [](const Parameter& p) { return p.name.find("attn.") != p.name.npos && p.name.ends_with(".bias"); }},
       {"layers.1.attn.q_proj.weight", [](const Parameter& p) { return p.name.find("k_proj") != p.name.npos; }},
       {"layers.1.moe.experts.{}.fc2.weight",
-       [](const Parameter& p) { return p.expert == 1 && p.name.ends_with(".weight"); }},
+       [](const Parameter& p) { return p.expert == 1 && p.name.ends_with(".bias"); }},
   };
   for (const auto& [name, trained] : cases) {
     LanguageModel model(sparse(), Precision::kFp32);
     Trainer trainer = trainer_of(model, trained);
     EXPECT_THAT(test::error_of([&] { trainer.step(); }, ErrorCode::kUsage),
-                testing::HasSubstr(std::string(name) + ": expected all of this map or none of it"))
+                testing::HasSubstr(std::string(name) + ": expected all of this map's weight or none of it"))
         << name;
   }
 }

@@ -1,0 +1,118 @@
+// Adapters in training: their matrices are W + s B A, everything else stays, and no memory is held for it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "error_of.h"
+#include "model/decoder_parameters.h"
+#include "train/lora_config.h"
+#include "train/trainer.h"
+
+namespace troupe {
+namespace {
+
+ModelConfig sparse_model() {
+  ModelConfig config{.num_layers = 2, .d_model = 32, .num_heads = 2, .d_ff = 64, .vocab_size = 60, .context = 16};
+  config.ffn_gated = true, config.moe.num_experts = 4, config.moe.expert_d_ff = 40, config.moe.balance_bias = true;
+  return config;
+}
+
+Batch lora_batch_at(int64_t, int64_t micro) {  // the same every time
+  Batch batch{.B = 3, .S = 16, .first_sequence = 3 * micro};
+  for (int64_t i = 0; i < batch.tokens(); ++i) {
+    batch.src.push_back(static_cast<int32_t>(7 * i % 60));
+    batch.tgt.push_back(static_cast<int32_t>(11 * i % 60));
+  }
+  return batch;
+}
+
+const std::vector<std::string> kAll = {"q_proj",  "v_proj",    "o_proj",  "gate_proj",
+                                       "up_proj", "down_proj", "experts", "router"};
+
+Trainer lora_trainer(LanguageModel& model, const std::vector<std::string>& targets) {
+  initialize(model.params(), 3);
+  return Trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-2}, 100),
+                 {.micro_batches = 2, .lora = LoraOptions{lora_targets(targets), 4, 2.0, 7}}, lora_batch_at);
+}
+
+TEST(LoraTraining, MovesAdaptedMatricesByTheirProductAlone) {
+  LanguageModel model(sparse_model(), Precision::kFp32), before(sparse_model(), Precision::kFp32);
+  initialize(before.params(), 3);
+  Trainer trainer = lora_trainer(model, kAll);
+  const double first = trainer.step().loss.nll;
+  double last = first;
+  for (int step = 0; step < 20; ++step) last = trainer.step().loss.nll;
+  EXPECT_LT(last, 0.9 * first);
+  const LoraParameters& adapters = *trainer.adapters();
+  std::set<std::string> adapted;
+  for (const LoraTarget& target : adapters.targets) {
+    SCOPED_TRACE(target.weight.name);
+    for (int64_t i = target.weight.slot.begin; i < target.weight.slot.end; ++i)
+      adapted.insert(model.table().entries()[static_cast<size_t>(i)].name);
+    const auto w = std::as_const(before).params().at(target.weight.slot);
+    const auto now = std::as_const(model).params().at(target.weight.slot);
+    const std::span<const float> a = trainer.trained().at(target.a), b = trainer.trained().at(target.b);
+    double moved = 0.0;
+    for (int64_t row = 0; row < target.maps * target.rows; ++row)
+      for (int64_t col = 0; col < target.cols; ++col) {
+        double ba = 0.0;
+        for (int64_t k = 0; k < 4; ++k)
+          ba += static_cast<double>(b[static_cast<size_t>(row * 4 + k)]) *
+                static_cast<double>(a[static_cast<size_t>((row / target.rows * 4 + k) * target.cols + col)]);
+        const auto at = static_cast<size_t>(row * target.cols + col);
+        EXPECT_NEAR(now[at], static_cast<double>(w[at]) + 2.0 * ba, 2e-6);
+        moved += std::abs(ba);
+      }
+    EXPECT_GT(moved, 0.0);
+  }
+  for (const Parameter& parameter : model.table().entries())
+    EXPECT_TRUE(adapted.contains(parameter.name) ||
+                std::ranges::equal(std::as_const(model).params().at(parameter.slot),
+                                   std::as_const(before).params().at(parameter.slot)))
+        << parameter.name;
+  EXPECT_FALSE(adapted.contains("layers.0.attn.k_proj.weight"));
+  EXPECT_TRUE(adapted.contains("layers.1.moe.experts.3.fc1.weight"));
+  EXPECT_TRUE(adapted.contains("layers.1.moe.router.weight"));
+}
+
+TEST(LoraTraining, BeginsWithTheModelAsItIs) {
+  LanguageModel model(sparse_model(), Precision::kFp32), before(sparse_model(), Precision::kFp32);
+  initialize(before.params(), 3);
+  Trainer trainer = lora_trainer(model, kAll);
+  trainer.merge_adapters();
+  EXPECT_TRUE(std::ranges::equal(std::as_const(model).params().all(), std::as_const(before).params().all()));
+}
+
+TEST(LoraTraining, HoldsMomentsOfAdaptersAlone) {
+  LanguageModel model(sparse_model(), Precision::kFp32);
+  Trainer trainer = lora_trainer(model, {"q_proj"});
+  const int64_t elements = 2 * 4 * (32 + 32);
+  EXPECT_EQ(trainer.adapters()->table.num_parameters(), elements);
+  EXPECT_EQ(static_cast<int64_t>(trainer.optimizer().first_moment().all().size()), elements);
+  EXPECT_EQ(static_cast<int64_t>(trainer.gradients().all().size()), elements);
+}
+
+TEST(LoraConfig, NamesWhatCannotBe) {
+  const ParameterTable table = make_parameter_table(sparse_model());
+  ModelConfig plain = sparse_model();
+  plain.ffn_gated = false, plain.moe = {};
+  const ParameterTable dense = make_parameter_table(plain);
+  const auto error = [](const LoraConfig& config, const ParameterTable& of) {
+    return test::error_of([&] { check_lora(config, of, "a.toml"); }, ErrorCode::kUsage);
+  };
+  using testing::HasSubstr;
+  EXPECT_THAT(error({.rank = 1, .dropout = 0.1}, table), HasSubstr("a.toml: finetune.lora.dropout: expected 0 ("));
+  EXPECT_THAT(error({.rank = 1, .targets = {}}, table), HasSubstr("expected some of q_proj, "));
+  EXPECT_THAT(error({.rank = 1, .targets = {"wq"}}, table),
+              HasSubstr("finetune.lora.targets: expected some of q_proj"));
+  EXPECT_THAT(error({.rank = 1, .targets = {"q_proj", "q_proj"}}, table), HasSubstr("got q_proj twice"));
+  EXPECT_THAT(error({.rank = 1, .targets = {"gate_proj"}}, table),
+              HasSubstr("expected gate_proj and up_proj together"));
+  EXPECT_THAT(error({.rank = 1, .targets = {"experts"}}, dense), HasSubstr("got experts, of which it has none"));
+  EXPECT_THAT(error({.rank = 1, .targets = {"gate_proj"}}, dense), HasSubstr("got gate_proj, of which it has none"));
+  check_lora({.rank = 1, .targets = {"up_proj", "down_proj"}}, dense, "x");
+}
+
+}  // namespace
+}  // namespace troupe
