@@ -16,7 +16,8 @@ cmake --build build/gpu --target troupe gpu_rows gpu_models
 folder=build/gpu/troupe-gpu
 rm -rf "$folder"
 mkdir -p "$folder/lib"
-cp build/gpu/src/cli/troupe build/gpu/tests/gpu_rows build/gpu/tests/gpu_models tools/gpu/check.sh tools/gpu/check.py \
+cp build/gpu/src/cli/troupe build/gpu/tests/gpu_rows build/gpu/tests/gpu_models \
+  tools/gpu/check.sh tools/gpu/check.py tools/gpu/environment.sh \
   tools/peers/gpu_step.py "$folder"
 strip "$folder/troupe" "$folder/gpu_rows" "$folder/gpu_models"
 # All but the C library's, which every machine has.
