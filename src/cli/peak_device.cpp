@@ -12,7 +12,7 @@
 #include "ops/linear.h"
 
 namespace troupe::cli {
-namespace {
+namespace peaks {  // members of DevicePeaks::State, which is no file's own
 
 constexpr int64_t kSide = 8192;                                   // of the three matrices of a product
 constexpr int64_t kDeviceFloats = int64_t{64} << 20;              // 256 MiB an array: beyond any cache of a card
@@ -87,12 +87,12 @@ class Bursts {
   int64_t calls_ = 1;
 };
 
-}  // namespace
+}  // namespace peaks
 
 struct DevicePeaks::State {
-  Bursts<LargeProduct<Bf16>> bf16;
-  Bursts<LargeProduct<F32>> f32;
-  Bursts<LargeSum> sum;
+  peaks::Bursts<peaks::LargeProduct<Bf16>> bf16;
+  peaks::Bursts<peaks::LargeProduct<F32>> f32;
+  peaks::Bursts<peaks::LargeSum> sum;
 };
 
 DevicePeaks::DevicePeaks() : state_(std::make_unique<State>()) {}
