@@ -157,10 +157,10 @@ void run(const StudyFlags& flags) {
   if (!result.comparisons.empty()) print_table(comparison_table(result.comparisons)), print("\n");
   if (result.by_seed.size() > 1) print_table(seeds_table(result)), print("\n");
   for (const std::string& note : study_notes(result)) print("{}\n", note);
-  for (const ModelResult& model : result.models())
-    for (const TextSample& sample : model.samples)
-      print("\n{}: \"{}\" ...{}{}\n", model.name, sample.prompt, sample.text,
-                 sample.finish == "end_of_text" ? " [end of text]" : " [...]");
+  const auto& models = result.models();
+  for (const auto& [model, sample] : samples_by_prompt(models))
+    print("\n{}: \"{}\" ...{}{}\n", model->name, sample->prompt, sample->text,
+          sample->finish == "end_of_text" ? " [end of text]" : " [...]");
   print("\n{}\n", (out / "report.html").string());
 }
 

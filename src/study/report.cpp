@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/quantity.h"
@@ -16,14 +17,13 @@ namespace {
 std::string samples_html(const Report& report) {
   std::string out;
   bool cut = false;
-  for (const ModelResult& model : report.models)
-    for (const TextSample& sample : model.samples) {
-      const bool ended = sample.finish == "end_of_text";
-      cut |= !ended;
-      out += fmt::format("<blockquote><cite>{}</cite><b>{}</b>{}{}</blockquote>\n", html::escaped(model.name),
-                         html::escaped(sample.prompt), html::escaped(sample.text),
-                         ended ? " <span class=\"soft\">[end of text]</span>" : " <span class=\"soft\">[…]</span>");
-    }
+  for (const auto& [model, sample] : samples_by_prompt(report.models)) {
+    const bool ended = sample->finish == "end_of_text";
+    cut |= !ended;
+    out += fmt::format("<blockquote><cite>{}</cite><b>{}</b>{}{}</blockquote>\n", html::escaped(model->name),
+                       html::escaped(sample->prompt), html::escaped(sample->text),
+                       ended ? " <span class=\"soft\">[end of text]</span>" : " <span class=\"soft\">[…]</span>");
+  }
   if (out.empty()) return out;
   return "<h2>Samples</h2>\n" +
          html::soft_paragraph(
@@ -46,6 +46,16 @@ std::string configs_html(const Report& report) {
 }
 
 }  // namespace
+
+std::vector<ModelSample> samples_by_prompt(const std::vector<ModelResult>& models) {
+  std::vector<ModelSample> samples;
+  size_t prompts = 0;
+  for (const ModelResult& model : models) prompts = std::max(prompts, model.samples.size());
+  for (size_t i = 0; i < prompts; ++i)
+    for (const ModelResult& model : models)
+      if (i < model.samples.size()) samples.push_back({&model, &model.samples[i]});
+  return samples;
+}
 
 std::string paired_text(const PairedDifference& difference) {
   const double half = difference.half_interval();

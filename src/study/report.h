@@ -32,6 +32,13 @@ std::string to_html(const Report& report, const std::string& gnuplot = "gnuplot"
 
 void write_report(const std::filesystem::path& path, const Report& report);  // atomic
 
+// The first prompt's of every model, then the second's: what is to be compared is neighbours.
+struct ModelSample {
+  const ModelResult* model;
+  const TextSample* sample;
+};
+std::vector<ModelSample> samples_by_prompt(const std::vector<ModelResult>& models);
+
 // "-0.0290 ± 0.0040"; of one document without an interval.
 std::string paired_text(const PairedDifference& difference);
 std::string spread_text(const Spread& spread);              // the same over seeds

@@ -158,6 +158,17 @@ TEST(Report, EscapesEveryText) {
   for (const char* raw : {"<moe>", "man<pages>", "</script>", "<!-- -->"}) EXPECT_THAT(html, Not(HasSubstr(raw)));
 }
 
+TEST(Report, PutsSamplesOfOnePromptSideBySide) {
+  Report report = make();
+  for (ModelResult& model : report.models)
+    model.samples = {{.prompt = "A", .text = "", .finish = ""}, {.prompt = "B", .text = "", .finish = ""}};
+  report.models[1].samples.push_back({.prompt = "C", .text = "", .finish = ""});
+  std::string order;
+  for (const auto& [model, sample] : samples_by_prompt(report.models)) order += model->name + sample->prompt + " ";
+  EXPECT_EQ(order, "denseA <moe>A denseB <moe>B <moe>C ");
+  EXPECT_THAT(to_html(report), testing::ContainsRegex("<cite>dense</cite><b>A</b>[^\n]*\n[^\n]*&lt;moe&gt;</cite><b>A</b>"));
+}
+
 TEST(Report, HasTheFigures) {
   const std::string html = to_html(make());
   EXPECT_THAT(html, HasSubstr("<td>2.00M</td><td>1.50M</td><td>10.0 MFLOPs</td><td>4.00M</td><td>40.0 TFLOPs</td>"));
