@@ -210,11 +210,26 @@ const typename P::operand* LinearBank<P>::device_operands() const {
       const int64_t padded = size + padding * weights_.in;
       if (rounded_.size() != padded) rounded_ = Buffer<bf16>(padded, cuda::memory());
       cuda::launch(cuda::RoundKernel{weights_.weight, rounded_.data(), size});
+      if (weights_.bias) {
+        const int64_t biases = weights_.num_experts * weights_.out;
+        if (rounded_bias_.size() != biases) rounded_bias_ = Buffer<bf16>(biases, cuda::memory());
+        cuda::launch(cuda::RoundKernel{weights_.bias, rounded_bias_.data(), biases});
+      }
       is_rounded_ = true;
     }
     return rounded_.data();
   } else {
     return weights_.weight;
+  }
+}
+
+template <class P>
+const typename P::operand* LinearBank<P>::device_bias() const {
+  if constexpr (std::is_same_v<P, Bf16>) {
+    device_operands();
+    return weights_.bias ? rounded_bias_.data() : nullptr;
+  } else {
+    return weights_.bias;
   }
 }
 

@@ -72,6 +72,8 @@ class LinearBank {
   // has rows of zeros up to a multiple of kPaddedRows after it.
   static constexpr int64_t kPaddedRows = 64;
   const typename P::operand* device_operands() const;
+  // And the biases [E, N], for results in that type; nullptr if there are none.
+  const typename P::operand* device_bias() const;
 
  private:
   struct Copy {
@@ -82,7 +84,7 @@ class LinearBank {
 
   WeightView<P> weights_;
   mutable Copy forward_, backward_;
-  mutable Buffer<typename P::operand> rounded_;
+  mutable Buffer<typename P::operand> rounded_, rounded_bias_;
   mutable bool is_rounded_ = false;  // rounded_ is that of the weights of now
 };
 

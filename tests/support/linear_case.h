@@ -62,6 +62,8 @@ class LinearCase {
     for (const int64_t rows : sizes.rows) offsets.push_back(offsets.back() + rows);
     weight.fill_normal(1);
     bias.fill_normal(2);
+    // What operands hold: cuBLASLt adds a bias to results in bf16 in their type.
+    bias.for_each([&](int64_t i, int64_t j) { return double(float(operand(bias(i, j)))); });
     x.fill_normal(3);
     dy.fill_normal(4);
     bank = {E, N, K, weight.view().data, sizes.bias ? bias.view().data : nullptr};

@@ -22,6 +22,7 @@ struct LtCall {
   int64_t m, n, k, a_stride, b_stride, d_stride;
   float beta;
   size_t workspace_bytes;
+  bool has_bias = false, from_c = false;  // from_c: beta is of another matrix than D
   bool operator==(const LtCall&) const = default;
 };
 
@@ -41,10 +42,14 @@ class RecordedLt {
         .destroy_desc = [](Desc desc) { return delete static_cast<DescObject*>(desc), 0; },
         .set_desc =
             [](Desc desc, DescAttribute attribute, const void* value, size_t size) {
+              auto& object = *static_cast<DescObject*>(desc);
+              if (attribute == kBiasPointer) return std::memcpy(&object.bias, value, size), size == 8 ? 0 : 1;
               if (size != sizeof(int)) return 1;
+              if (attribute == kEpilogue) return std::memcpy(&object.epilogue, value, size), 0;
+              if (attribute == kBiasType) return std::memcpy(&object.bias_type, value, size), 0;
               int operation = 0;
               std::memcpy(&operation, value, size);
-              (attribute == kTransA ? static_cast<DescObject*>(desc)->a : static_cast<DescObject*>(desc)->b) =
+              (attribute == kTransA ? object.a : object.b) =
                   operation == kTransposed;
               return 0;
             },
@@ -65,8 +70,9 @@ class RecordedLt {
               return 0;
             },
         .heuristic =
-            [](Handle, Desc, cuda::lt::Layout a, cuda::lt::Layout b, cuda::lt::Layout, cuda::lt::Layout d,
+            [](Handle, Desc desc, cuda::lt::Layout a, cuda::lt::Layout b, cuda::lt::Layout, cuda::lt::Layout d,
                Preference preference, int wanted, HeuristicResult* result, int* count) {
+              if (the().without_bias && static_cast<DescObject*>(desc)->bias) return 15;
               for (const cuda::lt::Layout layout : {a, b, d})
                 if (const auto& sizes = *static_cast<LayoutObject*>(layout); sizes.rows == 0 || sizes.cols == 0) return 7;
               the().last_preference = *static_cast<PreferenceObject*>(preference);
@@ -87,12 +93,16 @@ class RecordedLt {
   std::vector<LtCall> calls;
   std::map<int, uint64_t> last_preference;
   int heuristics = 0;
+  bool without_bias = false;  // it has no algorithm that adds one
 
  private:
   struct DescObject {
     cuda::lt::Compute compute;
     cuda::lt::Type scale;
     bool a = false, b = false;
+    uint32_t epilogue = cuda::lt::kStore;
+    const void* bias = nullptr;
+    cuda::lt::Type bias_type = cuda::lt::kF32;
   };
   struct LayoutObject {
     cuda::lt::Type type;
@@ -116,12 +126,14 @@ class RecordedLt {
     const int64_t m = desc.a ? la.cols : la.rows, k = desc.a ? la.rows : la.cols;
     const int64_t n = desc.b ? lb.rows : lb.cols, b_depth = desc.b ? lb.cols : lb.rows;
     if (k != b_depth || ld.rows != m || ld.cols != n || la.type != lb.type || desc.scale != cuda::lt::kF32) return 7;
+    const bool biased = desc.epilogue == cuda::lt::kAddBias;
+    if (biased != (desc.bias != nullptr) || (biased && desc.bias_type != ld.type) || lc.type != ld.type) return 7;
     const float scale = *static_cast<const float*>(alpha), beta = *static_cast<const float*>(beta_of);
     {
       static std::mutex mutex;
       const std::lock_guard lock(mutex);
       the().calls.push_back({desc.compute, la.type, ld.type, desc.a, desc.b, m, n, k, la.stride, lb.stride, ld.stride,
-                             beta, workspace_bytes});
+                             beta, workspace_bytes, biased, c != d});
     }
     parallel_for(n, [&](int64_t j) {
       for (int64_t i = 0; i < m; ++i) {
@@ -130,6 +142,7 @@ class RecordedLt {
           sum += (desc.a ? read(a, la, l, i) : read(a, la, i, l)) * (desc.b ? read(b, lb, j, l) : read(b, lb, l, j));
         sum *= scale;
         if (beta != 0.0f) sum += beta * read(c, lc, i, j);
+        if (biased) sum += read(desc.bias, {ld.type, m, 1, m}, i, 0);
         if (ld.type == cuda::lt::kBf16)
           static_cast<bf16*>(d)[j * ld.stride + i] = bf16(sum);
         else

@@ -6,6 +6,7 @@
 #include <array>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <tuple>
 
 #include "base/error.h"
@@ -39,12 +40,12 @@ const Library& library() {
 }
 
 // What an algorithm depends on.
-using ShapeKey = std::tuple<int, int, std::array<int64_t, 9>, std::array<bool, 3>>;
+using ShapeKey = std::tuple<int, int, std::array<int64_t, 10>, std::array<bool, 4>>;
 
 struct State {
   const lt::Api* api = nullptr;  // in place of the library's
   lt::Handle handle = nullptr;
-  std::map<ShapeKey, lt::HeuristicResult> algorithms;
+  std::map<ShapeKey, std::optional<lt::HeuristicResult>> algorithms;  // none: the library has none
   std::mutex mutex;
 };
 
@@ -87,9 +88,58 @@ void set(lt::Status (*set_one)(void*, Attribute, const void*, size_t), void* obj
 ShapeKey key_of(const LtProduct& p) {
   return {p.operands,
           p.result,
-          {p.a.rows, p.a.cols, p.a.stride, p.b.rows, p.b.cols, p.b.stride, p.d_rows, p.d_cols, p.d_stride},
-          {p.a.transposed, p.b.transposed, p.beta != 0.0f}};
+          {p.a.rows, p.a.cols, p.a.stride, p.b.rows, p.b.cols, p.b.stride, p.d_rows, p.d_cols, p.d_stride,
+           p.c ? p.c_stride : p.d_stride},
+          {p.a.transposed, p.b.transposed, p.beta != 0.0f, p.bias != nullptr}};
 }
+
+// A product as the library has it.
+struct Objects {
+  explicit Objects(const LtProduct& p) {
+    const lt::Api& lt = api();
+    check(lt.create_desc(desc.fill(), lt::kCompute32F, lt::kF32), "cublasLtMatmulDescCreate");
+    set(lt.set_desc, desc, lt::kTransA, p.a.transposed ? lt::kTransposed : lt::kPlain);
+    set(lt.set_desc, desc, lt::kTransB, p.b.transposed ? lt::kTransposed : lt::kPlain);
+    if (p.bias) {
+      set(lt.set_desc, desc, lt::kEpilogue, lt::kAddBias);
+      set(lt.set_desc, desc, lt::kBiasType, p.result);
+      set(lt.set_desc, desc, lt::kBiasPointer, p.bias);
+    }
+    layout(a, p.operands, p.a.rows, p.a.cols, p.a.stride);
+    layout(b, p.operands, p.b.rows, p.b.cols, p.b.stride);
+    layout(c, p.result, p.d_rows, p.d_cols, p.c ? p.c_stride : p.d_stride);
+    layout(d, p.result, p.d_rows, p.d_cols, p.d_stride);
+  }
+
+  // Asked for once a shape.
+  std::optional<lt::HeuristicResult> algorithm(const LtProduct& p) const {
+    const lt::Api& lt = api();
+    State& shared = state();
+    const std::lock_guard lock(shared.mutex);
+    if (!shared.handle) check(lt.create(&shared.handle), "cublasLtCreate");
+    const auto [found, is_new] = shared.algorithms.try_emplace(key_of(p));
+    if (!is_new) return found->second;
+    Owned preference(lt.destroy_preference);
+    check(lt.create_preference(preference.fill()), "cublasLtMatmulPreferenceCreate");
+    set(lt.set_preference, preference, lt::kMaxWorkspaceBytes, static_cast<uint64_t>(kLtWorkspaceBytes));
+    set(lt.set_preference, preference, lt::kReductionSchemeMask, lt::kReduceInComputeType);
+    for (const auto side : {lt::kMinAlignmentA, lt::kMinAlignmentB, lt::kMinAlignmentC, lt::kMinAlignmentD})
+      set(lt.set_preference, preference, side, uint32_t{16});
+    lt::HeuristicResult result;
+    int count = 0;
+    const lt::Status status = lt.heuristic(shared.handle, desc, a, b, c, d, preference, 1, &result, &count);
+    if (status == 0 && count > 0) found->second = result;
+    return found->second;
+  }
+
+  static void layout(Owned& owned, lt::Type type, int64_t rows, int64_t cols, int64_t stride) {
+    check(api().create_layout(owned.fill(), type, static_cast<uint64_t>(rows), static_cast<uint64_t>(cols), stride),
+          "cublasLtMatrixLayoutCreate");
+  }
+
+  Owned desc{api().destroy_desc}, a{api().destroy_layout}, b{api().destroy_layout}, c{api().destroy_layout},
+      d{api().destroy_layout};
+};
 
 }  // namespace
 
@@ -116,50 +166,30 @@ void lt_use(const lt::Api* api) {
   state().algorithms.clear();
 }
 
+bool lt_takes(const LtProduct& p) {
+  if (p.d_rows == 0 || p.d_cols == 0) return true;
+  {
+    const std::lock_guard lock(state().mutex);
+    const auto found = state().algorithms.find(key_of(p));
+    if (found != state().algorithms.end()) return found->second.has_value();
+  }
+  return Objects(p).algorithm(p).has_value();
+}
+
 void lt_multiply(const LtProduct& p, Context& context) {
   if (p.d_rows == 0 || p.d_cols == 0) return;
-  const lt::Api& lt = api();
-  State& shared = state();
   const lt::Stream stream = machine()->stream();
-  Owned desc(lt.destroy_desc), a(lt.destroy_layout), b(lt.destroy_layout), d(lt.destroy_layout);
-  check(lt.create_desc(desc.fill(), lt::kCompute32F, lt::kF32), "cublasLtMatmulDescCreate");
-  set(lt.set_desc, desc, lt::kTransA, p.a.transposed ? lt::kTransposed : lt::kPlain);
-  set(lt.set_desc, desc, lt::kTransB, p.b.transposed ? lt::kTransposed : lt::kPlain);
-  const auto layout = [&](Owned& owned, lt::Type type, int64_t rows, int64_t cols, int64_t stride) {
-    check(lt.create_layout(owned.fill(), type, static_cast<uint64_t>(rows), static_cast<uint64_t>(cols), stride),
-          "cublasLtMatrixLayoutCreate");
-  };
-  layout(a, p.operands, p.a.rows, p.a.cols, p.a.stride);
-  layout(b, p.operands, p.b.rows, p.b.cols, p.b.stride);
-  layout(d, p.result, p.d_rows, p.d_cols, p.d_stride);
-
-  lt::HeuristicResult chosen;
-  {
-    const std::lock_guard lock(shared.mutex);
-    if (!shared.handle) check(lt.create(&shared.handle), "cublasLtCreate");
-    const auto [found, is_new] = shared.algorithms.try_emplace(key_of(p));
-    if (is_new) {
-      Owned preference(lt.destroy_preference);
-      check(lt.create_preference(preference.fill()), "cublasLtMatmulPreferenceCreate");
-      set(lt.set_preference, preference, lt::kMaxWorkspaceBytes, static_cast<uint64_t>(kLtWorkspaceBytes));
-      set(lt.set_preference, preference, lt::kReductionSchemeMask, lt::kReduceInComputeType);
-      for (const auto side : {lt::kMinAlignmentA, lt::kMinAlignmentB, lt::kMinAlignmentC, lt::kMinAlignmentD})
-        set(lt.set_preference, preference, side, uint32_t{16});
-      int count = 0;
-      const lt::Status status = lt.heuristic(shared.handle, desc, a, b, d, d, preference, 1, &found->second, &count);
-      if (status != 0 || count == 0) {
-        shared.algorithms.erase(found);
-        fail(ErrorCode::kEnvironment, "cuBLASLt: expected an algorithm for {} x {} x {}, got none ({})", p.d_rows,
-             p.d_cols, p.a.transposed ? p.a.rows : p.a.cols, status != 0 ? lt.status_text(status) : "no candidates");
-      }
-    }
-    chosen = found->second;
-  }
+  const Objects objects(p);
+  const std::optional<lt::HeuristicResult> chosen = objects.algorithm(p);
+  if (!chosen)
+    fail(ErrorCode::kEnvironment, "cuBLASLt: expected an algorithm for {} x {} x {}, got none", p.d_rows, p.d_cols,
+         p.a.transposed ? p.a.rows : p.a.cols);
   const Context::Lease workspace(context, kLtWorkspaceBytes);
-  check(lt.matmul(shared.handle, desc, &p.alpha, p.a.data, a, p.b.data, b, &p.beta, p.d, d, p.d, d, &chosen.algo,
-                  workspace.data(), static_cast<size_t>(kLtWorkspaceBytes), stream),
+  check(api().matmul(state().handle, objects.desc, &p.alpha, p.a.data, objects.a, p.b.data, objects.b, &p.beta,
+                     p.c ? p.c : p.d, objects.c, p.d, objects.d, &chosen->algo, workspace.data(),
+                     static_cast<size_t>(kLtWorkspaceBytes), stream),
         "cublasLtMatmul");
-  machine()->asked("cublasLtMatmul", {p.a.data, p.b.data, p.d});
+  machine()->asked("cublasLtMatmul", {p.a.data, p.b.data, p.c, p.bias, p.d});
 }
 
 }  // namespace troupe::cuda

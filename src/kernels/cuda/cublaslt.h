@@ -10,7 +10,7 @@
 
 namespace troupe::cuda {
 
-// D = alpha op(A) op(B) + beta D of matrices as the library sees them, column after column. A row-major matrix [rows, cols]
+// D = alpha op(A) op(B) + beta C + bias of matrices as the library sees them, column after column. A row-major matrix [rows, cols]
 // of a stride is to it one of cols x rows, columns `stride` apart.
 struct LtProduct {
   struct Factor {
@@ -23,12 +23,17 @@ struct LtProduct {
   void* d;
   int64_t d_rows, d_cols, d_stride;
   float beta, alpha = 1.0f;
+  const void* c = nullptr;  // as D; nullptr: D itself
+  int64_t c_stride = 0;
+  const void* bias = nullptr;  // of every column of D, in its type; or nullptr
 };
 
 // Why the library takes no products in this process, or "".
 std::string lt_unavailable();
 // Whether it takes those of such an operand: pointers and strides in multiples of 16 bytes.
 bool lt_aligned(const void* data, int64_t stride_bytes);
+// Whether it has an algorithm for such a product.
+bool lt_takes(const LtProduct& product);
 // In the order of the machine's other work. The same bits for the same shapes, library and card: an algorithm is asked
 // for once a shape, its parts are added in a fixed order.
 void lt_multiply(const LtProduct& product, Context& context);

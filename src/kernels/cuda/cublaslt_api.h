@@ -17,7 +17,14 @@ using Stream = void*;      // cudaStream_t
 enum Type : int { kF32 = 0, kBf16 = 14 };               // cudaDataType
 enum Compute : int { kCompute32F = 68 };                // cublasComputeType_t: float32 without TF32
 enum Operation : int { kPlain = 0, kTransposed = 1 };   // cublasOperation_t
-enum DescAttribute : int { kTransA = 3, kTransB = 4 };  // cublasLtMatmulDescAttributes_t
+enum DescAttribute : int {                              // cublasLtMatmulDescAttributes_t
+  kTransA = 3,
+  kTransB = 4,
+  kEpilogue = 7,
+  kBiasPointer = 8,
+  kBiasType = 26
+};
+enum Epilogue : uint32_t { kStore = 1, kAddBias = 4 };  // cublasLtEpilogue_t: the bias by row of a column-major D
 enum PreferenceAttribute : int {                        // cublasLtMatmulPreferenceAttributes_t
   kMaxWorkspaceBytes = 1,
   kReductionSchemeMask = 3,

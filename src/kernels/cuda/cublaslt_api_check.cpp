@@ -28,6 +28,9 @@ TROUPE_LT_FUNCTIONS
 static_assert(int{kF32} == CUDA_R_32F && int{kBf16} == CUDA_R_16BF && int{kCompute32F} == CUBLAS_COMPUTE_32F);
 static_assert(int{kPlain} == CUBLAS_OP_N && int{kTransposed} == CUBLAS_OP_T && CUBLAS_STATUS_SUCCESS == 0);
 static_assert(int{kTransA} == CUBLASLT_MATMUL_DESC_TRANSA && int{kTransB} == CUBLASLT_MATMUL_DESC_TRANSB);
+static_assert(int{kEpilogue} == CUBLASLT_MATMUL_DESC_EPILOGUE && int{kBiasType} == CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE);
+static_assert(int{kBiasPointer} == CUBLASLT_MATMUL_DESC_BIAS_POINTER && sizeof(Epilogue) == sizeof(cublasLtEpilogue_t));
+static_assert(int{kStore} == CUBLASLT_EPILOGUE_DEFAULT && int{kAddBias} == CUBLASLT_EPILOGUE_BIAS);
 static_assert(int{kMaxWorkspaceBytes} == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
 static_assert(int{kReductionSchemeMask} == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK);
 static_assert(int{kMinAlignmentA} == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);

@@ -39,6 +39,11 @@ TROUPE_KERNEL void store_four(T* data, int count, const float (&values)[4]) {
   }
 }
 
+// How many of the four from column d on there are, of `cols`.
+TROUPE_KERNEL int four_at(int64_t d, int64_t cols) {
+  return d >= cols ? 0 : static_cast<int>(cols - d < 4 ? cols - d : 4);
+}
+
 // body(row, first column, count) for fours of a matrix; a block takes kFoursPerBlock of them.
 constexpr int64_t kFoursPerBlock = 512;
 

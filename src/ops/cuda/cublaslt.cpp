@@ -48,23 +48,50 @@ Matrix<const typename P::operand> weights_of(const LinearBank<P>& bank, int64_t 
   return {bank.device_operands() + expert * N * K, N, K};
 }
 
-// out = a op(b), row-major, into what is set of two outputs.
+// What a product does to its sums before it stores them in their type.
+struct Addends {
+  float multiplier = 1.0f;
+  const void* bias = nullptr;  // of the result's type
+  Matrix<const float> residual = {};
+};
+
+// out = multiplier a op(b) + bias + residual, row-major, into what is set of two outputs.
 template <class P>
-void multiply_into(Matrix<typename P::operand> out_operand, Matrix<typename P::real> out_real,
-                   const cuda::LtProduct::Factor& a, const cuda::LtProduct::Factor& b, Context& context,
-                   float alpha = 1.0f) {
+cuda::LtProduct product_into(Matrix<typename P::operand> out_operand, Matrix<typename P::real> out_real,
+                             const cuda::LtProduct::Factor& a, const cuda::LtProduct::Factor& b,
+                             const Addends& addends = {}) {
   using operand = typename P::operand;
   const auto into = [&]<class T>(const Matrix<T>& out) {
-    cuda::lt_multiply({kLtType<operand>, kLtType<T>, a, b, out.data, out.cols, out.rows, out.stride, 0.0f, alpha},
-                      context);
+    return cuda::LtProduct{.operands = kLtType<operand>,
+                           .result = kLtType<T>,
+                           .a = a,
+                           .b = b,
+                           .d = out.data,
+                           .d_rows = out.cols,
+                           .d_cols = out.rows,
+                           .d_stride = out.stride,
+                           .beta = addends.residual ? 1.0f : 0.0f,
+                           .alpha = addends.multiplier,
+                           .c = addends.residual.data,
+                           .c_stride = addends.residual.stride,
+                           .bias = addends.bias};
   };
-  out_operand ? into(out_operand) : into(out_real);
+  return out_operand ? into(out_operand) : into(out_real);
+}
+
+// Whether the library stores the result itself: sums, a bias and, in float32, a residual.
+template <class P>
+bool stores_alone(const ForwardEpilogue<P>& epilogue, const WeightView<P>& view) {
+  const bool sums = epilogue.activation == Activation::kNone && !epilogue.pre_activation && !epilogue.dropout.active();
+  const bool bias_fits = !view.bias || (epilogue.dropout.multiplier == 1.0f &&
+                                        (view.num_experts == 1 || view.out % 8 == 0) && cuda::lt_aligned(view.bias, 0));
+  const bool residual_fits = !epilogue.residual || (epilogue.out_real && aligned(epilogue.residual));
+  return sums && bias_fits && residual_fits && aligned(epilogue.out_operand) && aligned(epilogue.out_real);
 }
 
 template <class P>
-bool only_stores(const ForwardEpilogue<P>& epilogue, const WeightView<P>& view) {
-  return !view.bias && epilogue.activation == Activation::kNone && !epilogue.pre_activation && !epilogue.residual &&
-         !epilogue.dropout.active();
+bool stores_alone(const BackwardEpilogue<P>& epilogue) {
+  return epilogue.activation == Activation::kNone && aligned(epilogue.out_operand) && aligned(epilogue.out_real);
 }
 
 // Float32 rows of `cols` elements that start at multiples of 16 bytes.
@@ -75,17 +102,13 @@ int64_t aligned_stride(int64_t cols) { return (cols + 3) / 4 * 4; }
 template <class P>
 std::string refused_by_cublaslt(const LinearForward<P>& task) {
   if (task.bank.in() == 0) return kNothing;
-  const bool out_aligned = !only_stores(task.epilogue, task.bank.view()) ||
-                           (aligned(task.epilogue.out_operand) && aligned(task.epilogue.out_real));
-  return aligned(task.x_RK) && weights_aligned(task.bank) && out_aligned ? "" : kUnaligned;
+  return aligned(task.x_RK) && weights_aligned(task.bank) ? "" : kUnaligned;
 }
 
 template <class P>
 std::string refused_by_cublaslt(const LinearBackwardInput<P>& task) {
   if (task.bank.out() == 0) return kNothing;
-  const bool out_aligned = task.epilogue.activation != Activation::kNone ||
-                           (aligned(task.epilogue.out_operand) && aligned(task.epilogue.out_real));
-  return aligned(task.dy_RN) && weights_aligned(task.bank) && out_aligned ? "" : kUnaligned;
+  return aligned(task.dy_RN) && weights_aligned(task.bank) ? "" : kUnaligned;
 }
 
 template <class P>
@@ -96,37 +119,44 @@ std::string refused_by_cublaslt(const LinearBackwardWeight<P>& task) {
 template <class P>
 void by_cublaslt(const LinearForward<P>& task, Context& context) {
   const WeightView<P>& view = task.bank.view();
-  const int64_t N = view.out;
-  const bool direct = only_stores(task.epilogue, view);
-  const int64_t stride = aligned_stride(N);
-  const Context::Lease lease(context, direct ? 0 : task.x_RK.rows * stride * static_cast<int64_t>(sizeof(float)));
+  const ForwardEpilogue<P>& epilogue = task.epilogue;
+  const int64_t N = view.out, stride = aligned_stride(N);
+  const bool direct = stores_alone(epilogue, view);
   each_expert(task.offsets, task.x_RK.rows, [&](int64_t e, int64_t first, int64_t rows) {
-    const Matrix<float> z(lease.as<float>(), rows, N, stride);
     const auto part = [&](const auto& matrix) { return matrix ? matrix.rows_from(first, rows) : matrix; };
-    multiply_into<P>(direct ? part(task.epilogue.out_operand) : Matrix<typename P::operand>(),
-                     direct ? part(task.epilogue.out_real) : z, factor(weights_of(task.bank, e), true),
-                     factor(task.x_RK.rows_from(first, rows), false), context,
-                     direct ? task.epilogue.dropout.multiplier : 1.0f);
-    if (!direct)
-      cuda::launch(cuda::ForwardStoreKernel<typename P::operand>{cuda::view(Matrix<const float>(z)), view.bias_of(e),
-                                                                 device_store(task.epilogue), first});
+    const cuda::LtProduct::Factor weights = factor(weights_of(task.bank, e), true);
+    const cuda::LtProduct::Factor x = factor(task.x_RK.rows_from(first, rows), false);
+    if (direct) {
+      Addends addends{epilogue.dropout.multiplier, nullptr, part(epilogue.residual)};
+      if (view.bias && epilogue.out_operand) addends.bias = task.bank.device_bias() + e * N;
+      if (view.bias && epilogue.out_real) addends.bias = view.bias_of(e);
+      const auto product = product_into<P>(part(epilogue.out_operand), part(epilogue.out_real), weights, x, addends);
+      if (cuda::lt_takes(product)) return cuda::lt_multiply(product, context);
+    }
+    const Context::Lease lease(context, rows * stride * static_cast<int64_t>(sizeof(float)));
+    const Matrix<float> z(lease.as<float>(), rows, N, stride);
+    cuda::lt_multiply(product_into<P>({}, z, weights, x), context);
+    cuda::launch(cuda::ForwardStoreKernel<typename P::operand>{cuda::view(Matrix<const float>(z)), view.bias_of(e),
+                                                               device_store(epilogue), first});
   });
 }
 
 template <class P>
 void by_cublaslt(const LinearBackwardInput<P>& task, Context& context) {
   const int64_t K = task.bank.in();
-  const bool direct = task.epilogue.activation == Activation::kNone;
-  const Context::Lease lease(context, direct ? 0 : task.dy_RN.rows * K * static_cast<int64_t>(sizeof(float)));
+  const bool direct = stores_alone(task.epilogue);
   each_expert(task.offsets, task.dy_RN.rows, [&](int64_t e, int64_t first, int64_t rows) {
-    const Matrix<float> dx(lease.as<float>(), rows, K);
     const auto part = [&](const auto& matrix) { return matrix ? matrix.rows_from(first, rows) : matrix; };
-    multiply_into<P>(direct ? part(task.epilogue.out_operand) : Matrix<typename P::operand>(),
-                     direct ? part(task.epilogue.out_real) : dx, factor(weights_of(task.bank, e), false),
-                     factor(task.dy_RN.rows_from(first, rows), false), context);
-    if (!direct)
-      cuda::launch(cuda::BackwardStoreKernel<typename P::operand>{cuda::view(Matrix<const float>(dx)),
-                                                                  device_store(task.epilogue), first});
+    const cuda::LtProduct::Factor weights = factor(weights_of(task.bank, e), false);
+    const cuda::LtProduct::Factor dy = factor(task.dy_RN.rows_from(first, rows), false);
+    if (direct)
+      return cuda::lt_multiply(
+          product_into<P>(part(task.epilogue.out_operand), part(task.epilogue.out_real), weights, dy), context);
+    const Context::Lease lease(context, rows * K * static_cast<int64_t>(sizeof(float)));
+    const Matrix<float> dx(lease.as<float>(), rows, K);
+    cuda::lt_multiply(product_into<P>({}, dx, weights, dy), context);
+    cuda::launch(cuda::BackwardStoreKernel<typename P::operand>{cuda::view(Matrix<const float>(dx)),
+                                                                device_store(task.epilogue), first});
   });
 }
 
@@ -156,14 +186,15 @@ template <class P>
 void padded_forward(const LinearBank<P>& bank, Matrix<const typename P::operand> x_RK, Matrix<typename P::real> y,
                     float multiplier, Context& context) {
   const Matrix<const typename P::operand> weights(bank.device_operands(), y.cols, bank.in());
-  multiply_into<P>({}, y, factor(weights, true), factor(x_RK, false), context, multiplier);
+  cuda::lt_multiply(product_into<P>({}, y, factor(weights, true), factor(x_RK, false), {.multiplier = multiplier}),
+                    context);
 }
 
 template <class P>
 void padded_backward_input(const LinearBank<P>& bank, Matrix<const typename P::operand> dy, Matrix<typename P::real> dx,
                            Context& context) {
   const Matrix<const typename P::operand> weights(bank.device_operands(), dy.cols, bank.in());
-  multiply_into<P>({}, dx, factor(weights, false), factor(dy, false), context);
+  cuda::lt_multiply(product_into<P>({}, dx, factor(weights, false), factor(dy, false)), context);
 }
 
 #define TROUPE_INSTANTIATE(P)                                                                                     \

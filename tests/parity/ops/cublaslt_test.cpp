@@ -57,8 +57,35 @@ TEST_F(CublasLt, ForwardIsTheTransposedProductExpertByExpert) {
   EXPECT_EQ(forward(plain),
             (std::vector<LtCall>{{kCompute32F, kBf16, kBf16, true, false, 24, 4, 16, 16, 24, 24, 0.0f, kWorkspace},
                                  {kCompute32F, kBf16, kBf16, true, false, 24, 2, 16, 16, 24, 24, 0.0f, kWorkspace}}));
-  // A bias is added to float32 results, in a pass of our own.
-  EXPECT_EQ(forward(with_bias)[0].result, kF32);
+  // A bias is added in the result's type.
+  EXPECT_EQ(forward(with_bias),
+            (std::vector<LtCall>{{kCompute32F, kBf16, kBf16, true, false, 24, 4, 16, 16, 24, 24, 0.0f, kWorkspace, true},
+                                 {kCompute32F, kBf16, kBf16, true, false, 24, 2, 16, 16, 24, 24, 0.0f, kWorkspace, true}}));
+}
+
+TEST_F(CublasLt, AddsBiasAndResidualItself) {
+  Experts<Bf16> e;
+  const LinearBank<Bf16> bank = e.bank(true);
+  Guarded<float> out(6, 24), residual(6, 24, {4, 0});
+  Guarded<bf16> pre(6, 24);
+  residual.fill_normal(5);
+  const auto forward = [&](const ForwardEpilogue<Bf16>& epilogue) {
+    RecordedLt::the().calls.clear();
+    test::run_as("cublaslt", LinearForward<Bf16>{bank, std::as_const(e.x).view(), e.offsets, epilogue});
+    return RecordedLt::the().calls[0];
+  };
+  const LtCall added{kCompute32F, kBf16, kF32, true, false, 24, 4, 16, 16, 24, 24, 1.0f, kWorkspace, true, true};
+  EXPECT_EQ(forward({.out_real = out.view(), .residual = std::as_const(residual).view()}), added);
+  cuda::lt_use(&RecordedLt::api());  // which forgets what it found
+  RecordedLt::the().without_bias = true;
+  EXPECT_FALSE(forward({.out_real = out.view(), .residual = std::as_const(residual).view()}).has_bias);
+  RecordedLt::the().without_bias = false;
+  cuda::lt_use(&RecordedLt::api());
+  // Of what has an activation or dropout, or a factor beside a bias, it makes sums for a pass of our own.
+  const LtCall sums{kCompute32F, kBf16, kF32, true, false, 24, 4, 16, 16, 24, 24, 0.0f, kWorkspace};
+  EXPECT_EQ(forward({.out_operand = e.y.view(), .activation = Activation::kGeluErf, .pre_activation = pre.view()}), sums);
+  EXPECT_EQ(forward({.out_real = out.view(), .dropout = {.probability = 0.1f}}), sums);
+  EXPECT_EQ(forward({.out_real = out.view(), .dropout = {.multiplier = 0.5f}}), sums);
 }
 
 TEST_F(CublasLt, GradientsByInputAndWeight) {
