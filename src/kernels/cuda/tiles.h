@@ -50,6 +50,16 @@ TROUPE_KERNEL uint32_t pack_bf16(float low, float high) {
 #endif
 }
 
+TROUPE_KERNEL float float_of_bits(uint32_t bits) {
+#ifdef __CUDACC__
+  return __uint_as_float(bits);
+#else
+  return std::bit_cast<float>(bits);
+#endif
+}
+TROUPE_KERNEL float low_of(uint32_t pair) { return float_of_bits(pair << 16); }
+TROUPE_KERNEL float high_of(uint32_t pair) { return float_of_bits(pair & 0xFFFF0000u); }
+
 // Two TileC beside each other, rounded, as a factor of the next product.
 TROUPE_KERNEL TileA as_factor(const TileC& left, const TileC& right) {
   return {pack_bf16(left.values[0], left.values[1]), pack_bf16(left.values[2], left.values[3]),
@@ -132,20 +142,18 @@ TROUPE_KERNEL void multiply_add(const Block&, const OfC& c, const OfA& a, const 
       : "r"(left.words[0]), "r"(left.words[1]), "r"(left.words[2]), "r"(left.words[3]), "r"(right.words[0]),
         "r"(right.words[1]));
 #else
-  const auto low = [](uint32_t word) { return std::bit_cast<float>(word << 16); };
-  const auto high = [](uint32_t word) { return std::bit_cast<float>(word & 0xFFFF0000u); };
   for (int first = 0; first < Block::kThreads; first += kWarp) {
     float left[16][16], right[16][8];
     for (int lane = 0; lane < kWarp; ++lane) {
       for (int r = 0; r < 4; ++r) {
         const uint32_t word = a(first + lane).words[r];
         float* const at = &left[lane / 4 + 8 * (r % 2)][lane % 4 * 2 + 8 * (r / 2)];
-        at[0] = low(word), at[1] = high(word);
+        at[0] = low_of(word), at[1] = high_of(word);
       }
       for (int r = 0; r < 2; ++r) {
         const uint32_t word = b(first + lane).words[r];
         const int row = lane % 4 * 2 + 8 * r;
-        right[row][lane / 4] = low(word), right[row + 1][lane / 4] = high(word);
+        right[row][lane / 4] = low_of(word), right[row + 1][lane / 4] = high_of(word);
       }
     }
     for (int lane = 0; lane < kWarp; ++lane)

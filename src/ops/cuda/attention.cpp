@@ -82,7 +82,7 @@ std::string refuses_tiles(const AttentionForward<P>& task) {
 
 template <class P>
 std::string refuses_tiles(const AttentionBackward<P>& task) {
-  return refuses_heads(task, task.dctx_THC, task.dq_THC, task.dk_TGC, task.dv_TGC);
+  return refuses_heads(task, task.ctx_THC, task.dctx_THC, task.dq_THC, task.dk_TGC, task.dv_TGC);
 }
 
 template <class P>
@@ -103,11 +103,10 @@ void by_tiles(const AttentionBackward<P>& task, Context& context) {
     float* const delta = lease.as<float>();
     const cuda::View<const bf16> q = cuda::view(task.q_THC), k = cuda::view(task.k_TGC), v = cuda::view(task.v_TGC);
     const cuda::View<const bf16> dctx = cuda::view(task.dctx_THC);
-    cuda::launch(cuda::AttentionDeltaKernel<bf16>{sizes, cuda::view(task.ctx_THC), dctx, delta});
     at_width(sizes.C, [&]<int64_t width>() {
       constexpr auto kWidth = static_cast<int>(width);
-      cuda::launch(cuda::AttentionQueryGradientTilesKernel<kWidth>{sizes, q, k, v, dctx, task.lse_BHS.data(), delta,
-                                                                   cuda::view(task.dq_THC)});
+      cuda::launch(cuda::AttentionQueryGradientTilesKernel<kWidth>{
+          sizes, q, k, v, cuda::view(task.ctx_THC), dctx, task.lse_BHS.data(), delta, cuda::view(task.dq_THC)});
       cuda::launch(cuda::AttentionKeyGradientTilesKernel<kWidth>{sizes, q, k, v, dctx, task.lse_BHS.data(), delta,
                                                                  cuda::view(task.dk_TGC), cuda::view(task.dv_TGC)});
     });
