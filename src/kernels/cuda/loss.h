@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "kernels/cuda/fours.h"
 #include "kernels/cuda/grid.h"
 #include "tensor/bf16.h"
 
@@ -12,21 +13,26 @@ constexpr int kLossThreads = 256;
 
 // log sum_v exp(l_v), in one pass: a thread's sum is of exp(l_v - its largest so far).
 TROUPE_KERNEL float log_sum_exp(const Block<kLossThreads>& block, const float* logits, int64_t V, float& largest) {
-  constexpr int kPiece = 4;  // values that a thread has on their way
+  constexpr int kFours = 4;  // that a thread has on their way
   PerThread<float, kLossThreads> max_of, part;
   block.each([&](int thread) {
     float max = -INFINITY, sum = 0.0f;
-    for (int64_t first = thread; first < V; first += kPiece * kLossThreads) {
-      float piece[kPiece], piece_max = max;
-      for (int i = 0; i < kPiece; ++i) {
-        const int64_t v = first + i * kLossThreads;
-        piece[i] = v < V ? logits[v] : -INFINITY;
-        if (piece[i] > piece_max) piece_max = piece[i];
+    for (int64_t first = 4 * thread; first < V; first += 4 * kFours * kLossThreads) {
+      float piece[kFours][4], piece_max = max;
+      for (int k = 0; k < kFours; ++k) {
+        const int64_t v = first + 4 * k * kLossThreads;
+        const int count = four_at(v, V);
+        load_four(logits + v, count, piece[k]);
+        for (int i = 0; i < 4; ++i) {
+          if (i >= count) piece[k][i] = -INFINITY;
+          if (piece[k][i] > piece_max) piece_max = piece[k][i];
+        }
       }
       if (piece_max > max && max != -INFINITY) sum *= expf(max - piece_max);
       max = piece_max;
-      for (int i = 0; i < kPiece; ++i)
-        if (piece[i] != -INFINITY) sum += expf(piece[i] - max);
+      for (int k = 0; k < kFours; ++k)
+        for (int i = 0; i < 4; ++i)
+          if (piece[k][i] != -INFINITY) sum += expf(piece[k][i] - max);
     }
     max_of[thread] = max;
     part[thread] = sum;
@@ -90,7 +96,7 @@ struct SoftCapKernel {
 // by piece, ahead of what is written.
 template <class operand>
 struct ScoreWithGradientKernel {
-  static constexpr int kThreads = kLossThreads, kPiece = 4;
+  static constexpr int kThreads = kLossThreads, kFours = 4;
   using Shared = NoShared;
 
   View<float> logits;
@@ -109,24 +115,27 @@ struct ScoreWithGradientKernel {
     const float at_target = target < 0 ? 0.0f : row[target];
     float largest;
     const float sum = log_sum_exp(block, row, V, largest), gain = 1.0f + 2.0f * z_loss * sum;
-    PerThread<float[kPiece], kThreads> piece;
-    for (int64_t first = 0; first < width; first += kPiece * kThreads) {
+    const float factor = 1.0f / divisor;
+    PerThread<float[kFours][4], kThreads> piece;
+    for (int64_t first = 0; first < width; first += 4 * kFours * kThreads) {
       block.each([&](int thread) {
-        for (int i = 0; i < kPiece; ++i) {
-          const int64_t v = first + i * kThreads + thread;
-          if (v >= V || target < 0) {
-            piece[thread][i] = 0.0f;
-            continue;
+        for (int k = 0; k < kFours; ++k) {
+          const int64_t v = first + 4 * (k * kThreads + thread);
+          const int count = target < 0 ? 0 : four_at(v, V);
+          float(&four)[4] = piece[thread][k];
+          load_four(row + v, count, four);
+          for (int i = 0; i < 4; ++i) {
+            const float share = four[i] * inverse_cap;  // d tanh = 1 - tanh^2
+            const float of_logit = expf(four[i] - sum) * gain - (v + i == target ? 1.0f : 0.0f);
+            four[i] = i < count ? of_logit * (1.0f - share * share) * factor : 0.0f;
           }
-          const float share = row[v] * inverse_cap;  // d tanh = 1 - tanh^2
-          const float of_logit = expf(row[v] - sum) * gain - (v == target ? 1.0f : 0.0f);
-          piece[thread][i] = of_logit * (1.0f - share * share) / divisor;
         }
       });
       block.each([&](int thread) {
-        for (int i = 0; i < kPiece; ++i)
-          if (const int64_t v = first + i * kThreads + thread; v < width)
-            gradient[v] = static_cast<operand>(piece[thread][i]);
+        for (int k = 0; k < kFours; ++k) {
+          const int64_t v = first + 4 * (k * kThreads + thread);
+          store_four(gradient + v, four_at(v, width), piece[thread][k]);
+        }
       });
     }
     block.each([&](int thread) {

@@ -598,7 +598,7 @@ struct RouteBackwardKernel {
 
 // For a group and an expert, the sum of its probabilities and how many of the counted choices are for it.
 struct GroupSumsKernel {
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = 1024;  // there are few groups and experts
   using Shared = NoShared;
 
   RouteSizes s;

@@ -197,6 +197,19 @@ void padded_backward_input(const LinearBank<P>& bank, Matrix<const typename P::o
   cuda::lt_multiply(product_into<P>({}, dx, factor(weights, false), factor(dy, false)), context);
 }
 
+template <class P>
+void padded_backward_weight(const LinearBank<P>& bank, Matrix<const typename P::operand> dy,
+                            Matrix<const typename P::operand> x_RK, typename P::real* dw, Context& context) {
+  using operand = typename P::operand;
+  const int64_t N = bank.out(), K = bank.in(), even = N / LinearBank<P>::kPaddedRows * LinearBank<P>::kPaddedRows;
+  for (const auto& [n, count] : {std::pair{int64_t{0}, even}, {even, N - even}}) {
+    const Matrix<const operand> part(dy.data + n, dy.rows, count, dy.stride);
+    cuda::lt_multiply(
+        {kLtType<operand>, cuda::lt::kF32, factor(x_RK, false), factor(part, true), dw + n * K, K, count, K, 1.0f},
+        context);
+  }
+}
+
 #define TROUPE_INSTANTIATE(P)                                                                                     \
   template std::string refused_by_cublaslt(const LinearForward<P>&);                                              \
   template std::string refused_by_cublaslt(const LinearBackwardInput<P>&);                                        \
@@ -206,7 +219,9 @@ void padded_backward_input(const LinearBank<P>& bank, Matrix<const typename P::o
   template void by_cublaslt(const LinearBackwardWeight<P>&, Context&);                                            \
   template int64_t padded_width(const LinearBank<P>&, Matrix<const P::operand>);                                  \
   template void padded_forward(const LinearBank<P>&, Matrix<const P::operand>, Matrix<P::real>, float, Context&); \
-  template void padded_backward_input(const LinearBank<P>&, Matrix<const P::operand>, Matrix<P::real>, Context&);
+  template void padded_backward_input(const LinearBank<P>&, Matrix<const P::operand>, Matrix<P::real>, Context&); \
+  template void padded_backward_weight(const LinearBank<P>&, Matrix<const P::operand>, Matrix<const P::operand>,  \
+                                       P::real*, Context&);
 TROUPE_INSTANTIATE(F32)
 TROUPE_INSTANTIATE(Bf16)
 #undef TROUPE_INSTANTIATE

@@ -40,6 +40,11 @@ template <class P>
 void padded_backward_input(const LinearBank<P>& bank, Matrix<const typename P::operand> dy, Matrix<typename P::real> dx,
                            Context& context);
 
+// dw += dy^T x, of as many outputs as there are: an even number of them, then the rest.
+template <class P>
+void padded_backward_weight(const LinearBank<P>& bank, Matrix<const typename P::operand> dy,
+                            Matrix<const typename P::operand> x_RK, typename P::real* dw, Context& context);
+
 // `rows` after that of cuBLASLt.
 template <template <class> class Op, class P>
 std::vector<Implementation<Op<P>>> with_cublaslt(std::vector<Implementation<Op<P>>> rows) {

@@ -58,6 +58,13 @@ struct OutputProducts {
     else
       padded_backward_input<P>(embed, dlogits, dh, context);
   }
+  void backward_weight(float* data, int64_t begin, int64_t count, float* dembed) const {
+    const auto h = h_TD.rows_from(begin, count), dy = dlogits(data, count, V);
+    if (width == V)
+      run_on(Device::kCuda, LinearBackwardWeight<P>{embed, dy, h, {}, dembed}, context);
+    else
+      padded_backward_weight<P>(embed, dy, h, dembed, context);
+  }
 };
 
 void cap_logits(double cap, Matrix<float> logits) {
@@ -89,7 +96,7 @@ template <class P>
 void on_cuda(const OutputLossWithGradient<P>& task, Context& context) {
   using operand = typename P::operand;
   const OutputProducts<P> products{task.embed, task.h_TD, task.divisor, context};
-  const int64_t T = task.h_TD.rows, V = task.embed.out(), block = products.block();
+  const int64_t T = task.h_TD.rows, block = products.block();
   const Context::Lease lease(context, products.bytes());
   const Context::Lease lse(context, T * static_cast<int64_t>(sizeof(float)));
   for (int64_t begin = 0; begin < T; begin += block) {
@@ -107,14 +114,7 @@ void on_cuda(const OutputLossWithGradient<P>& task, Context& context) {
         .z_loss = static_cast<float>(task.z_loss)});
     products.backward_input(products.dlogits(lease.as<float>(), count, products.width),
                             task.dh_TD.rows_from(begin, count));
-    if (task.dembed_VD)
-      run_on(Device::kCuda,
-             LinearBackwardWeight<P>{task.embed,
-                                     products.dlogits(lease.as<float>(), count, V),
-                                     task.h_TD.rows_from(begin, count),
-                                     {},
-                                     task.dembed_VD},
-             context);
+    if (task.dembed_VD) products.backward_weight(lease.as<float>(), begin, count, task.dembed_VD);
   }
   if (!task.squared_lse) return;
   std::vector<float> values(static_cast<size_t>(T));

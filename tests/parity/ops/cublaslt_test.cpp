@@ -102,21 +102,22 @@ TEST_F(CublasLt, GradientsByInputAndWeight) {
             (LtCall{kCompute32F, kBf16, kF32, false, true, 16, 24, 4, 24, 24, 16, 1.0f, kWorkspace}));
 }
 
-// 50 outputs are 64 to the library, whose rows of logits start at multiples of 16 bytes; the gradient of the weights has
-// the 50 that there are.
+// 70 outputs are 128 to the library, whose rows of logits start at multiples of 16 bytes; the gradient of the weights has
+// the 70 that there are, 64 of them first.
 TEST_F(CublasLt, OutputLayersArePadded) {
-  Guarded<float> embed(50, 16), nll(1, 6), dh(6, 16), dembed(50, 16);
+  Guarded<float> embed(70, 16), nll(1, 6), dh(6, 16), dembed(70, 16);
   Guarded<bf16> h(6, 16);
   embed.fill_normal(1), h.fill_normal(2), dembed.fill(0);
-  const LinearBank<Bf16> bank(1, 50, 16, embed.view().data, nullptr);
+  const LinearBank<Bf16> bank(1, 70, 16, embed.view().data, nullptr);
   const std::vector<int32_t> targets = {3, -1, 49, 0, 7, 20};
   RecordedLt::the().calls.clear();
   test::run_as("cuda", OutputLossWithGradient<Bf16>{bank, std::as_const(h).view(), targets,
                                                     std::span(nll.view().data, 6), dh.view(), dembed.view().data});
   EXPECT_EQ(RecordedLt::the().calls,
-            (std::vector<LtCall>{{kCompute32F, kBf16, kF32, true, false, 64, 6, 16, 16, 16, 64, 0.0f, kWorkspace},
-                                 {kCompute32F, kBf16, kF32, false, false, 16, 6, 64, 16, 128, 16, 0.0f, kWorkspace},
-                                 {kCompute32F, kBf16, kF32, false, true, 16, 50, 6, 16, 128, 16, 1.0f, kWorkspace}}));
+            (std::vector<LtCall>{{kCompute32F, kBf16, kF32, true, false, 128, 6, 16, 16, 16, 128, 0.0f, kWorkspace},
+                                 {kCompute32F, kBf16, kF32, false, false, 16, 6, 128, 16, 256, 16, 0.0f, kWorkspace},
+                                 {kCompute32F, kBf16, kF32, false, true, 16, 64, 6, 16, 256, 16, 1.0f, kWorkspace},
+                                 {kCompute32F, kBf16, kF32, false, true, 16, 6, 6, 16, 256, 16, 1.0f, kWorkspace}}));
 }
 
 TEST_F(CublasLt, AnAlgorithmIsAskedForOnceAShapeAndAddsInAFixedOrder) {
