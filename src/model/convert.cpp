@@ -72,6 +72,7 @@ Conversion convert_model(const fs::path& source, std::optional<Gelu> gelu, const
   auto [facts, read, family] = is_gguf      ? open_gguf(source, gelu)
                                : is_fairseq ? open_fairseq(source, gelu)
                                             : open_directory(find_model(source), gelu);
+  read = with_adapter(std::move(read), facts.folder, target.adapter, facts.config, family);
   if (target.reshape) {
     ReshapedModel reshaped = target.reshape(facts.config, std::move(read));
     facts.config = reshaped.config, read = std::move(reshaped.read), family.clear();

@@ -28,7 +28,8 @@ struct ConversionTarget {
   GgmlType type = GgmlType::kF32;  // gguf: of its matrices
   // gguf: what the file holds besides; asked once the source is open.
   std::function<GgufMetadata(const Conversion&)> tokenizer = {};
-  // What to make of the model first (model/reshape.h); empty: nothing.
+  std::filesystem::path adapter = {};  // merged into the model; empty: none
+  // What to make of the model then (model/reshape.h); empty: nothing.
   std::function<ReshapedModel(const ModelConfig&, ParameterSource)> reshape = {};
 };
 

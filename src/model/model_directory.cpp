@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/quantity.h"
 #include "io/atomic_file.h"
 #include "io/checkpoint_directory.h"
 #include "io/json_config.h"
@@ -12,6 +14,8 @@
 #include "io/tokenizer_files.h"
 #include "model/decoder_parameters.h"
 #include "model/hf/hf_model.h"
+#include "model/hf/hf_write.h"
+#include "model/hf/peft.h"
 #include "ops/adam.h"
 #include "ops/transfer.h"
 
@@ -95,8 +99,24 @@ void load_parameters(const fs::path& folder, ParameterStore<float>& params) {
   read_parameters(open_parameters(folder, params.table()), params);
 }
 
-void load_parameters(const fs::path& folder, LanguageModel& model) {
-  const OpenParameters source = open_parameters(folder, model.table());
+ParameterSource with_adapter(ParameterSource source, const fs::path& folder, const fs::path& adapter,
+                             const ModelConfig& config, const std::string& family) {
+  if (adapter.empty()) return source;
+  if (fs::exists(folder / kAdapterFile))
+    log::warning("{}: adapters of its own training are in its weights already; {} is added to them", folder.string(),
+                 adapter.string());
+  const auto peft = std::make_shared<const PeftAdapter>(find_adapter(adapter), config, find_hf_family(config, family));
+  log::info("{}: adapters of {}, merged into the model's weights as they are read", adapter.string(),
+            counted(peft->num_modules(), "module"));
+  return [source = std::move(source), peft](const Parameter& parameter, std::span<float> values) {
+    source(parameter, values);
+    peft->add_to(parameter, values);
+  };
+}
+
+void load_parameters(const fs::path& folder, LanguageModel& model, const fs::path& adapter) {
+  OpenParameters source = open_parameters(folder, model.table());
+  source.read = with_adapter(std::move(source.read), folder, adapter, model.config(), model_family(folder));
   read_parameters(source, model.params());
   model.pack_weights(
       [&](const Parameter& parameter, std::span<float> values) { read_parameter(source, parameter, values); });
@@ -125,10 +145,10 @@ fs::path find_model(const fs::path& folder) {
        folder.string(), kConfig, kWeights);
 }
 
-std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision precision) {
+std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision precision, const fs::path& adapter) {
   const fs::path found = find_model(folder);
   auto model = std::make_unique<LanguageModel>(read_model_config(found), precision, DecoderOptions{.inference = true});
-  load_parameters(found, *model);
+  load_parameters(found, *model, adapter);
   return model;
 }
 

@@ -19,6 +19,9 @@
 
 namespace troupe {
 
+// Of a model of a run that trained adapters: they are in its weights, and here.
+inline constexpr const char* kAdapterFile = "adapter.safetensors";
+
 // Writes and reads config.json. Reading throws kData for a missing file, an unknown key, a wrong type or value, or
 // another program's model that is of no family we know.
 std::string config_json(const ModelConfig& config, const std::string& family = {});
@@ -36,16 +39,22 @@ struct OpenParameters {
   ParameterSource read;
 };
 OpenParameters open_parameters(const std::filesystem::path& folder, const ParameterTable& table);
+// What is read of the model at `folder`, with an adapter (model/hf/peft.h; its folder, or a run's) merged into it, unless
+// `adapter` is empty.
+ParameterSource with_adapter(ParameterSource source, const std::filesystem::path& folder,
+                             const std::filesystem::path& adapter, const ModelConfig& config, const std::string& family);
 
 // Fills the store from a folder. Throws kData as open_parameters() does, before anything is written, and
 // naming the first weight that is not finite.
 void load_parameters(const std::filesystem::path& folder, ParameterStore<float>& params);
-// The same for all that a model keeps, packed weights too.
-void load_parameters(const std::filesystem::path& folder, LanguageModel& model);
+// The same for all that a model keeps, packed weights too, with an adapter if one is given.
+void load_parameters(const std::filesystem::path& folder, LanguageModel& model,
+                     const std::filesystem::path& adapter = {});
 
 // A model ready for use, but not for training (DecoderOptions::inference): read_model_config() and load_parameters().
 // The folder may also be that of a run with checkpoints: then the newest complete one is taken.
-std::unique_ptr<LanguageModel> load_model(const std::filesystem::path& folder, Precision precision);
+std::unique_ptr<LanguageModel> load_model(const std::filesystem::path& folder, Precision precision,
+                                          const std::filesystem::path& adapter = {});
 
 // `folder` itself if it has a config.json, else its newest complete checkpoint (also below folder/checkpoints), else an
 // error (kData) that says what was expected.

@@ -250,9 +250,13 @@ std::optional<int64_t> trained_tokens(const fs::path& model_folder) {
   return file.tokens;
 }
 
+void load_adapters(const fs::path& folder, ParameterStore<float>& values) {
+  read(ModelTensors(folder, kAdapters), "", values, "adapters");
+}
+
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer) {
   if (trainer.adapters()) {  // the model's own weights are those that training began with
-    read(ModelTensors(checkpoint.folder, kAdapters), "", trainer.trained(), "adapters");
+    load_adapters(checkpoint.folder, trainer.trained());
     trainer.merge_adapters();
   } else {
     load_parameters(checkpoint.folder, trainer.model().params());

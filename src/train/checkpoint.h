@@ -16,7 +16,6 @@
 namespace troupe {
 
 inline constexpr const char* kTrainStateFile = "train_state.json";
-inline constexpr const char* kAdapterFile = "adapter.safetensors";  // of a run that trains adapters
 
 // The data that a run reads, by content: resuming on other data would repeat or skip.
 struct DatasetIdentity {
@@ -70,6 +69,8 @@ TrainState load_train_state(const Checkpoint& checkpoint);
 std::optional<int64_t> trained_tokens(const std::filesystem::path& model_folder);
 // Fills parameters, moments and step counters of a trainer of the same model; if it trains adapters those, on the
 // weights that it was made with.
+// The adapters of a checkpoint, or of its copy. Throws kData as load_trainer() does.
+void load_adapters(const std::filesystem::path& folder, ParameterStore<float>& values);
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer);
 
 // Throws kUsage if going on from `saved` with `config` and `data` would not continue the same run (model, seed, batch,

@@ -19,6 +19,8 @@
 #include "io/json_fields.h"
 #include "io/provenance.h"
 #include "model/flops.h"
+#include "model/hf/hf_write.h"
+#include "model/hf/peft.h"
 #include "model/model_directory.h"
 #include "train/freeze.h"
 #include "train/gradients.h"
@@ -107,6 +109,7 @@ class TrialRun {
       }
       if (state_.step > 0 && folder_.newest().step != state_.step) checkpoint();
       folder_.export_model({.folder = folder_.files().best(), .step = state_.best.step}, folder_.files().model());
+      if (trainer_.adapters()) export_adapter();
       log::info("model: {}, of epoch {}", folder_.files().model().string(),
                 state_.best.step / loader_.steps_per_epoch());
       folder_.record("complete", state_, {{"best_step", state_.best.step}});
@@ -329,6 +332,19 @@ class TrialRun {
     folder_.save(state_, trainer_, source_model_.folder / "tokenizer.json");
   }
 
+  // The best epoch's.
+  void export_adapter() {
+    ParameterStore<float> values(trainer_.adapters()->table);
+    load_adapters(folder_.files().best(), values);
+    AtomicDirectory out(folder_.files().adapter());
+    const ModelConfig& config = trial_.config.model;
+    const int64_t modules = write_peft_adapter(out.path(), *trainer_.adapters(), values, config,
+                                               find_hf_family(config, model_family(source_model_.folder)),
+                                               {.base_model = finetune().model, .alpha = finetune().lora.alpha});
+    out.commit(AtomicDirectory::Existing::kReplace);
+    log::info("adapter: {}, of {}", folder_.files().adapter().string(), counted(modules, "module"));
+  }
+
   void write(ordered_json line) {
     add_provenance(line, to_string(precision_));
     metrics_->append(line);
@@ -395,6 +411,13 @@ int64_t inputs_of(const std::vector<FinetuneSource>& sources) {
 
 std::string select_split(const FinetuneSource& source) { return source.task ? source.task->select.name : "held out"; }
 std::string test_split(const FinetuneSource& source) { return source.task ? source.task->test.name : "held out"; }
+
+void copy_adapter(const RunFiles& from, const RunFiles& to) {
+  AtomicDirectory folder(to.adapter());
+  for (const fs::directory_entry& file : fs::directory_iterator(from.adapter()))
+    copy_into(file.path(), folder.path() / file.path().filename());
+  folder.commit(AtomicDirectory::Existing::kReplace);
+}
 
 bool is_complete(const fs::path& folder) {
   return fs::exists(folder) && has_weights(RunFiles{folder}.model()) && RunHistory(folder).end() == "complete";
@@ -492,6 +515,7 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
     const DoneTrial& best = *std::ranges::min_element(done, {}, &DoneTrial::loss);
     const fs::path to = RunFiles{root_of(sources[g])}.model();
     if (several) copy_model(RunFiles{best.trial->folder}.model(), to);
+    if (several && settings.lora.is_used()) copy_adapter(RunFiles{best.trial->folder}, RunFiles{root_of(sources[g])});
     for (const FinetuneSource& source : sources[g]) {
       FinetuneResultLine line{.task = source.name, .split = test_split(source), .chosen_by = select_split(source)};
       std::vector<double> values;

@@ -8,6 +8,7 @@
 //   RUN/checkpoints/step-N/    newest train.keep_last (docs/formats/checkpoint.md)
 //   RUN/model/                 the trained model, once the run is complete
 //   RUN/best/                  the model of the best validation so far (train.keep_best)
+//   RUN/adapter/               of a fine-tuning of adapters: they alone, as PEFT has them
 #pragma once
 
 #include <cstdint>
@@ -38,6 +39,7 @@ struct RunFiles {
   std::filesystem::path checkpoints() const { return folder / "checkpoints"; }
   std::filesystem::path model() const { return folder / "model"; }
   std::filesystem::path best() const { return folder / "best"; }
+  std::filesystem::path adapter() const { return folder / "adapter"; }
 };
 
 // What there is to go on from: nothing in a new run. Throws kUsage for a run with checkpoints, unless `resume`; kData

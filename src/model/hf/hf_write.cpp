@@ -72,9 +72,19 @@ std::vector<std::string> lost_facts(const ModelConfig& config, const HfFamily& f
 
 }  // namespace
 
+const HfFamily* find_hf_family(const ModelConfig& config, const std::string& before) {
+  const HfFamily* first = nullptr;
+  for (const HfFamily& family : hf_families()) {
+    if ((first && family.model_type != before) || !lost_facts(config, family).empty()) continue;
+    if (family.model_type == before) return &family;
+    first = &family;
+  }
+  return first;
+}
+
 const HfFamily& hf_family_for(const ModelConfig& config, const std::string& name, const std::string& before) {
-  for (const HfFamily& family : hf_families())
-    if (name == "auto" && family.model_type == before && lost_facts(config, family).empty()) return family;
+  if (name == "auto")
+    if (const HfFamily* const family = find_hf_family(config, before)) return *family;
   const HfFamily* nearest = nullptr;
   std::vector<std::string> fewest;
   std::string names;

@@ -1,0 +1,390 @@
+#include "model/hf/peft.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <set>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/quantity.h"
+#include "base/threads.h"
+#include "io/atomic_file.h"
+#include "io/json_fields.h"
+#include "io/json_file.h"
+#include "io/json_text.h"
+#include "io/safetensors.h"
+#include "model/decoder_parameters.h"
+#include "model/hf/hf_model.h"
+#include "model/model_tensors.h"
+#include "ops/transfer.h"
+
+namespace troupe {
+
+namespace fs = std::filesystem;
+namespace {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+constexpr const char *kPeftConfig = "adapter_config.json", *kPeftTensors = "adapter_model";
+constexpr std::string_view kBaseModel = "base_model.model.", kDotWeight = ".weight", kLoraA = ".lora_A.weight",
+                           kLoraB = ".lora_B.weight";
+
+// --- The linear layers of a model by their names ---
+
+// Rows [row, row + rows) of a parameter are those of a module from `out` on.
+struct ModulePiece {
+  Parameter parameter;
+  int64_t row = 0, rows = 0, out = 0;
+};
+
+struct Module {
+  std::string name;
+  int64_t out = 0, in = 0;
+  std::vector<ModulePiece> pieces;
+};
+
+class Modules {
+ public:
+  Modules(const ModelConfig& config, const HfFamily* family, bool with_ours) {
+    for (const Parameter& parameter : make_parameter_table(config).entries()) {
+      if (parameter.shape.size() != 2 || parameter.name.starts_with("embed_")) continue;
+      if (family) add_theirs(*family, config, parameter);
+      if (with_ours) add_ours(parameter);
+    }
+    base_ = family ? family->base : "";
+  }
+
+  const std::vector<Module>& all() const { return modules_; }
+  // Also without the prefix of the family's bare models.
+  const Module* find(const std::string& name) const {
+    for (const std::string& full : {name, base_ + name})
+      if (const auto found = index_.find(full); found != index_.end()) return &modules_[found->second];
+    return nullptr;
+  }
+
+ private:
+  Module& of_name(std::string_view name, int64_t out, int64_t in) {
+    const auto [found, is_new] = index_.emplace(name, modules_.size());
+    if (is_new) modules_.push_back({std::string(name), out, in, {}});
+    return modules_[found->second];
+  }
+  void add_theirs(const HfFamily& family, const ModelConfig& config, const Parameter& parameter) {
+    for (const HfPiece& piece : hf_pieces(family, config, parameter)) {
+      if (piece.shape.size() != 2 || !piece.tensor.ends_with(kDotWeight)) continue;  // experts in one tensor
+      const bool transposed = piece.col_stride != 1;
+      const std::string_view name = std::string_view(piece.tensor).substr(0, piece.tensor.size() - kDotWeight.size());
+      Module& module = of_name(name, piece.shape[transposed ? 1 : 0], piece.shape[transposed ? 0 : 1]);
+      module.pieces.push_back(
+          {parameter, piece.row, piece.rows, transposed ? piece.offset : piece.offset / piece.shape[1]});
+    }
+  }
+  void add_ours(const Parameter& parameter) {
+    const std::string name = parameter.name.substr(0, parameter.name.size() - kDotWeight.size());
+    const int64_t rows = parameter.shape[0] / parameter.stacked;
+    for (int64_t part = 0; part < parameter.stacked; ++part)
+      of_name(parameter.stacked == 1 ? name : name + (part == 0 ? ".gate" : ".up"), rows, parameter.shape[1])
+          .pieces.push_back({parameter, part * rows, rows, 0});
+  }
+
+  std::vector<Module> modules_;  // in the table's order
+  std::unordered_map<std::string, size_t> index_;
+  std::string base_;
+};
+
+// --- adapter_config.json ---
+
+bool says_nothing(const json& value) {
+  return value.is_null() || value == false || (value.is_structured() && value.empty()) || value == "";
+}
+
+// What a pattern says of a module, else `usual`. A pattern is a name, or the end of one from a dot on; PEFT takes
+// regular expressions, of which those that are more than a name are refused.
+double by_pattern(const json& patterns, const std::string& key, const std::string& module, double usual,
+                  const std::string& where) {
+  if (patterns.is_null()) return usual;
+  if (!patterns.is_object())
+    fail(ErrorCode::kData, "{}: {}: expected an object, got {}", where, key, json_excerpt(patterns));
+  std::optional<double> found;
+  for (const auto& [pattern, value] : patterns.items()) {
+    std::string name = pattern;
+    const bool whole = name.starts_with('^');
+    if (whole) name.erase(0, 1);
+    for (size_t at; (at = name.find("\\.")) != name.npos;) name.erase(at, 1);
+    if (name.find_first_of("\\*+?[](){}|^$") != name.npos)
+      fail(ErrorCode::kData, "{}: {}: expected names of modules, got {} (regular expressions are not read)", where, key,
+           json_excerpt(json(pattern)));
+    if (module != name && (whole || !module.ends_with("." + name))) continue;
+    if (!value.is_number())
+      fail(ErrorCode::kData, "{}: {}.{}: expected a number, got {}", where, key, pattern, json_excerpt(value));
+    if (found && *found != value.get<double>())
+      fail(ErrorCode::kData, "{}: {}: expected one value for {}, got {} and {}", where, key, module, *found,
+           value.get<double>());
+    found = value.get<double>();
+  }
+  return found.value_or(usual);
+}
+
+class AdapterConfig {
+ public:
+  explicit AdapterConfig(const fs::path& path) : where_(path.string()), object_(read_json_file(path)) {
+    read_json_fields(object_, where_, facts_);
+    if (facts_.peft_type != "LORA") refuse("peft_type", "\"LORA\"", object_["peft_type"]);
+    if (facts_.r < 1 || facts_.r > 1 << 20) refuse("r", "1 to 1048576", object_["r"]);
+    if (!std::isfinite(facts_.lora_alpha)) refuse("lora_alpha", "a finite number", object_["lora_alpha"]);
+    if (facts_.bias != "none") refuse("bias", "\"none\"", object_["bias"]);
+    for (const char* key : {"use_dora", "use_qalora", "use_bdlora", "lora_bias", "modules_to_save",
+                            "trainable_token_indices", "layer_replication", "alora_invocation_tokens", "arrow_config",
+                            "kasa_config", "monteclora_config", "target_parameters"})
+      if (const auto found = object_.find(key); found != object_.end() && !says_nothing(*found))
+        refuse(key, "none (this decoder merges A and B of linear layers alone)", *found);
+    if (const auto found = object_.find("init_lora_weights"); found != object_.end() && found->is_string())
+      if (*found != "gaussian" && *found != "eva" && *found != "orthogonal" && *found != "")
+        refuse("init_lora_weights", "a way that leaves the model's weights as they are", *found);
+    warn_of_unknown_keys();
+  }
+
+  int64_t rank_of(const std::string& module) const {
+    const double rank = by_pattern(facts_.rank_pattern, "rank_pattern", module, static_cast<double>(facts_.r), where_);
+    if (!(rank >= 1 && rank <= 1 << 20) || rank != std::floor(rank))
+      refuse("rank_pattern", "whole numbers from 1 to 1048576", facts_.rank_pattern);
+    return static_cast<int64_t>(rank);
+  }
+  double scale_of(const std::string& module) const {
+    const double alpha = by_pattern(facts_.alpha_pattern, "alpha_pattern", module, facts_.lora_alpha, where_);
+    const auto rank = static_cast<double>(rank_of(module));
+    return alpha / (facts_.use_rslora ? std::sqrt(rank) : rank);
+  }
+
+ private:
+  struct Facts {
+    std::string peft_type, bias = "none";
+    int64_t r = 0;
+    double lora_alpha = 0.0;
+    bool use_rslora = false;
+    json rank_pattern, alpha_pattern;
+
+    template <class V>
+    void fields(V& v) {
+      v("peft_type", peft_type), v("r", r), v("lora_alpha", lora_alpha), v.may_lack("bias", bias);
+      v.may_lack("use_rslora", use_rslora), v.may_lack("rank_pattern", rank_pattern);
+      v.may_lack("alpha_pattern", alpha_pattern);
+    }
+  };
+  [[noreturn]] void refuse(std::string_view key, std::string_view expected, const json& got) const {
+    fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where_, key, expected, json_excerpt(got));
+  }
+  // Those left say how it was trained, and where; which modules have an adapter their tensors tell.
+  void warn_of_unknown_keys() const {
+    static const std::set<std::string_view> kKnown = {"peft_type",
+                                                      "r",
+                                                      "lora_alpha",
+                                                      "bias",
+                                                      "use_rslora",
+                                                      "rank_pattern",
+                                                      "alpha_pattern",
+                                                      "init_lora_weights",
+                                                      "auto_mapping",
+                                                      "base_model_name_or_path",
+                                                      "revision",
+                                                      "peft_version",
+                                                      "task_type",
+                                                      "inference_mode",
+                                                      "target_modules",
+                                                      "exclude_modules",
+                                                      "layers_to_transform",
+                                                      "layers_pattern",
+                                                      "fan_in_fan_out",
+                                                      "lora_dropout",
+                                                      "megatron_config",
+                                                      "megatron_core",
+                                                      "loftq_config",
+                                                      "eva_config",
+                                                      "corda_config",
+                                                      "lora_ga_config",
+                                                      "qalora_group_size",
+                                                      "ensure_weight_tying",
+                                                      "velora_config",
+                                                      "runtime_config"};
+    for (const auto& [key, value] : object_.items())
+      if (!kKnown.contains(key) && !says_nothing(value))
+        log::warning("{}: {}: not a setting of LoRA that Troupe knows, ignored", where_, key);
+  }
+
+  std::string where_;
+  json object_;
+  Facts facts_;
+};
+
+ordered_json shortest(double value) {
+  const auto whole = static_cast<int64_t>(value);
+  return static_cast<double>(whole) == value ? ordered_json(whole) : ordered_json(value);
+}
+
+}  // namespace
+
+fs::path find_adapter(const fs::path& folder) {
+  for (const fs::path& candidate : {folder, folder / "adapter"})
+    if (fs::exists(candidate / kPeftConfig)) return candidate;
+  fail(ErrorCode::kData, "{}: expected an adapter ({} and {}.safetensors), got {}", folder.string(), kPeftConfig,
+       kPeftTensors, fs::exists(folder) ? "neither" : "nothing of this name");
+}
+
+std::string adapter_config_text(const fs::path& adapter) { return read_file(adapter / kPeftConfig); }
+ModelTensors open_adapter_tensors(const fs::path& adapter) { return ModelTensors(adapter, kPeftTensors); }
+
+PeftAdapter::PeftAdapter(const fs::path& folder, const ModelConfig& config, const HfFamily* family) {
+  const AdapterConfig settings(folder / kPeftConfig);
+  const ModelTensors tensors = open_adapter_tensors(folder);
+  const Modules modules(config, family, true);
+  std::set<const Module*> seen;
+  for (const TensorView* tensor : tensors.tensors()) {
+    const std::string& name = tensor->name;
+    const auto refuse = [&](std::string_view expected) {
+      fail(ErrorCode::kData, "{}: {}: expected {}, got {}", tensors.where(), name, expected,
+           describe(tensor->dtype, tensor->shape));
+    };
+    const bool is_a = name.ends_with(kLoraA);
+    if (!name.starts_with(kBaseModel) || (!is_a && !name.ends_with(kLoraB)))
+      refuse("only base_model.model.MODULE.lora_A.weight and .lora_B.weight");
+    const std::string stem = name.substr(0, name.size() - kLoraA.size()), module_name = stem.substr(kBaseModel.size());
+    const Module* const module = modules.find(module_name);
+    if (!module) refuse(fmt::format("a linear layer of the model ({})", family ? family->model_type : "of no family"));
+    if (!tensors.find(stem + std::string(is_a ? kLoraB : kLoraA)))
+      refuse(is_a ? "lora_B beside it" : "lora_A beside it");
+    if (!is_a) continue;
+    if (!seen.insert(module).second) refuse("one adapter of a module");
+    auto factors = std::make_unique<Factors>();
+    factors->rank = settings.rank_of(module_name), factors->in = module->in;
+    if (tensor->shape != Shape{factors->rank, module->in})
+      refuse(fmt::format("{} (rank and the module's inputs)", to_string(Shape{factors->rank, module->in})));
+    factors->a.resize(static_cast<size_t>(factors->rank * module->in));
+    factors->b.resize(static_cast<size_t>(module->out * factors->rank));
+    tensors.read_f32(name, {factors->rank, module->in}, factors->a);
+    tensors.read_f32(stem + std::string(kLoraB), {module->out, factors->rank}, factors->b);
+    const double scale = settings.scale_of(module_name);
+    for (float& value : factors->b) value = static_cast<float>(scale * static_cast<double>(value));
+    for (const ModulePiece& piece : module->pieces)
+      parts_[piece.parameter.name].push_back({factors.get(), piece.row, piece.rows, piece.out});
+    factors_.push_back(std::move(factors));
+  }
+  if (factors_.empty()) fail(ErrorCode::kData, "{}: expected tensors lora_A and lora_B, got none", tensors.where());
+}
+
+void PeftAdapter::add_to(const Parameter& parameter, std::span<float> values) const {
+  const auto found = parts_.find(parameter.name);
+  if (found == parts_.end()) return;
+  for (const Part& part : found->second) {
+    const auto& [rank, in, a, b] = *part.factors;
+    parallel_for(part.rows, [&, rank = rank, in = in, &a = a, &b = b](int64_t r) {
+      float* const row = values.data() + (part.row + r) * in;
+      for (int64_t k = 0; k < rank; ++k) {
+        const float factor = b[static_cast<size_t>((part.out + r) * rank + k)];
+        const float* const of_a = a.data() + k * in;
+        for (int64_t c = 0; c < in; ++c) row[c] += factor * of_a[c];
+      }
+    });
+  }
+}
+
+int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapters, const ParameterStore<float>& values,
+                           const ModelConfig& config, const HfFamily* family, const PeftFacts& facts) {
+  const bool linear_alone = std::ranges::all_of(adapters.targets, [](const LoraTarget& target) {
+    return target.weight.role != Role::kExpert && target.weight.name.find(".moe.router.") == std::string::npos;
+  });
+  if (!family || !linear_alone)
+    log::info("adapter: its modules have Troupe's names, which PEFT does not know ({})",
+              family ? "it has experts or routers" : "the model is of no family of transformers");
+  const int64_t rank = adapters.rank;
+  struct Written {
+    std::string name;
+    int64_t rank = 0, out = 0, in = 0;
+    std::vector<float> a, b;
+  };
+  std::vector<Written> written;
+  std::set<std::string> suffixes;
+  ordered_json ranks = ordered_json::object(), alphas = ordered_json::object();
+  Buffer<float> a_room, b_room;
+  const Modules modules(config, linear_alone ? family : nullptr, !family || !linear_alone);
+  for (const Module& module : modules.all()) {
+    // The pairs A and B that lie in it, in the order of their rows.
+    struct Pair {
+      const LoraTarget* target;
+      int64_t map;
+      bool operator==(const Pair&) const = default;
+    };
+    std::vector<Pair> pairs;
+    const auto pair_of = [&](const ModulePiece& piece) -> std::optional<Pair> {
+      for (const LoraTarget& target : adapters.targets) {
+        const Slot all = target.weight.slot;
+        if (piece.parameter.slot.begin < all.begin || piece.parameter.slot.end > all.end) continue;
+        const int64_t member = piece.parameter.slot.begin - all.begin;
+        return Pair{&target, member * target.weight.stacked + piece.row / target.rows};
+      }
+      return std::nullopt;
+    };
+    for (const ModulePiece& piece : module.pieces)
+      if (const auto pair = pair_of(piece); pair && std::ranges::find(pairs, *pair) == pairs.end())
+        pairs.push_back(*pair);
+    if (pairs.empty()) continue;
+    Written& made = written.emplace_back();
+    made.name = module.name, made.out = module.out, made.in = module.in;
+    made.rank = rank * static_cast<int64_t>(pairs.size());
+    made.b.resize(static_cast<size_t>(made.out * made.rank));
+    for (const Pair& pair : pairs) {
+      const auto all = to_host<float>(values.at(pair.target->a), a_room);
+      const auto of_map =
+          all.subspan(static_cast<size_t>(pair.map * rank * made.in), static_cast<size_t>(rank * made.in));
+      made.a.insert(made.a.end(), of_map.begin(), of_map.end());
+    }
+    for (const ModulePiece& piece : module.pieces) {
+      const auto pair = pair_of(piece);
+      if (!pair) continue;
+      const int64_t first = (std::ranges::find(pairs, *pair) - pairs.begin()) * rank;
+      const auto b = to_host<float>(values.at(pair->target->b), b_room);
+      const int64_t from = pair->map * pair->target->rows + piece.row % pair->target->rows;
+      for (int64_t r = 0; r < piece.rows; ++r)
+        std::copy_n(b.begin() + (from + r) * rank, rank, made.b.begin() + (piece.out + r) * made.rank + first);
+    }
+    if (made.rank != rank) {
+      ranks[made.name] = made.rank;
+      alphas[made.name] = shortest(facts.alpha * static_cast<double>(pairs.size()));
+    }
+    // As PEFT matches names, from a dot on: that below the layer.
+    const std::string in_layer = fmt::format(".{}.", module.pieces.front().parameter.layer);
+    const size_t at = made.name.find(in_layer);
+    suffixes.insert(at == made.name.npos ? made.name : made.name.substr(at + in_layer.size()));
+  }
+  std::vector<TensorToWrite> tensors;
+  for (const Written& made : written) {
+    const std::string stem = std::string(kBaseModel) + made.name;
+    tensors.push_back({stem + std::string(kLoraA), DType::kF32, {made.rank, made.in}, made.a.data()});
+    tensors.push_back({stem + std::string(kLoraB), DType::kF32, {made.out, made.rank}, made.b.data()});
+  }
+  write_file_atomically(folder / (std::string(kPeftTensors) + ".safetensors"),
+                        [&](FileWriter& file) { write_safetensors(file, tensors); });
+  const bool transposed = linear_alone && family && family->model_type == "gpt2";
+  write_json_file(folder / kPeftConfig, ordered_json{{"peft_type", "LORA"},
+                                                     {"task_type", "CAUSAL_LM"},
+                                                     {"base_model_name_or_path", facts.base_model},
+                                                     {"r", rank},
+                                                     {"lora_alpha", shortest(facts.alpha)},
+                                                     {"lora_dropout", 0.0},
+                                                     {"target_modules", suffixes},
+                                                     {"rank_pattern", ranks},
+                                                     {"alpha_pattern", alphas},
+                                                     {"bias", "none"},
+                                                     {"fan_in_fan_out", transposed},
+                                                     {"init_lora_weights", true},
+                                                     {"modules_to_save", nullptr},
+                                                     {"use_rslora", false},
+                                                     {"use_dora", false},
+                                                     {"inference_mode", true}});
+  return static_cast<int64_t>(written.size());
+}
+
+}  // namespace troupe
