@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quantity.h"
+#include "cli/adapter_flag.h"
 #include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -25,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct ConvertFlags {
-  std::string source, destination, to = "troupe", gelu = "auto", tokenizer, family = "auto", dtype = "fp32";
+  std::string source, destination, adapter, to = "troupe", gelu = "auto", tokenizer, family = "auto", dtype = "fp32";
   bool force = false, json = false;
   // Between dense and sparse (model/reshape.h).
   Upcycling upcycling = {.experts = 0};
@@ -110,11 +111,15 @@ void run_to_gguf(const ConvertFlags& flags) {
     fail(ErrorCode::kUsage, "{}: expected a new file, got {}", file.string(),
          fs::is_directory(file) ? "a folder" : "one that is there (--force replaces it)");
   const RemoveOnInterrupt remove_on_interrupt;
-  const ConversionTarget target = {
-      .format = flags.to, .type = gguf_type(flags.dtype), .tokenizer = [&](const Conversion& of) {
-        return tokenizer_metadata(flags.tokenizer.empty() ? of.folder : fs::path(flags.tokenizer), of);
-      },
-      .reshape = reshape_flags(flags)};
+  const ConversionTarget target = {.format = flags.to,
+                                   .type = gguf_type(flags.dtype),
+                                   .tokenizer =
+                                       [&](const Conversion& of) {
+                                         return tokenizer_metadata(
+                                             flags.tokenizer.empty() ? of.folder : fs::path(flags.tokenizer), of);
+                                       },
+                                   .adapter = flags.adapter,
+                                   .reshape = reshape_flags(flags)};
   print_conversion(flags, convert_model(flags.source, gelu_flag(flags), file, target));
 }
 
@@ -132,6 +137,7 @@ void run(const ConvertFlags& flags) {
   const ConversionTarget target = {.format = flags.to,
                                    .family = flags.family,
                                    .save = {.dtype = flags.dtype == "bf16" ? DType::kBf16 : DType::kF32},
+                                   .adapter = flags.adapter,
                                    .reshape = reshape_flags(flags)};
   const Conversion converted = convert_model(flags.source, gelu_flag(flags), out.path(), target);
   carry_tokenizer(flags.tokenizer.empty() ? converted.folder : fs::path(flags.tokenizer), out.path(),
@@ -179,6 +185,7 @@ void add_convert(CLI::App& app) {
       ->check(CLI::ExistingDirectory)
       ->type_name("DIR")
       ->default_str("");
+  add_adapter_flag(*command, flags->adapter);
   Upcycling& upcycling = flags->upcycling;
   CLI::Option* const experts =
       command

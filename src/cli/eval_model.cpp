@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/adapter_flag.h"
 #include "cli/choice.h"
 #include "cli/validators.h"
 #include "eval/capacity.h"
@@ -14,6 +15,7 @@ namespace troupe::cli {
 
 void add_eval_flags(CLI::App& command, EvalFlags& flags) {
   command.add_option("--model", flags.model, "model directory, or a run's folder")->type_name("MODEL");
+  add_adapter_flag(command, flags.adapter);
   add_tokenizer_flags(command, flags.tokenizer);
   add_choice(command, "--precision", flags.precision, "auto: bf16 if the processor multiplies it");
   command
@@ -48,14 +50,14 @@ EvalModel load_eval_model(const EvalFlags& flags) {
   loaded.requests.context = flags.context;
   loaded.requests.batch_tokens = flags.batch_tokens;
   const std::filesystem::path folder = find_model(flags.model);
-  loaded.model = load_model(folder, precision_of(flags.precision));
+  loaded.model = load_model(folder, precision_of(flags.precision), flags.adapter);
   const ModelConfig& config = loaded.model->config();
   ModelTokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, config);
   loaded.tokenizer = std::make_unique<Tokenizer>(std::move(tokenizer.tokenizer));
   loaded.facts = {.capacity = to_string(loaded.requests.capacity),
                   .precision = to_string(loaded.model->precision()),
                   .tokenizer = std::string(name_of_enum(tokenizer.match)),
-                  .model = model_facts(flags.model, config, flags.train_tokens)};
+                  .model = model_facts(flags.model, config, flags.train_tokens, flags.adapter)};
   loaded.facts.model.provenance->precision = loaded.facts.precision;
   if (config.positions == Positions::kLearned && flags.context > config.context)
     fail(ErrorCode::kUsage, "--context: expected at most {} (the model has learned positions for no more), got {}",

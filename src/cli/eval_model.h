@@ -17,13 +17,13 @@ namespace troupe::cli {
 
 struct EvalFlags {
   TokenizerChoice tokenizer;
-  std::string model, capacity = "dropless", journal;
+  std::string model, adapter, capacity = "dropless", journal;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   int64_t context = 0, batch_tokens = 4096;
   double train_tokens = 0.0;
 };
 
-// Adds --model, --tokenizer, --any-tokenizer, --precision, --capacity, --context, --batch-tokens, --journal and
+// Adds --model, --adapter, --tokenizer, --any-tokenizer, --precision, --capacity, --context, --batch-tokens, --journal and
 // --train-tokens.
 void add_eval_flags(CLI::App& command, EvalFlags& flags);
 void add_train_tokens_flag(CLI::App& command, double& train_tokens);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/adapter_flag.h"
 #include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/eval.h"
@@ -34,6 +35,7 @@ namespace fs = std::filesystem;
 struct PerplexityFlags {
   TokenizerChoice tokenizer;
   std::vector<std::string> models;
+  std::string adapter;
   std::string capacity;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   Newline newline = Newline::kKeep;
@@ -63,8 +65,8 @@ class ModelRun {
   }
 
   ModelResult score(Precision precision, const std::string& mode, bool named, TextTable& table) {
-    const std::unique_ptr<LanguageModel> model = load_model(folder_, precision);
-    ModelFacts facts = model_facts(given_, model->config(), flags_.train_tokens);
+    const std::unique_ptr<LanguageModel> model = load_model(folder_, precision, flags_.adapter);
+    ModelFacts facts = model_facts(given_, model->config(), flags_.train_tokens, flags_.adapter);
     facts.provenance->precision = to_string(model->precision());
     if (named) facts.model = name_;
     ModelResult results{.name = name_};
@@ -164,6 +166,8 @@ void run(PerplexityFlags& flags) {
   const Precision precision = precision_of(flags.precision);
   const std::vector<DataSet> sets = parse_data_sets(flags.data);
   const std::vector<NamedPath> entries = parse_named_paths(flags.models, "--model");
+  if (!flags.adapter.empty() && entries.size() > 1)
+    fail(ErrorCode::kUsage, "--adapter: expected one --model beside it, got {}", entries.size());
   const std::vector<std::unique_ptr<ModelRun>> runs = read_runs(flags, sets, entries);
   const std::string mode = flags.options.fairseq ? "fairseq" : std::string(name_of_enum(flags.options.mode));
   const bool named = entries.size() > 1 || entries.front().given;
@@ -202,6 +206,7 @@ void add_eval_ppl(CLI::App& eval) {
           "with the first")
       ->required()
       ->type_name("MODEL");
+  add_adapter_flag(*command, flags->adapter);
   command
       ->add_option(
           "--data", flags->data,

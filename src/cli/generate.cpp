@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/adapter_flag.h"
 #include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -29,7 +30,7 @@ namespace fs = std::filesystem;
 
 struct GenerateFlags {
   TokenizerChoice tokenizer;
-  std::string model, prompt, prompts;
+  std::string model, adapter, prompt, prompts;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   std::vector<std::string> stops;
   GenerateOptions options;
@@ -81,7 +82,7 @@ std::vector<Prompt> prompts_of(const GenerateFlags& flags, const Tokenizer& toke
 void run(const GenerateFlags& flags) {
   TextStream(flags.stops);  // refuses what no stop text can be before anything is read
   const std::filesystem::path folder = find_model(flags.model);
-  const std::unique_ptr<LanguageModel> model = load_model(folder, precision_of(flags.precision));
+  const std::unique_ptr<LanguageModel> model = load_model(folder, precision_of(flags.precision), flags.adapter);
   const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config()).tokenizer;
   if (model->config().moe.capacity != Capacity::kDropless)
     log::info("The model was trained with an expert capacity; generation routes every token (dropless).");
@@ -142,6 +143,7 @@ void add_generate(CLI::App& app) {
   const auto flags = std::make_shared<GenerateFlags>();
   CLI::App* const command = app.add_subcommand("generate", "Continue texts with a model.");
   command->add_option("--model", flags->model, "Model directory, or a run's folder")->required()->type_name("MODEL");
+  add_adapter_flag(*command, flags->adapter);
   add_tokenizer_flags(*command, flags->tokenizer);
   CLI::Option* const prompt = command->add_option(
       "--prompt", flags->prompt, "Text to continue; - reads standard input; empty starts a document");

@@ -17,6 +17,7 @@
 #include "io/json_text.h"
 #include "io/mapped_file.h"
 #include "io/regular_file.h"
+#include "model/hf/peft.h"
 #include "model/model_directory.h"
 
 namespace troupe {
@@ -91,15 +92,26 @@ void Journal::flush() {
     fail(ErrorCode::kEnvironment, "{}: cannot write: {}", path_.string(), std::strerror(errno));
 }
 
-std::string model_checksum(const std::filesystem::path& folder) {
-  const ModelTensors tensors(folder);
+namespace {
+
+// A line of every tensor.
+std::string sums_of(const ModelTensors& tensors) {
   std::map<std::string, std::string> sums;
   for (const TensorView* tensor : tensors.tensors()) {
     sums[tensor->name] = describe(tensor->dtype, tensor->shape) + " " + to_hex(xxh3(tensor->bytes));
     give_back_pages(tensor->bytes);
   }
-  std::string all = config_json(read_model_config(folder));
+  std::string all;
   for (const auto& [name, sum] : sums) all += name + " " + sum + "\n";
+  return all;
+}
+
+}  // namespace
+
+std::string model_checksum(const std::filesystem::path& folder, const std::filesystem::path& adapter) {
+  std::string all = config_json(read_model_config(folder)) + sums_of(ModelTensors(folder));
+  if (!adapter.empty())
+    all += adapter_config_text(find_adapter(adapter)) + sums_of(open_adapter_tensors(find_adapter(adapter)));
   return to_hex(xxh3(all));
 }
 

@@ -49,6 +49,6 @@ class Journal {
 
 // Identifies the parameters and configuration in a model directory: a checksum over the configuration and every tensor
 // of the model by its name. How many files hold them, and what else is there (a checkpoint's moments), does not count.
-std::string model_checksum(const std::filesystem::path& folder);
+std::string model_checksum(const std::filesystem::path& folder, const std::filesystem::path& adapter = {});
 
 }  // namespace troupe

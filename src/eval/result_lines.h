@@ -16,7 +16,8 @@ namespace troupe {
 
 // What every result says of the model. Numbers that are not known are NaN.
 struct ModelFacts {
-  std::string model, model_checksum;  // the model as given
+  std::string model, model_checksum;  // the model as given; the checksum knows of an adapter, too
+  std::string adapter = {};           // merged into it, as given; empty: none
   int64_t params = 0, active_params = 0;
   int64_t experts = 0;  // of a MoE layer; 0: dense
   double train_tokens = kNan, train_flops = kNan;
@@ -24,7 +25,7 @@ struct ModelFacts {
 
   template <class V>
   void fields(V& v) {
-    v("model", model), v("model_checksum", model_checksum);
+    v("model", model), v("model_checksum", model_checksum), v.unless_empty("adapter", adapter);
     v.count("params", params), v.count("active_params", active_params), v.count("experts", experts);
     v("train_tokens", train_tokens), v("train_flops", train_flops);
     v.unless_empty("provenance", provenance);

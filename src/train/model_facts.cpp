@@ -9,11 +9,13 @@
 
 namespace troupe {
 
-ModelFacts model_facts(const std::string& model, const ModelConfig& config, double train_tokens) {
+ModelFacts model_facts(const std::string& model, const ModelConfig& config, double train_tokens,
+                       const std::string& adapter) {
   const std::filesystem::path folder = find_model(model);
   if (train_tokens == 0.0) train_tokens = static_cast<double>(trained_tokens(folder).value_or(0));
   ModelFacts facts{.model = model,
-                   .model_checksum = model_checksum(folder),
+                   .model_checksum = model_checksum(folder, adapter),
+                   .adapter = adapter,
                    .params = make_parameter_table(config).num_parameters(),
                    .active_params = num_active_parameters(config),
                    .experts = config.moe.num_experts,

@@ -136,6 +136,23 @@ expect "adapters go on" 0 "acc" "$program" finetune ft.toml --model pre --run lo
 for file in model.safetensors adapter.safetensors optimizer.safetensors; do
   cmp last/$file lora/checkpoints/step-00000032/$file || fail "adapters: a resumed run has another $file"
 done
+# The adapter alone does to the model what training did.
+nll() { "$program" eval ppl --data text.txt --precision fp32 --json "$@" 2>log | grep -o '"nll":[0-9.]*,"ppl"' | cut -c7-12; }
+[ -n "$(nll --model lora/model)" ] || fail "no nll of a model of adapters"
+[ "$(nll --model lora/model)" = "$(nll --model pre --adapter lora)" ] || fail "an adapter gives another loss than its merged model"
+[ "$(nll --model pre)" != "$(nll --model lora/model)" ] || fail "an adapter changes nothing"
+expect "an adapter in tasks" 0 '"adapter":"lora/adapter"' "$program" eval tasks --model pre --adapter lora/adapter --task-dir files \
+  --data-dir tasks --tasks sky --convention paper --json
+expect "an adapter in generate" 0 "merged into the model's weights as they are read" "$program" generate --model pre \
+  --adapter lora --prompt "the sun" --max-tokens 2
+expect "an adapter in convert" 0 "troupe to troupe" "$program" convert pre merged --adapter lora
+[ "$(nll --model lora/model)" = "$(nll --model merged)" ] || fail "convert --adapter gives another model"
+expect "an adapter twice" 0 "adapters of its own training are in its weights already" "$program" generate --model lora/model \
+  --adapter lora --prompt "the sun" --max-tokens 2
+expect "no adapter" 3 "tok: expected an adapter (adapter_config.json and adapter_model.safetensors), got neither" "$program" \
+  generate --model pre --adapter tok --prompt a
+expect "an adapter and two models" 2 "--adapter: expected one --model beside it, got 2" "$program" eval ppl --model a=pre \
+  --model b=pre --adapter lora --data text.txt
 expect "resume of another rank" 2 'finetune.lora.rank: 4 in the checkpoint' "$program" finetune ft.toml --model pre --run lora \
   --resume $lora --set finetune.lora.rank=2
 expect "adapters and frozen parts" 2 "finetune.freeze: expected nothing beside finetune.lora" "$program" finetune ft.toml \
