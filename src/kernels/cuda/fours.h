@@ -35,7 +35,8 @@ TROUPE_KERNEL void store_four(T* data, int count, const float (&values)[4]) {
     for (int i = 0; i < 4; ++i) four.values[i] = static_cast<T>(values[i]);
     *reinterpret_cast<Four<T>*>(data) = four;
   } else {
-    for (int i = 0; i < count; ++i) data[i] = static_cast<T>(values[i]);
+    for (int i = 0; i < 4; ++i)  // four steps, so that values stay in registers
+      if (i < count) data[i] = static_cast<T>(values[i]);
   }
 }
 

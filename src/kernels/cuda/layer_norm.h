@@ -41,7 +41,8 @@ struct LayerNormForwardKernel {
         float four[4];
         const int count = four_at(d, D);
         load_four(row + d, count, four);
-        for (int i = 0; i < count; ++i) part[thread] += (four[i] - mean) * (four[i] - mean);
+        for (int i = 0; i < 4; ++i)
+          if (i < count) part[thread] += (four[i] - mean) * (four[i] - mean);
       }
     });
     const float variance = block.sum(part) / static_cast<float>(D);
@@ -82,7 +83,7 @@ struct LayerNormBackwardKernel {
       for (int64_t d = 4 * thread; d < D; d += 4 * kThreads) {
         float g[4], n[4];
         load(t, d, mean, rstd, g, n);
-        for (int i = 0; i < four_at(d, D); ++i) of_g[thread] += g[i], of_gn[thread] += g[i] * n[i];
+        for (int i = 0; i < 4; ++i) of_g[thread] += g[i], of_gn[thread] += g[i] * n[i];  // g is 0 where there is none
       }
     });
     const float mean_g = block.sum(of_g) / static_cast<float>(D), mean_gn = block.sum(of_gn) / static_cast<float>(D);
