@@ -10,12 +10,13 @@ namespace troupe {
 
 double PairedDifference::half_interval() const { return half_interval95(standard_error, documents); }
 
-Verdict PairedDifference::verdict() const {
-  const double half = half_interval();
-  if (std::isnan(half)) return Verdict::kUnknown;
-  if (std::abs(difference) <= half) return Verdict::kUndecided;
+Verdict verdict_of(double difference, double half_interval) {
+  if (std::isnan(half_interval)) return Verdict::kUnknown;
+  if (std::abs(difference) <= half_interval) return Verdict::kUndecided;
   return difference < 0.0 ? Verdict::kBetter : Verdict::kWorse;
 }
+
+Verdict PairedDifference::verdict() const { return verdict_of(difference, half_interval()); }
 
 PairedDifference paired_difference(std::span<const double> nll_a, std::span<const double> nll_b,
                                    std::span<const int64_t> tokens) {

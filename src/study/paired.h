@@ -27,6 +27,9 @@ struct EnumNames<Verdict> {
                                                                                   {"worse", Verdict::kWorse}}};
 };
 
+// Below 0 is better, if the half of the 95 % interval is not larger; NaN: unknown.
+Verdict verdict_of(double difference, double half_interval);
+
 struct PairedDifference {
   double difference = 0.0;      // nats per token, second model minus first: below 0 the second is better
   double standard_error = 0.0;  // NaN with fewer than two documents

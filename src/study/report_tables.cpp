@@ -212,8 +212,7 @@ std::string seeds_table(const Report& report) {
         table.cell("–");
         continue;
       }
-      const double mean = at->difference.mean(), half = at->difference.half_interval();
-      table.cell(spread_text(at->difference), std::abs(mean) > half ? (mean < 0 ? "better" : "worse") : "");
+      table.cell(spread_text(at->difference), css_of(at->difference.verdict()));
     }
   });
   return "<h2>Over seeds</h2>\n" + table.html() +

@@ -13,6 +13,7 @@ double Spread::deviation() const {
 double Spread::half_interval() const {
   return half_interval95(mean_of(values).standard_error, static_cast<int64_t>(values.size()));
 }
+Verdict Spread::verdict() const { return verdict_of(mean(), half_interval()); }
 
 std::vector<SeedResult> spread_over_seeds(const std::vector<std::vector<ModelResult>>& by_seed) {
   std::vector<SeedResult> results;

@@ -16,6 +16,7 @@ struct Spread {
   double mean() const;
   double deviation() const;      // of the sample (n - 1); NaN for one
   double half_interval() const;  // half of the 95 % interval of the mean, by t over seeds; NaN for one
+  Verdict verdict() const;       // of a difference; of two models, not of two checkpoints
 };
 
 // A model on one text: nats per token, and the difference to the baseline (the first model) of the same seed.

@@ -62,9 +62,8 @@ std::string summary_over_seeds(const std::vector<SeedResult>& results, const std
     const std::vector<double>& values = result.difference.values;
     lower += std::count_if(values.begin(), values.end(), [](double value) { return value < 0; });
     pairs += static_cast<int64_t>(values.size());
-    const double mean = result.difference.mean(), half = result.difference.half_interval();
-    better += mean + half < 0;
-    worse += mean - half > 0;
+    const Verdict verdict = result.difference.verdict();
+    better += verdict == Verdict::kBetter, worse += verdict == Verdict::kWorse;
   }
   return fmt::format(
       "{} against {} over {}: lower in {} of {} of trainings; by the mean and its 95 % interval over seeds "

@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "study/seeds.h"
 #include "troupe/error.h"
 
 namespace troupe {
@@ -40,6 +41,14 @@ TEST(PairedDifference, IsUndecidedWithinTheIntervalOverDocuments) {
   EXPECT_EQ(paired_difference(a, b, n).verdict(), Verdict::kUndecided);
   EXPECT_EQ(paired_difference(a, c, n).verdict(), Verdict::kBetter);
   EXPECT_EQ(paired_difference(c, a, n).verdict(), Verdict::kWorse);
+}
+
+TEST(Spread, HasAVerdictFromTwoTrainingsOn) {
+  EXPECT_EQ((Spread{{-0.3, -0.31, -0.32}}).verdict(), Verdict::kBetter);
+  EXPECT_EQ((Spread{{0.3, 0.31, 0.32}}).verdict(), Verdict::kWorse);
+  EXPECT_EQ((Spread{{-0.3, 0.31, -0.2}}).verdict(), Verdict::kUndecided);
+  EXPECT_EQ((Spread{{-0.3}}).verdict(), Verdict::kUnknown);
+  EXPECT_EQ(Spread{}.verdict(), Verdict::kUnknown);
 }
 
 TEST(PairedDifference, NeedsTheSameDocuments) {
