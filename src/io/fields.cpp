@@ -118,6 +118,27 @@ bool store(Field& field, const GivenValue& given) {
 
 }  // namespace
 
+GivenValue list_of(const std::vector<GivenValue>& items) {
+  std::vector<std::string> texts;
+  std::vector<int64_t> whole_numbers;
+  std::vector<double> numbers;
+  bool real = false;
+  for (const GivenValue& item : items) {
+    const auto* text = std::get_if<std::string>(&item.value);
+    const auto* integer = std::get_if<int64_t>(&item.value);
+    const auto* number = std::get_if<double>(&item.value);
+    const bool fits = text ? numbers.empty() : texts.empty() && (integer || number);
+    if (!fits) return {.value = {}, .text = "a list with " + item.text};
+    if (text) texts.push_back(*text);
+    if (integer) whole_numbers.push_back(*integer);
+    if (!text) numbers.push_back(integer ? static_cast<double>(*integer) : *number);
+    real |= number != nullptr;
+  }
+  if (real) return {.value = numbers, .text = fmt::format("[{}]", fmt::join(numbers, ", "))};
+  if (!numbers.empty()) return {.value = whole_numbers, .text = fmt::format("[{}]", fmt::join(whole_numbers, ", "))};
+  return {.value = texts, .text = "a list"};
+}
+
 Field* FieldList::find(std::string_view path) {
   const auto found =
       std::find_if(fields_.begin(), fields_.end(), [&](const Field& field) { return field.path == path; });

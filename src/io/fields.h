@@ -43,6 +43,9 @@ struct GivenValue {
   std::string text;
 };
 
+// A list of scalars: all text, all whole numbers, or numbers; another one has no value, and its text names the item.
+GivenValue list_of(const std::vector<GivenValue>& items);
+
 class FieldList {
  public:
   template <class T>

@@ -1,8 +1,5 @@
 #include "io/json_config.h"
 
-#include <fmt/ranges.h>
-
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -42,7 +39,7 @@ std::string text_of(const json& value) {
   return json_text(value);
 }
 
-GivenValue given_value(const json& value) {
+GivenValue given_scalar(const json& value) {
   GivenValue given{.value = {}, .text = text_of(value)};
   if (value.is_boolean()) given.value = value.get<bool>();
   if (value.is_number_float()) given.value = value.get<double>();
@@ -51,35 +48,14 @@ GivenValue given_value(const json& value) {
     given.value = value.get<double>();
   else if (value.is_number_integer())
     given.value = value.get<int64_t>();
-  if (const bool reals = value.is_array() && std::any_of(value.begin(), value.end(), [](const json& item) {
-                           return item.is_number_float();
-                         });
-      reals && std::all_of(value.begin(), value.end(), [](const json& item) { return item.is_number(); })) {
-    given.value = value.get<std::vector<double>>();
-    given.text = json_text(value);
-  } else if (value.is_array()) {
-    std::vector<std::string> items;
-    std::vector<int64_t> numbers;
-    for (const json& item : value) {
-      if (item.is_number_integer() && items.empty() &&
-          !(item.is_number_unsigned() && item.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX))) {
-        numbers.push_back(item.get<int64_t>());
-        continue;
-      }
-      if (!item.is_string() || !numbers.empty()) {
-        given.text = "a list with " + text_of(item);
-        return given;
-      }
-      items.push_back(item.get<std::string>());
-    }
-    if (numbers.empty()) {
-      given.value = std::move(items);
-    } else {
-      given.text = fmt::format("[{}]", fmt::join(numbers, ", "));
-      given.value = std::move(numbers);
-    }
-  }
   return given;
+}
+
+GivenValue given_value(const json& value) {
+  if (!value.is_array()) return given_scalar(value);
+  std::vector<GivenValue> items;
+  for (const json& item : value) items.push_back(given_scalar(item));
+  return list_of(items);
 }
 
 void read_object(const json& object, const std::string& prefix, const std::string& where, FieldList& fields) {

@@ -1,7 +1,5 @@
 #include "io/toml_config.h"
 
-#include <fmt/ranges.h>
-
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -39,43 +37,21 @@ std::string text_of(const toml::node& node) {
   }
 }
 
-GivenValue given_value(const toml::node& node) {
+GivenValue given_scalar(const toml::node& node) {
   GivenValue given{.value = {}, .text = text_of(node)};
   if (const auto* boolean = node.as_boolean()) given.value = boolean->get();
   if (const auto* integer = node.as_integer()) given.value = integer->get();
   if (const auto* number = node.as_floating_point()) given.value = number->get();
   if (const auto* text = node.as_string()) given.value = text->get();
-  const auto* array = node.as_array();
-  const auto is_real = [](const toml::node& item) { return item.is_floating_point(); };
-  const auto is_number = [](const toml::node& item) { return item.is_number(); };
-  if (array && std::any_of(array->begin(), array->end(), is_real) &&
-      std::all_of(array->begin(), array->end(), is_number)) {
-    std::vector<double> reals;
-    for (const toml::node& item : *array) reals.push_back(*item.value<double>());
-    given.text = fmt::format("[{}]", fmt::join(reals, ", "));
-    given.value = std::move(reals);
-  } else if (array) {
-    std::vector<std::string> items;
-    std::vector<int64_t> numbers;
-    for (const toml::node& item : *array) {
-      if (item.is_integer() && items.empty()) {
-        numbers.push_back(item.as_integer()->get());
-        continue;
-      }
-      if (!item.is_string() || !numbers.empty()) {
-        given.text = "a list with " + text_of(item);
-        return given;
-      }
-      items.push_back(item.as_string()->get());
-    }
-    if (numbers.empty()) {
-      given.value = std::move(items);
-    } else {
-      given.text = fmt::format("[{}]", fmt::join(numbers, ", "));
-      given.value = std::move(numbers);
-    }
-  }
   return given;
+}
+
+GivenValue given_value(const toml::node& node) {
+  const toml::array* list = node.as_array();
+  if (!list) return given_scalar(node);
+  std::vector<GivenValue> items;
+  for (const toml::node& item : *list) items.push_back(given_scalar(item));
+  return list_of(items);
 }
 
 // The field's paths, each as `change` makes it.

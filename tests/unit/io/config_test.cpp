@@ -1,3 +1,4 @@
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -286,6 +287,38 @@ TEST(JsonConfig, RoundTripsInTheOrderOfTheStruct) {
   FieldList fields = fields_of(again);
   from_json(nlohmann::json::parse(json.dump()), "config.json", fields);
   EXPECT_THAT(differences(fields_of(config), fields, "a", "b"), ::testing::IsEmpty());
+}
+
+// Lists say the same in both kinds of file.
+TEST(JsonConfig, ReadsListsAsTomlDoes) {
+  const auto both = [](const std::string& list) {
+    Rates of_json, of_toml;
+    FieldList json = fields_of(of_json), toml = fields_of(of_toml);
+    const auto answer = [](const std::string& where, const std::vector<double>& lr, const auto& read) {
+      try {
+        read();
+      } catch (const Error& error) {
+        return std::string(error.what()).substr(where.size());
+      }
+      return fmt::format("{}", fmt::join(lr, " "));
+    };
+    const std::string a = answer("x.json", of_json.lr, [&] {
+      from_json(nlohmann::json::parse("{\"lr\": " + list + "}"), "x.json", json);
+    });
+    EXPECT_EQ(answer("x.toml:1", of_toml.lr, [&] { read_config_text("lr = " + list, "x.toml", ".", toml); }), a);
+    return a;
+  };
+  EXPECT_EQ(both("[1, 2]"), "1 2");
+  EXPECT_EQ(both("[1, 2.5]"), "1 2.5");
+  EXPECT_EQ(both("[]"), "");
+  const std::string expected = ": lr: expected a number or a list of numbers in [0, 10], got ";
+  EXPECT_EQ(both("[1, 11]"), expected + "[1, 11]");
+  EXPECT_EQ(both("[0.5, 11]"), expected + "[0.5, 11]");
+  EXPECT_EQ(both("[\"a\"]"), expected + "a list");
+  EXPECT_EQ(both("[0.5, \"a\"]"), expected + "a list with \"a\"");
+  EXPECT_EQ(both("[\"a\", 1]"), expected + "a list with 1");
+  EXPECT_EQ(both("[true]"), expected + "a list with true");
+  EXPECT_EQ(both("[[1]]"), expected + "a list with a list");
 }
 
 TEST(JsonConfig, NamesTheField) {
