@@ -189,7 +189,8 @@ template <class T>
 nlohmann::ordered_json json_of(const T& object) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   JsonFieldWriter writer(json);
-  const_cast<T&>(object).fields(writer);  // the writer takes values and changes nothing
+  T copy = object;  // fields() may change it
+  copy.fields(writer);
   return json;
 }
 

@@ -68,7 +68,8 @@ std::string csv_text(const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     line.clear();
     csv::Visitor cells(line, false);
-    const_cast<Row&>(row).fields(cells);  // which reads alone
+    Row copy = row;  // fields() may change it
+    copy.fields(cells);
     text += line + "\n";
   }
   return text;
