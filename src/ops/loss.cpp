@@ -32,6 +32,15 @@ struct Logits {
   HostMatrix<float> matrix;
 };
 
+// A row of logits for each token from `begin` on.
+template <class P, template <class> class Task>
+void logits_of(const Task<P>& task, int64_t begin, Matrix<float> logits_BV, Context& context) {
+  ForwardEpilogue<P> forward;
+  forward.out_real = logits_BV;
+  forward.dropout.multiplier = 1.0f / static_cast<float>(task.divisor);
+  run(LinearForward<P>{task.embed, task.h_TD.rows_from(begin, logits_BV.rows), {}, forward}, context);
+}
+
 float score(const RowKernels& rows, const float* logits, int64_t V, int32_t target, float& lse) {
   lse = rows.log_sum_exp(logits, V);
   return target < 0 ? 0.0f : lse - logits[target];
@@ -78,10 +87,7 @@ void blocked(const OutputLoss<P>& task, Context& context) {
   const HostMatrix<float> logits_BV = logits.matrix;
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t count = std::min(block, T - begin);
-    ForwardEpilogue<P> forward;
-    forward.out_real = logits_BV.rows_from(0, count);
-    forward.dropout.multiplier = 1.0f / static_cast<float>(task.divisor);
-    run(LinearForward<P>{task.embed, task.h_TD.rows_from(begin, count), {}, forward}, context);
+    logits_of(task, begin, logits_BV.rows_from(0, count), context);
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
       float lse;
@@ -107,10 +113,7 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
   double squared_lse = 0.0;
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t count = std::min(block, T - begin);
-    ForwardEpilogue<P> forward;
-    forward.out_real = logits_BV.rows_from(0, count);
-    forward.dropout.multiplier = 1.0f / static_cast<float>(task.divisor);
-    run(LinearForward<P>{task.embed, task.h_TD.rows_from(begin, count), {}, forward}, context);
+    logits_of(task, begin, logits_BV.rows_from(0, count), context);
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
       const int32_t target = task.targets_T[t];

@@ -47,6 +47,12 @@ std::vector<double> weights_of(const std::vector<Corpus>& corpora, const std::ve
   return weights;
 }
 
+// Rows [first, first + B) of a step, to be filled in.
+Batch empty_batch(int64_t first, int64_t B, int64_t S) {
+  const std::vector<int32_t> ids(static_cast<size_t>(B * S));
+  return {.B = B, .S = S, .src = ids, .tgt = ids, .first_sequence = first};
+}
+
 }  // namespace
 
 void Blocks::read(int64_t block, int32_t* src, int32_t* tgt) const {
@@ -62,12 +68,7 @@ void Blocks::read(int64_t block, int32_t* src, int32_t* tgt) const {
 }
 
 Batch Blocks::batch(int64_t first, int64_t count) const {
-  Batch batch;
-  batch.B = count;
-  batch.S = S_;
-  batch.first_sequence = first;
-  batch.src.resize(static_cast<size_t>(count * S_));
-  batch.tgt.resize(batch.src.size());
+  Batch batch = empty_batch(first, count, S_);
   for (int64_t row = 0; row < count; ++row) read(first + row, &batch.src[row * S_], &batch.tgt[row * S_]);
   return batch;
 }
@@ -88,12 +89,7 @@ int64_t Loader::block(size_t corpus, int64_t number) const {
 }
 
 Batch Loader::batch(int64_t step, int64_t first, int64_t count) const {
-  Batch batch;
-  batch.B = count;
-  batch.S = S_;
-  batch.first_sequence = first;
-  batch.src.resize(static_cast<size_t>(count * S_));
-  batch.tgt.resize(batch.src.size());
+  Batch batch = empty_batch(first, count, S_);
   Mixture::State state = mixture_.after(step * B_ + first);
   for (int64_t row = 0; row < count; ++row) {
     const size_t corpus = state.next();
