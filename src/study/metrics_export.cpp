@@ -8,39 +8,58 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "io/atomic_file.h"
+#include "io/json_fields.h"
 #include "io/json_file.h"
-#include "io/json_text.h"
 #include "study/csv.h"
+#include "train/metrics.h"
 
 namespace troupe {
 namespace {
 
 using nlohmann::json;
 
-// "2026-01-31T12:00:00Z" in provenance.date; 0 without it.
-double wall_time_of(const json& line) {
-  const json date = line.value("provenance", json::object()).value("date", json());
-  std::tm time{};
-  if (!date.is_string() || !strptime(date.get_ref<const std::string&>().c_str(), "%Y-%m-%dT%H:%M:%SZ", &time))
-    return 0.0;
-  return static_cast<double>(timegm(&time));
-}
+// What a line of any kind says besides its numbers.
+struct LineHead {
+  struct Provenance {
+    std::string date;  // "2026-01-31T12:00:00Z"
+    template <class V>
+    void fields(V& v) {
+      v.may_lack("date", date);
+    }
+  };
+  struct Layer {
+    int64_t layer = 0;
+    template <class V>
+    void fields(V& v) {
+      v.count("layer", layer);
+    }
+  };
+  int64_t step = 0;
+  std::string schema, data = "?", task = "?", convention = "?", metric = "?";
+  Provenance provenance;
+  std::vector<Layer> moe;
 
-std::string text_of(const json& line, const char* key) {
-  const json value = line.value(key, json());
-  return value.is_string() ? value.get<std::string>() : "?";
-}
+  template <class V>
+  void fields(V& v) {
+    v("step", step), v("schema", schema), v.may_lack("data", data), v.may_lack("task", task);
+    v.may_lack("convention", convention), v.may_lack("metric", metric), v.may_lack("provenance", provenance);
+    v.may_lack("moe", moe);
+  }
 
-// What stands between the tags of one kind of line and its numbers.
-std::string prefix_of(const json& line) {
-  const std::string schema = text_of(line, "schema");
-  if (schema == "troupe.train/1") return "train/";
-  if (schema == "troupe.valid/1") return "valid/" + text_of(line, "data") + "/";
-  if (schema == "troupe.task/1") return "task/" + text_of(line, "task") + "/" + text_of(line, "convention") + "/";
-  return {};
-}
+  double wall_time() const {  // 0 without a date
+    std::tm time{};
+    if (!strptime(provenance.date.c_str(), "%Y-%m-%dT%H:%M:%SZ", &time)) return 0.0;
+    return static_cast<double>(timegm(&time));
+  }
+  // Stands between the tags and the numbers of this kind of line; none: it has no numbers to show.
+  std::string prefix() const {
+    if (schema == StepLine::kSchema) return "train/";
+    if (schema == ValidLine::kSchema) return "valid/" + data + "/";
+    if (schema == "troupe.task/1") return "task/" + task + "/" + convention + "/";
+    return {};
+  }
+};
 
 void add_numbers(std::vector<Scalar>& scalars, const json& object, const std::string& prefix, Scalar at) {
   for (const auto& [key, value] : object.items()) {
@@ -51,19 +70,18 @@ void add_numbers(std::vector<Scalar>& scalars, const json& object, const std::st
   }
 }
 
-void add_line(std::vector<Scalar>& scalars, const json& line, int64_t step) {
-  const std::string prefix = prefix_of(line);
+void add_line(std::vector<Scalar>& scalars, const json& line, const LineHead& head) {
+  const std::string prefix = head.prefix();
   if (prefix.empty()) return;  // a sample
-  const Scalar at{.tag = {}, .step = step, .wall_time = wall_time_of(line)};
+  const Scalar at{.tag = {}, .step = head.step, .wall_time = head.wall_time()};
   if (prefix.starts_with("task/")) {
-    json named = {{text_of(line, "metric"), line.value("value", json())},
-                  {text_of(line, "metric") + "_stderr", line.value("stderr", json())}};
+    const json named = {{head.metric, line.value("value", json())},
+                        {head.metric + "_stderr", line.value("stderr", json())}};
     return add_numbers(scalars, named, prefix, at);
   }
   add_numbers(scalars, line, prefix, at);
-  for (const json& layer : line.value("moe", json::array()))
-    if (layer.is_object() && layer.contains("layer"))
-      add_numbers(scalars, layer, fmt::format("moe/layer{}/", json_text(layer["layer"])), at);
+  for (size_t l = 0; l < head.moe.size(); ++l)
+    add_numbers(scalars, line["moe"][l], fmt::format("moe/layer{}/", head.moe[l].layer), at);
 }
 
 // Numbers of a record, little-endian.
@@ -110,11 +128,9 @@ std::vector<Scalar> read_scalars(const std::filesystem::path& metrics) {
   for (size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {
     const std::string where = fmt::format("{}:{}", metrics.string(), ++number);
     const json line = parse_json(text.substr(begin, end - begin), where);
-    if (!line.is_object()) fail(ErrorCode::kData, "{}: expected a JSON object, got {}", where, json_excerpt(line));
-    const json step = line.value("step", json());
-    if (!step.is_number_integer())
-      fail(ErrorCode::kData, "{}: step: expected a whole number, got {}", where, json_excerpt(step));
-    add_line(scalars, line, step.get<int64_t>());
+    LineHead head;
+    read_json_fields(line, where, head);
+    add_line(scalars, line, head);
   }
   return scalars;
 }

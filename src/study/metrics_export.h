@@ -17,7 +17,7 @@ struct Scalar {
   double value = 0.0;      // never NaN: what is unknown is left out
 };
 
-// In the order of the lines. Throws kData naming file and line for one that is no object or has no step.
+// In the order of the lines. Throws kData naming file, line and key for one that is no object, or lacks schema or step.
 std::vector<Scalar> read_scalars(const std::filesystem::path& metrics);
 
 // RFC 4180: a header `step,TAG,...`, then one line a step with empty cells for what it has not. Of a tag that comes

@@ -2,20 +2,17 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/log.h"
 #include "base/log_prefix.h"
 #include "base/utf8.h"
 #include "io/atomic_file.h"
-#include "io/json_file.h"
 #include "io/named_path.h"
 #include "io/toml_config.h"
 #include "model/model_directory.h"
 #include "study/grid/grid.h"
 #include "study/probe.h"
+#include "study/token_plan.h"
 #include "train/pretrain.h"
 #include "train/run_folder.h"
 
@@ -23,10 +20,6 @@ namespace troupe {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr double kProbeSeconds = 4.0;
-constexpr double kProbeMargin = 0.9;  // a probe runs cooler and undisturbed
-constexpr int64_t kFewestSteps = 20;
 
 // One training of the study.
 struct PlannedRun {
@@ -41,50 +34,6 @@ void complete(RunConfig& config, const std::string& path, const StudyConfig& stu
   config.train.steps = 0;
   config.train.tokens = study.tokens;
   check(config, path);
-}
-
-// Tokens of each model, so that training all of them takes at most max_minutes here. Decided once per folder: a study
-// that goes on keeps its plan.
-int64_t plan_tokens(const StudyConfig& study, const std::vector<PlannedRun>& models, const fs::path& file) {
-  if (study.max_minutes <= 0.0) return study.tokens;
-  const auto seeds = static_cast<int64_t>(seeds_of(study).size());
-  nlohmann::ordered_json asked = {{"tokens", study.tokens}, {"max_minutes", study.max_minutes}};
-  if (seeds > 1) asked["seeds"] = seeds;
-  if (fs::exists(file)) {
-    const nlohmann::json plan = read_json_file(file);
-    const auto in_range = [](const nlohmann::json& tokens) {
-      return tokens.is_number_unsigned() && tokens > 0 && tokens.get<uint64_t>() <= uint64_t{INT64_MAX};
-    };
-    if (!plan.contains("asked") || !plan.contains("tokens") || !in_range(plan["tokens"]))
-      fail(ErrorCode::kData, "{}: expected a plan as written by `troupe study`, got another file (remove it)",
-           file.string());
-    if (plan["asked"] == nlohmann::json(asked)) return plan["tokens"].get<int64_t>();
-  }
-  log::info("probe: a few training steps of each model ({:.0f} s each)", kProbeSeconds);
-  nlohmann::ordered_json rates;
-  double seconds_per_token = 0.0;
-  for (const PlannedRun& model : models) {
-    const double rate = probe_training(model.config, kProbeSeconds);
-    rates[model.name] = rate;
-    seconds_per_token += static_cast<double>(seeds) / rate;
-    log::info("probe: {}: {:.0f} tokens/s", model.name, rate);
-  }
-  const RunConfig& config = models.front().config;
-  const int64_t step_tokens = config.train.batch_sequences * config.model.context;
-  const auto affordable = static_cast<int64_t>(kProbeMargin * 60.0 * study.max_minutes / seconds_per_token);
-  int64_t tokens = study.tokens;
-  if (affordable < tokens) {
-    tokens = std::min(tokens, std::max(kFewestSteps, affordable / step_tokens) * step_tokens);
-    log::info(
-        "This machine would need {:.0f} minutes for {} tokens per model; training on {} instead, to stay "
-        "within {:.0f} minutes.",
-        static_cast<double>(study.tokens) * seconds_per_token / 60.0, study.tokens, tokens, study.max_minutes);
-  } else {
-    log::info("probe: {} tokens per model will take about {:.1f} minutes", tokens,
-              static_cast<double>(tokens) * seconds_per_token / 60.0);
-  }
-  write_json_file(file, nlohmann::ordered_json{{"asked", asked}, {"tokens", tokens}, {"tokens_per_s", rates}});
-  return tokens;
 }
 
 bool is_complete(const PlannedRun& model) {
@@ -151,7 +100,12 @@ StudyResult run_study(const StudyConfig& config, const fs::path& out, const std:
   for (size_t m = 0; m < models.size(); ++m) complete(models[m].config, paths[m], config, data);
 
   StudyResult result{.config = config, .by_seed = {}, .comparisons = {}};
-  result.planned_tokens = plan_tokens(config, models, out / "plan.json");
+  const RunConfig& first = models.front().config;
+  std::vector<std::string> names;
+  for (const PlannedRun& model : models) names.push_back(model.name);
+  result.planned_tokens = plan_tokens(
+      config, names, first.train.batch_sequences * first.model.context,
+      [&](size_t m, double seconds) { return probe_training(models[m].config, seconds); }, out / "plan.json");
   const std::vector<int64_t> seeds = seeds_of(config);
   std::vector<std::vector<PlannedRun>> by_seed;
   for (const int64_t seed : seeds)

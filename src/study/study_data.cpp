@@ -3,7 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -15,6 +15,7 @@
 #include "data/tokenizer/bpe_trainer.h"
 #include "io/atomic_file.h"
 #include "io/checksum.h"
+#include "io/json_fields.h"
 #include "io/json_file.h"
 
 namespace troupe {
@@ -35,32 +36,56 @@ void train_tokenizer(const std::vector<corpus::CorpusPart>& parts, int64_t vocab
   tokenizer.save(file.string());
 }
 
-nlohmann::ordered_json source_of(const fs::path& corpus, int64_t vocab_size) {
-  return {{"corpus_manifest", to_hex(xxh3_of_file(corpus / "manifest.json"))}, {"vocab_size", vocab_size}};
+// made-from.json: what finished data were made from, or that they are not finished.
+struct MadeFrom {
+  std::string corpus_manifest;
+  std::optional<int64_t> vocab_size;
+  std::optional<bool> unfinished;
+
+  bool operator==(const MadeFrom&) const = default;
+  template <class V>
+  void fields(V& v) {
+    v.unless_empty("corpus_manifest", corpus_manifest), v.unless_empty("vocab_size", vocab_size);
+    v.unless_empty("unfinished", unfinished);
+  }
+};
+
+MadeFrom source_of(const fs::path& corpus, int64_t vocab_size) {
+  MadeFrom source;
+  source.corpus_manifest = to_hex(xxh3_of_file(corpus / "manifest.json")), source.vocab_size = vocab_size;
+  return source;
 }
 
 fs::path stamp_of(const fs::path& out) { return out / "data" / "made-from.json"; }
 
+std::optional<MadeFrom> read_stamp(const fs::path& out) {
+  const fs::path file = stamp_of(out);
+  if (!fs::exists(file)) return std::nullopt;
+  MadeFrom stamp;
+  read_json_fields(read_json_file(file), file.string(), stamp);
+  return stamp;
+}
+
 }  // namespace
 
 bool is_prepared(const fs::path& corpus, int64_t vocab_size, const fs::path& out) {
-  return fs::exists(stamp_of(out)) && read_json_file(stamp_of(out)) == nlohmann::json(source_of(corpus, vocab_size));
+  return read_stamp(out) == source_of(corpus, vocab_size);
 }
 
 StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const fs::path& out) {
   const fs::path folder = out / "data";
   const std::vector<corpus::CorpusPart> parts = corpus::read_corpus(corpus);
-  const nlohmann::ordered_json made_from = source_of(corpus, vocab_size);
-  const fs::path stamp = stamp_of(out);
-  const nlohmann::ordered_json unfinished = {{"unfinished", true}};
-  const bool stamped = fs::exists(stamp), complete = stamped && read_json_file(stamp) == nlohmann::json(made_from);
+  const MadeFrom made_from = source_of(corpus, vocab_size);
+  const MadeFrom unfinished{.corpus_manifest = {}, .vocab_size = {}, .unfinished = true};
+  const std::optional<MadeFrom> stamp = read_stamp(out);
+  const bool complete = stamp == made_from;
   // Models trained on it, or files of others: neither is removed.
-  if (!complete && stamped && read_json_file(stamp) != nlohmann::json(unfinished))
+  if (stamp && !complete && stamp != unfinished)
     fail(ErrorCode::kUsage,
          "{}: expected data made from the corpus {} with {} tokens, got data made from another corpus or vocabulary "
          "(choose another --out, or remove it)",
          folder.string(), corpus.string(), vocab_size);
-  if (!stamped && fs::exists(folder) && !fs::is_empty(folder))
+  if (!stamp && fs::exists(folder) && !fs::is_empty(folder))
     fail(ErrorCode::kUsage,
          "{}: expected the data of this study, got a folder without its made-from.json (choose another --out, or "
          "remove it)",
@@ -69,7 +94,7 @@ StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const f
   StudyData data{.tokenizer = folder / "tokenizer" / "tokenizer.json", .train = {}, .evaluation = {}};
   if (!complete) {
     fs::remove_all(folder);  // unfinished
-    write_json_file(stamp, unfinished);
+    write_json_file(stamp_of(out), json_of(unfinished));
     log::info("tokenizer: learning {} tokens", vocab_size);
     train_tokenizer(parts, vocab_size, data.tokenizer);
   }
@@ -92,7 +117,7 @@ StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const f
   for (StudyDomain& domain : data.evaluation)
     domain.in_domain = !domain.held_out && std::any_of(data.train.begin(), data.train.end(),
                                                        [&](const StudyDomain& of) { return of.name == domain.name; });
-  if (!complete) write_json_file(stamp, made_from);
+  if (!complete) write_json_file(stamp_of(out), json_of(made_from));
   return data;
 }
 

@@ -137,10 +137,10 @@ expect "study: a data folder of another's" 2 "mine/data: expected the data of th
 mkdir -p begun/data/tokenizer && echo '{"unfinished": true}' >begun/data/made-from.json
 expect "study: data that were begun" 0 "begun/report.html" "$program" study study.toml --out begun --set study.tokens=512
 echo '{"asked": {"tokens": 4000, "max_minutes": 1.0}, "tokens": 18446744073709551615}' >o/plan.json
-expect "study: a plan of too many tokens" 3 "o/plan.json: expected a plan" \
+expect "study: a plan of too many tokens" 3 "o/plan.json: tokens: expected a count, got" \
   "$program" study study.toml --out o --set study.max_minutes=1
 echo '{"tokens": -1}' >o/plan.json
-expect "study: a damaged plan" 3 "o/plan.json: expected a plan" \
+expect "study: a damaged plan" 3 "o/plan.json: asked: expected a value, got no such key" \
   "$program" study study.toml --out o --set study.max_minutes=1
 rm o/plan.json
 echo '{"schema":"troupe.train/1"}' >>o/dense/metrics.jsonl

@@ -1,0 +1,86 @@
+#include "study/token_plan.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "io/json_fields.h"
+#include "io/json_file.h"
+
+namespace troupe {
+namespace {
+
+constexpr double kProbeSeconds = 4.0;
+constexpr double kProbeMargin = 0.9;  // a probe runs cooler and undisturbed
+constexpr int64_t kFewestUpdates = 20;
+
+// What a plan depends on.
+struct Asked {
+  int64_t tokens = 0;
+  double max_minutes = 0.0;
+  std::optional<int64_t> seeds;  // several
+
+  bool operator==(const Asked&) const = default;
+  template <class V>
+  void fields(V& v) {
+    v.count("tokens", tokens), v("max_minutes", max_minutes), v.unless_empty("seeds", seeds);
+  }
+};
+
+// plan.json.
+struct TokenPlan {
+  Asked asked;
+  int64_t tokens = 0;
+  nlohmann::json tokens_per_s = nlohmann::json::object();  // of each model, for people
+
+  template <class V>
+  void fields(V& v) {
+    v("asked", asked), v.count("tokens", tokens), v.may_lack("tokens_per_s", tokens_per_s);
+  }
+};
+
+std::optional<TokenPlan> read_plan(const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
+  TokenPlan plan;
+  read_json_fields(read_json_file(file), file.string(), plan);
+  if (plan.tokens < 1)
+    fail(ErrorCode::kData, "{}: tokens: expected a number of at least 1, got {}", file.string(), plan.tokens);
+  return plan;
+}
+
+}  // namespace
+
+int64_t plan_tokens(const StudyConfig& study, const std::vector<std::string>& models, int64_t update_tokens,
+                    const MeasureSpeed& speed, const std::filesystem::path& file) {
+  if (study.max_minutes <= 0.0) return study.tokens;
+  const auto seeds = static_cast<int64_t>(seeds_of(study).size());
+  TokenPlan plan{.asked = {.tokens = study.tokens, .max_minutes = study.max_minutes, .seeds = {}},
+                 .tokens = study.tokens};
+  if (seeds > 1) plan.asked.seeds = seeds;
+  if (const std::optional<TokenPlan> kept = read_plan(file); kept && kept->asked == plan.asked) return kept->tokens;
+
+  log::info("probe: a few training steps of each model ({:.0f} s each)", kProbeSeconds);
+  double seconds_per_token = 0.0;
+  for (size_t m = 0; m < models.size(); ++m) {
+    const double rate = speed(m, kProbeSeconds);
+    plan.tokens_per_s[models[m]] = rate;
+    seconds_per_token += static_cast<double>(seeds) / rate;
+    log::info("probe: {}: {:.0f} tokens/s", models[m], rate);
+  }
+  const auto affordable = static_cast<int64_t>(kProbeMargin * 60.0 * study.max_minutes / seconds_per_token);
+  if (affordable < study.tokens) {
+    plan.tokens = std::min(study.tokens, std::max(kFewestUpdates, affordable / update_tokens) * update_tokens);
+    log::info(
+        "This machine would need {:.0f} minutes for {} tokens per model; training on {} instead, to stay "
+        "within {:.0f} minutes.",
+        static_cast<double>(study.tokens) * seconds_per_token / 60.0, study.tokens, plan.tokens, study.max_minutes);
+  } else {
+    log::info("probe: {} tokens per model will take about {:.1f} minutes", plan.tokens,
+              static_cast<double>(plan.tokens) * seconds_per_token / 60.0);
+  }
+  write_json_file(file, json_of(plan));
+  return plan.tokens;
+}
+
+}  // namespace troupe
