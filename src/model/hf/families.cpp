@@ -74,6 +74,13 @@ double number_in(const HfConfig& hf, const ordered_json& object, const char* key
   return found->get<double>();
 }
 
+bool flag_in(const HfConfig& hf, const ordered_json& object, const char* key, bool usual) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return usual;
+  if (!found->is_boolean()) hf.refuse(key, "true or false", *found);
+  return found->get<bool>();
+}
+
 void read_scaling(HfConfig& hf, const ordered_json& rope, ModelConfig& c) {
   const ordered_json& type = rope.contains("rope_type") ? rope["rope_type"] : rope.value("type", ordered_json("default"));
   RopeConfig& r = c.rope;
@@ -96,7 +103,7 @@ void read_scaling(HfConfig& hf, const ordered_json& rope, ModelConfig& c) {
   if (r.scaling != RopeScaling::kYarn) return;
   r.beta_fast = number_in(hf, rope, "beta_fast", r.beta_fast);
   r.beta_slow = number_in(hf, rope, "beta_slow", r.beta_slow);
-  r.truncate = rope.value("truncate", true);
+  r.truncate = flag_in(hf, rope, "truncate", true);
   r.attention_factor = number_in(hf, rope, "attention_factor", 0.0);
   const double mscale = number_in(hf, rope, "mscale", 0.0), all = number_in(hf, rope, "mscale_all_dim", 0.0);
   if (r.attention_factor == 0.0 && mscale > 0 && all > 0) {

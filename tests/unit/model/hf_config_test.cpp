@@ -1,0 +1,54 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "error_of.h"
+#include "model/hf/hf_model.h"
+
+namespace troupe {
+namespace {
+
+using nlohmann::ordered_json;
+using testing::HasSubstr;
+
+const ordered_json kLlama = {{"model_type", "llama"},
+                             {"vocab_size", 100},
+                             {"hidden_size", 32},
+                             {"num_hidden_layers", 2},
+                             {"num_attention_heads", 4},
+                             {"intermediate_size", 64},
+                             {"max_position_embeddings", 64},
+                             {"rope_scaling",
+                              {{"rope_type", "yarn"},
+                               {"factor", 4.0},
+                               {"original_max_position_embeddings", 16},
+                               {"beta_fast", 32.0},
+                               {"beta_slow", 1.0},
+                               {"truncate", false},
+                               {"attention_factor", 1.5}}}};
+
+ModelConfig facts(const ordered_json& config) {
+  HfConfig hf(config, "config.json");
+  return hf_facts(hf);
+}
+
+TEST(HfConfig, ReadsYarn) {
+  const RopeConfig rope = facts(kLlama).rope;
+  EXPECT_EQ(rope.scaling, RopeScaling::kYarn);
+  EXPECT_EQ(rope.factor, 4.0);
+  EXPECT_FALSE(rope.truncate);
+}
+
+// Whatever stands at a key is read or refused by its name.
+TEST(HfConfig, NamesTheKeyOfAWrongType) {
+  for (const auto& [key, value] : kLlama["rope_scaling"].items())
+    for (const ordered_json& wrong : {ordered_json("x"), ordered_json::array()}) {
+      ordered_json config = kLlama;
+      config["rope_scaling"][key] = wrong;
+      EXPECT_THAT(test::error_of([&] { facts(config); }), HasSubstr("config.json: " + key + ": expected")) << wrong;
+    }
+}
+
+}  // namespace
+}  // namespace troupe
