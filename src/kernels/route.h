@@ -173,7 +173,8 @@ template <class Request, class Routing>
 void let_experts_choose(const Request& request, int64_t begin, int64_t end, const Routing& routing) {
   const HostMatrix prob_TE(routing.prob_TE);
   const auto& expert_TK = routing.choices.expert_TK;  // no binding: Clang 14 does not take one into a lambda
-  const auto &place_TK = routing.choices.place_TK, &kept_TK = routing.choices.kept_TK;
+  const auto& place_TK = routing.choices.place_TK;
+  const auto& kept_TK = routing.choices.kept_TK;
   const int64_t E = routing.E, count = tokens_of_an_expert(request.config, end - begin);
   std::fill(kept_TK.begin() + begin * E, kept_TK.begin() + end * E, uint8_t{0});
   std::fill(place_TK.begin() + begin * E, place_TK.begin() + end * E, -1);
