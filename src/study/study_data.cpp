@@ -69,7 +69,8 @@ std::optional<MadeFrom> read_stamp(const fs::path& out) {
 }  // namespace
 
 bool is_prepared(const fs::path& corpus, int64_t vocab_size, const fs::path& out) {
-  return read_stamp(out) == source_of(corpus, vocab_size);
+  const std::optional<MadeFrom> stamp = read_stamp(out);
+  return stamp && stamp == source_of(corpus, vocab_size);  // a plan needs no corpus
 }
 
 StudyData prepare_study_data(const fs::path& corpus, int64_t vocab_size, const fs::path& out) {
