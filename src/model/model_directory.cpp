@@ -116,7 +116,8 @@ ParameterSource with_adapter(ParameterSource source, const fs::path& folder, con
 
 void load_parameters(const fs::path& folder, LanguageModel& model, const fs::path& adapter) {
   OpenParameters source = open_parameters(folder, model.table());
-  source.read = with_adapter(std::move(source.read), folder, adapter, model.config(), model_family(folder));
+  if (!adapter.empty())
+    source.read = with_adapter(std::move(source.read), folder, adapter, model.config(), model_family(folder));
   read_parameters(source, model.params());
   model.pack_weights(
       [&](const Parameter& parameter, std::span<float> values) { read_parameter(source, parameter, values); });

@@ -23,10 +23,11 @@ void sizes(HfConfig& hf, ModelConfig& c, const char* width = "hidden_size", cons
   hf.ignore({"architectures", "model_type", "dtype", "torch_dtype", "transformers_version", "initializer_range",
              "init_std", "use_cache", "bos_token_id", "pad_token_id", "decoder_start_token_id", "is_decoder",
              "classifier_dropout", "layerdrop", "activation_dropout", "output_router_logits", "router_jitter_noise",
-             "pretraining_tp", "prefix", "_name_or_path", "_attn_implementation_autoset", "task_specific_params",
-             "auto_map", "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
-             "summary_use_proj", "reorder_and_upcast_attn", "n_ctx", "max_window_layers", "sliding_window",
-             "layer_types", "generation_config", "mscale", "unsloth_version", "unsloth_fixed"});
+             "pretraining_tp", "prefix", "_name_or_path", "_model_name_or_path", "_attn_implementation_autoset",
+             "task_specific_params", "unk_token_id", "auto_map", "summary_activation", "summary_first_dropout",
+             "summary_proj_to_labels", "summary_type", "summary_use_proj", "reorder_and_upcast_attn", "n_ctx",
+             "max_window_layers", "sliding_window", "layer_types", "generation_config", "mscale", "unsloth_version",
+             "unsloth_fixed"});
   hf.require("quantization_config", nullptr, "quantised weights of this form");
   hf.require("add_cross_attention", false, "attention to another text");
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
+#include <set>
 #include <unordered_set>
 
 #include "base/error.h"
@@ -22,6 +24,16 @@ constexpr const char* kHfConfigFile = "config.json";
 HfConfig open_hf_config(const fs::path& folder) {
   const fs::path path = folder / kHfConfigFile;
   return {ordered_json(read_json_file(path)), path.string()};
+}
+
+// Each key once: several parts of a command read the same file.
+void warn_of_unknown(const HfConfig& hf) {
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard lock(mutex);
+  for (const std::string& key : hf.unknown())
+    if (said.insert(hf.where() + ": " + key).second)
+      log::warning("{}: {}: not a setting of {} that Troupe knows, ignored", hf.where(), key, hf_family(hf).model_type);
 }
 
 // A parameter's name below its layer, with {} for the number of an expert.
@@ -69,8 +81,7 @@ bool is_hf_model(const fs::path& folder) {
 ModelConfig read_hf_config(const fs::path& folder) {
   HfConfig hf = open_hf_config(folder);
   const ModelConfig config = hf_facts(hf);
-  for (const std::string& key : hf.unknown())
-    log::warning("{}: {}: not a setting of {} that Troupe knows, ignored", hf.where(), key, hf_family(hf).model_type);
+  warn_of_unknown(hf);
   return config;
 }
 

@@ -16,7 +16,7 @@ namespace troupe {
 bool is_hf_model(const std::filesystem::path& folder);
 
 // A config.json by its family's row. Throws kData naming file and key for a setting that this decoder has no fact for;
-// a key that no row knows is a line of the log.
+// a key that no row knows is a line of the log, once in a process.
 ModelConfig read_hf_config(const std::filesystem::path& folder);
 
 // The facts of settings by their family's row, checked. Throws kData as read_hf_config() does.

@@ -4,7 +4,10 @@
 #include <nlohmann/json.hpp>
 
 #include "error_of.h"
+#include "io/json_file.h"
+#include "log_capture.h"
 #include "model/hf/hf_model.h"
+#include "temporary_folder.h"
 
 namespace troupe {
 namespace {
@@ -48,6 +51,19 @@ TEST(HfConfig, NamesTheKeyOfAWrongType) {
       config["rope_scaling"][key] = wrong;
       EXPECT_THAT(test::error_of([&] { facts(config); }), HasSubstr("config.json: " + key + ": expected")) << wrong;
     }
+}
+
+TEST(HfConfig, SaysOnceWhatItIgnores) {
+  const test::TemporaryFolder folder;
+  ordered_json config = kLlama;
+  config["a_new_setting"] = 1, config["unk_token_id"] = 3, config["_model_name_or_path"] = "somewhere";
+  write_json_file(folder / "config.json", config);
+  test::LogCapture capture;
+  for (int reads = 0; reads < 3; ++reads) static_cast<void>(read_hf_config(folder.path()));
+  const std::string log = capture.end();
+  const size_t first = log.find("not a setting of");
+  EXPECT_THAT(log, HasSubstr("a_new_setting: not a setting of llama that Troupe knows, ignored"));
+  EXPECT_EQ(log.find("not a setting of", first + 1), log.npos) << log;
 }
 
 }  // namespace
