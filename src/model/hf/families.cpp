@@ -1,10 +1,10 @@
 #include "model/hf/families.h"
 
-#include <array>
 #include <cmath>
 #include <string>
 
 #include "base/error.h"
+#include "model/hf/rope_settings.h"
 
 namespace troupe {
 namespace {
@@ -61,100 +61,6 @@ void heads(HfConfig& hf, ModelConfig& c, int64_t usual_kv = 0, int64_t usual_wid
   };
   hf("num_key_value_heads", c.kv_heads, usual("num_key_value_heads", usual_kv, c.num_heads));
   hf("head_dim", c.head_dim, usual("head_dim", usual_width, c.d_model / c.num_heads));
-}
-
-// "rope_parameters" since transformers 5; "rope_theta" and "rope_scaling" before, which releases on both sides read.
-constexpr std::array kScalings = {std::pair{"default", RopeScaling::kNone}, std::pair{"linear", RopeScaling::kLinear},
-                                  std::pair{"dynamic", RopeScaling::kDynamic},
-                                  std::pair{"llama3", RopeScaling::kLlama3}, std::pair{"yarn", RopeScaling::kYarn}};
-
-double number_in(const HfConfig& hf, const ordered_json& object, const char* key, double usual) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return usual;
-  if (!found->is_number()) hf.refuse(key, "a number", *found);
-  return found->get<double>();
-}
-
-bool flag_in(const HfConfig& hf, const ordered_json& object, const char* key, bool usual) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return usual;
-  if (!found->is_boolean()) hf.refuse(key, "true or false", *found);
-  return found->get<bool>();
-}
-
-void read_scaling(HfConfig& hf, const ordered_json& rope, ModelConfig& c) {
-  const ordered_json& type = rope.contains("rope_type") ? rope["rope_type"] : rope.value("type", ordered_json("default"));
-  RopeConfig& r = c.rope;
-  bool known = false;
-  for (const auto& [name, scaling] : kScalings)
-    if (type == name) r.scaling = scaling, known = true;
-  if (!known) hf.refuse("rope_type", "one of default, linear, dynamic, llama3, yarn", type);
-  if (r.scaling == RopeScaling::kNone) return;
-  r.factor = number_in(hf, rope, "factor", 0.0);
-  const ordered_json& above = hf.at("original_max_position_embeddings");
-  const double original = number_in(hf, rope, "original_max_position_embeddings",
-                                    above.is_number() ? above.get<double>() : static_cast<double>(c.context));
-  if (r.scaling == RopeScaling::kLlama3 || r.scaling == RopeScaling::kYarn)
-    r.original_context = static_cast<int64_t>(original);
-  if (r.factor == 0.0 && r.scaling == RopeScaling::kYarn) r.factor = static_cast<double>(c.context) / original;
-  if (r.scaling == RopeScaling::kLlama3) {
-    r.low_freq_factor = number_in(hf, rope, "low_freq_factor", r.low_freq_factor);
-    r.high_freq_factor = number_in(hf, rope, "high_freq_factor", r.high_freq_factor);
-  }
-  if (r.scaling != RopeScaling::kYarn) return;
-  r.beta_fast = number_in(hf, rope, "beta_fast", r.beta_fast);
-  r.beta_slow = number_in(hf, rope, "beta_slow", r.beta_slow);
-  r.truncate = flag_in(hf, rope, "truncate", true);
-  r.attention_factor = number_in(hf, rope, "attention_factor", 0.0);
-  const double mscale = number_in(hf, rope, "mscale", 0.0), all = number_in(hf, rope, "mscale_all_dim", 0.0);
-  if (r.attention_factor == 0.0 && mscale > 0 && all > 0) {
-    const double log = r.factor > 1 ? 0.1 * std::log(r.factor) : 0.0;
-    r.attention_factor = (mscale * log + 1.0) / (all * log + 1.0);
-  }
-}
-
-ordered_json scaling_json(const RopeConfig& r) {
-  ordered_json rope;
-  for (const auto& [name, scaling] : kScalings)
-    if (scaling == r.scaling) rope["rope_type"] = name;
-  rope["factor"] = r.factor;
-  if (r.original_context > 0) rope["original_max_position_embeddings"] = r.original_context;
-  if (r.scaling == RopeScaling::kLlama3) {
-    rope["low_freq_factor"] = r.low_freq_factor;
-    rope["high_freq_factor"] = r.high_freq_factor;
-  }
-  if (r.scaling == RopeScaling::kYarn) {
-    rope["beta_fast"] = r.beta_fast;
-    rope["beta_slow"] = r.beta_slow;
-    if (!r.truncate) rope["truncate"] = false;
-    if (r.attention_factor > 0) rope["attention_factor"] = r.attention_factor;
-  }
-  return rope;
-}
-
-void rope(HfConfig& hf, ModelConfig& c, double usual_theta = 10000.0, double usual_part = 1.0,
-          const char* theta_key = "rope_theta", const char* part_key = "partial_rotary_factor") {
-  RopeConfig& r = c.rope;
-  if (hf.writes()) {
-    hf.set(theta_key, r.theta);
-    if (r.part != usual_part || usual_part != 1.0) hf.set(part_key, r.part);
-    hf.set("rope_scaling", r.scaling == RopeScaling::kNone ? ordered_json(nullptr) : scaling_json(r));
-    return;
-  }
-  c.positions = Positions::kRotary;
-  r = RopeConfig();
-  hf(theta_key, r.theta, usual_theta);
-  hf(part_key, r.part, usual_part);
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const ordered_json& object = hf.at(key);
-    if (object.is_null()) continue;
-    if (!object.is_object()) hf.refuse(key, "an object", object);
-    for (const auto& [name, value] : object.items())
-      if (value.is_object()) hf.refuse(key, "one set of settings for all layers", object);
-    r.theta = number_in(hf, object, "rope_theta", r.theta);
-    r.part = number_in(hf, object, "partial_rotary_factor", r.part);
-    read_scaling(hf, object, c);
-  }
 }
 
 // Layers with a sliding window by their types, where the file has them.
@@ -231,7 +137,7 @@ void attention_bias(HfConfig& hf, ModelConfig& c) {
 void llama(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-6, 2048);
   heads(hf, c);
-  rope(hf, c);
+  rope_settings(hf, c);
   attention_bias(hf, c);
   hf("mlp_bias", c.ffn_bias, false);
   no_window(hf, c);
@@ -240,7 +146,7 @@ void llama(HfConfig& hf, ModelConfig& c) {
 void mistral(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-6, 4096 * 32);
   heads(hf, c, 8);
-  rope(hf, c);
+  rope_settings(hf, c);
   window_of_all(hf, c, 4096);
 }
 
@@ -248,14 +154,14 @@ void qwen2(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-6, 32768);
   heads(hf, c, 32);
   if (!hf.writes()) c.qkv_bias = true;
-  rope(hf, c);
+  rope_settings(hf, c);
   window_from_a_layer(hf, c);
 }
 
 void qwen3(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-6, 32768);
   heads(hf, c, 32, 128);
-  rope(hf, c);
+  rope_settings(hf, c);
   attention_bias(hf, c);
   window_from_a_layer(hf, c);
   if (!hf.writes()) c.qk_norm = QkNorm::kHead;
@@ -264,7 +170,7 @@ void qwen3(HfConfig& hf, ModelConfig& c) {
 void olmo2(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-5, 2048);
   heads(hf, c);
-  rope(hf, c);
+  rope_settings(hf, c);
   attention_bias(hf, c);
   if (!hf.writes()) c.qk_norm = QkNorm::kWhole, c.norm_place = NormPlace::kAfter;
   no_window(hf, c);
@@ -332,7 +238,7 @@ void gpt_neox(HfConfig& hf, ModelConfig& c) {
   hf("attention_dropout", c.attention_dropout, 0.0);
   hf("attention_bias", c.qkv_bias, true);
   hf("use_parallel_residual", c.parallel_block, true);
-  rope(hf, c, 10000.0, 0.25, "rotary_emb_base", "rotary_pct");
+  rope_settings(hf, c, 10000.0, 0.25, "rotary_emb_base", "rotary_pct");
   end_of_text(hf, c);
   if (!hf.writes()) c.scale_embedding = false, c.out_bias = c.qkv_bias;
 }
@@ -381,7 +287,7 @@ void sparse_layers(HfConfig& hf, ModelConfig& c) {
 void mixtral(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-5, 4096 * 32);
   heads(hf, c, 8);
-  rope(hf, c, 1e6);
+  rope_settings(hf, c, 1e6);
   window_of_all(hf, c, 0);
   experts(hf, c, count_key(hf, "num_local_experts", "num_experts"), 2, 0.001);
 }
@@ -389,7 +295,7 @@ void mixtral(HfConfig& hf, ModelConfig& c) {
 void olmoe(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-5, 4096);
   heads(hf, c);
-  rope(hf, c);
+  rope_settings(hf, c);
   attention_bias(hf, c);
   hf.require("clip_qkv", nullptr, "limit on queries, keys and values");
   experts(hf, c, count_key(hf, "num_experts", "num_local_experts"), 8, 0.01);
@@ -401,7 +307,7 @@ void olmoe(HfConfig& hf, ModelConfig& c) {
 void qwen2_moe(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-6, 32768);
   heads(hf, c, 16);
-  rope(hf, c);
+  rope_settings(hf, c);
   hf("qkv_bias", c.qkv_bias, true);
   hf.require("use_sliding_window", false, "window in every second layer");
   no_window(hf, c);
@@ -417,7 +323,7 @@ void qwen2_moe(HfConfig& hf, ModelConfig& c) {
 void qwen3_moe(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-6, 32768);
   heads(hf, c, 4);
-  rope(hf, c);
+  rope_settings(hf, c);
   attention_bias(hf, c);
   bool uses_window = c.window > 0;
   hf("use_sliding_window", uses_window, false);
@@ -436,7 +342,7 @@ void qwen3_moe(HfConfig& hf, ModelConfig& c) {
 void granitemoe(HfConfig& hf, ModelConfig& c) {
   llama_like(hf, c, 1e-6, 2048);
   heads(hf, c);
-  rope(hf, c);
+  rope_settings(hf, c);
   attention_bias(hf, c);
   no_window(hf, c);
   if (hf.writes() && c.attention_multiplier == 0)

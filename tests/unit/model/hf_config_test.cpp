@@ -53,6 +53,23 @@ TEST(HfConfig, NamesTheKeyOfAWrongType) {
     }
 }
 
+TEST(HfConfig, RefusesAnOriginalContextThatIsNone) {
+  const std::string key = "original_max_position_embeddings";
+  for (const double wrong : {1e300, -1e300, 16777217.0, 0.0, 0.5}) {
+    ordered_json beside = kLlama, above = kLlama;
+    beside["rope_scaling"][key] = wrong;
+    above["rope_scaling"].erase(key), above[key] = wrong;
+    for (const ordered_json& config : {beside, above})
+      EXPECT_THAT(test::error_of([&] { facts(config); }),
+                  HasSubstr("config.json: " + key + ": expected a whole number"))
+          << config;
+  }
+  ordered_json above = kLlama;
+  above["rope_scaling"].erase(key), above["rope_scaling"].erase("factor"), above[key] = 32;
+  EXPECT_EQ(facts(above).rope.original_context, 32);
+  EXPECT_EQ(facts(above).rope.factor, 2.0);
+}
+
 TEST(HfConfig, SaysOnceWhatItIgnores) {
   const test::TemporaryFolder folder;
   ordered_json config = kLlama;
