@@ -60,13 +60,25 @@ FoundCheckpoints find_start(const RunFiles& files, bool resume) {
   return found;
 }
 
-void copy_model(const fs::path& from, const fs::path& to) {
+namespace {
+
+void copy_files(const std::vector<fs::path>& files, const fs::path& to) {
   AtomicDirectory folder(to);
-  std::vector<fs::path> files = model_files(from);
-  for (const char* name : {kTrainStateFile, kAdapterFile}) files.push_back(from / name);
-  for (const fs::path& file : files)
-    if (fs::exists(file)) copy_into(file, folder.path() / file.filename());
+  for (const fs::path& file : files) copy_into(file, folder.path() / file.filename());
   folder.commit(AtomicDirectory::Existing::kReplace);
+}
+
+}  // namespace
+
+void copy_model(const fs::path& from, const fs::path& to) {
+  std::vector<fs::path> files = model_files(from);
+  for (const char* name : {kTrainStateFile, kAdapterFile})
+    if (fs::exists(from / name)) files.push_back(from / name);
+  copy_files(files, to);
+}
+
+void copy_adapter(const fs::path& from, const fs::path& to) {
+  copy_files({fs::directory_iterator(from), fs::directory_iterator()}, to);
 }
 
 RunFolder::RunFolder(const fs::path& folder, const std::string& precision, Communicator* ranks)
@@ -74,9 +86,7 @@ RunFolder::RunFolder(const fs::path& folder, const std::string& precision, Commu
   lead([&] { lock_.emplace(folder, WriterLock::Place::kInside); });
 }
 
-void RunFolder::together(const std::function<void()>& work) const {
-  run_together(ranks_, work, "the run's folder");
-}
+void RunFolder::together(const std::function<void()>& work) const { run_together(ranks_, work, "the run's folder"); }
 
 void RunFolder::lead(const std::function<void()>& work) const {
   together([&] {

@@ -46,8 +46,9 @@ struct RunFiles {
 // for the remains of a run of which no checkpoint can be read, which must not be written over. Changes nothing.
 FoundCheckpoints find_start(const RunFiles& files, bool resume);
 
-// Makes `to` the model in `from`, with what it says of its training (train_state.json), whatever was there before.
+// Makes `to` the model (an adapter) in `from`, with what it says of its training (train_state.json), whatever was there before.
 void copy_model(const std::filesystem::path& from, const std::filesystem::path& to);
+void copy_adapter(const std::filesystem::path& from, const std::filesystem::path& to);
 
 class RunFolder {
  public:
@@ -75,7 +76,8 @@ class RunFolder {
   // A line of history.jsonl; of the first rank alone, without a word to the others.
   void record(std::string_view event, const TrainState& state, nlohmann::ordered_json more) const;
   void record(std::string_view event, const TrainState& state) const;
-  // That the run ends with this error, which main() says; in its log, too. Throws nothing of its own: the error matters more.
+  // That the run ends with this error, which main() says; in its log, too. Throws nothing of its own: the error matters
+  // more.
   void record_failure(const char* what, const TrainState& state) const;
 
   // Writes a checkpoint, then removes all but the newest train.keep_last.

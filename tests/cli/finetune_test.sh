@@ -186,6 +186,17 @@ grep '"troupe.finetune_result/1"' out | grep -q '"epochs":\[1,1\],"seeds":\[1,2\
 expect "all of it again" 0 '"n":1,' "$program" finetune ft.toml --model pre --run own --json --resume --set finetune.epochs=1 \
   --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
 [ "$(grep -c '"setting":"zero-shot"' out)" -eq 0 ] || fail "trainings that were over began again"
+# One rate without a figure is not the best; without any there is none.
+sed -i '/"fine-tuned"/d' own/lr-0.01-seed-*/metrics.jsonl
+expect "a rate without figures" 0 '"lr":0.03' "$program" finetune ft.toml --model pre --run own --json --resume \
+  --set finetune.epochs=1 --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
+sed -i '/"fine-tuned"/d' own/lr-0.03-seed-*/metrics.jsonl
+expect "no figures" 3 "own/lr-0.01-seed-1/metrics.jsonl: expected finite figures of an epoch, got none" "$program" finetune \
+  ft.toml --model pre --run own --resume --set finetune.epochs=1 --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
+# Of adapters the best one is the run's.
+expect "a sweep of adapters" 0 '"model":"swept/model"' "$program" finetune ft.toml --model pre --run swept --json \
+  --set finetune.epochs=1 --set finetune.lr=0.01,0.03 --set finetune.lora.rank=2
+[ "$(nll --model swept/model)" = "$(nll --model pre --adapter swept)" ] || fail "a sweep's adapter is not that of its model"
 mv kept.jsonl tasks/sky/train.jsonl
 
 expect "what it would take" 0 '"learnt":["sky"],"trainings":4,"epochs":10,"texts":32' "$program" finetune ft.toml --model pre \

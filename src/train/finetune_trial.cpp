@@ -1,0 +1,338 @@
+#include "train/finetune_trial.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/quantity.h"
+#include "eval/statistics.h"
+#include "io/atomic_file.h"
+#include "io/json_fields.h"
+#include "io/provenance.h"
+#include "model/hf/hf_write.h"
+#include "model/hf/peft.h"
+#include "model/model_directory.h"
+#include "train/freeze.h"
+#include "train/metrics.h"
+#include "train/run_folder.h"
+
+namespace troupe {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct Stopped {};
+
+std::vector<std::string> names_of(const LoraParameters& adapters) {
+  std::vector<std::string> names;
+  for (const LoraTarget& target : adapters.targets) names.push_back(target.weight.name);
+  return names;
+}
+
+class TrialRun {
+ public:
+  TrialRun(const Trial& trial, const std::vector<FinetuneSource>& sources, const FinetuneModel& model,
+           const std::string& model_sum, const std::string& where, const FinetuneOptions& options)
+      : trial_(trial),
+        sources_(sources),
+        source_model_(model),
+        options_(options),
+        precision_(precision_of(trial.config.train.precision)),
+        folder_(trial.folder, to_string(precision_)),
+        loader_(text_sources(where), loader_options()),
+        model_(loaded()),
+        trainer_(*model_, Schedule(trial.config.train.schedule, trial.config.train.steps), trainer_options(),
+                 [this](int64_t step, int64_t micro) { return loader_.batch(step, micro); }),
+        state_(folder_.begin({.config = trial.config,
+                              .where = where,
+                              .data = identities(model_sum),
+                              .steps = trial.config.train.steps,
+                              .resume = options.resume},
+                             trainer_, [] {})) {}
+
+  // False if it was interrupted.
+  bool go() {
+    metrics_.emplace(folder_.files().metrics(), state_.step);
+    describe();
+    try {
+      while (true) {
+        if (evaluation_due()) evaluate();
+        if (finished()) break;
+        if (interrupted()) throw Stopped();
+        step();
+        const int64_t every = trial_.config.train.checkpoint_every;
+        if (every > 0 && state_.step % every == 0 && !evaluation_due()) checkpoint();
+      }
+      if (state_.step > 0 && folder_.newest().step != state_.step) checkpoint();
+      folder_.export_model({.folder = folder_.files().best(), .step = state_.best.step}, folder_.files().model());
+      if (trainer_.adapters()) export_adapter();
+      log::info("model: {}, of epoch {}", folder_.files().model().string(),
+                state_.best.step / loader_.steps_per_epoch());
+      folder_.record("complete", state_, {{"best_step", state_.best.step}});
+      return true;
+    } catch (const Stopped&) {
+      if (folder_.newest().step != state_.step) checkpoint();
+      folder_.record("interrupted", state_);
+      return false;
+    } catch (const Error& error) {
+      folder_.record_failure(error.what(), state_);
+      throw;
+    }
+  }
+
+ private:
+  const TrainConfig& train() const { return trial_.config.train; }
+  const FinetuneConfig& finetune() const { return *trial_.config.finetune; }
+  bool interrupted() const { return options_.interrupted && options_.interrupted(); }
+  void stop_if_interrupted() const {
+    if (interrupted()) throw Stopped();
+  }
+  bool out_of_patience() const { return train().patience > 0 && state_.best.since >= train().patience; }
+  bool finished() const { return state_.step == train().steps || out_of_patience(); }
+  bool evaluation_due() const {
+    return state_.validated_step != state_.step && state_.step % loader_.steps_per_epoch() == 0;
+  }
+
+  Filling filling() const {
+    const ModelConfig& model = source_model_.config;
+    return {.id = static_cast<int32_t>(model.pad_id >= 0 ? model.pad_id : model.eos_id), .context = model.context};
+  }
+  TextLoader::Options loader_options() const {
+    return {.seed = static_cast<uint64_t>(train().seed),
+            .batch_texts = train().batch_sequences,
+            .micro_batches = train().batch_sequences / micro_batch(train()),
+            .filling = filling()};
+  }
+  std::vector<TextSource> text_sources(const std::string& where) const {
+    const std::map<std::string, double> weights = [&] {
+      DataConfig data;
+      data.weights = finetune().weights;
+      return data_weights(data, where);
+    }();
+    std::vector<TextSource> texts;
+    for (const FinetuneSource& source : sources_) {
+      const auto weight = weights.find(source.name);
+      if (!weights.empty() && weight == weights.end())
+        fail(ErrorCode::kUsage,
+             "{}: finetune.weights: expected a share of everything that is learnt or of nothing, got none of {}", where,
+             source.name);
+      texts.push_back({source.name, source.train, weights.empty() ? 0.0 : weight->second});
+    }
+    if (!weights.empty() && weights.size() != sources_.size())
+      fail(ErrorCode::kUsage, "{}: finetune.weights: expected names of tasks, text and answers, got another one",
+           where);
+    return texts;
+  }
+  std::vector<DatasetIdentity> identities(const std::string& model_sum) const {
+    std::vector<DatasetIdentity> list = {{.name = "model", .checksum = model_sum}};
+    for (const TextSource& source : loader_.sources()) {
+      DatasetIdentity identity{.name = source.name, .weight = source.weight};
+      for (const FinetuneSource& given : sources_)
+        if (given.name == source.name) identity.checksum = given.checksum;
+      for (const TrainingText& text : source.texts) identity.tokens += text.inputs();
+      list.push_back(identity);
+    }
+    return list;
+  }
+
+  std::unique_ptr<LanguageModel> loaded() const {
+    auto model = std::make_unique<LanguageModel>(trial_.config.model, precision_,
+                                                 DecoderOptions{.recompute = train().recompute});
+    load_parameters(source_model_.folder, model->params());
+    return model;
+  }
+
+  TrainerOptions trainer_options() {
+    TrainerOptions options = troupe::trainer_options(train());
+    if (const LoraConfig& lora = finetune().lora; lora.is_used()) {
+      options.lora = LoraOptions{.adapted = lora_targets(lora.targets),
+                                 .rank = lora.rank,
+                                 .scale = lora.scale(),
+                                 .seed = static_cast<uint64_t>(train().seed)};
+      return options;
+    }
+    ChosenExperts chosen;
+    if (finetune().freeze == Freeze::kAllButChosenExperts) {
+      chosen = choose_experts(use_of_experts(), finetune().top_p);
+      for (const auto& [layer, experts] : chosen)
+        log::info("layer {}: experts that are trained: {} of {}: {}", layer, experts.size(),
+                  trial_.config.model.moe.num_experts, fmt::join(experts, ", "));
+    }
+    options.trained = trained_of(finetune().freeze, chosen);
+    return options;
+  }
+
+  // Of the training data's first texts, by the model as it was before: the same after every resume.
+  std::vector<RouterStats> use_of_experts() {
+    constexpr int64_t kTexts = 1024, kAtATime = 32;
+    std::vector<RouterStats> use;
+    for (const FinetuneSource& source : sources_) {
+      const int64_t count = std::min<int64_t>(kTexts, static_cast<int64_t>(source.train.size()));
+      for (int64_t begin = 0; begin < count; begin += kAtATime) {
+        std::vector<const TrainingText*> texts;
+        for (int64_t i = begin; i < std::min(count, begin + kAtATime); ++i)
+          texts.push_back(&source.train[static_cast<size_t>(i)]);
+        static_cast<void>(model_->score(pack(texts, filling()), {}));
+        const std::span<const RouterStats> stats = model_->router_stats();
+        use.resize(stats.size());
+        for (size_t i = 0; i < use.size(); ++i) use[i] += stats[i], use[i].layer = stats[i].layer;
+      }
+    }
+    return use;
+  }
+
+  void describe() const {
+    int64_t trained = 0;
+    for (const Parameter& parameter : trainer_.gradients().entries()) trained += parameter.size();
+    log::info("model: {} parameters, of which {} are trained ({:.1f} %)", model_->table().num_parameters(), trained,
+              100.0 * static_cast<double>(trained) / static_cast<double>(model_->table().num_parameters()));
+    if (const LoraParameters* const adapters = trainer_.adapters())
+      log::info("adapters: rank {}, alpha {}, of {} in {}: {}", adapters->rank, finetune().lora.alpha,
+                fmt::join(finetune().lora.targets, ", "),
+                counted(static_cast<int64_t>(adapters->targets.size()), "tensor"),
+                fmt::join(names_of(*adapters), ", "));
+    for (const FinetuneSource& source : sources_)
+      log::info("{}: {} of {} to train on", source.name, counted(static_cast<int64_t>(source.train.size()), "text"),
+                source.train_split);
+    log::info("run: {} epochs of {} x {}, rate {:g}, seed {}", finetune().epochs,
+              counted(loader_.steps_per_epoch(), "step"), counted(train().batch_sequences, "text"), trial_.lr,
+              trial_.seed);
+  }
+
+  void step() {
+    const Clock::time_point start = Clock::now();
+    const StepStats stats = trainer_.step();
+    const double seconds = seconds_since(start);
+    state_.add(stats, seconds);
+    if (options_.step) options_.step(stats, train().steps, seconds);
+    if (state_.step % train().log_every != 0 && state_.step != train().steps) return;
+    // Most of what runs through the model is not scored, so no FLOPs belong to a token.
+    write(json_of(train_line(stats, state_.interval, state_.totals, 0.0, kNan)));
+    state_.interval = {};
+  }
+
+  FinetuneLine line(const FinetuneSource& source, const std::string& split) const {
+    return {.step = state_.step,
+            .task = source.name,
+            .setting = state_.step == 0 ? "zero-shot" : "fine-tuned",
+            .split = split,
+            .epoch = state_.step / loader_.steps_per_epoch(),
+            .metric = "nll",
+            .accuracy = kNan,
+            .nll = kNan,
+            .std_error = kNan,
+            .chance = kNan,
+            .lr = trial_.lr,
+            .seed = trial_.seed};
+  }
+
+  FinetuneLine of_task(const FinetuneSource& source, const TaskSplits::Split& split) {
+    const bool before = state_.step == 0;
+    TaskData data = split.data;
+    if (!before)
+      for (Item& item : data.items) item.calibrations.clear();
+    const TaskFile& task = before ? source.task->zero_shot : source.task->tuned;
+    const TaskReport report = run_task(*model_, source_model_.tokenizer, task, {.data_dir = finetune().data_dir}, data,
+                                       [&](double) { stop_if_interrupted(); });
+    const TaskFigure& figure = report.figures.front();
+    FinetuneLine made = line(source, split.name);
+    made.metric = figure.metric, made.accuracy = figure.value, made.std_error = figure.item_error;
+    made.n = figure.n, made.chance = figure.chance;
+    return made;
+  }
+
+  FinetuneLine of_texts(const FinetuneSource& source) {
+    constexpr size_t kAtATime = 16;
+    LossSum sum;
+    for (size_t begin = 0; begin < source.held_out.size(); begin += kAtATime) {
+      stop_if_interrupted();
+      std::vector<const TrainingText*> texts;
+      for (size_t i = begin; i < std::min(source.held_out.size(), begin + kAtATime); ++i)
+        texts.push_back(&source.held_out[i]);
+      sum += model_->score(pack(texts, filling()), {});
+    }
+    FinetuneLine made = line(source, "held out");
+    made.nll = sum.nll / static_cast<double>(sum.tokens), made.n = sum.tokens;
+    return made;
+  }
+
+  // All or nothing, as a validation in pretraining. A new best is a checkpoint, of which best/ is the export.
+  void evaluate() {
+    std::vector<FinetuneLine> lines;
+    double loss = 0.0;
+    for (const FinetuneSource& source : sources_) {
+      if (!source.task) {
+        lines.push_back(of_texts(source));
+        loss += lines.back().loss();
+        continue;
+      }
+      lines.push_back(of_task(source, source.task->select));
+      loss += lines.back().loss();
+      if (source.task->test.name != source.task->select.name) lines.push_back(of_task(source, source.task->test));
+    }
+    for (const FinetuneLine& line : lines) write(json_of(line));
+    state_.validated_step = state_.step;
+    if (state_.step == 0) return;
+    loss /= static_cast<double>(sources_.size());
+    const bool better = state_.best.step < 0 || loss < state_.best.nll;
+    if (better)
+      state_.best = {.step = state_.step, .nll = loss, .since = 0};
+    else
+      ++state_.best.since;
+    checkpoint();
+    if (better) folder_.export_model(folder_.newest(), folder_.files().best());
+  }
+
+  void checkpoint() {
+    trainer_.require_finite_moments();
+    folder_.save(state_, trainer_, source_model_.folder / "tokenizer.json");
+  }
+
+  // The best epoch's.
+  void export_adapter() {
+    ParameterStore<float> values(trainer_.adapters()->table);
+    load_adapters(folder_.files().best(), values);
+    AtomicDirectory out(folder_.files().adapter());
+    const ModelConfig& config = trial_.config.model;
+    const int64_t modules = write_peft_adapter(out.path(), *trainer_.adapters(), values, config,
+                                               find_hf_family(config, model_family(source_model_.folder)),
+                                               {.base_model = finetune().model, .alpha = finetune().lora.alpha});
+    out.commit(AtomicDirectory::Existing::kReplace);
+    log::info("adapter: {}, of {}", folder_.files().adapter().string(), counted(modules, "module"));
+  }
+
+  void write(ordered_json line) {
+    add_provenance(line, to_string(precision_));
+    metrics_->append(line);
+    if (options_.line) options_.line(line);
+  }
+
+  const Trial& trial_;
+  const std::vector<FinetuneSource>& sources_;
+  const FinetuneModel& source_model_;
+  const FinetuneOptions& options_;
+  Precision precision_;
+  RunFolder folder_;
+  TextLoader loader_;
+  std::unique_ptr<LanguageModel> model_;
+  Trainer trainer_;
+  TrainState state_;
+  std::optional<MetricsFile> metrics_;
+};
+
+}  // namespace
+
+bool run_trial(const Trial& trial, const std::vector<FinetuneSource>& sources, const FinetuneModel& model,
+               const std::string& model_sum, const std::string& where, const FinetuneOptions& options) {
+  return TrialRun(trial, sources, model, model_sum, where, options).go();
+}
+
+}  // namespace troupe
