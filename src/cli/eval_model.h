@@ -23,8 +23,8 @@ struct EvalFlags {
   double train_tokens = 0.0;
 };
 
-// Adds --model, --adapter, --tokenizer, --any-tokenizer, --precision, --capacity, --context, --batch-tokens, --journal and
-// --train-tokens.
+// Adds --model, --adapter, --tokenizer, --any-tokenizer, --precision, --capacity, --context, --batch-tokens, --journal
+// and --train-tokens.
 void add_eval_flags(CLI::App& command, EvalFlags& flags);
 void add_train_tokens_flag(CLI::App& command, double& train_tokens);
 

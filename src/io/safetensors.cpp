@@ -207,7 +207,8 @@ void SafetensorsWriter::finish() {
 void write_safetensors(FileWriter& file, const std::vector<TensorToWrite>& tensors, const Metadata& metadata) {
   SafetensorsWriter writer(file, tensors, metadata);
   for (const TensorToWrite& tensor : tensors)
-    writer.append(tensor.fetch ? tensor.fetch() : tensor.data, static_cast<size_t>(num_elements(tensor.shape) * size_of(tensor.dtype)));
+    writer.append(tensor.fetch ? tensor.fetch() : tensor.data,
+                  static_cast<size_t>(num_elements(tensor.shape) * size_of(tensor.dtype)));
   writer.finish();
 }
 

@@ -54,8 +54,8 @@ class SafetensorsFile {
   Metadata metadata_;
 };
 
-// What a file will hold. `data` may be null when the bytes are appended later (SafetensorsWriter), or are not the host's:
-// `fetch` then says where they are, until it is called for another tensor.
+// What a file will hold. `data` may be null when the bytes are appended later (SafetensorsWriter), or are not the
+// host's: `fetch` then says where they are, until it is called for another tensor.
 struct TensorToWrite {
   std::string name;
   DType dtype = DType::kF32;

@@ -39,10 +39,11 @@ struct OpenParameters {
   ParameterSource read;
 };
 OpenParameters open_parameters(const std::filesystem::path& folder, const ParameterTable& table);
-// What is read of the model at `folder`, with an adapter (model/hf/peft.h; its folder, or a run's) merged into it, unless
-// `adapter` is empty.
+// What is read of the model at `folder`, with an adapter (model/hf/peft.h; its folder, or a run's) merged into it,
+// unless `adapter` is empty.
 ParameterSource with_adapter(ParameterSource source, const std::filesystem::path& folder,
-                             const std::filesystem::path& adapter, const ModelConfig& config, const std::string& family);
+                             const std::filesystem::path& adapter, const ModelConfig& config,
+                             const std::string& family);
 
 // Fills the store from a folder. Throws kData as open_parameters() does, before anything is written, and
 // naming the first weight that is not finite.

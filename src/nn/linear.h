@@ -1,8 +1,8 @@
 // A linear map of a block, or E of them (one per expert): the one door to the matrix products of ops/linear.h. It knows
 // where its weights and their gradients are, and that packed copies are those of the weights of now.
 //
-// A low-rank adapter that is not merged (nn/lora.h merges them) would have its place here, in the three products: y += (x
-// A^T) B^T before the epilogue, and what follows from it for dx, dA and dB.
+// A low-rank adapter that is not merged (nn/lora.h merges them) would have its place here, in the three products:
+// y += (x A^T) B^T before the epilogue, and what follows from it for dx, dA and dB.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +45,8 @@ class Linear {
   void backward_input(Matrix<const operand> dy, RowOffsets offsets, const BackwardEpilogue<P>& epilogue) const {
     run(LinearBackwardInput<P>{bank(), dy, offsets, epilogue});
   }
-  // Adds to the gradients of weight and bias of every map that `grads` holds; the others are frozen, and so may the bias
-  // alone be. Throws kUsage if it holds another part of a map: a weight is one gradient.
+  // Adds to the gradients of weight and bias of every map that `grads` holds; the others are frozen, and so may the
+  // bias alone be. Throws kUsage if it holds another part of a map: a weight is one gradient.
   void backward_weight(Matrix<const operand> dy, Matrix<const operand> x, RowOffsets offsets,
                        ParameterStore<real>& grads) const {
     const int64_t E = num_maps();

@@ -27,12 +27,13 @@ int64_t muon_workspace(const ParameterFamily& family, Precision precision) {
 
 // As Trainer holds them (nn/lora.h).
 void add_adapters(MemoryEstimate& memory, const ParameterTable& table, const LoraConfig& lora) {
-  const LoraParameters adapters = make_lora_parameters(table, lora_targets(lora.targets), lora.rank);
+  const Selection copied = lora_targets(lora.targets);
+  const LoraParameters adapters = make_lora_parameters(table, copied, lora.rank);
+  const Selection passed = lora_gradients(table, adapters);
   const auto add = [](MemoryPart& part, const ParameterFamily& family, int64_t bytes_per_value) {
     part.total += bytes_per_value * family.size();
     if (family.pattern.role == Role::kExpert) part.experts += bytes_per_value * family.size();
   };
-  const Selection copied = lora_targets(lora.targets), passed = lora_gradients(table, adapters);
   for (const ParameterFamily& family : table.families()) {
     if (copied(family.pattern)) add(memory.weights, family, 4);
     if (passed(family.pattern)) add(memory.gradients, family, 4);

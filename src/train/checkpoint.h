@@ -67,10 +67,10 @@ TrainState load_train_state(const Checkpoint& checkpoint);
 // Tokens that the model in this folder was trained on, if the folder says so (train_state.json). Throws kData for a
 // file that cannot be read.
 std::optional<int64_t> trained_tokens(const std::filesystem::path& model_folder);
+// The adapters of a checkpoint, or of its copy. Throws kData for one that is missing, of another shape or not finite.
+void load_adapters(const std::filesystem::path& folder, ParameterStore<float>& values);
 // Fills parameters, moments and step counters of a trainer of the same model; if it trains adapters those, on the
 // weights that it was made with.
-// The adapters of a checkpoint, or of its copy. Throws kData as load_trainer() does.
-void load_adapters(const std::filesystem::path& folder, ParameterStore<float>& values);
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer);
 
 // Throws kUsage if going on from `saved` with `config` and `data` would not continue the same run (model, seed, batch,

@@ -42,8 +42,7 @@ void check_lora(const LoraConfig& config, const ParameterTable& table, const std
   if (config.dropout != 0.0)
     fail(ErrorCode::kUsage,
          "{}: finetune.lora.dropout: expected 0 (an adapter is merged into its matrix, so it has no inputs of its own "
-         "to "
-         "drop; model.dropout works), got {}",
+         "to drop; model.dropout works), got {}",
          where, config.dropout);
   if (config.targets.empty())
     fail(ErrorCode::kUsage, "{}: finetune.lora.targets: expected some of {}, got none", where,

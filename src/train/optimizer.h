@@ -119,9 +119,9 @@ class Optimizer {
   int64_t updates() const { return updates_; }
   void set_updates(int64_t updates) { updates_ = updates; }  // after the moments were loaded
   ParameterStore<float>& first_moment() { return m_; }       // Muon's momentum too
+  ParameterStore<float>& second_moment() { return v_; }      // of what Adam moves
   const ParameterStore<float>& first_moment() const { return m_; }
   const ParameterStore<float>& second_moment() const { return v_; }
-  ParameterStore<float>& second_moment() { return v_; }      // of what Adam moves
 
  private:
   // What an update does to a parameter.

@@ -10,7 +10,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/quantity.h"
 #include "base/threads.h"
 #include "io/atomic_file.h"
 #include "io/json_fields.h"

@@ -6,10 +6,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <map>
-#include <set>
-
 #include "error_of.h"
 #include "golden.h"
 #include "io/atomic_file.h"
@@ -147,7 +143,6 @@ TEST(PeftFiles, OfEveryFamilyComeBack) {
                            "olmoe", "qwen2_moe", "granitemoe"})
     for (const bool theirs : {true, false}) {
       SCOPED_TRACE(fmt::format("{}, {}", name, theirs ? "their names" : "ours"));
-      PeftCase c(std::string("llama-qv"));
       const fs::path base = base_of(name);
       LanguageModel model(quiet_config(base), Precision::kFp32);
       load_parameters(base, model);
