@@ -1,4 +1,4 @@
-// Any bytes as the adapter_config.json of an adapter whose tensors are there: merged, or refused.
+// Any bytes as the adapter_config.json of an adapter whose tensors are there: read, or refused.
 #include <cstdint>
 #include <cstdlib>
 #include <vector>
