@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "base/threads.h"
@@ -36,6 +37,8 @@ class FactorMaker {
  public:
   explicit FactorMaker(const GridResults& results)
       : results_(results), texts_(texts_of(results)), points_(mean_points(results)) {
+    for (const char* measure : kMeasures)
+      for (const MeanPoint& mean : points_) costs_[measure].push_back(cost_of_point(results, mean.point, measure));
     factors_.residuals = seed_residuals(results);
     if (!points_.empty()) replicates_ = make_replicates(results, points_, factors_.residuals);
   }
@@ -69,7 +72,7 @@ class FactorMaker {
   std::vector<CostPoint> frontier(const std::vector<size_t>& selected, const std::string& measure,
                                   const Nll& nll) const {
     std::vector<CostPoint> points;
-    for (const size_t p : selected) points.push_back({cost_of_point(results_, points_[p].point, measure), nll(p), p});
+    for (const size_t p : selected) points.push_back({costs_.at(measure)[p], nll(p), p});
     return frontier_of(std::move(points));
   }
 
@@ -144,6 +147,7 @@ class FactorMaker {
   const GridResults& results_;
   const TextNames texts_;
   const std::vector<MeanPoint> points_;
+  std::map<std::string, std::vector<double>> costs_;  // [measure][of points_], not again for each replicate
   Replicates replicates_;
   Factors factors_;
 };
