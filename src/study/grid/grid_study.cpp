@@ -23,6 +23,7 @@
 #include "model/model_directory.h"
 #include "study/grid/claim.h"
 #include "study/grid/factors.h"
+#include "study/grid/grid_page.h"
 #include "study/grid/grid_report.h"
 #include "study/grid/grid_tasks.h"
 #include "study/grid/sample.h"
@@ -108,6 +109,10 @@ class GridStudy {
 
   fs::path folder(const GridRun& run) const { return out_ / "runs" / name(grid_, run); }
   RunConfig run_config(const GridRun& run) const { return config_of(grid_, run, config_, data_); }
+  GridRun trial_of(size_t model, double lr) const {
+    const GridPoint& point = grid_.smallest(model);
+    return {static_cast<size_t>(&point - grid_.points.data()), lr, point.seeds.front()};
+  }
   double own_rate(const GridPoint& point) const { return grid_.models[point.model].config.train.schedule.lr; }
   bool has_trials() const { return config_.grid.lr_trials > 0; }
 
@@ -124,14 +129,13 @@ class GridStudy {
 
   // Scores of the trials of a model that are finished.
   TrialScores scores(size_t model, std::vector<double>& missing) const {
-    const GridPoint& point = grid_.smallest(model);
-    const auto p = static_cast<size_t>(&point - grid_.points.data());
+    const double own = own_rate(grid_.smallest(model));
     TrialScores finished;
     for (;;) {
-      missing = rates_to_try(own_rate(point), config_.grid.lr_trials, finished);
+      missing = rates_to_try(own, config_.grid.lr_trials, finished);
       const size_t before = finished.size();
       for (const double rate : missing)
-        if (const auto record = read_record(folder({p, rate, point.seeds.front()})))
+        if (const auto record = read_record(folder(trial_of(model, rate))))
           finished[rate] = record->status == RunStatus::kOk ? record->validation_nll : INFINITY;
       if (finished.size() == before) return finished;
     }
@@ -161,10 +165,8 @@ class GridStudy {
     std::vector<double> missing;
     const TrialScores finished = scores(model, missing);
     const double best = rates_.at(model);
-    const GridPoint& point = grid_.smallest(model);
-    const auto p = static_cast<size_t>(&point - grid_.points.data());
     for (const auto& [lr, score] : finished) {
-      const fs::path run = folder({p, lr, point.seeds.front()});
+      const fs::path run = folder(trial_of(model, lr));
       if (lr == best || config_.grid.keep_models || !fs::exists(RunFiles{run}.model())) continue;
       if (const auto lock = try_claim(run)) fs::remove_all(RunFiles{run}.model());
     }
@@ -412,14 +414,10 @@ class GridStudy {
     for (size_t model = 0; has_trials() && model < grid_.models.size(); ++model) {
       std::vector<double> missing;
       const TrialScores finished = scores(model, missing);
-      const GridPoint& point = grid_.smallest(model);
-      const auto p = static_cast<size_t>(&point - grid_.points.data());
       const BestRate best = missing.empty() && !finished.empty() ? best_rate(finished) : BestRate{};
       for (const auto& [lr, nll] : finished)
-        results_.trials.push_back({.run = {p, lr, point.seeds.front()},
-                                   .nll = nll,
-                                   .chosen = lr == best.lr,
-                                   .inside = lr == best.lr && best.inside});
+        results_.trials.push_back(
+            {.run = trial_of(model, lr), .nll = nll, .chosen = lr == best.lr, .inside = lr == best.lr && best.inside});
     }
     for (size_t p = 0; p < grid_.points.size(); ++p) {
       const auto lr = rate(grid_.points[p].model);
@@ -439,7 +437,6 @@ class GridStudy {
     return runs;
   }
 
-  // Factors and report, which take longer, at least when nothing is left, and now and then before.
   // What routers did at the end of a training: of its log, which is kept.
   const std::vector<RouterLine>& routers_of(const GridRun& run) {
     const std::string label = name(grid_, run);
@@ -456,6 +453,7 @@ class GridStudy {
     return routers;
   }
 
+  // Factors and report, which take longer, at least when nothing is left, and now and then before.
   void write(bool all) {
     constexpr double kFactorsEverySeconds = 300.0;
     const auto lock = claim(out_ / "points.csv", events_.interrupted);
