@@ -9,7 +9,9 @@ while read -r file; do
     expect "$file" 0 "" "$program" config show "$file" --set train.steps=1 --set train.tokens=0 --set 'data.train=["x"]'
     continue
   fi
-  for named in $(sed 's/#.*//' "$file" | grep -o '"[a-z0-9-]*=[^"]*\.toml"' | tr -d '"'); do
+  models=$(sed 's/#.*//' "$file" | grep -o '"[a-z0-9-]*=[^"]*\.toml"' | tr -d '"')
+  [ -n "$models" ] || fail "$file: expected models or families by file, got none"
+  for named in $models; do
     [ -f "$(dirname "$file")/${named#*=}" ] || fail "$file: expected the file of $named"
   done
 done < <(find "$configs" -name '*.toml')
