@@ -186,11 +186,11 @@ cmp two/documents.csv.zst one/documents.csv.zst || fail "grid: two at once: othe
   fail "grid: two at once: expected 23 trainings, got $(cat first second | grep -c ': training$')"
 "$program" study grid.toml --out killed >killed.log 2>&1 &
 pid=$!
-for _ in $(seq 200); do
-  [ -n "$(find killed/runs -name 'step-*4' 2>/dev/null)" ] && break
-  sleep 0.05
+for _ in $(seq 2000); do  # a checkpoint lives for some hundredths of a second
+  compgen -G 'killed/runs/*/*/*/*/*/checkpoints/step-*4' >/dev/null && break
+  sleep 0.005
 done
-kill -9 $pid
+kill -9 $pid || fail "grid: the study ended before it was killed"
 wait $pid 2>/dev/null
 expect "grid: after a kill" 0 "killed/points.csv" study killed
 cmp killed/points.csv kept.csv || fail "grid: after a kill: other points"
