@@ -196,13 +196,15 @@ expect "grid: after a kill" 0 "killed/points.csv" study killed
 cmp killed/points.csv kept.csv || fail "grid: after a kill: other points"
 "$program" study grid.toml --out stopped >stopped.log 2>&1 &
 pid=$!
-for _ in $(seq 200); do
-  [ -n "$(find stopped/runs -name metrics.jsonl 2>/dev/null)" ] && break
+for _ in $(seq 400); do
+  [ "$(cut -sd, -f1 stopped/points.csv 2>/dev/null | sort -u | wc -l)" -gt 3 ] && break  # a head and three runs
   sleep 0.05
 done
 kill -TERM $pid
 wait $pid
 [ $? = 130 ] || fail "grid: interrupted: $(tail -2 stopped.log)"
+finished=$(tail -n +2 stopped/points.csv | cut -d, -f1 | sort -u | wc -l)
+grep -q "So far $finished of " stopped/report.md || fail "grid: interrupted: the report has other than $finished runs"
 expect "grid: after an interruption" 0 "stopped/points.csv" study stopped
 cmp stopped/points.csv kept.csv || fail "grid: after an interruption: other points"
 

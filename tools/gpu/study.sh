@@ -60,16 +60,9 @@ if [ "$slice" = c ] && [ ! -d "$into/data" ] && [ -f "$work/out/data/made-from.j
   cp -a "$work/out/data" "$into"
   (cd "$work/out" && find runs -path '*/8x256/30000000/*' -type f -print0 | tar -c --null -T - | tar -C "$into" -x)
 fi
-run() {  # SECONDS DEVICE more flags
-  timeout --signal=INT --kill-after=60 "$1" \
-    "$troupe" --device "$2" study "$root/configs/study-gpu.toml" --out "$into" "${flags[@]}" "${@:3}"
-}
 code=0
-run "$seconds" "${DEVICE:-cuda}" "$@" || code=$?
-if { [ "$code" = 124 ] || [ "$code" = 130 ]; } && [ -f "$into/points.csv" ] && [ -f "$into/speeds.json" ]; then
-  # Factors and report of what is finished: no other training fits.
-  run 60 cpu "$@" --set study.grid.max_hours=1e-9 >/dev/null || echo "study.sh: factors and report may be some runs behind" >&2
-fi
+timeout --signal=INT --kill-after=60 "$seconds" "$troupe" --device "${DEVICE:-cuda}" study "$root/configs/study-gpu.toml" \
+  --out "$into" "${flags[@]}" "$@" || code=$?
 
 # What stays of a study: no text, no weights, no checkpoints.
 tar -C "$work/out" --exclude=data --exclude=model --exclude=checkpoints --exclude='*.safetensors' --exclude='.*.lock' -cf - . |

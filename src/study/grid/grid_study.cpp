@@ -77,21 +77,11 @@ class GridStudy {
     look_for_stale_runs();
     if (!std::isfinite(EnergyMeter().joules()))
       log::info("energy: this machine reports none (/sys/class/powercap), so that it stays empty in runs.csv");
-    for (bool waited = false;;) {
-      const Found found = find_work();
-      for (const auto& [model, lr] : rates_)  // here, where this process holds no trial of it
-        if (losers_dropped_.insert(model).second) drop_losers(model);
-      if (found.lock) {
-        do_run(found.run, found.final);
-        waited = false;
-      } else if (!found.others) {
-        break;
-      } else {
-        if (!waited) log::info("waiting for others: {} runs are theirs", found.others);
-        waited = true;
-        wait_a_moment(2.0, events_.interrupted);
-      }
-      stop_if_interrupted("between two runs");
+    try {
+      do_runs();
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInterrupted && factors_are_behind_) write(true);  // it may never go on
+      throw;
     }
     collect();
     say_what_lacks_tasks();
@@ -223,6 +213,26 @@ class GridStudy {
       }
     }
     return found;
+  }
+
+  // Until nothing is left.
+  void do_runs() {
+    for (bool waited = false;;) {
+      const Found found = find_work();
+      for (const auto& [model, lr] : rates_)  // here, where this process holds no trial of it
+        if (losers_dropped_.insert(model).second) drop_losers(model);
+      if (found.lock) {
+        do_run(found.run, found.final);
+        waited = false;
+      } else if (!found.others) {
+        break;
+      } else {
+        if (!waited) log::info("waiting for others: {} runs are theirs", found.others);
+        waited = true;
+        wait_a_moment(2.0, events_.interrupted);
+      }
+      stop_if_interrupted("between two runs");
+    }
   }
 
   void do_run(const GridRun& run, bool final) {
@@ -453,11 +463,12 @@ class GridStudy {
     return routers;
   }
 
-  // Factors and report, which take longer, at least when nothing is left, and now and then before.
+  // Factors and report, which take longer, when nothing is left or it is interrupted, and now and then before.
   void write(bool all) {
     constexpr double kFactorsEverySeconds = 300.0;
     const auto lock = claim(out_ / "points.csv", events_.interrupted);
     write_tables(out_, results_);
+    factors_are_behind_ = true;
     if (!all && factors_written_ && seconds_since(*factors_written_) < kFactorsEverySeconds) return;
     const Factors factors = make_factors(results_);
     const Factors by_tasks = make_task_factors(results_);
@@ -465,6 +476,7 @@ class GridStudy {
     write_task_factors(out_, results_, by_tasks);
     write_grid_report(out_, grid_report(results_, factors, by_tasks, unfinished()));
     factors_written_ = Clock::now();
+    factors_are_behind_ = false;
   }
 
   const StudyConfig& config_;
@@ -484,6 +496,7 @@ class GridStudy {
   mutable std::set<std::string> done_;                      // final runs that are
   std::map<std::string, std::vector<RouterLine>> routers_;  // of finished runs
   std::optional<Clock::time_point> factors_written_;
+  bool factors_are_behind_ = false;  // the tables have runs that they lack
   GridResults results_;
 };
 
