@@ -46,6 +46,7 @@ struct AttentionTiles {
   using Own = TileA[kRows][kSteps];          // a thread's part of the warp's rows of a head
   using OwnSums = TileC[kRows][2 * kSteps];  // and of numbers that become such rows
   using Products = TileC[kRows][2];          // and of products of the warp's rows with 16 met ones
+  using Numbers = float[kRows][2];           // one of each row of a thread's part: [m][half]
 
   // Rows [first, first + kMet) of a head on their way to `tile`; zeros beyond the sequence.
   static TROUPE_KERNEL void start_rows(int thread, const AttentionSizes& s, View<const bf16> matrix, int64_t b,
@@ -91,6 +92,16 @@ struct AttentionTiles {
           if (c < s.C) store_pair(at + c, pack_bf16(scale * values[0], scale * values[1]));
         }
       }
+  }
+  // Of each row, over the threads that have parts of it; each gets it.
+  template <class Op>
+  static TROUPE_KERNEL void reduce(const Block<kThreads>& block, PerThread<Numbers, kThreads>& numbers, Op op) {
+#pragma unroll
+    for (int m = 0; m < kRows; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        reduce_rows(
+            block, [&](int thread) -> float& { return numbers[thread][m][half]; }, op);
   }
   // [own rows, 16 met ones from `row` on] += own met^T, over the columns of a head; sums(thread, m, n) is part n of
   // two.
@@ -165,7 +176,7 @@ struct AttentionForwardTilesKernel {
     PerThread<typename Tiles::Own, kThreads> own;
     PerThread<typename Tiles::OwnSums, kThreads> sums;
     PerThread<TileC[kRows][kMet / 8], kThreads> p;
-    PerThread<float[kRows][2], kThreads> max, sum, tile_max;
+    PerThread<typename Tiles::Numbers, kThreads> max, sum, tile_max;
     PerThread<TileA[kRows], kThreads> factor;
     each_alone(block, [&](int thread) {
       Tiles::load_own(thread, s, q, b, i0, h, own[thread]);
@@ -206,12 +217,7 @@ struct AttentionForwardTilesKernel {
             }
         }
       });
-#pragma unroll
-      for (int m = 0; m < kRows; ++m)
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          reduce_rows(
-              block, [&](int thread) -> float& { return tile_max[thread][m][half]; }, Max());
+      Tiles::reduce(block, tile_max, Max());
       each_alone(block, [&](int thread) {
 #pragma unroll
         for (int m = 0; m < kRows; ++m) {
@@ -251,12 +257,7 @@ struct AttentionForwardTilesKernel {
         Tiles::add_rows(block, shared.v[now], part * 16, factor, sums);
       }
     }
-#pragma unroll
-    for (int m = 0; m < kRows; ++m)
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-        reduce_rows(
-            block, [&](int thread) -> float& { return sum[thread][m][half]; }, Add());
+    Tiles::reduce(block, sum, Add());
     each_alone(block, [&](int thread) {
 #pragma unroll
       for (int m = 0; m < kRows; ++m)
@@ -329,7 +330,7 @@ struct AttentionQueryGradientTilesKernel {
     PerThread<typename Tiles::Own, kThreads> own_q, own_dctx;
     PerThread<typename Tiles::OwnSums, kThreads> sums;
     PerThread<typename Tiles::Products, kThreads> p, dl;
-    PerThread<float[kRows][2], kThreads> own_lse, own_delta;
+    PerThread<typename Tiles::Numbers, kThreads> own_lse, own_delta;
     PerThread<TileA[kRows], kThreads> factor;
     each_alone(block, [&](int thread) {
       Tiles::start_rows(thread, s, k, b, j_first, g, shared.k[0]);
@@ -355,12 +356,7 @@ struct AttentionQueryGradientTilesKernel {
           }
       }
     });
-#pragma unroll
-    for (int m = 0; m < kRows; ++m)
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-        reduce_rows(
-            block, [&](int thread) -> float& { return own_delta[thread][m][half]; }, Add());
+    Tiles::reduce(block, own_delta, Add());
     each_alone(block, [&](int thread) {
 #pragma unroll
       for (int m = 0; m < kRows; ++m)
