@@ -149,10 +149,6 @@ std::string lt_unavailable() {
   return machine()->stream() ? library().problem : "the grid is emulated";
 }
 
-bool lt_aligned(const void* data, int64_t stride_bytes) {
-  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride_bytes % 16 == 0;
-}
-
 std::string lt_description() {
   const Library& found = library();
   if (!found.problem.empty()) return fmt::format("{} (set {})", found.problem, kLibraryFoldersVariable);
@@ -189,7 +185,7 @@ void lt_multiply(const LtProduct& p, Context& context) {
                      p.c ? p.c : p.d, objects.c, p.d, objects.d, &chosen->algo, workspace.data(),
                      static_cast<size_t>(kLtWorkspaceBytes), stream),
         "cublasLtMatmul");
-  machine()->asked("cublasLtMatmul", {p.a.data, p.b.data, p.c, p.bias, p.d});
+  machine()->asked("cublasLtMatmul", std::array{p.a.data, p.b.data, p.c, p.bias, static_cast<const void*>(p.d)});
 }
 
 }  // namespace troupe::cuda

@@ -10,8 +10,8 @@
 
 namespace troupe::cuda {
 
-// D = alpha op(A) op(B) + beta C + bias of matrices as the library sees them, column after column. A row-major matrix [rows, cols]
-// of a stride is to it one of cols x rows, columns `stride` apart.
+// D = alpha op(A) op(B) + beta C + bias of matrices as the library sees them, column after column. A row-major matrix
+// [rows, cols] of a stride is to it one of cols x rows, columns `stride` apart.
 struct LtProduct {
   struct Factor {
     const void* data;
@@ -30,8 +30,6 @@ struct LtProduct {
 
 // Why the library takes no products in this process, or "".
 std::string lt_unavailable();
-// Whether it takes those of such an operand: pointers and strides in multiples of 16 bytes.
-bool lt_aligned(const void* data, int64_t stride_bytes);
 // Whether it has an algorithm for such a product.
 bool lt_takes(const LtProduct& product);
 // In the order of the machine's other work. The same bits for the same shapes, library and card: an algorithm is asked

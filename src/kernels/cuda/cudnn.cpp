@@ -26,6 +26,10 @@ namespace {
 
 DnnStandIn stand_in_use = nullptr;
 
+std::string dnn_version_text(int64_t version) {
+  return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
 struct DnnLibrary {
   std::string path, problem;
   int64_t version = 0;
@@ -165,9 +169,7 @@ Plan& plan_of(const DnnAttention& a) {
 }  // namespace
 
 std::string dnn_version_problem(int64_t version, bool with_window) {
-  const auto refused = [&](const char* why) {
-    return fmt::format("cuDNN {}.{}.{}: {}", version / 10000, version / 100 % 100, version % 100, why);
-  };
+  const auto refused = [&](const char* why) { return fmt::format("cuDNN {}: {}", dnn_version_text(version), why); };
   if (version < 90500) return refused("expected 9.5.0 or newer");
   if (version == 91000 || version == 91001) return refused("its attention is wrong (9.10.2 mends it)");
   if (with_window && version == 91400) return refused("its sliding window is wrong");
@@ -183,9 +185,8 @@ std::string dnn_unavailable() {
 std::string dnn_description() {
   const DnnLibrary& found = dnn_library();
   if (found.version == 0) return fmt::format("{} (set {})", found.problem, kLibraryFoldersVariable);
-  const std::string version =
-      fmt::format("{}.{}.{}", found.version / 10000, found.version / 100 % 100, found.version % 100);
-  return fmt::format("{} ({}){}{}", version, found.path, found.problem.empty() ? "" : ", not used: ", found.problem);
+  return fmt::format("{} ({}){}{}", dnn_version_text(found.version), found.path,
+                     found.problem.empty() ? "" : ", not used: ", found.problem);
 }
 
 void dnn_use(DnnStandIn stand_in) { stand_in_use = stand_in; }
@@ -203,9 +204,7 @@ std::string dnn_refusal([[maybe_unused]] const DnnAttention& attention) {
 }
 
 void dnn_attention(const DnnAttention& attention, const DnnData& data, [[maybe_unused]] Context& context) {
-  const auto asked = [&] {
-    for (const void* place : data) machine()->asked("cuDNN's attention", {place});
-  };
+  const auto asked = [&] { machine()->asked("cuDNN's attention", data); };
   if (stand_in_use) return stand_in_use(attention, data), asked();
 #ifdef TROUPE_CUDNN
   const std::lock_guard lock(dnn_state().mutex);
@@ -222,7 +221,6 @@ void dnn_attention(const DnnAttention& attention, const DnnData& data, [[maybe_u
     else if (const fe::error_t error = plan.graph.execute(handle, pack, workspace.data()); error.is_bad())
       problem = text_of(error);
   }
-  machine()->asked("cuDNN", {});
   if (!problem.empty())
     fail(ErrorCode::kEnvironment, "cuDNN: attention of {} x {} tokens, {} heads of {}: expected success, got {}",
          attention.B, attention.S, attention.H, attention.C, problem);

@@ -185,7 +185,7 @@ class CardMachine final : public Machine {
     asked(kernel_name(id), {});
   }
 
-  void asked(std::string_view what, std::initializer_list<const void*>) override {
+  void asked(std::string_view what, std::span<const void* const>) override {
     if (wait_ || managed_) check(api_.wait(stream_), what);  // the host may read what it wrote
   }
 

@@ -71,7 +71,7 @@ void Emulator::copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_p
                 static_cast<size_t>(width));
 }
 
-void Emulator::asked(std::string_view library, std::initializer_list<const void*> places) {
+void Emulator::asked(std::string_view library, std::span<const void* const> places) {
   for (const void* place : places)
     if (reaches_ && place && !may_reach(place))
       fail(ErrorCode::kInternal, "emulated grid: {}: expected memory of the GPU, got the host's", library);
@@ -84,8 +84,7 @@ void Emulator::launch(KernelId id, int64_t blocks, int, const void* kernel, int6
     std::memcpy(&word, static_cast<const char*>(kernel) + at, sizeof word);
     if (is_mapped(word) && !may_reach(reinterpret_cast<const void*>(word)))
       fail(ErrorCode::kInternal,
-           "emulated grid: {}: expected memory of the GPU at byte {} of its parameters, got the "
-           "host's",
+           "emulated grid: {}: expected memory of the GPU at byte {} of its parameters, got the host's",
            kernel_name(id), at);
   }
   kRunBlocks[static_cast<size_t>(id)](kernel, blocks, backwards_);

@@ -17,7 +17,7 @@ class Emulator final : public Machine {
   void copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) override;
   void launch(KernelId id, int64_t blocks, int threads, const void* kernel, int64_t bytes) override;
   void* stream() override { return nullptr; }
-  void asked(std::string_view library, std::initializer_list<const void*> places) override;
+  void asked(std::string_view library, std::span<const void* const> places) override;
   void wait() override {}
 
   // The order of a phase's threads: results must not depend on it.

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -52,7 +52,7 @@ class Machine {
   // For libraries, which then work in the same order; the calling thread is in the GPU's context. nullptr: emulated.
   virtual void* stream() = 0;
   // To be called after a library was asked to read or write at these places there.
-  virtual void asked(std::string_view library, std::initializer_list<const void*> places) = 0;
+  virtual void asked(std::string_view library, std::span<const void* const> places) = 0;
   virtual void wait() = 0;  // until all of it is done; throws kEnvironment if something failed
 };
 

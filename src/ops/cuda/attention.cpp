@@ -76,12 +76,12 @@ void on_cuda(const AttentionBackward<P>& task, Context& context) {
 }
 
 template <class P>
-std::string refuses_tiles(const AttentionForward<P>& task) {
+std::string refused_by_tiles(const AttentionForward<P>& task) {
   return refuses_heads(task, task.ctx_THC);
 }
 
 template <class P>
-std::string refuses_tiles(const AttentionBackward<P>& task) {
+std::string refused_by_tiles(const AttentionBackward<P>& task) {
   return refuses_heads(task, task.ctx_THC, task.dctx_THC, task.dq_THC, task.dk_TGC, task.dv_TGC);
 }
 
@@ -146,13 +146,13 @@ void on_cuda(const AttentionDecode<P>& task, Context& context) {
   });
 }
 
-#define TROUPE_INSTANTIATE(P)                                      \
-  template std::string refuses_tiles(const AttentionForward<P>&);  \
-  template std::string refuses_tiles(const AttentionBackward<P>&); \
-  template void by_tiles(const AttentionForward<P>&, Context&);    \
-  template void by_tiles(const AttentionBackward<P>&, Context&);   \
-  template void on_cuda(const AttentionForward<P>&, Context&);     \
-  template void on_cuda(const AttentionBackward<P>&, Context&);    \
+#define TROUPE_INSTANTIATE(P)                                         \
+  template std::string refused_by_tiles(const AttentionForward<P>&);  \
+  template std::string refused_by_tiles(const AttentionBackward<P>&); \
+  template void by_tiles(const AttentionForward<P>&, Context&);       \
+  template void by_tiles(const AttentionBackward<P>&, Context&);      \
+  template void on_cuda(const AttentionForward<P>&, Context&);        \
+  template void on_cuda(const AttentionBackward<P>&, Context&);       \
   template void on_cuda(const AttentionDecode<P>&, Context&);
 TROUPE_INSTANTIATE(F32)
 TROUPE_INSTANTIATE(Bf16)

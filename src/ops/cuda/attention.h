@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "ops/cuda/row.h"
-#include "tensor/matrix.h"
 
 namespace troupe {
 
@@ -14,16 +13,8 @@ namespace troupe {
 std::string refuses_wide_heads(int64_t C);
 
 // Attention on tensor cores takes bf16, with rows and heads that start at multiples of 16 bytes.
-#define TROUPE_BY_TILES(Task)                   \
-  template <class>                              \
-  struct Task;                                  \
-  template <class P>                            \
-  void by_tiles(const Task<P>& task, Context&); \
-  template <class P>                            \
-  std::string refuses_tiles(const Task<P>& task);
-TROUPE_BY_TILES(AttentionForward)
-TROUPE_BY_TILES(AttentionBackward)
-#undef TROUPE_BY_TILES
+TROUPE_BY(tiles, AttentionForward)
+TROUPE_BY(tiles, AttentionBackward)
 
 template <class P>
 std::string tiles_unavailable() {
@@ -36,16 +27,8 @@ std::vector<Implementation<Op<P>>> with_tiles(std::vector<Implementation<Op<P>>>
   if constexpr (!kInDouble<P>)
     rows.insert(rows.begin(),
                 {"tensor_cores", [](const Op<P>& task, Context& context) { by_tiles(task, context); }, Device::kCuda,
-                 tiles_unavailable<P>, [](const Op<P>& task) { return refuses_tiles(task); }});
+                 tiles_unavailable<P>, [](const Op<P>& task) { return refused_by_tiles(task); }});
   return rows;
-}
-
-// Whether each of these begins, row by row, at multiples of 16 bytes.
-template <class... T>
-bool rows_aligned(const Matrix<T>&... matrices) {
-  return ((reinterpret_cast<uintptr_t>(matrices.data) % 16 == 0 &&
-           matrices.stride * static_cast<int64_t>(sizeof(T)) % 16 == 0) &&
-          ...);
 }
 
 }  // namespace troupe

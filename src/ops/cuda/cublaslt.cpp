@@ -14,12 +14,12 @@ constexpr cuda::lt::Type kLtType = std::is_same_v<T, bf16> ? cuda::lt::kBf16 : c
 
 template <class T>
 bool aligned(const Matrix<T>& matrix) {
-  return !matrix || cuda::lt_aligned(matrix.data, matrix.stride * static_cast<int64_t>(sizeof(T)));
+  return !matrix || rows_aligned(matrix);
 }
 
 template <class P>
 bool weights_aligned(const LinearBank<P>& bank) {
-  return cuda::lt_aligned(bank.view().weight, bank.in() * static_cast<int64_t>(sizeof(typename P::operand)));
+  return rows_aligned(bank.view().weight, bank.in() * static_cast<int64_t>(sizeof(typename P::operand)));
 }
 
 constexpr const char* kUnaligned = "cuBLASLt wants rows that start at multiples of 16 bytes";
@@ -84,7 +84,7 @@ template <class P>
 bool stores_alone(const ForwardEpilogue<P>& epilogue, const WeightView<P>& view) {
   const bool sums = epilogue.activation == Activation::kNone && !epilogue.pre_activation && !epilogue.dropout.active();
   const bool bias_fits = !view.bias || (epilogue.dropout.multiplier == 1.0f &&
-                                        (view.num_experts == 1 || view.out % 8 == 0) && cuda::lt_aligned(view.bias, 0));
+                                        (view.num_experts == 1 || view.out % 8 == 0) && rows_aligned(view.bias, 0));
   const bool residual_fits = !epilogue.residual || (epilogue.out_real && aligned(epilogue.residual));
   return sums && bias_fits && residual_fits && aligned(epilogue.out_operand) && aligned(epilogue.out_real);
 }
@@ -113,7 +113,7 @@ std::string refused_by_cublaslt(const LinearBackwardInput<P>& task) {
 
 template <class P>
 std::string refused_by_cublaslt(const LinearBackwardWeight<P>& task) {
-  return aligned(task.dy_RN) && aligned(task.x_RK) && cuda::lt_aligned(task.dw, task.bank.in() * 4) ? "" : kUnaligned;
+  return aligned(task.dy_RN) && aligned(task.x_RK) && rows_aligned(task.dw, task.bank.in() * 4) ? "" : kUnaligned;
 }
 
 template <class P>

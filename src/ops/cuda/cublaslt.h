@@ -11,24 +11,16 @@
 namespace troupe {
 
 // The three products. They refuse what the library would not take, or take slowly for where it starts.
-#define TROUPE_BY_CUBLASLT(Task)                   \
-  template <class>                                 \
-  struct Task;                                     \
-  template <class P>                               \
-  void by_cublaslt(const Task<P>& task, Context&); \
-  template <class P>                               \
-  std::string refused_by_cublaslt(const Task<P>& task);
-TROUPE_BY_CUBLASLT(LinearForward)
-TROUPE_BY_CUBLASLT(LinearBackwardInput)
-TROUPE_BY_CUBLASLT(LinearBackwardWeight)
-#undef TROUPE_BY_CUBLASLT
+TROUPE_BY(cublaslt, LinearForward)
+TROUPE_BY(cublaslt, LinearBackwardInput)
+TROUPE_BY(cublaslt, LinearBackwardWeight)
 
 template <class P>
 class LinearBank;
 
-// The products of an output layer, of any number N of outputs: over padded_width() columns, those beyond N by weights of
-// 0, so that what the library reads and writes is aligned and even. That is N where it is not used, and the two others
-// are not.
+// The products of an output layer, of any number N of outputs: over padded_width() columns, those beyond N by weights
+// of 0, so that what the library reads and writes is aligned and even. That is N where it is not used, and neither are
+// the three products.
 template <class P>
 int64_t padded_width(const LinearBank<P>& bank, Matrix<const typename P::operand> x_RK);
 // y = multiplier x W^T
@@ -39,7 +31,6 @@ void padded_forward(const LinearBank<P>& bank, Matrix<const typename P::operand>
 template <class P>
 void padded_backward_input(const LinearBank<P>& bank, Matrix<const typename P::operand> dy, Matrix<typename P::real> dx,
                            Context& context);
-
 // dw += dy^T x, of as many outputs as there are: an even number of them, then the rest.
 template <class P>
 void padded_backward_weight(const LinearBank<P>& bank, Matrix<const typename P::operand> dy,

@@ -10,6 +10,8 @@ namespace troupe {
 namespace {
 
 constexpr int64_t kDnnWidestHead = 256;
+// Bytes that a call of the backward pass may keep of probabilities and their gradients, to add them in order.
+constexpr int64_t kDnnBackwardBytes = int64_t{1} << 30;
 
 // A task in the library's words, and where its tensors are.
 struct DnnTask {
@@ -72,7 +74,7 @@ std::string dnn_reason_against(const Task& task) {
   DnnTask described = dnn_task(task);
   for (size_t tensor = 0; tensor < described.data.size(); ++tensor)
     if (tensor != cuda::kDnnLse &&
-        (reinterpret_cast<uintptr_t>(described.data[tensor]) % 16 != 0 || described.attention.strides[tensor] % 8 != 0))
+        !rows_aligned(described.data[tensor], described.attention.strides[tensor] * static_cast<int64_t>(sizeof(bf16))))
       return "cuDNN wants rows that start at multiples of 16 bytes";
   described.attention.B = sequences_at_a_time(described.attention);
   return cuda::dnn_refusal(described.attention);
@@ -97,11 +99,11 @@ void run_by_cudnn(const Task& task, Context& context) {
 }  // namespace
 
 template <class P>
-std::string refuses_cudnn(const AttentionForward<P>& task) {
+std::string refused_by_cudnn(const AttentionForward<P>& task) {
   return dnn_reason_against(task);
 }
 template <class P>
-std::string refuses_cudnn(const AttentionBackward<P>& task) {
+std::string refused_by_cudnn(const AttentionBackward<P>& task) {
   return dnn_reason_against(task);
 }
 template <class P>
@@ -113,10 +115,10 @@ void by_cudnn(const AttentionBackward<P>& task, Context& context) {
   run_by_cudnn(task, context);
 }
 
-#define TROUPE_INSTANTIATE(P)                                      \
-  template std::string refuses_cudnn(const AttentionForward<P>&);  \
-  template std::string refuses_cudnn(const AttentionBackward<P>&); \
-  template void by_cudnn(const AttentionForward<P>&, Context&);    \
+#define TROUPE_INSTANTIATE(P)                                         \
+  template std::string refused_by_cudnn(const AttentionForward<P>&);  \
+  template std::string refused_by_cudnn(const AttentionBackward<P>&); \
+  template void by_cudnn(const AttentionForward<P>&, Context&);       \
   template void by_cudnn(const AttentionBackward<P>&, Context&);
 TROUPE_INSTANTIATE(F32)
 TROUPE_INSTANTIATE(Bf16)

@@ -9,19 +9,8 @@
 
 namespace troupe {
 
-#define TROUPE_BY_CUDNN(Task)                   \
-  template <class>                              \
-  struct Task;                                  \
-  template <class P>                            \
-  void by_cudnn(const Task<P>& task, Context&); \
-  template <class P>                            \
-  std::string refuses_cudnn(const Task<P>& task);
-TROUPE_BY_CUDNN(AttentionForward)
-TROUPE_BY_CUDNN(AttentionBackward)
-#undef TROUPE_BY_CUDNN
-
-// Bytes that a call of the backward pass may keep of probabilities and their gradients, to add them in order.
-inline constexpr int64_t kDnnBackwardBytes = int64_t{1} << 30;
+TROUPE_BY(cudnn, AttentionForward)
+TROUPE_BY(cudnn, AttentionBackward)
 
 template <class P>
 std::string cudnn_unavailable() {
@@ -34,7 +23,7 @@ std::vector<Implementation<Op<P>>> with_cudnn(std::vector<Implementation<Op<P>>>
   if constexpr (!kInDouble<P>)
     rows.insert(rows.begin(),
                 {"cudnn", [](const Op<P>& task, Context& context) { by_cudnn(task, context); }, Device::kCuda,
-                 cudnn_unavailable<P>, [](const Op<P>& task) { return refuses_cudnn(task); }});
+                 cudnn_unavailable<P>, [](const Op<P>& task) { return refused_by_cudnn(task); }});
   return rows;
 }
 

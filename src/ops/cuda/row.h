@@ -2,10 +2,13 @@
 // this folder.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "kernels/cuda/machine.h"
 #include "ops/op.h"
+#include "tensor/matrix.h"
 
 namespace troupe {
 
@@ -59,6 +62,15 @@ TROUPE_ON_CUDA(Sum)
 TROUPE_ON_CUDA(SumOfSquares)
 #undef TROUPE_ON_CUDA
 
+// What a row that does not take every task is made of: by_NAME(task, context), and refused_by_NAME(task), its reason.
+#define TROUPE_BY(Name, Task)                    \
+  template <class>                               \
+  struct Task;                                   \
+  template <class T>                             \
+  void by_##Name(const Task<T>& task, Context&); \
+  template <class T>                             \
+  std::string refused_by_##Name(const Task<T>& task);
+
 // `rows` after that of on_cuda(); in double there is none.
 template <template <class> class Op, class T>
 std::vector<Implementation<Op<T>>> with_cuda(std::vector<Implementation<Op<T>>> rows,
@@ -67,6 +79,15 @@ std::vector<Implementation<Op<T>>> with_cuda(std::vector<Implementation<Op<T>>> 
     rows.insert(rows.begin(), {"cuda", [](const Op<T>& task, Context& context) { on_cuda(task, context); },
                                Device::kCuda, cuda::unavailable, refusal});
   return rows;
+}
+
+// Whether rows begin at multiples of 16 bytes, as libraries and tensor cores want them.
+inline bool rows_aligned(const void* data, int64_t stride_bytes) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride_bytes % 16 == 0;
+}
+template <class... T>
+bool rows_aligned(const Matrix<T>&... matrices) {
+  return (rows_aligned(matrices.data, matrices.stride * static_cast<int64_t>(sizeof(T))) && ...);
 }
 
 }  // namespace troupe
