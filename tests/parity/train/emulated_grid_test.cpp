@@ -199,7 +199,7 @@ TEST_P(EmulatedGrid, SavesWhatTheOtherDeviceReads) {
     EXPECT_EQ(bytes(saved, file), bytes(back, file)) << file;
 }
 
-// The scores of requests with a common beginning, over keys and values that they share.
+// The scores of a text over the keys and values of its past.
 TEST_P(EmulatedGrid, ScoresContinuationsAsTheProcessorDoes) {
   if (config_.moe.capacity == Capacity::kFairseq || config_.moe.router == RouterKind::kExpertChoice)
     GTEST_SKIP() << "routing depends on the other tokens";
