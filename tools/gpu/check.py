@@ -258,8 +258,10 @@ def main():
     states = smoke(check)
     report = {
         'schema': SCHEMA, 'commit': pathlib.Path('commit').read_text().strip(),
-        'date': datetime.date.today().isoformat(), 'part': options.part, 'card': states['cuda:0'], 'driver': states['CUDA'],
-        'versions': {'kernels': states.get('CUDA kernels'), 'cublaslt': states.get('cuBLASLt')}}
+        'date': datetime.date.today().isoformat(), 'part': options.part, 'card': states['cuda:0'],
+        'driver': states['CUDA'],
+        'versions': {'kernels': states.get('CUDA kernels'), 'cublaslt': states.get('cuBLASLt'),
+                     'cudnn': states.get('cuDNN')}}
     try:
         if parts[options.part]:
             parts[options.part](check, options)
