@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "base/log.h"
+#include "cli/adapter_flag.h"
 #include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
@@ -17,7 +18,7 @@ namespace troupe::cli {
 namespace {
 
 struct ScoreFlags {
-  std::string model, tokens, out, capacity = "dropless";
+  std::string model, adapter, tokens, out, capacity = "dropless";
   PrecisionChoice precision = PrecisionChoice::kAuto;
   bool greedy = false, json = false;
 };
@@ -29,7 +30,7 @@ void run(const ScoreFlags& flags) {
   ModelConfig config = read_model_config(folder);
   config.moe.group_sequences = 0;  // the whole file is one routing group
   LanguageModel model(config, precision, {.inference = true});
-  load_parameters(folder, model);
+  load_parameters(folder, model, flags.adapter);
 
   Progress progress("score");
   const LossSum sum =
@@ -44,6 +45,7 @@ void run(const ScoreFlags& flags) {
                  .capacity = to_string(capacity),
                  .precision = to_string(precision),
                  .model = flags.model,
+                 .adapter = flags.adapter,
                  .out = flags.out,
                  .provenance = provenance(to_string(precision))};
   line.provenance->date.clear();  // the same scores give the same bytes
@@ -56,6 +58,7 @@ void add_score(CLI::App& app) {
   const auto flags = std::make_shared<ScoreFlags>();
   CLI::App* const command = app.add_subcommand("score", "Log-probabilities of given targets, tensors in and out");
   command->add_option("--model", flags->model, "model directory, or a run's folder")->required()->type_name("MODEL");
+  add_adapter_flag(*command, flags->adapter);
   command->add_option("--tokens", flags->tokens, "safetensors file with src and tgt, int64 [B, S]; tgt < 0: not scored")
       ->required()
       ->type_name("FILE");

@@ -143,14 +143,15 @@ struct ScoreLine {
   static constexpr const char* kSchema = "troupe.score/1";
   int64_t tokens = 0;
   double nll_sum = 0, drop_rate = 0;
-  std::string capacity, precision, model, out;
+  std::string capacity, precision, model, adapter, out;
   std::optional<Provenance> provenance;
 
   template <class V>
   void fields(V& v) {
     v.constant("schema", kSchema);
     v.count("tokens", tokens), v("nll_sum", nll_sum), v("drop_rate", drop_rate), v("capacity", capacity);
-    v("precision", precision), v("model", model), v("out", out), v("provenance", provenance);
+    v("precision", precision), v("model", model), v.unless_empty("adapter", adapter), v("out", out);
+    v("provenance", provenance);
   }
 };
 
