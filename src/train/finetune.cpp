@@ -72,6 +72,12 @@ struct TrialFigures {
       if (line.task == task && line.split == split && line.epoch == epoch) return &line;
     return nullptr;
   }
+  std::vector<FinetuneLine> of_epoch(int64_t epoch) const {
+    std::vector<FinetuneLine> found;
+    for (const FinetuneLine& line : lines)
+      if (line.epoch == epoch) found.push_back(line);
+    return found;
+  }
   const FinetuneLine& at(const std::string& task, const std::string& split, int64_t epoch) const {
     if (const FinetuneLine* const line = find(task, split, epoch)) return *line;
     fail(ErrorCode::kData, "expected a figure of {} ({}) after epoch {}, got none", task, split, epoch);
@@ -131,19 +137,19 @@ double best_rate(const std::vector<double>& rates, const std::vector<DoneTrial>&
 FinetuneResultLine result_of(const FinetuneSource& source, const std::vector<DoneTrial>& trials,
                              const fs::path& model) {
   FinetuneResultLine line{.task = source.name, .split = test_split(source), .chosen_by = select_split(source)};
-  std::vector<double> values;
   for (const DoneTrial& done : trials) {
     const FinetuneLine& figure = done.figures.at(source.name, line.split, done.epoch);
     const FinetuneLine& before = done.figures.at(source.name, line.split, 0);
     const bool nll = figure.metric == "nll";
-    values.push_back(nll ? figure.nll : figure.accuracy);
+    line.values.push_back(nll ? figure.nll : figure.accuracy);
     line.metric = figure.metric, line.n = figure.n, line.zero_shot = nll ? before.nll : before.accuracy;
     line.epochs.push_back(done.epoch), line.seeds.push_back(done.trial->seed);
   }
-  const Estimate mean = mean_of(values);
+  const Estimate mean = mean_of(line.values);
   line.value = mean.value, line.lr = trials.front().trial->lr, line.model = model.string();
   line.interval_half =
-      values.size() > 1 ? student_t(0.95, static_cast<int64_t>(values.size()) - 1) * mean.standard_error : kNan;
+      line.values.size() > 1 ? student_t(0.95, static_cast<int64_t>(line.values.size()) - 1) * mean.standard_error
+                             : kNan;
   return line;
 }
 
@@ -211,7 +217,9 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
         FinetuneOptions of_trial = options;
         if (several || groups.size() > 1)  // those that an interrupted sweep had not begun begin now
           of_trial.resume = options.resume && fs::exists(trial.folder);
-        if (!run_trial(trial, sources[g], model, model_sum, where, of_trial)) {
+        const std::vector<FinetuneLine> zero_shot =
+            done.empty() ? std::vector<FinetuneLine>{} : done.front().figures.of_epoch(0);
+        if (!run_trial(trial, sources[g], zero_shot, model, model_sum, where, of_trial)) {
           result.interrupted = true;
           return result;
         }

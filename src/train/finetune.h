@@ -60,6 +60,7 @@ struct FinetuneResultLine {
   std::string metric;
   double zero_shot = 0.0;
   double value = 0.0;          // mean over seeds: accuracy, or nats per token
+  std::vector<double> values;  // by seed: paired with another model's of the same seeds
   double interval_half = 0.0;  // half the 95 % interval (t over seeds); NaN with one
   int64_t n = 0;
   double lr = 0.0;
@@ -70,8 +71,8 @@ struct FinetuneResultLine {
   void fields(V& v) {
     v.constant("schema", kSchema);
     v("task", task), v("split", split), v("chosen_by", chosen_by), v("metric", metric), v("zero_shot", zero_shot);
-    v("value", value), v("interval_half", interval_half), v.count("n", n), v("lr", lr), v("epochs", epochs);
-    v("seeds", seeds), v("model", model);
+    v("value", value), v("values", values), v("interval_half", interval_half), v.count("n", n), v("lr", lr);
+    v("epochs", epochs), v("seeds", seeds), v("model", model);
   }
 };
 

@@ -39,10 +39,12 @@ std::vector<std::string> names_of(const LoraParameters& adapters) {
 
 class TrialRun {
  public:
-  TrialRun(const Trial& trial, const std::vector<FinetuneSource>& sources, const FinetuneModel& model,
-           const std::string& model_sum, const std::string& where, const FinetuneOptions& options)
+  TrialRun(const Trial& trial, const std::vector<FinetuneSource>& sources, const std::vector<FinetuneLine>& zero_shot,
+           const FinetuneModel& model, const std::string& model_sum, const std::string& where,
+           const FinetuneOptions& options)
       : trial_(trial),
         sources_(sources),
+        zero_shot_(zero_shot),
         source_model_(model),
         options_(options),
         precision_(precision_of(trial.config.train.precision)),
@@ -172,15 +174,12 @@ class TrialRun {
 
   // Of the training data's first texts, by the model as it was before: the same after every resume.
   std::vector<RouterStats> use_of_experts() {
-    constexpr int64_t kTexts = 1024, kAtATime = 32;
+    constexpr size_t kTexts = 1024, kAtATime = 32;
     std::vector<RouterStats> use;
     for (const FinetuneSource& source : sources_) {
-      const int64_t count = std::min<int64_t>(kTexts, static_cast<int64_t>(source.train.size()));
-      for (int64_t begin = 0; begin < count; begin += kAtATime) {
-        std::vector<const TrainingText*> texts;
-        for (int64_t i = begin; i < std::min(count, begin + kAtATime); ++i)
-          texts.push_back(&source.train[static_cast<size_t>(i)]);
-        static_cast<void>(model_->score(pack(texts, filling()), {}));
+      const std::span<const TrainingText> first(source.train.data(), std::min(kTexts, source.train.size()));
+      for (const Batch& batch : batches_of(first, kAtATime, filling())) {
+        static_cast<void>(model_->score(batch, {}));
         const std::span<const RouterStats> stats = model_->router_stats();
         use.resize(stats.size());
         for (size_t i = 0; i < use.size(); ++i) use[i] += stats[i], use[i].layer = stats[i].layer;
@@ -252,35 +251,43 @@ class TrialRun {
   FinetuneLine of_texts(const FinetuneSource& source) {
     constexpr size_t kAtATime = 16;
     LossSum sum;
-    for (size_t begin = 0; begin < source.held_out.size(); begin += kAtATime) {
+    for (const Batch& batch : batches_of(source.held_out, kAtATime, filling())) {
       stop_if_interrupted();
-      std::vector<const TrainingText*> texts;
-      for (size_t i = begin; i < std::min(source.held_out.size(), begin + kAtATime); ++i)
-        texts.push_back(&source.held_out[i]);
-      sum += model_->score(pack(texts, filling()), {});
+      sum += model_->score(batch, {});
     }
     FinetuneLine made = line(source, "held out");
     made.nll = sum.nll / static_cast<double>(sum.tokens), made.n = sum.tokens;
     return made;
   }
 
-  // All or nothing, as a validation in pretraining. A new best is a checkpoint, of which best/ is the export.
-  void evaluate() {
+  // Every source's line that chooses the epoch, then, if it is another, the one that is reported.
+  std::vector<FinetuneLine> figures() {
     std::vector<FinetuneLine> lines;
-    double loss = 0.0;
+    if (state_.step == 0 && !zero_shot_.empty()) {
+      lines = zero_shot_;
+      for (FinetuneLine& line : lines) line.lr = trial_.lr, line.seed = trial_.seed;
+      return lines;
+    }
     for (const FinetuneSource& source : sources_) {
       if (!source.task) {
         lines.push_back(of_texts(source));
-        loss += lines.back().loss();
         continue;
       }
       lines.push_back(of_task(source, source.task->select));
-      loss += lines.back().loss();
       if (source.task->test.name != source.task->select.name) lines.push_back(of_task(source, source.task->test));
     }
+    return lines;
+  }
+
+  // All or nothing, as a validation in pretraining. A new best is a checkpoint, of which best/ is the export.
+  void evaluate() {
+    const std::vector<FinetuneLine> lines = figures();
     for (const FinetuneLine& line : lines) write(json_of(line));
     state_.validated_step = state_.step;
     if (state_.step == 0) return;
+    double loss = 0.0;
+    for (const FinetuneSource& source : sources_)
+      loss += std::ranges::find_if(lines, [&](const FinetuneLine& line) { return line.task == source.name; })->loss();
     loss /= static_cast<double>(sources_.size());
     const bool better = state_.best.step < 0 || loss < state_.best.nll;
     if (better)
@@ -317,6 +324,7 @@ class TrialRun {
 
   const Trial& trial_;
   const std::vector<FinetuneSource>& sources_;
+  const std::vector<FinetuneLine>& zero_shot_;
   const FinetuneModel& source_model_;
   const FinetuneOptions& options_;
   Precision precision_;
@@ -330,9 +338,10 @@ class TrialRun {
 
 }  // namespace
 
-bool run_trial(const Trial& trial, const std::vector<FinetuneSource>& sources, const FinetuneModel& model,
-               const std::string& model_sum, const std::string& where, const FinetuneOptions& options) {
-  return TrialRun(trial, sources, model, model_sum, where, options).go();
+bool run_trial(const Trial& trial, const std::vector<FinetuneSource>& sources,
+               const std::vector<FinetuneLine>& zero_shot, const FinetuneModel& model, const std::string& model_sum,
+               const std::string& where, const FinetuneOptions& options) {
+  return TrialRun(trial, sources, zero_shot, model, model_sum, where, options).go();
 }
 
 }  // namespace troupe

@@ -97,6 +97,17 @@ Batch pack(std::span<const TrainingText* const> texts, const Filling& filling) {
   return to_batch(layout, layout.S, filling);
 }
 
+std::vector<Batch> batches_of(std::span<const TrainingText> texts, size_t at_a_time, const Filling& filling) {
+  std::vector<Batch> batches;
+  for (size_t begin = 0; begin < texts.size(); begin += at_a_time) {
+    std::vector<const TrainingText*> some;
+    for (const TrainingText& text : texts.subspan(begin, std::min(at_a_time, texts.size() - begin)))
+      some.push_back(&text);
+    batches.push_back(pack(some, filling));
+  }
+  return batches;
+}
+
 TextLoader::TextLoader(std::vector<TextSource> sources, const Options& options)
     : sources_(std::move(sources)), mixture_(weights_of(sources_)), options_(options) {}
 

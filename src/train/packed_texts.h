@@ -37,6 +37,8 @@ inline constexpr int64_t kRowTokens = 256;
 
 // The texts in rows as long as the longest text, but at least min(kRowTokens, context): each in the first one with room.
 Batch pack(std::span<const TrainingText* const> texts, const Filling& filling);
+// All of them in order, `at_a_time` in a batch.
+std::vector<Batch> batches_of(std::span<const TrainingText> texts, size_t at_a_time, const Filling& filling);
 
 struct TextSource {
   std::string name;

@@ -145,6 +145,17 @@ expect "an adapter in tasks" 0 '"adapter":"lora/adapter"' "$program" eval tasks 
   --data-dir tasks --tasks sky --convention paper --json
 expect "an adapter in generate" 0 "merged into the model's weights as they are read" "$program" generate --model pre \
   --adapter lora --prompt "the sun" --max-tokens 2
+tensors() { python3 "$tests/tensors.py" "$@"; }
+tensors write ids.safetensors src=4,5,6,7:8,9,10,11 tgt=5,6,7,8:9,10,11,12
+expect "an adapter in score" 0 '"adapter":"lora"' "$program" score --model pre --adapter lora --tokens ids.safetensors --out a.safetensors
+expect "score of the merged model" 0 "" "$program" score --model lora/model --tokens ids.safetensors --out b.safetensors
+expect "score without it" 0 "" "$program" score --model pre --tokens ids.safetensors --out c.safetensors
+tensors read a.safetensors >a; tensors read b.safetensors >b; tensors read c.safetensors >c
+python3 - <<'END' || fail "score --adapter gives other log-probabilities than the merged model"
+a, b, c = ([float(x) for line in open(f) for x in line.split()[1:]] for f in 'abc')
+assert a and max(abs(x - y) for x, y in zip(a, b)) < 1e-5, (a, b)
+assert max(abs(x - y) for x, y in zip(a, c)) > 1e-3, (a, c)
+END
 expect "an adapter in convert" 0 "troupe to troupe" "$program" convert pre merged --adapter lora
 [ "$(nll --model lora/model)" = "$(nll --model merged)" ] || fail "convert --adapter gives another model"
 expect "an adapter twice" 0 "adapters of its own training are in its weights already" "$program" generate --model lora/model \
@@ -186,6 +197,14 @@ grep '"troupe.finetune_result/1"' out | grep -q '"epochs":\[1,1\],"seeds":\[1,2\
 expect "all of it again" 0 '"n":1,' "$program" finetune ft.toml --model pre --run own --json --resume --set finetune.epochs=1 \
   --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
 [ "$(grep -c '"setting":"zero-shot"' out)" -eq 0 ] || fail "trainings that were over began again"
+# What the model knew before is measured once for all trainings, and the result has a value for every seed.
+grep '"troupe.finetune_result/1"' out | grep -q '"values":\[[0-9.]*,[0-9.]*\]' || fail "no value by seed: $(cat out)"
+rm -r own/lr-0.03-seed-2
+sed -i '/"zero-shot"/s/"accuracy":[0-9.e-]*/"accuracy":0.125/' own/lr-0.01-seed-1/metrics.jsonl
+expect "one training again" 0 '"setting":"zero-shot"' "$program" finetune ft.toml --model pre --run own --json --resume \
+  --set finetune.epochs=1 --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
+grep '"zero-shot"' own/lr-0.03-seed-2/metrics.jsonl | grep '"accuracy":0.125' | grep -q '"lr":0.03,"seed":2' ||
+  fail "zero-shot scores were measured again: $(head -2 own/lr-0.03-seed-2/metrics.jsonl)"
 # One rate without a figure is not the best; without any there is none.
 sed -i '/"fine-tuned"/d' own/lr-0.01-seed-*/metrics.jsonl
 expect "a rate without figures" 0 '"lr":0.03' "$program" finetune ft.toml --model pre --run own --json --resume \
