@@ -18,6 +18,8 @@ const std::array<std::string, 8> kPalette = {"#3b82c4", "#c8741a", "#3f9c5a", "#
 // Lines that lie upon each other are told apart.
 const std::array<std::string, 4> kDashes = {"none", "7 4", "2 3", "9 3 2 3"};
 const std::array<int, 4> kPoints = {7, 5, 9, 13};  // gnuplot's: disc, square, triangle, diamond
+const std::array<std::string, 4> kMarkers = {"M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z", "M-4 -4h8v8h-8z",
+                                             "M0 -5L5 4H-5z", "M0 -5L5 0L0 5L-5 0z"};
 // gnuplot writes this colour where the page's text colour is wanted.
 constexpr const char* kText = "#010203";
 
@@ -202,6 +204,7 @@ std::string for_page(std::string svg, const Chart& chart) {
 
 const std::string& palette(size_t color) { return kPalette[color % kPalette.size()]; }
 const std::string& dashes(size_t color) { return kDashes[color % kDashes.size()]; }
+const std::string& marker(size_t color) { return kMarkers[color % kMarkers.size()]; }
 
 DrawnCharts draw_charts(const std::vector<Chart>& charts, const std::string& gnuplot) {
   const ProcessResult result = run_program({gnuplot, "-d", "-"}, {}, script_of(charts));

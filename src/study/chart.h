@@ -29,7 +29,8 @@ struct Chart {
 };
 
 const std::string& palette(size_t color);  // "#3b82c4"; wraps around, as does
-const std::string& dashes(size_t color);   // "7 4", or "none"
+const std::string& dashes(size_t color);   // "7 4", or "none", as does
+const std::string& marker(size_t color);   // an SVG path around (0, 0), 10 units across: the shape of its points
 
 // One SVG element a chart, without XML header, in the page's text colour, with a title and a description (where each
 // line starts and ends) for those who do not see it. nullopt and the reason if gnuplot is missing

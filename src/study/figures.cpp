@@ -13,8 +13,8 @@ std::string legend_of(const std::vector<std::string>& names) {
   for (size_t i = 0; i < names.size(); ++i)
     out += fmt::format(
         "<span><svg viewBox=\"0 0 32 10\" aria-hidden=\"true\"><path d=\"M0 5h32\" stroke=\"{}\" stroke-width=\"3\" "
-        "stroke-dasharray=\"{}\"/></svg>{}</span>",
-        palette(i), dashes(i), html::escaped(names[i]));
+        "stroke-dasharray=\"{}\"/><path d=\"{}\" transform=\"translate(16 5)\" fill=\"{}\"/></svg>{}</span>",
+        palette(i), dashes(i), marker(i), palette(i), html::escaped(names[i]));
   return out + "</div>\n";
 }
 

@@ -97,23 +97,24 @@ class FactorMaker {
           if (const auto cost = cost_at(again[r], replicates_[text][r][point.index]))
             replicated.push_back(cost->cost / point.cost);
         std::sort(replicated.begin(), replicated.end());
-        factors_.rows.push_back({.form = budget == 0 ? "frontier" : "fixed_tokens",
-                                 .domain = texts_.names[text],
-                                 .held_out = texts_.held_out[text],
-                                 .family = family,
-                                 .baseline = baseline(),
-                                 .measure = measure,
-                                 .target = point.nll,
-                                 .baseline_cost = reached->cost,
-                                 .family_cost = point.cost,
-                                 .factor = reached->cost / point.cost,
-                                 .low = quantile(replicated, 0.025),
-                                 .high = quantile(replicated, 0.975),
-                                 .baseline_below = points_[reached->below].run,
-                                 .baseline_above = points_[reached->above].run,
-                                 .family_below = points_[point.index].run,
-                                 .family_above = points_[point.index].run});
-        factors_.missing.push_back(1.0 - static_cast<double>(replicated.size()) / static_cast<double>(kReplicates));
+        factors_.rows.push_back(
+            {.form = budget == 0 ? "frontier" : "fixed_tokens",
+             .domain = texts_.names[text],
+             .held_out = texts_.held_out[text],
+             .family = family,
+             .baseline = baseline(),
+             .measure = measure,
+             .target = point.nll,
+             .baseline_cost = reached->cost,
+             .family_cost = point.cost,
+             .factor = reached->cost / point.cost,
+             .low = quantile(replicated, 0.025),
+             .high = quantile(replicated, 0.975),
+             .baseline_below = points_[reached->below].run,
+             .baseline_above = points_[reached->above].run,
+             .family_below = points_[point.index].run,
+             .family_above = points_[point.index].run,
+             .missing = 1.0 - static_cast<double>(replicated.size()) / static_cast<double>(kReplicates)});
       }
     }
   }

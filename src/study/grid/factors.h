@@ -2,6 +2,7 @@
 // seconds and memory; with intervals by bootstrap (grid/bootstrap.h), and power laws through each family's frontier.
 #pragma once
 
+#include <cmath>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -17,8 +18,12 @@ struct FactorRow {
   bool held_out = false;
   std::string family, baseline, measure;  // measure: train_flops, seconds, memory_bytes
   double target = 0, baseline_cost = 0, family_cost = 0, factor = 0;
-  double low = 0, high = 0;                                                // 95 % of replicates; NaN if all are missing
+  double low = 0, high = 0;  // 95 % of the replicates that have a factor; NaN if none has
   std::string baseline_below, baseline_above, family_below, family_above;  // runs
+  double missing = 0;  // share of replicates that left the range the baseline reached; not a column of factors.csv
+
+  // Whether low and high may be quoted: with more missing they are those of the replicates on one side alone.
+  bool has_interval() const { return std::isfinite(low) && missing <= 0.05; }
 
   template <class V>
   void fields(V& v) {
@@ -48,8 +53,7 @@ struct FitRow {
 
 struct Factors {
   std::vector<FactorRow> rows;
-  std::vector<double> missing;  // of each row: the share of replicates that left the measured range
-  std::vector<FitRow> fits;     // of frontiers of two points and more
+  std::vector<FitRow> fits;  // of frontiers of two points and more
   std::vector<SeedResiduals> residuals;
 
   // The row of the frontier with the largest cost of the family, or nullptr.
@@ -60,7 +64,7 @@ struct Factors {
 Factors make_factors(const GridResults& results);
 
 // The same by accuracy of tasks: the loss of a task is its share of wrong answers, its units are its items. Of runs
-// that were scored on all tasks; no rows without tasks. `missing` is as above, fits are none.
+// that were scored on all tasks; no rows without tasks. Fits are none.
 Factors make_task_factors(const GridResults& results);
 
 // A row of factors_tasks.csv: `target` is an accuracy.

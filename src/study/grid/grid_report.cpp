@@ -21,7 +21,7 @@ using TextRows = std::vector<std::vector<std::string>>;
 
 std::string factor_text(const FactorRow* row) {
   if (!row) return number_text(kNan, 0);
-  if (!std::isfinite(row->low)) return number_text(row->factor, 2);
+  if (!row->has_interval()) return number_text(row->factor, 2) + " (open)";
   return fmt::format("{} ({} to {})", number_text(row->factor, 2), number_text(row->low, 2), number_text(row->high, 2));
 }
 
@@ -84,7 +84,7 @@ class GridReporter {
 
   // What the interval leaves open.
   static std::string verdict(const FactorRow& row) {
-    if (!(row.low > 0.0)) return "no interval";
+    if (!row.has_interval()) return "not sure";
     if (row.low > 1.0) return "saves compute";
     return row.high < 1.0 ? "costs more compute" : "no clear difference";
   }
@@ -145,7 +145,8 @@ class GridReporter {
     section.text.push_back(fmt::format(
         "Asked: how many times less training compute, time and memory does each family need than {0} to reach the same "
         "loss? The factor is the cost of {0} over that of the family: 2 means half the cost, below 1 the family costs "
-        "more. In brackets stand 95 % intervals. Quoted are the largest runs whose loss {0} reached, too.",
+        "more. In brackets stand 95 % intervals; \"open\" is one that goes beyond what {0} reached. Quoted are the "
+        "largest runs whose loss {0} reached, too.",
         baseline()));
     if (unfinished_ > 0) section.text.push_back(so_far());
     for (const char* mean : {kMeanIn, kMeanOut}) {
@@ -182,17 +183,17 @@ class GridReporter {
       section.text.push_back(fmt::format("No point with {} seeds, and so intervals of documents alone: {}.",
                                          kSeedsForResiduals, fmt::join(one_seed, ", ")));
     double most = 0.0;
-    size_t without = 0;
-    for (size_t r = 0; r < factors_.rows.size(); ++r) {
-      if (factors_.rows[r].form != "frontier") continue;
-      most = std::max(most, factors_.missing[r]), without += factors_.missing[r] > 0.05;
+    size_t open = 0;
+    for (const FactorRow& row : factors_.rows) {
+      if (row.form != "frontier") continue;
+      most = std::max(most, row.missing), open += !row.has_interval();
     }
     if (most > 0.0)
-      section.text.push_back(
-          fmt::format("Replicates whose loss left the range that {} reached have no factor and are missing: more than "
-                      "5 % of them for "
-                      "{} factors, {} at most. Intervals of those are too narrow.",
-                      baseline(), without, percent_text(most)));
+      section.text.push_back(fmt::format(
+          "Replicates whose loss left the range that {0} reached have no factor and are missing: {1} at "
+          "most. {2} have more than 5 % of them missing: no interval is quoted for these (\"open\"), as the "
+          "rest lie on one side. A larger run of {0} would close them.",
+          baseline(), percent_text(most), counted(static_cast<int64_t>(open), "factor")));
     if (unfinished_ > 0)
       section.text.push_back(fmt::format("{} of the grid are not finished.", counted(unfinished_, "run")));
     for (const FinishedRun& run : results_.finals)
@@ -266,6 +267,13 @@ class GridReporter {
     return section;
   }
 
+  // A factor and its interval; a gap without a factor, and no bar without an interval.
+  static void push_factor(Series& series, const FactorRow* row) {
+    series.y.push_back(row ? row->factor : kNan);
+    series.low.push_back(row && row->has_interval() ? row->low : kNan);
+    series.high.push_back(row && row->has_interval() ? row->high : kNan);
+  }
+
   Chart factor_chart(const std::string& text, const std::string& measure, const std::string& title) const {
     double most = 1.0;
     for (const FactorRow& row : factors_.rows)
@@ -281,8 +289,7 @@ class GridReporter {
       Series series{.x = {}, .y = {}, .error = {}, .color = f};
       for (const FactorRow& row : factors_.rows)
         if (row.form == "frontier" && row.measure == measure && row.domain == text && row.family == families_[f])
-          series.x.push_back(row.family_cost / unit.size), series.y.push_back(row.factor),
-              series.low.push_back(row.low), series.high.push_back(row.high);
+          series.x.push_back(row.family_cost / unit.size), push_factor(series, &row);
       chart.series.push_back(std::move(series));
     }
     return chart;
@@ -293,7 +300,9 @@ class GridReporter {
   ReportSection factors_by_budget() const {
     ReportSection section{.title = "Factors over compute", .text = {}, .table = {}, .lines = families_, .charts = {}};
     if (factors_.rows.empty()) return section;
-    section.text = {"How the factor moves with the budget. Bars are 95 % intervals, the dotted line is no gain."};
+    section.text = {
+        "How the factor moves with the budget. Bars are 95 % intervals, where one can be told; the dotted line is no "
+        "gain."};
     for (const char* mean : {kMeanIn, kMeanOut})
       if (std::find(texts_.names.begin(), texts_.names.end(), mean) != texts_.names.end())
         section.charts.push_back(factor_chart(mean, "train_flops", spoken(mean)));
@@ -325,8 +334,7 @@ class GridReporter {
         row.push_back(factor_text(quoted));
         Series& series = chart.series[f - 1];
         series.x.push_back(static_cast<double>(text + 1));
-        series.y.push_back(quoted ? quoted->factor : kNan), series.low.push_back(quoted ? quoted->low : kNan),
-            series.high.push_back(quoted ? quoted->high : kNan);
+        push_factor(series, quoted);
       }
       section.table.push_back(row);
     }

@@ -16,6 +16,7 @@
 #include "study/csv.h"
 #include "study/grid/claim.h"
 #include "study/grid/frontier.h"
+#include "study/grid/grid_report.h"
 #include "study/grid/grid_tables.h"
 #include "study/grid/sample.h"
 #include "study/grid/trials.h"
@@ -52,6 +53,23 @@ TEST(Trials, SayWhenTheBestIsAtAnEnd) {
   EXPECT_FALSE(best_rate({{0.002, 1.0}, {0.004, 2.0}, {0.008, 3.0}}).inside);
   EXPECT_FALSE(best_rate({{0.002, kInfinite}, {0.004, kInfinite}, {0.008, 3.0}}).inside);
   EXPECT_EQ(best_rate({{0.002, kInfinite}, {0.004, kInfinite}}).lr, 0.002);
+}
+
+TEST(Factors, AreQuotedWithoutAnIntervalWhereReplicatesLeaveTheRange) {
+  GridResults results;
+  results.grid.families = {{"dense", {}, {}}, {"moe", {}, {}}};
+  Factors factors;
+  factors.rows = {{.form = "frontier",
+                   .domain = kMeanIn,
+                   .family = "moe",
+                   .measure = "train_flops",
+                   .factor = 0.83,
+                   .low = 0.62,
+                   .high = 0.82,
+                   .missing = 0.82}};
+  EXPECT_EQ(quoted_factors(results, factors).at(1).back(), "0.83 (open)");
+  factors.rows[0].missing = 0.04;
+  EXPECT_EQ(quoted_factors(results, factors).at(1).back(), "0.83 (0.62 to 0.82)");
 }
 
 std::vector<size_t> indices(const std::vector<CostPoint>& points) {
