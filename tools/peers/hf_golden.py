@@ -86,10 +86,12 @@ def write(folder, name):
     data |= {f'hidden.{i}': h for i, h in enumerate(result.hidden_states)}
     if moe:
         data |= {f'router.{i}': h for i, h in enumerate(h for h in result.router_logits if h is not None)}
-    if name != 'rope_dynamic':  # there, keys of a cache keep the frequencies of their time
-        with torch.no_grad():
-            text = model.generate(src[:1, :5], max_new_tokens=16, do_sample=False, eos_token_id=None, pad_token_id=0)
-        data |= {'greedy_prompt': src[:1, :5], 'greedy': text[:, 5:]}
+    # In rope_dynamic the text grows beyond the context, and keys in a cache keep the frequencies of their time: a text
+    # made without a cache is another one.
+    length = 10 if name == 'rope_dynamic' else 5
+    with torch.no_grad():
+        text = model.generate(src[:1, :length], max_new_tokens=16, do_sample=False, eos_token_id=None, pad_token_id=0)
+    data |= {'greedy_prompt': src[:1, :length], 'greedy': text[:, length:]}
     save_file({k: v.detach().clone().contiguous() for k, v in data.items()}, folder / 'golden.safetensors')
     with torch.no_grad():  # gradients under the names of the file format: saved like weights
         for p in model.parameters():
