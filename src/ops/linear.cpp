@@ -10,6 +10,7 @@
 #include "kernels/ref/linear.h"
 #include "kernels/table.h"
 #include "ops/cuda/cublaslt.h"
+#include "ops/cuda/grouped.h"
 #include "ops/cuda/row.h"
 
 namespace troupe {
@@ -208,7 +209,11 @@ const typename P::operand* LinearBank<P>::device_operands() const {
     if (!is_rounded_) {
       const int64_t padding = weights_.num_experts == 1 ? -weights_.out & (kPaddedRows - 1) : 0;
       const int64_t padded = size + padding * weights_.in;
-      if (rounded_.size() != padded) rounded_ = Buffer<bf16>(padded, cuda::memory());
+      if (rounded_.size() < padded)
+        rounded_ = Buffer<bf16>(padded, cuda::memory());
+      else if (!is_padded_ && padding > 0)
+        cuda::launch(cuda::FillKernel<bf16>{{rounded_.data() + size, padding, weights_.in, weights_.in}, bf16()});
+      is_padded_ = true;
       cuda::launch(cuda::RoundKernel{weights_.weight, rounded_.data(), size});
       if (weights_.bias) {
         const int64_t biases = weights_.num_experts * weights_.out;
@@ -235,19 +240,19 @@ const typename P::operand* LinearBank<P>::device_bias() const {
 
 template <class P>
 Implementations<LinearForward<P>> LinearForward<P>::implementations() {
-  static const auto rows = with_cublaslt(with_cuda(gemm_rows<LinearForward>(ProductLevels<P>())));
+  static const auto rows = with_grouped(with_cublaslt(with_cuda(gemm_rows<LinearForward>(ProductLevels<P>()))));
   return rows;
 }
 
 template <class P>
 Implementations<LinearBackwardInput<P>> LinearBackwardInput<P>::implementations() {
-  static const auto rows = with_cublaslt(with_cuda(gemm_rows<LinearBackwardInput>(ProductLevels<P>())));
+  static const auto rows = with_grouped(with_cublaslt(with_cuda(gemm_rows<LinearBackwardInput>(ProductLevels<P>()))));
   return rows;
 }
 
 template <class P>
 Implementations<LinearBackwardWeight<P>> LinearBackwardWeight<P>::implementations() {
-  static const auto rows = with_cublaslt(with_cuda(gemm_rows<LinearBackwardWeight>(ProductLevels<P>())));
+  static const auto rows = with_grouped(with_cublaslt(with_cuda(gemm_rows<LinearBackwardWeight>(ProductLevels<P>()))));
   return rows;
 }
 

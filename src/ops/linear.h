@@ -58,6 +58,7 @@ class LinearBank {
   void set_weights(int64_t num_experts, int64_t out, int64_t in, const real* weight) {
     weights_ = {num_experts, out, in, weight, nullptr};
     weights_changed();
+    is_padded_ = false;
   }
   // To be called after the weights changed (once per optimizer step, or after loading) and before the next product.
   void weights_changed() {
@@ -86,11 +87,18 @@ class LinearBank {
   mutable Copy forward_, backward_;
   mutable Buffer<typename P::operand> rounded_, rounded_bias_;
   mutable bool is_rounded_ = false;  // rounded_ is that of the weights of now
+  mutable bool is_padded_ = false;   // and what comes after them is 0
 };
 
-// Row ranges per expert: E + 1 ascending offsets from 0 to the number of rows. An empty span means one map over all
-// rows.
-using RowOffsets = std::span<const int64_t>;
+// Row ranges per expert: E + 1 ascending offsets from 0 to the number of rows; none: one map over all rows. on_device:
+// the same in the memory of the GPU, where they are there already; else nullptr.
+struct RowOffsets : std::span<const int64_t> {
+  using std::span<const int64_t>::span;
+  RowOffsets() = default;
+  RowOffsets(std::span<const int64_t> offsets, const int64_t* there) : span(offsets), on_device(there) {}
+
+  const int64_t* on_device = nullptr;
+};
 
 // y = f(x W^T + b), f as the epilogue says.
 template <class P>

@@ -29,7 +29,7 @@ std::vector<std::string_view> usable() {
 template <class Task>
 void run_as(std::string_view name, const Task& task) {
   const bool on_card = cuda::machine() && cuda::machine()->stream();
-  const bool may_refuse = name == "cublaslt" || name == "cudnn" || name == "tensor_cores";
+  const bool may_refuse = name == "grouped" || name == "cublaslt" || name == "cudnn" || name == "tensor_cores";
   for (const Implementation<Task>& row : Task::implementations())
     if (row.name == name) {
       if (const std::string refusal = may_refuse ? row.refusal(task) : "";

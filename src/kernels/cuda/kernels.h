@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention_tiles.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/embedding.h"
+#include "kernels/cuda/grouped.h"
 #include "kernels/cuda/jitter.h"
 #include "kernels/cuda/layer_norm.h"
 #include "kernels/cuda/linear.h"

@@ -115,20 +115,22 @@ TROUPE_KERNEL void each_sum(const Block<kProductThreads>& block, ProductSums& su
 // The rows of E experts cut into tiles that end where an expert does. How many there are is known on the device alone:
 // a grid has at_most() of them, and those beyond the last are empty.
 struct RowTiles {
-  const int64_t* offsets;  // [E + 1], on the device; nullptr: one map over all rows
-  int64_t num_experts, rows;
+  const int64_t* offsets;     // [E + 1], on the device; nullptr: every expert has as many
+  int64_t num_experts, rows;  // rows: of all experts
 
-  TROUPE_KERNEL int64_t begin(int64_t expert) const { return offsets ? offsets[expert] : expert * rows; }
+  TROUPE_KERNEL int64_t begin(int64_t expert) const {
+    return offsets ? offsets[expert] : expert * (rows / num_experts);
+  }
 
-  int64_t at_most() const { return rows == 0 ? 0 : rows / kTile + num_experts; }
-  // The expert and the rows [first, end) of a tile; first = end if there are none.
-  TROUPE_KERNEL void find(int64_t tile, int64_t& expert, int64_t& first, int64_t& end) const {
+  int64_t at_most(int size = kTile) const { return rows == 0 ? 0 : rows / size + num_experts; }
+  // The expert and the rows [first, end) of a tile of at most `size` rows; first = end if there are none.
+  TROUPE_KERNEL void find(int64_t tile, int64_t& expert, int64_t& first, int64_t& end, int size = kTile) const {
     first = end = 0;
     for (expert = 0; expert < num_experts; ++expert) {
-      const int64_t start = begin(expert), stop = begin(expert + 1), tiles = (stop - start + kTile - 1) / kTile;
+      const int64_t start = begin(expert), stop = begin(expert + 1), tiles = (stop - start + size - 1) / size;
       if (tile < tiles) {
-        first = start + tile * kTile;
-        end = first + kTile < stop ? first + kTile : stop;
+        first = start + tile * size;
+        end = first + size < stop ? first + size : stop;
         return;
       }
       tile -= tiles;

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "kernels/cuda/fours.h"
 #include "kernels/cuda/grid.h"
 #include "kernels/dropout.h"
 #include "tensor/bf16.h"
@@ -31,7 +32,12 @@ struct GatherRowsKernel {
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     const int64_t r = block.index(), t = rows.token_of_R[r];
     block.each([&](int thread) {
-      for (int64_t d = thread; d < xe.cols; d += kThreads) xe(r, d) = x(t, d);
+      for (int64_t d = 4 * thread; d < xe.cols; d += 4 * kThreads) {
+        float four[4];
+        const int count = four_at(d, xe.cols);
+        load_four(&x(t, d), count, four);
+        store_four(&xe(r, d), count, four);
+      }
     });
   }
 };
@@ -48,10 +54,15 @@ struct GatherRowsBackwardKernel {
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     const int64_t t = block.index();
     block.each([&](int thread) {
-      for (int64_t d = thread; d < dx.cols; d += kThreads) {
-        float sum = dx(t, d);
-        for (int32_t i = rows.begin_T[t]; i < rows.begin_T[t + 1]; ++i) sum += dxe(rows.rows_by_token[i], d);
-        dx(t, d) = sum;
+      for (int64_t d = 4 * thread; d < dx.cols; d += 4 * kThreads) {
+        float sum[4], four[4];
+        const int count = four_at(d, dx.cols);
+        load_four(&dx(t, d), count, sum);
+        for (int32_t i = rows.begin_T[t]; i < rows.begin_T[t + 1]; ++i) {
+          load_four(&dxe(rows.rows_by_token[i], d), count, four);
+          for (int k = 0; k < 4; ++k) sum[k] += four[k];
+        }
+        store_four(&dx(t, d), count, sum);
       }
     });
   }
@@ -70,13 +81,17 @@ struct CombineRowsKernel {
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     const int64_t t = block.index(), D = out.cols;
     block.each([&](int thread) {
-      for (int64_t d = thread; d < D; d += kThreads) {
-        float sum = residual.data ? residual(t, d) : 0.0f;
+      for (int64_t d = 4 * thread; d < D; d += 4 * kThreads) {
+        float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f}, four[4];
+        const int count = four_at(d, D);
+        if (residual.data) load_four(&residual(t, d), count, sum);
         for (int32_t i = rows.begin_T[t]; i < rows.begin_T[t + 1]; ++i) {
           const int64_t row = rows.rows_by_token[i];
-          sum += rows.weight_R[row] * (ye(row, d) * dropout.scale(rows.element_of(row), d, D));
+          load_four(&ye(row, d), count, four);
+          for (int k = 0; k < 4; ++k)
+            sum[k] += rows.weight_R[row] * (four[k] * dropout.scale(rows.element_of(row), d + k, D));
         }
-        out(t, d) = sum;
+        store_four(&out(t, d), count, sum);
       }
     });
   }
@@ -100,10 +115,17 @@ struct CombineRowsBackwardKernel {
     PerThread<float, kThreads> part;
     block.each([&](int thread) {
       part[thread] = 0.0f;
-      for (int64_t d = thread; d < D; d += kThreads) {
-        const float scaled = dout(t, d) * dropout.scale(rows.element_of(r), d, D);
-        dye(r, d) = static_cast<operand>(weight * scaled);
-        part[thread] += scaled * ye(r, d);
+      for (int64_t d = 4 * thread; d < D; d += 4 * kThreads) {
+        float scaled[4], four[4];
+        const int count = four_at(d, D);
+        load_four(&dout(t, d), count, scaled);
+        load_four(&ye(r, d), count, four);
+        for (int k = 0; k < 4; ++k) {
+          scaled[k] *= dropout.scale(rows.element_of(r), d + k, D);
+          if (k < count) part[thread] += scaled[k] * four[k];
+          scaled[k] *= weight;
+        }
+        store_four(&dye(r, d), count, scaled);
       }
     });
     const float sum = block.sum(part);
@@ -127,7 +149,14 @@ struct SharedRowsKernel {
     const int64_t t = block.index(), D = out.cols;
     const float s = gate.data ? 1.0f / (1.0f + expf(-gate(t, 0))) : 1.0f;
     block.each([&](int thread) {
-      for (int64_t d = thread; d < D; d += kThreads) out(t, d) += s * y(t, d) * dropout.scale(t, d, D);
+      for (int64_t d = 4 * thread; d < D; d += 4 * kThreads) {
+        float sum[4], four[4];
+        const int count = four_at(d, D);
+        load_four(&out(t, d), count, sum);
+        load_four(&y(t, d), count, four);
+        for (int k = 0; k < 4; ++k) sum[k] += s * four[k] * dropout.scale(t, d + k, D);
+        store_four(&out(t, d), count, sum);
+      }
     });
   }
 };
@@ -149,10 +178,17 @@ struct SharedRowsBackwardKernel {
     PerThread<float, kThreads> part;
     block.each([&](int thread) {
       part[thread] = 0.0f;
-      for (int64_t d = thread; d < D; d += kThreads) {
-        const float scaled = dout(t, d) * dropout.scale(t, d, D);
-        dy(t, d) = static_cast<operand>(s * scaled);
-        if (gate.data) part[thread] += scaled * y(t, d);
+      for (int64_t d = 4 * thread; d < D; d += 4 * kThreads) {
+        float scaled[4], four[4];
+        const int count = four_at(d, D);
+        load_four(&dout(t, d), count, scaled);
+        if (gate.data) load_four(&y(t, d), count, four);
+        for (int k = 0; k < 4; ++k) {
+          scaled[k] *= dropout.scale(t, d + k, D);
+          if (gate.data && k < count) part[thread] += scaled[k] * four[k];
+          scaled[k] *= s;
+        }
+        store_four(&dy(t, d), count, scaled);
       }
     });
     const float sum = block.sum(part);

@@ -596,19 +596,25 @@ struct RouteBackwardKernel {
   }
 };
 
-// For a group and an expert, the sum of its probabilities and how many of the counted choices are for it.
-struct GroupSumsKernel {
-  static constexpr int kThreads = 1024;  // there are few groups and experts
+// For a part of a group's tokens and an expert, the sum of its probabilities and how many of the counted choices are
+// for it.
+struct GroupPartsKernel {
+  static constexpr int kThreads = 256;
+  static constexpr int64_t kTokens = 2048;  // of a part
   using Shared = NoShared;
 
   RouteSizes s;
-  double* probability;  // [G, E]; may be nullptr
-  int32_t* counted;     // [G, E]
+  double* probability;  // [G, parts, E]; may be nullptr
+  int32_t* counted;     // [G, parts, E]
 
-  int64_t blocks() const { return s.T == 0 ? 0 : (s.T + s.group_size - 1) / s.group_size * s.E; }
+  int64_t groups() const { return blocks_of(s.T, s.group_size); }
+  TROUPE_KERNEL int64_t parts() const { return (s.group_size + kTokens - 1) / kTokens; }
+  int64_t blocks() const { return s.T == 0 ? 0 : groups() * blocks_of(s.group_size, kTokens) * s.E; }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    const int64_t g = block.index() / s.E, e = block.index() % s.E, begin = g * s.group_size;
-    const int64_t end = begin + s.group_size < s.T ? begin + s.group_size : s.T;
+    const int64_t e = block.index() % s.E, part = block.index() / s.E % parts(), g = block.index() / s.E / parts();
+    const int64_t begin = g * s.group_size + part * kTokens, group_end = (g + 1) * s.group_size;
+    const int64_t part_end = begin + kTokens < group_end ? begin + kTokens : group_end;
+    const int64_t end = part_end < s.T ? part_end : s.T;
     PerThread<double, kThreads> sum;
     PerThread<int32_t, kThreads> count;
     block.each([&](int thread) {
@@ -624,6 +630,55 @@ struct GroupSumsKernel {
       if (thread != 0) return;
       if (probability) probability[block.index()] = total;
       counted[block.index()] = chosen;
+    });
+  }
+};
+
+// What GroupPartsKernel found, part after part: each expert's probabilities [G, E] and its share of the counted choices
+// of a group's tokens, and of the micro-batches before.
+struct GroupSumsKernel {
+  static constexpr int kThreads = 128;
+  using Shared = NoShared;
+
+  int64_t T, E, group_size, choices, parts, groups;  // choices: counted ones of a token
+  const double* part_of_probability;                 // may be nullptr, as `probability` then
+  const int32_t* part_of_counted;
+  const double* before_E;  // choices before; may be nullptr
+  int64_t tokens_before;
+  double *probability, *share;
+
+  int64_t blocks() const { return blocks_of(groups * E, kThreads); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    block.each([&](int thread) {
+      const int64_t at = block.index() * kThreads + thread, g = at / E, e = at % E;
+      if (at >= groups * E) return;
+      double sum = 0.0;
+      int64_t count = before_E ? static_cast<int64_t>(before_E[e]) : 0;
+      for (int64_t part = 0; part < parts; ++part) {
+        const int64_t i = (g * parts + part) * E + e;
+        if (part_of_probability) sum += part_of_probability[i];
+        count += part_of_counted[i];
+      }
+      const int64_t tokens = ((g + 1) * group_size < T ? group_size : T - g * group_size) + tokens_before;
+      if (probability) probability[at] = sum;
+      share[at] = static_cast<double>(count) / static_cast<double>(choices * tokens);
+    });
+  }
+};
+
+// Some numbers of the host, which travel with the launch: it need not wait.
+struct NumbersKernel {
+  static constexpr int kThreads = 64, kMost = 64;
+  using Shared = NoShared;
+
+  int64_t count;
+  double* to;
+  double values[kMost];
+
+  int64_t blocks() const { return 1; }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    block.each([&](int thread) {
+      if (thread < count) to[thread] = values[thread];
     });
   }
 };

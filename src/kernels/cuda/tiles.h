@@ -97,6 +97,35 @@ TROUPE_KERNEL TileA load_a(int thread, const bf16* row, bool is_there, const bf1
   return tile;
 }
 
+// A TileA from shared memory, whose rows are its (kAcross: its columns): [16, 16] from there on.
+template <bool kAcross, int kStride>
+TROUPE_KERNEL void load_a(int thread, const uint16_t* from, TileA& tile) {
+  const int lane = thread % kWarp;
+#ifdef __CUDACC__
+  const int part = lane / 8, row = lane % 8 + 8 * (kAcross ? part / 2 : part % 2),
+            column = 8 * (kAcross ? part % 2 : part / 2);
+  const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(from + row * kStride + column));
+  if constexpr (kAcross)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(tile.words[0]), "=r"(tile.words[1]), "=r"(tile.words[2]), "=r"(tile.words[3])
+                 : "r"(at)
+                 : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(tile.words[0]), "=r"(tile.words[1]), "=r"(tile.words[2]), "=r"(tile.words[3])
+                 : "r"(at)
+                 : "memory");
+#else
+  const auto element = [&](int row, int column) -> uint32_t {
+    return kAcross ? from[column * kStride + row] : from[row * kStride + column];
+  };
+  for (int r = 0; r < 4; ++r) {
+    const int row = lane / 4 + 8 * (r % 2), column = lane % 4 * 2 + 8 * (r / 2);
+    tile.words[r] = element(row, column) | element(row, column + 1) << 16;
+  }
+#endif
+}
+
 // Two TileB from shared memory, whose rows are theirs (kAcross: their columns): [16, 16] from there on, left and right.
 template <bool kAcross, int kStride>
 TROUPE_KERNEL void load_b(int thread, const uint16_t* from, TileB (&pair)[2]) {

@@ -9,6 +9,11 @@ namespace {
 
 constexpr uint64_t kHashStream = 0x68617368;  // a hash is the same in every run
 
+template <class real>
+RowOffsets row_offsets(const Routed<real>& rows) {
+  return {rows.offsets, rows.routed_there ? rows.offsets_there.data() : nullptr};
+}
+
 }  // namespace
 
 template <class P>
@@ -172,7 +177,7 @@ void MoeBlock<P>::route_tokens_backward(const Pass<P>& pass, const Activations& 
 template <class P>
 void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, Activations& acts,
                               Matrix<real> ye_RD) const {
-  const RowOffsets offsets = acts.routing.rows.offsets;
+  const RowOffsets offsets = row_offsets(acts.routing.rows);
   if (!spec_.ranks) return mlp_.forward(xe_RD, offsets, pass.mode.training, acts.mlp, {.out_real = ye_RD});
   const int64_t D = spec_.mlp.d_model;
   RankedRows<P>& keep = *acts.ranked;
@@ -193,7 +198,7 @@ void MoeBlock<P>::run_experts_backward(const Pass<P>& pass, Matrix<const operand
                                        Matrix<real> dxe_RD, ParameterStore<real>& grads) const {
   const int64_t own_rows = dye_RD.rows, D = spec_.mlp.d_model;
   if (!spec_.ranks)
-    return mlp_.backward(dye_RD, acts.xe_RD.rows_from(0, own_rows), acts.routing.rows.offsets, acts.mlp,
+    return mlp_.backward(dye_RD, acts.xe_RD.rows_from(0, own_rows), row_offsets(acts.routing.rows), acts.mlp,
                          pass.scratch.dhidden_RF.rows_from(0, own_rows), dxe_RD, grads);
   RankedRows<P>& keep = *acts.ranked;
   RankedScratch<P>& scratch = *pass.scratch.ranked;

@@ -6,10 +6,24 @@
 
 namespace troupe {
 
+namespace {
+
+bool as_many_each(RowOffsets offsets) {
+  for (size_t e = 0; e < offsets.size(); ++e)
+    if (offsets[e] != static_cast<int64_t>(e) * offsets[1]) return false;
+  return true;
+}
+
+}  // namespace
+
 DeviceOffsets::DeviceOffsets(RowOffsets offsets, int64_t num_experts, int64_t rows, Context& context)
     : lease_(context, static_cast<int64_t>(offsets.size() * sizeof(int64_t))),
-      tiles{offsets.empty() ? nullptr : lease_.as<int64_t>(), num_experts, rows} {
-  cuda::copy(offsets.data(), lease_.as<int64_t>(), static_cast<int64_t>(offsets.size()));
+      tiles{as_many_each(offsets) ? nullptr
+            : offsets.on_device   ? offsets.on_device
+                                  : lease_.as<int64_t>(),
+            num_experts, rows} {
+  if (tiles.offsets == lease_.as<int64_t>())
+    cuda::copy(offsets.data(), lease_.as<int64_t>(), static_cast<int64_t>(offsets.size()));
 }
 
 template <class P>

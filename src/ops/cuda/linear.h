@@ -9,7 +9,7 @@
 
 namespace troupe {
 
-// Rows per expert where kernels read them; those of one map over all rows if the caller has none.
+// Rows per expert where kernels read them: copied there if they are not yet and experts have not as many each.
 class DeviceOffsets {
   Context::Lease lease_;
 
@@ -33,7 +33,7 @@ cuda::BackwardStore<typename P::operand> device_store(const BackwardEpilogue<P>&
 // db += column sums of dy, expert by expert.
 template <class operand>
 void add_bias_gradient(Matrix<const operand> dy_RN, const cuda::RowTiles& tiles, float* db, Context& context) {
-  if (tiles.offsets) return cuda::launch(cuda::BiasGradientKernel<operand>{cuda::view(dy_RN), tiles, db});
+  if (tiles.num_experts > 1) return cuda::launch(cuda::BiasGradientKernel<operand>{cuda::view(dy_RN), tiles, db});
   cuda::BiasPartsKernel<operand> parts{cuda::view(dy_RN), nullptr};
   const int64_t N = dy_RN.cols;
   const Context::Lease lease(context, parts.chunks() * N * static_cast<int64_t>(sizeof(float)));

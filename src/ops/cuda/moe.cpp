@@ -81,7 +81,14 @@ void on_cuda(const Route<Real>& task, Context& context) {
   const int64_t T = routing.T, E = routing.E, K = routing.K, num_groups = groups.count(T);
 
   cuda::RouteChooseKernel choose{sizes, cuda::view(task.logits_TE), nullptr};
-  const Room<double> entropy(context, choose.blocks());
+  cuda::CountChoicesKernel count{sizes, nullptr, nullptr};
+  // What the host is told at the end, side by side: numbers of 8 bytes, then of 4.
+  const int64_t num_parts = count.blocks(), num_wide = choose.blocks() + E + 1;
+  const Room<double> told(context, num_wide + (num_groups * E + 2 * num_parts + 1) / 2);
+  double* const entropy = told;
+  auto* const offsets_told = reinterpret_cast<int64_t*>(entropy + choose.blocks());
+  auto* const totals = reinterpret_cast<int32_t*>(entropy + num_wide);
+  count.chosen = totals + num_groups * E, count.kept = count.chosen + num_parts;
   choose.entropy = entropy;
   cuda::launch(choose);
 
@@ -92,7 +99,7 @@ void on_cuda(const Route<Real>& task, Context& context) {
 
   cuda::ChoiceOrder order{T, K, groups.size, sizes.expert_TK, nullptr, prioritized ? order_T.as<int32_t>() : nullptr};
   const int64_t tiles = order.tiles_of_a_group(), all_tiles = cuda::blocks_of(T * K, cuda::ChoiceOrder::kTile);
-  const Room<int32_t> counts(context, std::max(num_groups * tiles, all_tiles) * E), totals(context, num_groups * E);
+  const Room<int32_t> counts(context, std::max(num_groups * tiles, all_tiles) * E);
   cuda::launch(cuda::TileCountsKernel{order, E, tiles, counts});
   cuda::launch(cuda::ScanTilesKernel{num_groups, E, tiles, counts, totals});
   const int64_t tokens_of_last = T - groups.begin(std::max<int64_t>(num_groups - 1, 0));
@@ -102,30 +109,29 @@ void on_cuda(const Route<Real>& task, Context& context) {
   else
     cuda::launch(cuda::PlaceKernel{order, sizes, tiles, counts, task.request.places(groups.size),
                                    task.request.places(tokens_of_last)});
-  const std::vector<int32_t> chosen_GE = fetch<int32_t>(totals, num_groups * E);
 
   order.group_size = T, order.kept_TK = sizes.kept_TK;
-  const Room<int64_t> offsets(context, E + 1);
+  int64_t* const offsets = rows.offsets_there.data();
+  rows.routed_there = true;
   const Room<int32_t> row_of_TK(context, T * K), kept_E(context, E);
   cuda::launch(cuda::TileCountsKernel{order, E, all_tiles, counts});
   cuda::launch(cuda::ScanTilesKernel{1, E, all_tiles, counts, kept_E});
   cuda::launch(cuda::OffsetsKernel{E, kept_E, offsets});
   cuda::launch(cuda::RouteRowsKernel{order, E, all_tiles, counts, offsets, rows.token_of_R.data(),
                                      rows.choice_of_R.data(), row_of_TK});
-  cuda::CountChoicesKernel count{sizes, nullptr, nullptr};
-  const Room<int32_t> chosen(context, count.blocks()), kept(context, count.blocks());
-  count.chosen = chosen, count.kept = kept;
   cuda::launch(count);
-  cuda::launch(cuda::RouteTokensKernel{sizes, kept, row_of_TK, rows.rows_by_token.data(), rows.begin_T.data(),
+  cuda::launch(cuda::RouteTokensKernel{sizes, count.kept, row_of_TK, rows.rows_by_token.data(), rows.begin_T.data(),
                                        rows.weight_R.data()});
 
-  rows.offsets = fetch<int64_t>(offsets, E + 1);
-  const std::vector<double> entropies = fetch<double>(entropy, choose.blocks());
-  const std::vector<int32_t> chosen_parts = fetch<int32_t>(chosen, count.blocks());
-  const std::vector<int32_t> kept_parts = fetch<int32_t>(kept, count.blocks());
+  cuda::copy<int64_t>(offsets, offsets_told, E + 1);
+  const std::vector<double> heard = fetch<double>(told, num_wide + (num_groups * E + 2 * num_parts + 1) / 2);
+  const auto* const offsets_heard = reinterpret_cast<const int64_t*>(heard.data() + choose.blocks());
+  const auto* const chosen_GE = reinterpret_cast<const int32_t*>(heard.data() + num_wide);
+  const int32_t *const chosen_parts = chosen_GE + num_groups * E, *const kept_parts = chosen_parts + num_parts;
+  rows.offsets.assign(offsets_heard, offsets_heard + E + 1);
   RouterStats& stats = task.stats;
   stats.tokens = T;
-  stats.entropy_sum = std::accumulate(entropies.begin(), entropies.end(), 0.0);
+  stats.entropy_sum = std::accumulate(heard.data(), heard.data() + choose.blocks(), 0.0);
   if (experts_choose) {  // what they chose, and how many tokens none of them did
     const std::vector<int32_t> begin_T = fetch<int32_t>(rows.begin_T.data(), T + 1);
     stats.load_E.clear();
@@ -135,10 +141,10 @@ void on_cuda(const Route<Real>& task, Context& context) {
     return;
   }
   stats.load_E.assign(static_cast<size_t>(E), 0);
-  for (size_t i = 0; i < chosen_GE.size(); ++i) stats.load_E[i % static_cast<size_t>(E)] += chosen_GE[i];
+  for (int64_t i = 0; i < num_groups * E; ++i) stats.load_E[static_cast<size_t>(i % E)] += chosen_GE[i];
   stats.dropped_K.assign(static_cast<size_t>(K), 0);
-  const size_t per_rank = kept_parts.size() / static_cast<size_t>(K);
-  for (size_t i = 0; i < kept_parts.size(); ++i) stats.dropped_K[i / per_rank] += chosen_parts[i] - kept_parts[i];
+  for (int64_t i = 0; i < num_parts; ++i)
+    stats.dropped_K[static_cast<size_t>(i / (num_parts / K))] += chosen_parts[i] - kept_parts[i];
 }
 
 template <class Real>
@@ -151,19 +157,42 @@ void on_cuda(const RouteBackward<Real>& task, Context&) {
 
 namespace {
 
-// Each expert's share of the counted choices of a group's tokens, and of the micro-batches before.
-std::vector<double> shares_of_choices(const RouteRequest& request, const Routing<float>& routing,
-                                      const std::vector<int32_t>& counted_GE) {
-  const auto E = static_cast<size_t>(routing.E);
-  const int64_t counted = request.config.balance_choices == BalanceChoices::kAll ? routing.K : 1;
-  std::vector<double> share_GE;
-  for (size_t at = 0; at < counted_GE.size(); ++at) {
-    const auto g = static_cast<int64_t>(at / E);
-    const int64_t tokens = request.groups.end(g, routing.T) - request.groups.begin(g) + request.before.tokens;
-    const int64_t before = request.before.load_E.empty() ? 0 : request.before.load_E[at % E];
-    share_GE.push_back(static_cast<double>(before + counted_GE[at]) / static_cast<double>(counted * tokens));
+// `values` there, in the order of other work, without waiting for it.
+void upload(std::span<const double> values, double* to) {
+  using Numbers = cuda::NumbersKernel;
+  for (size_t first = 0; first < values.size(); first += size_t{Numbers::kMost}) {
+    const std::span<const double> some = values.subspan(first, std::min(values.size() - first, size_t{Numbers::kMost}));
+    Numbers numbers{.count = static_cast<int64_t>(some.size()), .to = to + first, .values = {}};
+    std::ranges::copy(some, numbers.values);
+    cuda::launch(numbers);
   }
-  return share_GE;
+}
+
+// [G, E] there: each expert's share of the counted choices, and the sums of its probabilities unless that is nullptr.
+void sum_groups(const RouteRequest& request, const Routing<float>& routing, double* probability, double* share,
+                Context& context) {
+  cuda::GroupPartsKernel parts{device_sizes(request, routing), nullptr, nullptr};
+  const int64_t T = routing.T, E = routing.E, num_groups = request.groups.count(T);
+  const int64_t number = cuda::blocks_of(request.groups.size, cuda::GroupPartsKernel::kTokens);
+  const Room<double> sums(context, probability ? num_groups * number * E : 0), before(context, E);
+  const Room<int32_t> counted(context, num_groups * number * E);
+  if (probability) parts.probability = sums;
+  parts.counted = counted;
+  cuda::launch(parts);
+  const std::vector<double> load_before(request.before.load_E.begin(), request.before.load_E.end());
+  upload(load_before, before);
+  cuda::launch(cuda::GroupSumsKernel{.T = T,
+                                     .E = E,
+                                     .group_size = request.groups.size,
+                                     .choices = parts.s.counted,
+                                     .parts = number,
+                                     .groups = num_groups,
+                                     .part_of_probability = parts.probability,
+                                     .part_of_counted = counted,
+                                     .before_E = load_before.empty() ? nullptr : before.as<double>(),
+                                     .tokens_before = request.before.tokens,
+                                     .probability = probability,
+                                     .share = share});
 }
 
 }  // namespace
@@ -171,12 +200,10 @@ std::vector<double> shares_of_choices(const RouteRequest& request, const Routing
 template <class Real>
 void on_cuda(const BalanceLoss<Real>& task, Context& context) {
   const int64_t T = task.routing.T, E = task.routing.E, num_groups = task.request.groups.count(T);
-  const Room<double> probability(context, num_groups * E);
-  const Room<int32_t> counted(context, num_groups * E);
-  cuda::launch(cuda::GroupSumsKernel{device_sizes(task.request, task.routing), probability, counted});
-  const std::vector<double> sum_GE = fetch<double>(probability, num_groups * E);
-  const std::vector<double> share_GE =
-      shares_of_choices(task.request, task.routing, fetch<int32_t>(counted, num_groups * E));
+  const Room<double> both(context, 2 * num_groups * E);  // sums of probabilities, and shares
+  sum_groups(task.request, task.routing, both, both + num_groups * E, context);
+  const std::vector<double> found = fetch<double>(both, 2 * num_groups * E);
+  const double *const sum_GE = found.data(), *const share_GE = sum_GE + num_groups * E;
   for (int64_t g = 0; g < num_groups; ++g) {
     const auto S = static_cast<double>(task.request.groups.end(g, T) - task.request.groups.begin(g));
     double sum = 0.0;
@@ -189,12 +216,8 @@ template <class Real>
 void on_cuda(const BalanceLossBackward<Real>& task, Context& context) {
   const int64_t T = task.routing.T, E = task.routing.E, num_groups = task.dprob_GE.rows;
   const Room<double> scale(context, num_groups), share(context, num_groups * E);
-  const Room<int32_t> counted(context, num_groups * E);
-  cuda::launch(cuda::GroupSumsKernel{device_sizes(task.request, task.routing), nullptr, counted});
-  const std::vector<double> share_GE =
-      shares_of_choices(task.request, task.routing, fetch<int32_t>(counted, num_groups * E));
-  cuda::copy<double>(share_GE.data(), share, num_groups * E);
-  cuda::copy<double>(task.scale_G.data(), scale, num_groups);
+  sum_groups(task.request, task.routing, nullptr, share, context);
+  upload(task.scale_G, scale);
   cuda::launch(cuda::BalanceBackwardKernel{T, E, task.request.groups.size, share, scale, cuda::view(task.dprob_GE)});
 }
 
@@ -217,7 +240,7 @@ template <class Real>
 void on_cuda(const RouterZLossBackward<Real>& task, Context& context) {
   const auto num_groups = static_cast<int64_t>(task.scale_G.size());
   const Room<double> scale(context, num_groups);
-  cuda::copy<double>(task.scale_G.data(), scale, num_groups);
+  upload(task.scale_G, scale);
   cuda::launch(cuda::RouterZBackwardKernel{task.request.groups.size,
                                            cuda::view(Matrix<const float>(task.routing.prob_TE)),
                                            task.routing.lse_T.data(), scale, cuda::view(task.dlogits_TE)});

@@ -33,7 +33,7 @@ void Routing<real>::plan(Arena& arena, const MoeConfig& config, int64_t num_toke
   choices.expert_TK = arena.span<int32_t>("moe.expert", T * K);
   choices.place_TK = arena.span<int32_t>("moe.place", T * K);
   choices.kept_TK = arena.span<uint8_t>("moe.kept", T * K);
-  rows.plan(arena, T, router_policy(config).max_rows(config, T), K);
+  rows.plan(arena, T, E, router_policy(config).max_rows(config, T), K);
 }
 
 template <class real>

@@ -14,6 +14,8 @@ template <class real>
 struct Routed {
   // By row. Within an expert, rows stand in the order of their tokens.
   std::vector<int64_t> offsets;    // [E + 1] rows [offsets[e], offsets[e + 1]) are expert e's
+  std::span<int64_t> offsets_there;  // the same in the memory of the GPU, if it routed; else undefined
+  bool routed_there = false;
   std::span<int32_t> token_of_R;   // of this and the next three the first num_rows() entries count
   std::span<int32_t> choice_of_R;  // which of its token's num_choices choices a row is: what is dropped leaves no trace
   std::span<real> weight_R;        // of the row's output in its token's sum
@@ -33,7 +35,7 @@ struct Routed {
   int64_t element_of(int32_t row) const { return token_of_R[row] * num_choices + choice_of_R[row]; }
 
   // Memory for at most max_rows rows; throws kUsage if their numbers do not fit.
-  void plan(Arena& arena, int64_t num_tokens, int64_t max_rows, int64_t choices);
+  void plan(Arena& arena, int64_t num_tokens, int64_t num_experts, int64_t max_rows, int64_t choices);
 };
 
 }  // namespace troupe

@@ -142,7 +142,7 @@ TEST_F(CublasLt, RefusesWhatDoesNotStartAtMultiplesOf16Bytes) {
   Experts<Bf16> e;
   const LinearBank<Bf16> bank = e.bank(false);
   const auto refusal = [&](Matrix<const bf16> x) {
-    return LinearForward<Bf16>::implementations().front().refusal(
+    return LinearForward<Bf16>::implementations()[1].refusal(  // after those of all experts at once
         LinearForward<Bf16>{bank, x, e.offsets, {.out_operand = e.y.view()}});
   };
   EXPECT_EQ(refusal(e.x.view()), "");

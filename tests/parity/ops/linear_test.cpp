@@ -89,10 +89,11 @@ const GemmKernels* gemm_of(std::string_view name) {
   return nullptr;
 }
 
-// body(row) for every row that runs here.
+// body(row) for every row that runs here, but that which refuses nearly all shapes unless `grouped`.
 template <class P, class Body>
-void for_each_row(const Body& body) {
+void for_each_row(const Body& body, bool grouped = false) {
   for (const std::string_view name : test::usable<LinearForward<P>>()) {
+    if (name == "grouped" && !grouped) continue;
     SCOPED_TRACE(std::string(name));
     body(Row{name, gemm_of<P>(name)});
   }
@@ -178,6 +179,25 @@ TYPED_TEST(LinearParity, BackwardThroughGelu) {
         check_backward_input<TypeParam>(row, {.rows = {31, 4}, .out = 47, .in = 77, .layout = {2, 1}},
                                         {.real_output = real, .activation = activation});
   });
+}
+
+// What tensor cores take for all experts at once: tiles that are full, that end early, and experts without any.
+TYPED_TEST(LinearParity, MultiplesOfEightForManyExperts) {
+  for_each_row<TypeParam>(
+      [](const auto& row) {
+        if (row.name == "ref") return;
+        check_all<TypeParam>(row, {.rows = {0, 130, 1, 128, 0, 17}, .out = 136, .in = 72});
+        check_all<TypeParam>(row, {.rows = {3, 0, 40}, .out = 8, .in = 16, .bias = false});
+        check_all<TypeParam>(row, {.rows = {0, 0}, .out = 8, .in = 8});
+        const LinearSizes sizes{.rows = {35, 6}, .out = 40, .in = 136, .layout = {8, 8}};
+        for (const bool keep : {false, true})
+          check_forward<TypeParam>(row, sizes, {.activation = Activation::kGeluErf, .keep_pre_activation = keep});
+        check_forward<TypeParam>(row, sizes, {.real_output = true, .residual_aliases = true, .dropout = {0.3f, 77, 5}});
+        for (const bool real : {false, true})
+          check_backward_input<TypeParam>(row, sizes, {.real_output = real, .activation = Activation::kGeluTanh});
+        check_backward_weight<TypeParam>(row, sizes, false);
+      },
+      true);
 }
 
 TYPED_TEST(LinearParity, WeightGradientWithoutBias) {
@@ -276,6 +296,37 @@ TYPED_TEST(LinearParity, NonFiniteValuesStayInTheirRow) {
         EXPECT_EQ(std::isinf(y(i, j)), i == 3) << i << ", " << j;
       }
   });
+}
+
+// A variable of the environment, until the end of the scope.
+struct Setting {
+  Setting(const char* name, const char* value) : name(name) { setenv(name, value, 1); }
+  ~Setting() { unsetenv(name); }
+  const char* name;
+};
+
+TEST(GroupedProducts, AreForExpertsWithFewRowsOfMultiplesOfEight) {
+  const auto refusal = [](int64_t rows_each, int64_t in, int64_t experts = 2) {
+    std::vector<int64_t> offsets;
+    for (int64_t e = 0; e <= experts; ++e) offsets.push_back(e * rows_each);
+    const LinearBank<Bf16> bank(experts, 16, in, nullptr, nullptr);
+    const test::Guarded<bf16> x(experts * rows_each, in, {in % 8, 0});
+    test::Guarded<bf16> y(experts * rows_each, 16);
+    const RowOffsets all = experts > 1 ? RowOffsets(offsets) : RowOffsets();
+    return LinearForward<Bf16>::implementations().front().refusal({bank, x.view(), all, {.out_operand = y.view()}});
+  };
+  ASSERT_EQ(LinearForward<Bf16>::implementations().front().name, "grouped");
+  EXPECT_EQ(refusal(10, 24), "");
+  EXPECT_EQ(refusal(2047, 8), "");
+  EXPECT_EQ(refusal(2048, 8), "experts have 2048 rows and more");
+  EXPECT_EQ(refusal(10, 24, 1), "it is one map over all rows");
+  EXPECT_EQ(refusal(10, 20), "tensor cores want multiples of 8 that start at multiples of 16 bytes");
+  {
+    const Setting always("TROUPE_CUDA_GROUPED", "1");
+    EXPECT_EQ(refusal(2048, 8), "");
+  }
+  const Setting never("TROUPE_CUDA_GROUPED", "0");
+  EXPECT_EQ(refusal(10, 24), "TROUPE_CUDA_GROUPED is 0");
 }
 
 // The kernel that TROUPE_ISA asks for is the one that runs.

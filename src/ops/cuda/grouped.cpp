@@ -1,0 +1,76 @@
+#include "ops/cuda/grouped.h"
+
+#include <cstdlib>
+#include <string_view>
+
+#include "kernels/cuda/grouped.h"
+#include "ops/cuda/linear.h"
+
+namespace troupe {
+namespace {
+
+// On average, of an expert. A library's product of so many fills a card, and is faster for itself.
+constexpr int64_t kManyRows = 2048;
+
+template <class P>
+std::string refusal(const LinearBank<P>& bank, RowOffsets offsets, int64_t rows, bool starts_fit) {
+  const char* const value = std::getenv(kGroupedVariable);
+  const std::string_view set = value ? value : "";
+  if (set == "0") return fmt::format("{} is 0", kGroupedVariable);
+  if (offsets.empty()) return "it is one map over all rows";
+  if (set != "1" && rows / bank.num_experts() >= kManyRows)
+    return fmt::format("experts have {} rows and more", kManyRows);
+  if (bank.in() == 0 || bank.in() % 8 != 0 || bank.out() == 0 || bank.out() % 8 != 0 || !starts_fit)
+    return "tensor cores want multiples of 8 that start at multiples of 16 bytes";
+  return {};
+}
+
+}  // namespace
+
+template <class P>
+std::string refused_by_grouped(const LinearForward<P>& task) {
+  return refusal(task.bank, task.offsets, task.x_RK.rows, rows_aligned(task.x_RK));
+}
+
+template <class P>
+std::string refused_by_grouped(const LinearBackwardInput<P>& task) {
+  return refusal(task.bank, task.offsets, task.dy_RN.rows, rows_aligned(task.dy_RN));
+}
+
+template <class P>
+std::string refused_by_grouped(const LinearBackwardWeight<P>& task) {
+  return refusal(task.bank, task.offsets, task.dy_RN.rows, rows_aligned(task.dy_RN, task.x_RK));
+}
+
+template <class P>
+void by_grouped(const LinearForward<P>& task, Context& context) {
+  const LinearBank<P>& bank = task.bank;
+  const DeviceOffsets offsets(task.offsets, bank.num_experts(), task.x_RK.rows, context);
+  cuda::launch(cuda::GroupedForwardKernel{cuda::view(task.x_RK), offsets.tiles, bank.out(), bank.device_operands(),
+                                          bank.view().bias, device_store(task.epilogue)});
+}
+
+template <class P>
+void by_grouped(const LinearBackwardInput<P>& task, Context& context) {
+  const LinearBank<P>& bank = task.bank;
+  const DeviceOffsets offsets(task.offsets, bank.num_experts(), task.dy_RN.rows, context);
+  cuda::launch(cuda::GroupedBackwardInputKernel{cuda::view(task.dy_RN), offsets.tiles, bank.in(),
+                                                bank.device_operands(), device_store(task.epilogue)});
+}
+
+template <class P>
+void by_grouped(const LinearBackwardWeight<P>& task, Context& context) {
+  const DeviceOffsets offsets(task.offsets, task.bank.num_experts(), task.dy_RN.rows, context);
+  cuda::launch(cuda::GroupedBackwardWeightKernel{cuda::view(task.dy_RN), cuda::view(task.x_RK), offsets.tiles, task.dw,
+                                                 task.db});
+}
+
+#define TROUPE_INSTANTIATE(Op)                              \
+  template std::string refused_by_grouped(const Op<Bf16>&); \
+  template void by_grouped(const Op<Bf16>&, Context&);
+TROUPE_INSTANTIATE(LinearForward)
+TROUPE_INSTANTIATE(LinearBackwardInput)
+TROUPE_INSTANTIATE(LinearBackwardWeight)
+#undef TROUPE_INSTANTIATE
+
+}  // namespace troupe
