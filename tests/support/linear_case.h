@@ -29,11 +29,13 @@ struct ForwardOptions {
   Activation activation = Activation::kNone;
   bool keep_pre_activation = false, residual = false, residual_aliases = false;
   Dropout dropout;
+  bool may_round_sums = false;  // to the type of operands, before an activation
 };
 
 struct BackwardOptions {
   bool real_output = false;
   Activation activation = Activation::kNone;
+  bool may_round_sums = false;
 };
 
 // Rounding of one value to T, relative.
@@ -108,7 +110,10 @@ class LinearCase {
 
     const double dropout_scale = options.dropout.active() ? 1.0 / (1.0 - options.dropout.probability) : 1.0;
     const auto tolerance = [&](int64_t i, int64_t j) {
-      return 1.13 * dropout_scale * sum_error(K) * size(i, j) + kElementwise * (std::abs(y64(i, j)) + 1e-3);
+      const bool rounded = options.may_round_sums && options.activation != Activation::kNone;
+      return 1.13 * dropout_scale *
+                 (sum_error(K) * size(i, j) + (rounded ? rounding<operand>() * std::abs(z64(i, j)) : 0.0)) +
+             kElementwise * (std::abs(y64(i, j)) + 1e-3);
     };
     if (options.real_output)
       expect_close(out_real, y64, 0.0, tolerance, "out_real");
@@ -154,7 +159,7 @@ class LinearCase {
 
     const auto tolerance = [&](int64_t i, int64_t j) {
       return (1.13 * sum_error(N) + (options.activation != Activation::kNone ? kElementwise : 0.0)) * size(i, j) +
-             kElementwise * std::abs(dx64(i, j));
+             (kElementwise + (options.may_round_sums ? rounding<operand>() : 0.0)) * std::abs(dx64(i, j));
     };
     if (options.real_output)
       expect_close(out_real, dx64, 0.0, tolerance, "dx real");

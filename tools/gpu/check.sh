@@ -7,6 +7,7 @@
 # and begins with smoke; speed and peers stop after --seconds with what they have.
 # Switches to what was before, to be measured beside what is new (docs/performance.md):
 #   TROUPE_CUDA_GROUPED=0|1    experts' products never / always in one launch; not set: those of fewer than 2,048 rows each
+#   TROUPE_CUDA_WIDE_SUMS=1    sums that an activation follows in float32
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 command -v python3 >/dev/null || { echo "check.sh: expected python3, got none" >&2; exit 4; }

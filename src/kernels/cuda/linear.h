@@ -301,13 +301,13 @@ struct BiasPartsKernel {
   }
 };
 
-// What a library left in z, of one expert: bias and the rest of the epilogue.
-template <class operand>
+// What a library left in z, of one expert: bias and the rest of the epilogue. z may be where the result goes.
+template <class operand, class Sum = float>
 struct ForwardStoreKernel {
   static constexpr int kThreads = kElementThreads;
   using Shared = NoShared;
 
-  View<const float> z;
+  View<const Sum> z;
   const float* bias;  // or nullptr
   ForwardStore<operand> store;
   int64_t first_row;  // of the epilogue's rows
@@ -324,12 +324,12 @@ struct ForwardStoreKernel {
   }
 };
 
-template <class operand>
+template <class operand, class Sum = float>
 struct BackwardStoreKernel {
   static constexpr int kThreads = kElementThreads;
   using Shared = NoShared;
 
-  View<const float> dx;
+  View<const Sum> dx;
   BackwardStore<operand> store;
   int64_t first_row;
 

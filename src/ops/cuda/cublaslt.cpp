@@ -2,6 +2,9 @@
 // own. Refused, and so left to our own products, is what it wants aligned and is not.
 #include "kernels/cuda/cublaslt.h"
 
+#include <cstdlib>
+#include <string_view>
+
 #include "ops/cuda/cublaslt.h"
 #include "ops/cuda/linear.h"
 #include "ops/cuda/row.h"
@@ -79,19 +82,81 @@ cuda::LtProduct product_into(Matrix<typename P::operand> out_operand, Matrix<typ
   return out_operand ? into(out_operand) : into(out_real);
 }
 
+// Whether the bias of every expert starts where the library wants it.
+template <class P>
+bool bias_fits(const WeightView<P>& view) {
+  return !view.bias || ((view.num_experts == 1 || view.out % 8 == 0) && rows_aligned(view.bias, 0));
+}
+
 // Whether the library stores the result itself: sums, a bias and, in float32, a residual.
 template <class P>
 bool stores_alone(const ForwardEpilogue<P>& epilogue, const WeightView<P>& view) {
   const bool sums = epilogue.activation == Activation::kNone && !epilogue.pre_activation && !epilogue.dropout.active();
-  const bool bias_fits = !view.bias || (epilogue.dropout.multiplier == 1.0f &&
-                                        (view.num_experts == 1 || view.out % 8 == 0) && rows_aligned(view.bias, 0));
+  const bool adds_bias = bias_fits(view) && (!view.bias || epilogue.dropout.multiplier == 1.0f);
   const bool residual_fits = !epilogue.residual || (epilogue.out_real && aligned(epilogue.residual));
-  return sums && bias_fits && residual_fits && aligned(epilogue.out_operand) && aligned(epilogue.out_real);
+  return sums && adds_bias && residual_fits && aligned(epilogue.out_operand) && aligned(epilogue.out_real);
 }
 
 template <class P>
 bool stores_alone(const BackwardEpilogue<P>& epilogue) {
   return epilogue.activation == Activation::kNone && aligned(epilogue.out_operand) && aligned(epilogue.out_real);
+}
+
+bool wide_sums() {
+  const char* const value = std::getenv(kWideSumsVariable);
+  return value && std::string_view(value) == "1";
+}
+
+// The products of all experts, made if the library takes them all.
+template <class ProductOf>
+bool multiply_all(RowOffsets offsets, int64_t rows, const ProductOf& product_of, Context& context) {
+  bool takes = true;
+  each_expert(offsets, rows, [&](auto... expert) { takes = takes && cuda::lt_takes(product_of(expert...)); });
+  if (takes) each_expert(offsets, rows, [&](auto... expert) { cuda::lt_multiply(product_of(expert...), context); });
+  return takes;
+}
+
+// Whether the library leaves sums in the type of operands, which one pass takes through the activation, for all experts
+// at once; then both are done.
+template <class P>
+bool rounds_sums_first(const LinearForward<P>& task, Context& context) {
+  if constexpr (std::is_same_v<P, Bf16>) {
+    const ForwardEpilogue<P>& epilogue = task.epilogue;
+    const bool scales = epilogue.dropout.active() || epilogue.dropout.multiplier != 1.0f;
+    if (epilogue.activation == Activation::kNone || !epilogue.out_operand || epilogue.residual || scales || wide_sums())
+      return false;
+    const WeightView<P>& view = task.bank.view();
+    const Matrix<bf16> sums = epilogue.pre_activation ? epilogue.pre_activation : epilogue.out_operand;
+    if (!aligned(sums) || !bias_fits(view)) return false;
+    const auto product_of = [&](int64_t e, int64_t first, int64_t rows) {
+      return product_into<P>(sums.rows_from(first, rows), {}, factor(weights_of(task.bank, e), true),
+                             factor(task.x_RK.rows_from(first, rows), false),
+                             {.bias = view.bias ? task.bank.device_bias() + e * view.out : nullptr});
+    };
+    if (!multiply_all(task.offsets, task.x_RK.rows, product_of, context)) return false;
+    cuda::ForwardStore<bf16> store = device_store(epilogue);
+    store.pre_activation = {};
+    cuda::launch(cuda::ForwardStoreKernel<bf16, bf16>{cuda::view(Matrix<const bf16>(sums)), nullptr, store, 0});
+    return true;
+  }
+  return false;
+}
+
+template <class P>
+bool rounds_sums_first(const LinearBackwardInput<P>& task, Context& context) {
+  if constexpr (std::is_same_v<P, Bf16>) {
+    const Matrix<bf16> sums = task.epilogue.out_operand;
+    if (task.epilogue.activation == Activation::kNone || !sums || !aligned(sums) || wide_sums()) return false;
+    const auto product_of = [&](int64_t e, int64_t first, int64_t rows) {
+      return product_into<P>(sums.rows_from(first, rows), {}, factor(weights_of(task.bank, e), false),
+                             factor(task.dy_RN.rows_from(first, rows), false));
+    };
+    if (!multiply_all(task.offsets, task.dy_RN.rows, product_of, context)) return false;
+    cuda::launch(
+        cuda::BackwardStoreKernel<bf16, bf16>{cuda::view(Matrix<const bf16>(sums)), device_store(task.epilogue), 0});
+    return true;
+  }
+  return false;
 }
 
 // Float32 rows of `cols` elements that start at multiples of 16 bytes.
@@ -121,6 +186,7 @@ void by_cublaslt(const LinearForward<P>& task, Context& context) {
   const WeightView<P>& view = task.bank.view();
   const ForwardEpilogue<P>& epilogue = task.epilogue;
   const int64_t N = view.out, stride = aligned_stride(N);
+  if (rounds_sums_first(task, context)) return;
   const bool direct = stores_alone(epilogue, view);
   each_expert(task.offsets, task.x_RK.rows, [&](int64_t e, int64_t first, int64_t rows) {
     const auto part = [&](const auto& matrix) { return matrix ? matrix.rows_from(first, rows) : matrix; };
@@ -144,6 +210,7 @@ void by_cublaslt(const LinearForward<P>& task, Context& context) {
 template <class P>
 void by_cublaslt(const LinearBackwardInput<P>& task, Context& context) {
   const int64_t K = task.bank.in();
+  if (rounds_sums_first(task, context)) return;
   const bool direct = stores_alone(task.epilogue);
   each_expert(task.offsets, task.dy_RN.rows, [&](int64_t e, int64_t first, int64_t rows) {
     const auto part = [&](const auto& matrix) { return matrix ? matrix.rows_from(first, rows) : matrix; };

@@ -2,6 +2,8 @@
 // descriptors and layouts alone, is the parity test of linear products.)
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdlib>
 #include <vector>
 
 #include "guarded.h"
@@ -81,11 +83,57 @@ TEST_F(CublasLt, AddsBiasAndResidualItself) {
   EXPECT_FALSE(forward({.out_real = out.view(), .residual = std::as_const(residual).view()}).has_bias);
   RecordedLt::the().without_bias = false;
   cuda::lt_use(&RecordedLt::api());
-  // Of what has an activation or dropout, or a factor beside a bias, it makes sums for a pass of our own.
+  // Of what has dropout, or a factor beside a bias, it makes sums for a pass of our own.
   const LtCall sums{kCompute32F, kBf16, kF32, true, false, 24, 4, 16, 16, 24, 24, 0.0f, kWorkspace};
-  EXPECT_EQ(forward({.out_operand = e.y.view(), .activation = Activation::kGeluErf, .pre_activation = pre.view()}), sums);
   EXPECT_EQ(forward({.out_real = out.view(), .dropout = {.probability = 0.1f}}), sums);
   EXPECT_EQ(forward({.out_real = out.view(), .dropout = {.multiplier = 0.5f}}), sums);
+}
+
+// An activation is a pass over sums that are rounded already, with their bias, unless they are asked for in float32.
+TEST_F(CublasLt, LeavesRoundedSumsToActivations) {
+  Experts<Bf16> e;
+  const LinearBank<Bf16> bank = e.bank(true);
+  Guarded<bf16> pre(6, 24), out(6, 16), pre_of_x(6, 16);
+  pre_of_x.fill_normal(6);
+  const auto forward = [&] {
+    RecordedLt::the().calls.clear();
+    test::run_as("cublaslt",
+                 LinearForward<Bf16>{
+                     bank,
+                     std::as_const(e.x).view(),
+                     e.offsets,
+                     {.out_operand = e.y.view(), .activation = Activation::kGeluErf, .pre_activation = pre.view()}});
+    return RecordedLt::the().calls.at(0);
+  };
+  const auto backward = [&] {
+    RecordedLt::the().calls.clear();
+    test::run_as("cublaslt", LinearBackwardInput<Bf16>{bank,
+                                                       std::as_const(e.dy).view(),
+                                                       e.offsets,
+                                                       {.out_operand = out.view(),
+                                                        .activation = Activation::kGeluErf,
+                                                        .pre_activation = std::as_const(pre_of_x).view()}});
+    return RecordedLt::the().calls.at(0);
+  };
+  const LtCall rounded{kCompute32F, kBf16, kBf16, true, false, 24, 4, 16, 16, 24, 24, 0.0f, kWorkspace, true};
+  const LtCall wide{kCompute32F, kBf16, kF32, true, false, 24, 4, 16, 16, 24, 24, 0.0f, kWorkspace};
+  const LtCall gradient{kCompute32F, kBf16, kBf16, false, false, 16, 4, 24, 16, 24, 16, 0.0f, kWorkspace};
+  EXPECT_EQ(forward(), rounded);
+  for (int64_t i = 0; i < 6; ++i)
+    for (int64_t j = 0; j < 24; ++j) {
+      const float z = static_cast<float>(pre(i, j));
+      EXPECT_EQ(e.y(i, j).bits, bf16(z * 0.5f * (1.0f + std::erf(z * 0.70710678118654752440f))).bits);
+    }
+  EXPECT_EQ(backward(), gradient);
+  cuda::lt_use(&RecordedLt::api());  // which forgets what it found
+  RecordedLt::the().without_bias = true;
+  EXPECT_EQ(forward(), wide);
+  RecordedLt::the().without_bias = false;
+  cuda::lt_use(&RecordedLt::api());
+  setenv("TROUPE_CUDA_WIDE_SUMS", "1", 1);
+  EXPECT_EQ(forward(), wide);
+  EXPECT_EQ(backward().result, kF32);
+  unsetenv("TROUPE_CUDA_WIDE_SUMS");
 }
 
 TEST_F(CublasLt, GradientsByInputAndWeight) {
