@@ -12,5 +12,6 @@
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/loss.h"
 #include "kernels/cuda/moe_rows.h"
+#include "kernels/cuda/muon.h"
 #include "kernels/cuda/rms_norm.h"
 #include "kernels/cuda/route.h"

@@ -35,7 +35,7 @@ struct State {
   template <class P>
   void run_part(std::string_view row, const MuonStep& step, int64_t first, int64_t count) {
     const int64_t area = sizes.rows * sizes.cols;
-    MuonWorkspace<P> workspace;
+    MuonWorkspace<P> workspace(active_memory());
     const auto part = [&](Guarded<float>& x) { return flat(x, first * area, count * area); };
     test::run_as(row, MuonUpdate<P>{.count = count,
                                     .rows = sizes.rows,

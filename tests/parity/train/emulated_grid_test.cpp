@@ -83,7 +83,7 @@ class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, P
     LanguageModel model(config_, std::get<1>(GetParam()), options_, memory);
     initialize(model.params(), 1);
     Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100),
-                    {.micro_batches = 2, .clip_norm = 0.1, .z_loss = 1e-3},
+                    {.micro_batches = 2, .clip_norm = 0.1, .z_loss = 1e-3, .optimizer = {.matrices = matrices_}},
                     [this](int64_t step, int64_t micro) { return batch(step, micro); });
     Outcome result;
     result.nll.resize(16);
@@ -110,6 +110,7 @@ class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, P
 
   ModelConfig config_;
   DecoderOptions options_;
+  MatrixOptimizer matrices_ = MatrixOptimizer::kAdam;
 };
 
 // Root mean square of the difference by that of what is expected.
@@ -265,6 +266,29 @@ constexpr test::ModelCase kModelCases[] = {
 
 INSTANTIATE_TEST_SUITE_P(Models, EmulatedGrid,
                          testing::Combine(testing::ValuesIn(kModelCases),
+                                          testing::Values(Precision::kFp32, Precision::kBf16)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param).name) + "_" + to_string(std::get<1>(info.param));
+                         });
+
+// Matrices of layers and experts, tall and wide, moved by Muon.
+class EmulatedMuon : public EmulatedGrid {};
+
+TEST_P(EmulatedMuon, MovesMatricesAsTheProcessorDoes) {
+  matrices_ = MatrixOptimizer::kMuon;
+  const Outcome expected = outcome(host_memory(), [] {}), actual = on_the_grid();
+  const double tolerance = std::get<1>(GetParam()) == Precision::kFp32 ? 2e-5 : 2e-2;
+  EXPECT_LE(distance(actual.weights, expected.weights), tolerance);
+  EXPECT_LE(distance(actual.nll, expected.nll), tolerance);
+  EXPECT_EQ(on_the_grid(true).weights, actual.weights);
+}
+
+constexpr test::ModelCase kMuonCases[] = {
+    {"dense", [](ModelConfig&, DecoderOptions&) {}},
+    {"qwen3", [](ModelConfig& config, DecoderOptions&) { test::qwen3_facts(config), config.moe.num_experts = 4; }}};
+
+INSTANTIATE_TEST_SUITE_P(Models, EmulatedMuon,
+                         testing::Combine(testing::ValuesIn(kMuonCases),
                                           testing::Values(Precision::kFp32, Precision::kBf16)),
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param).name) + "_" + to_string(std::get<1>(info.param));
