@@ -24,6 +24,7 @@
 #include "model/fairseq_model.h"
 #include "model/hf/hf_model.h"
 #include "model/model_directory.h"
+#include "model/torch_tensors.h"
 #include "tensor/buffer.h"
 
 namespace troupe::cli {
@@ -92,6 +93,17 @@ Subject open_safetensors(const fs::path& path) {
     subject.entries.push_back(entry_of(tensor.name, tensor.dtype, tensor.shape, [file, &tensor](std::span<float> out) {
       convert_to_f32(tensor, out, file->where());
     }));
+  return subject;
+}
+
+Subject open_torch(const fs::path& path) {
+  const auto file = std::make_shared<TorchTensors>(path);
+  Subject subject{.kind = "PyTorch tensors", .path = path};
+  for (const TensorView& tensor : file->tensors())
+    subject.entries.push_back(
+        entry_of(tensor.name, tensor.dtype, tensor.shape, [file, &tensor, path](std::span<float> out) {
+          convert_to_f32(tensor, out, path.string());
+        }));
   return subject;
 }
 
@@ -178,7 +190,8 @@ Subject open(const fs::path& path) {
     case PathKind::kFolder:
       return open_checkpoint(find_model(path));
     case PathKind::kFile:
-      fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .gguf, .pt or .tok, got another kind of file",
+      if (path.extension() == ".bin") return open_torch(path);
+      fail(ErrorCode::kData, "{}: expected a folder, .safetensors, .gguf, .bin, .pt or .tok, got another kind of file",
            path.string());
     case PathKind::kNothing:
       break;
@@ -311,8 +324,8 @@ void add_inspect(CLI::App& app) {
   const auto flags = std::make_shared<InspectFlags>();
   command
       ->add_option("path", flags->path,
-                   "A model directory, run or checkpoint; a folder that encode wrote; a .safetensors, .gguf, .pt "
-                   "or .tok file; a fairseq prefix")
+                   "A model directory, run or checkpoint; a folder that encode wrote; a .safetensors, .gguf, "
+                   ".bin (PyTorch's), .pt or .tok file; a fairseq prefix")
       ->required()
       ->type_name("PATH");
   command->add_flag("--stats", flags->stats, "Read every value: mean, deviation, smallest, largest, not finite");
