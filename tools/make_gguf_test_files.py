@@ -7,6 +7,7 @@ types.gguf: a tensor of every type, and as F32 tensor NAME.expected its values a
 model-NAME.gguf: the model of golden/hf-small/NAME, laid out as llama.cpp's own converter does.
 """
 import json
+import math
 import os
 import sys
 
@@ -91,7 +92,7 @@ LAYER = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
          "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
          "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate",
          "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp", "block_sparse_moe.gate": "ffn_gate_inp",
-         "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+         "block_sparse_moe.router.layer": "ffn_gate_inp", "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
          "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp"}
 EXPERT = {"gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps",
           "w1": "ffn_gate_exps", "w3": "ffn_up_exps", "w2": "ffn_down_exps"}
@@ -124,10 +125,28 @@ def model(name, architecture):
             writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
         if "shared_expert_intermediate_size" in config:
             writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
+    if architecture == "granitemoe":
+        writer.add_attention_scale(config["attention_multiplier"])
+        writer.add_embedding_scale(config["embedding_multiplier"])
+        writer.add_residual_scale(config["residual_multiplier"])
+        writer.add_logit_scale(config["logits_scaling"])
     writer.add_eos_token_id(config["eos_token_id"])
+    rope = config["rope_parameters"]
+    if rope["rope_type"] == "llama3":
+        low = rope["original_max_position_embeddings"] / rope["low_freq_factor"]
+        high = rope["original_max_position_embeddings"] / rope["high_freq_factor"]
+        divisors = []
+        for j in range(0, width, 2):
+            wave = 2 * math.pi * rope["rope_theta"]**(j / width)
+            smooth = (rope["original_max_position_embeddings"] / wave - rope["low_freq_factor"]) / (
+                rope["high_freq_factor"] - rope["low_freq_factor"])
+            divisors.append(1 if wave < high else rope["factor"] if wave > low else
+                            1 / ((1 - smooth) / rope["factor"] + smooth))
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])  # not 8192, as it is there
+        writer.add_tensor("rope_freqs.weight", np.array(divisors, np.float32))
 
     def paired(values, count):
-        if architecture != "llama":
+        if architecture not in ("llama", "granitemoe"):
             return values
         rows = values.shape[0]
         return values.reshape(count, 2, rows // count // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
@@ -141,6 +160,14 @@ def model(name, architecture):
             writer.add_tensor(f"{new}.{kind}", values)
             continue
         _, _, layer, stem = stem.split(".", 3)
+        if stem.startswith("block_sparse_moe.input_linear"):
+            half = values.shape[1] // 2
+            writer.add_tensor(f"blk.{layer}.ffn_gate_exps.{kind}", np.ascontiguousarray(values[:, :half]))
+            writer.add_tensor(f"blk.{layer}.ffn_up_exps.{kind}", np.ascontiguousarray(values[:, half:]))
+            continue
+        if stem.startswith("block_sparse_moe.output_linear"):
+            writer.add_tensor(f"blk.{layer}.ffn_down_exps.{kind}", values)
+            continue
         if ".experts." in stem:
             _, expert, part = stem.split(".experts.")[0], *stem.split(".experts.")[1].split(".")
             slabs.setdefault(f"blk.{layer}.{EXPERT[part]}.{kind}", {})[int(expert)] = values
@@ -158,8 +185,42 @@ def model(name, architecture):
     writer.close()
 
 
+GPT2 = {"ln_1": "attn_norm", "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output",
+        "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down", "wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm"}
+
+
+def gpt2(name):
+    folder = os.path.join(data, "golden", "hf-small", name)
+    config = json.load(open(os.path.join(folder, "config.json")))
+    writer = gguf.GGUFWriter(os.path.join(out, f"model-{name}.gguf"), "gpt2")
+    writer.add_block_count(config["n_layer"])
+    writer.add_context_length(config["n_positions"])
+    writer.add_embedding_length(config["n_embd"])
+    writer.add_feed_forward_length(4 * config["n_embd"])
+    writer.add_head_count(config["n_head"])
+    writer.add_layer_norm_eps(config["layer_norm_epsilon"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    for key, values in sorted(load_file(os.path.join(folder, "model.safetensors")).items()):
+        stem, kind = key.removeprefix("transformer.").rsplit(".", 1)
+        block = ""
+        if stem.startswith("h."):
+            _, layer, stem = stem.split(".", 2)
+            block = f"blk.{layer}."
+        if values.ndim == 2 and block:  # Conv1D
+            values = values.T
+        writer.add_tensor(f"{block}{GPT2[stem]}.{kind}", np.ascontiguousarray(values))
+        if stem == "wte":  # as earlier releases of the converter wrote it
+            writer.add_tensor("output.weight", values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 types()
-for name, architecture in [("llama", "llama"), ("qwen3", "qwen3"), ("mixtral", "llama"), ("qwen2_moe", "qwen2moe")]:
+for name, architecture in [("llama", "llama"), ("qwen3", "qwen3"), ("mixtral", "llama"), ("qwen2_moe", "qwen2moe"),
+                           ("granitemoe", "granitemoe"), ("llama3_rope", "llama")]:
     model(name, architecture)
+gpt2("gpt2")
 tokenizer("smollm", "smollm", False, "{% for m in messages %}{{ m.content }}{% endfor %}")
 tokenizer("llama3", "llama-bpe", True)

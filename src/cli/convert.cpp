@@ -75,8 +75,8 @@ std::optional<Gelu> gelu_flag(const ConvertFlags& flags) {
 // What a GGUF file holds of the model's tokenizer.
 GgufMetadata tokenizer_metadata(const fs::path& from, const Conversion& converted) {
   if (kind_of_path(from) == PathKind::kGguf ? !has_gguf_tokenizer(from) : !has_tokenizer(from)) {
-    log::warning("{}: no tokenizer: llama.cpp will not load the file without one (--tokenizer DIR)", from.string());
-    return {};
+    log::warning("{}: no tokenizer: the file is for ids alone (--tokenizer DIR takes one in)", from.string());
+    return no_gguf_tokenizer();
   }
   const Tokenizer tokenizer = Tokenizer::load(from.string());
   if (tokenizer.vocab_size() > converted.config.vocab_size)

@@ -75,7 +75,8 @@ expect "to GGUF" 0 "hf to gguf: 21 tensors" "$program" convert "$hf/llama" "$wor
 expect "... and back" 0 "gguf to hf: 21 tensors" "$program" convert "$work/l.gguf" "$work/l" --to hf
 expect "no overwriting" 2 "l.gguf: expected a new file, got one that is there" "$program" convert "$hf/llama" "$work/l.gguf" --to gguf
 expect "another name" 2 "destination: expected a file NAME.gguf" "$program" convert "$hf/llama" "$work/l2" --to gguf
-expect "what GGUF cannot say" 2 "--to gguf: expected a model" "$program" convert "$hf/llama3_rope" "$work/l3.gguf" --to gguf
+expect "... for ids alone" 0 "tokenizer.ggml.model: none" "$program" inspect "$work/l.gguf"
+expect "what GGUF cannot say" 2 "--to gguf: expected a model" "$program" convert "$hf/rope_dynamic" "$work/l3.gguf" --to gguf
 expect "a type of another format" 2 "--dtype: expected fp32 or bf16 with --to hf" \
   "$program" convert "$hf/llama" "$work/l4" --to hf --dtype q8_0
 expect "inspecting GGUF" 0 "general.architecture: llama" "$program" inspect "$2/gguf/types.gguf"
@@ -85,7 +86,13 @@ expect "the tokenizer in it" 0 '"ids":[1,' \
   sh -c "echo 'the rain' | '$program' tokenizer encode --tokenizer '$2/gguf/tokenizer-llama3.gguf'"
 head -c 5000 "$2/gguf/types.gguf" >"$work/cut.gguf"
 expect "a truncated one" 3 "cut.gguf: " "$program" inspect "$work/cut.gguf"
-expect "inspecting something else" 3 "expected a folder, .safetensors, .gguf, .pt or .tok" "$program" inspect "$program"
+expect "inspecting PyTorch's file" 0 "pytorch_model.bin: PyTorch tensors" \
+  "$program" inspect "$2/torch/qwen3/pytorch_model.bin"
+expect "its values" 0 '"name":"model.norm.weight","dtype":"BF16","shape":[32],"mean":' \
+  "$program" inspect "$2/torch/qwen3/pytorch_model.bin" --json --stats
+head -c 5000 "$2/torch/qwen3/pytorch_model.bin" >"$work/cut.bin"
+expect "a truncated one" 3 "cut.bin: " "$program" inspect "$work/cut.bin"
+expect "inspecting something else" 3 "expected a folder, .safetensors, .gguf, .bin, .pt or .tok" "$program" inspect "$program"
 truncate -s 1000 "$work/copy/model.safetensors"
 expect "inspecting a broken model" 3 "model.safetensors: header length" "$program" inspect "$work/copy"
 

@@ -45,6 +45,8 @@ MODELS = {
     'qwen3_moe_dense_first': (transformers.Qwen3MoeConfig, dict(
         SIZES, num_hidden_layers=3, head_dim=8, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=12,
         mlp_only_layers=[0], norm_topk_prob=True)),
+    'olmoe_heads': (transformers.OlmoeConfig, dict(  # as many keys and values as queries: as the released ones, and GGUF
+        SIZES, num_key_value_heads=4, intermediate_size=12, num_experts=4, num_experts_per_tok=2, norm_topk_prob=False)),
     'gpt2_relu': (transformers.GPT2Config, dict(vocab_size=131, n_embd=32, n_layer=2, n_head=4, n_positions=64,
                                                 n_inner=40, activation_function='relu', scale_attn_weights=False)),
 }

@@ -45,6 +45,9 @@ constexpr PreRow kPreRows[] = {{"gpt-2", nullptr, false, false, false, false},
                                {"tekken", kTekkenPattern, false, false, true, false},
                                {"gpt-4o", kO200kPattern, false, false, false, false}};
 
+constexpr const char* kModelKey = "tokenizer.ggml.model";
+constexpr const char* kNoTokenizer = "none";
+
 // tokenizer.ggml.token_type; stored values never change.
 constexpr double kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
 
@@ -116,7 +119,12 @@ void read_merges(const GgufFile& file, VocabularyBuilder& builder) {
 
 }  // namespace
 
-bool has_gguf_tokenizer(const std::filesystem::path& path) { return GgufFile(path).has("tokenizer.ggml.model"); }
+bool has_gguf_tokenizer(const std::filesystem::path& path) {
+  const std::string model = GgufFile(path).string(kModelKey, kNoTokenizer);
+  return model != kNoTokenizer && model != "no_vocab";
+}
+
+GgufMetadata no_gguf_tokenizer() { return {{kModelKey, GgufValue::string(kNoTokenizer)}}; }
 
 TokenizerDefinition read_gguf_tokenizer(const GgufFile& file) {
   const std::string& where = file.where();

@@ -11,6 +11,9 @@ namespace troupe {
 
 bool has_gguf_tokenizer(const std::filesystem::path& path);
 
+// Of a file without one: llama.cpp takes and gives ids alone.
+GgufMetadata no_gguf_tokenizer();
+
 // Throws kData naming the file and key: another kind than byte-level BPE ("gpt2"), a name that no row has, what a
 // tokenizer.json is refused for.
 TokenizerDefinition read_gguf_tokenizer(const GgufFile& file);

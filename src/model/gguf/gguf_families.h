@@ -6,8 +6,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/gguf.h"
+#include "model/hf/hf_model.h"
 
 namespace troupe {
 
@@ -19,6 +21,7 @@ struct GgufFamily {
   bool sparse = false;            // with experts; `llama` has two rows
   bool pairs = false;             // rows of q and k are in the order of rotary pairs of neighbours
   bool norm_topk_prob = false;    // what llama.cpp does for it; where the family has the setting
+  bool frequencies = false;       // Llama 3.1's scaling: rope_freqs.weight divides the frequencies
 };
 
 std::span<const GgufFamily> gguf_families();
@@ -38,11 +41,17 @@ GgufMetadata gguf_settings(const nlohmann::ordered_json& settings, const GgufFam
 bool in_rotary_pairs(std::string_view gguf_name);
 int64_t row_of_pairs(int64_t r, int64_t head_width);
 
-// Where a tensor of the family lies: a tensor of the file, or one expert's part of it. Empty name: nowhere.
-struct GgufPlace {
+// Where a part of a parameter lies: in a tensor of the file (empty name: in none), or in one expert's part of it, which
+// has the shape of the piece.
+struct GgufPiece {
   std::string name;
   int64_t expert = -1;
+  HfPiece in;  // in.tensor is the family's name, for messages
 };
-GgufPlace gguf_place(std::string_view hf_name);
+std::vector<GgufPiece> gguf_pieces(const GgufFamily& row, const ModelConfig& config, const Parameter& parameter);
+
+// What the frequencies of rotary positions are divided by (GgufFamily::frequencies); empty without Llama 3.1's scaling.
+inline constexpr const char* kGgufFrequencies = "rope_freqs.weight";
+std::vector<float> gguf_frequencies(const ModelConfig& config);
 
 }  // namespace troupe

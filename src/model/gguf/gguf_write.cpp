@@ -1,13 +1,14 @@
 #include "model/gguf/gguf_write.h"
 
+#include <cstdlib>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "io/fields.h"
+#include "io/json_config.h"
 #include "model/decoder_parameters.h"
 #include "model/gguf/gguf_families.h"
-#include "model/hf/hf_model.h"
 #include "model/hf/hf_write.h"
 #include "tensor/buffer.h"
 
@@ -38,46 +39,50 @@ ordered_json settings_of(const ModelConfig& config, const HfFamily& family) {
 // Which parameters make a tensor of the file.
 struct GgufPart {
   Parameter parameter;
-  HfPiece piece;
-  int64_t expert;
+  GgufPiece piece;
 };
 struct GgufPlan {
   std::vector<GgufTensorToWrite> tensors;
-  std::vector<std::vector<GgufPart>> parts;
+  std::vector<std::vector<GgufPart>> parts;  // none: kGgufFrequencies
 };
 
-GgufPlan plan_of(const ModelConfig& config, const HfFamily& family, GgmlType type) {
+GgufPlan plan_of(const ModelConfig& config, const GgufFamily& family, GgmlType type) {
   GgufPlan plan;
   std::unordered_map<std::string, size_t> index;
   for (const Parameter& parameter : make_parameter_table(config).entries())
-    for (HfPiece& piece : hf_pieces(family, config, parameter)) {
-      const GgufPlace place = gguf_place(piece.tensor);
-      if (place.name.empty())
-        fail(ErrorCode::kUsage, "--to gguf: expected tensors that the format has a name for, got {}", piece.tensor);
-      const auto [found, is_new] = index.emplace(place.name, plan.tensors.size());
+    for (GgufPiece& piece : gguf_pieces(family, config, parameter)) {
+      const std::string& name = piece.name;
+      if (name.empty())
+        fail(ErrorCode::kUsage, "--to gguf: expected tensors that the format has a name for, got {}", piece.in.tensor);
+      const auto [found, is_new] = index.emplace(name, plan.tensors.size());
       if (is_new) {
-        Shape shape = piece.shape;
-        if (place.expert >= 0) shape.insert(shape.begin(), config.moe.num_experts);
-        if (place.name.find("_inp_shexp.") != place.name.npos) shape.erase(shape.begin());  // a matrix of one row
-        const bool narrow = shape.size() > 1 && place.name.find("ffn_gate_inp.") == place.name.npos;
+        Shape shape = piece.in.shape;
+        if (piece.expert >= 0) shape.insert(shape.begin(), config.moe.num_experts);
+        if (name.find("_inp_shexp.") != name.npos) shape.erase(shape.begin());  // a matrix of one row
+        const bool narrow = shape.size() > 1 && name.find("ffn_gate_inp.") == name.npos;
         GgmlType stored = narrow ? type : GgmlType::kF32;
         if (shape.back() % ggml_format(stored).block_values != 0) {
-          log::info("{}: rows of {} values are no whole blocks of {}: F16", place.name, shape.back(),
+          log::info("{}: rows of {} values are no whole blocks of {}: F16", name, shape.back(),
                     ggml_format(stored).name);
           stored = GgmlType::kF16;
         }
-        plan.tensors.push_back({place.name, stored, shape});
+        plan.tensors.push_back({name, stored, shape});
         plan.parts.emplace_back();
       }
-      plan.parts[found->second].push_back({parameter, std::move(piece), place.expert});
+      plan.parts[found->second].push_back({parameter, std::move(piece)});
     }
+  if (const int64_t count = std::ssize(gguf_frequencies(config)); count > 0 && family.frequencies) {
+    plan.tensors.push_back({kGgufFrequencies, GgmlType::kF32, {count}});
+    plan.parts.emplace_back();
+  }
   return plan;
 }
 
 void fill(const std::vector<GgufPart>& parts, const GgufFamily& row, int64_t head_width, const ParameterSource& source,
           Buffer<float>& values, std::span<float> out) {
   const Parameter* read = nullptr;
-  for (const auto& [parameter, piece, expert] : parts) {
+  for (const auto& [parameter, place] : parts) {
+    const auto& [name, expert, piece] = place;
     if (!read || read->name != parameter.name) {
       values.reserve(parameter.size());
       source(parameter, values.span().first(static_cast<size_t>(parameter.size())));
@@ -85,7 +90,7 @@ void fill(const std::vector<GgufPart>& parts, const GgufFamily& row, int64_t hea
     }
     const float* const from = values.data() + piece.row * piece.cols;
     float* const to = out.data() + (expert >= 0 ? expert * num_elements(piece.shape) : 0) + piece.offset;
-    const bool pairs = row.pairs && in_rotary_pairs(gguf_place(piece.tensor).name);
+    const bool pairs = row.pairs && in_rotary_pairs(name);
     for (int64_t r = 0; r < piece.rows; ++r)
       for (int64_t c = 0; c < piece.cols; ++c)
         to[(pairs ? row_of_pairs(r, head_width) : r) * piece.row_stride + c * piece.col_stride] =
@@ -93,12 +98,26 @@ void fill(const std::vector<GgufPart>& parts, const GgufFamily& row, int64_t hea
   }
 }
 
+// A model as a file can say it: numbers are float32 there.
+ModelConfig in_float32(ModelConfig config) {
+  FieldList fields = fields_of(config);
+  ordered_json object = to_json(fields);
+  const auto round = [](auto& self, ordered_json& value) -> void {
+    if (value.is_object())
+      for (auto& item : value) self(self, item);
+    if (value.is_number_float()) value = std::strtod(fmt::format("{:.6g}", value.get<double>()).c_str(), nullptr);
+  };
+  round(round, object);
+  from_json(object, "the model", fields);
+  return config;
+}
+
 // What the file says otherwise than the settings, training apart.
 std::vector<std::string> lost_in_gguf(const fs::path& path, const ordered_json& settings, const GgufFamily& row) {
   const GgufFile file(path);
   HfConfig meant(settings, "the model"), said(hf_settings(file, row), path.string());
-  const ModelConfig ours = hf_facts(meant);
-  ModelConfig theirs = hf_facts(said);
+  const ModelConfig ours = in_float32(hf_facts(meant));
+  ModelConfig theirs = in_float32(hf_facts(said));
   theirs.dropout = ours.dropout, theirs.attention_dropout = ours.attention_dropout, theirs.pad_id = ours.pad_id;
   theirs.moe.aux_loss_weight = ours.moe.aux_loss_weight;
   if (ours.eos_id < 0) theirs.eos_id = ours.eos_id;
@@ -112,7 +131,7 @@ int64_t write_gguf_model(const fs::path& path, const ModelConfig& config, GgmlTy
   const HfFamily& family = hf_family_for(config, "auto");
   const GgufFamily& row = gguf_family_of(family);
   const ordered_json settings = settings_of(config, family);
-  const GgufPlan plan = plan_of(config, family, type);
+  const GgufPlan plan = plan_of(config, row, type);
   GgufMetadata metadata = gguf_settings(settings, row);
   metadata.insert(metadata.end(), tokenizer.begin(), tokenizer.end());
   if (config.eos_id >= 0) {  // the model's word
@@ -128,13 +147,20 @@ int64_t write_gguf_model(const fs::path& path, const ModelConfig& config, GgmlTy
       const int64_t size = num_elements(plan.tensors[i].shape);
       room.reserve(size);
       const std::span<float> out = room.span().first(static_cast<size_t>(size));
-      fill(plan.parts[i], row, config.head_width(), source, values, out);
+      if (plan.parts[i].empty())
+        std::ranges::copy(gguf_frequencies(config), out.begin());
+      else
+        fill(plan.parts[i], row, config.head_width(), source, values, out);
       writer.append(out);
     }
     writer.finish();
   });
   std::string facts;
   for (const std::string& fact : lost_in_gguf(whole, settings, row)) facts += (facts.empty() ? "" : "; ") + fact;
+  // llama.cpp's norm of keys is as wide as that of queries.
+  if (row.architecture == "olmoe" && config.num_kv_heads() != config.num_heads)
+    facts += fmt::format("{}kv_heads: {} in the model, {} in olmoe", facts.empty() ? "" : "; ", config.num_kv_heads(),
+                         config.num_heads);
   if (!facts.empty()) {
     fs::remove(whole);
     fail(ErrorCode::kUsage, "--to gguf: expected a model that the architecture {} can say, got {}", row.architecture,

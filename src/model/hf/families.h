@@ -15,6 +15,7 @@ enum class HfLayout {
   kTransposed,  // [in, out] (GPT-2's Conv1D)
   kThird,       // a third of the columns of [in, 3 out] (q, k or v of GPT-2), or of a bias [3 out]
   kHeadThird,   // of each head's rows [q, k, v] a third (GPT-NeoX)
+  kRowThird,    // a third of the rows: q above k above v (GGUF's GPT-2)
   kAbove,       // rows of one tensor above those of another (gate above up)
   kSlab,        // one expert of [E, ...] (Granite)
   kPositions,   // a table without our two first rows
@@ -24,7 +25,7 @@ enum class HfLayout {
 struct HfName {
   std::string_view ours, theirs;
   HfLayout layout = HfLayout::kSame;
-  int64_t third = 0;             // kThird, kHeadThird: which
+  int64_t third = 0;             // kThird, kHeadThird, kRowThird: which
   std::string_view second = {};  // kAbove: the lower tensor
 };
 

@@ -122,6 +122,8 @@ std::vector<HfPiece> hf_pieces(const HfFamily& family, const ModelConfig& config
         heads.push_back({same.tensor, with_rows(3 * rows), (3 * head + row->third) * C * cols, head * C, C, cols, cols, 1});
       return heads;
     }
+    case HfLayout::kRowThird:
+      return {{same.tensor, with_rows(3 * rows), row->third * rows * cols, 0, rows, cols, cols, 1}};
     case HfLayout::kAbove: {
       const int64_t half = rows / 2;
       return {{same.tensor, with_rows(half), 0, 0, half, cols, cols, 1},

@@ -39,12 +39,13 @@ void expect_equal(const A& a, const B& b, const ModelConfig& config) {
 }
 
 TEST(GgufModel, IsTheModelThatItWasMadeOf) {
-  for (const char* const name : {"llama", "qwen3", "mixtral", "qwen2_moe"}) {
+  for (const char* const name : {"llama", "qwen3", "mixtral", "qwen2_moe", "granitemoe", "llama3_rope", "gpt2"}) {
     const GgufModel model(gguf_file(name));
     const HfModel expected(hf_folder(name));
-    EXPECT_EQ(model.family().model_type, name);
+    EXPECT_EQ(model.family().model_type, std::string_view(name) == "llama3_rope" ? "llama" : name);
     ModelConfig facts = model.config();
     facts.moe.aux_loss_weight = expected.config().moe.aux_loss_weight;  // of training, which GGUF knows nothing of
+    facts.dropout = expected.config().dropout, facts.attention_dropout = expected.config().attention_dropout;
     if (std::string_view(name) == "qwen2_moe") facts.moe.normalize = expected.config().moe.normalize;  // never there
     ModelConfig theirs = expected.config();
     EXPECT_THAT(differences(fields_of(facts), fields_of(theirs), "gguf", "hf"), IsEmpty()) << name;
@@ -56,7 +57,8 @@ TEST(GgufModel, IsTheModelThatItWasMadeOf) {
 
 TEST(GgufModel, ReadsBackWhatItWrites) {
   const test::TemporaryFolder folder;
-  for (const char* const name : {"llama", "llama_head_dim", "qwen2", "qwen3", "mixtral", "olmoe", "qwen3_moe"}) {
+  for (const char* const name : {"llama", "llama_head_dim", "qwen2", "qwen3", "mixtral", "olmoe_heads", "qwen3_moe", "gpt2",
+                                 "granitemoe", "llama3_rope", "rope_linear", "rope_yarn"}) {
     const fs::path file = folder / (std::string(name) + ".gguf");
     const Conversion made = convert_model(hf_folder(name), std::nullopt, file, {.format = "gguf"});
     EXPECT_EQ(made.format_from, "hf");
@@ -64,6 +66,7 @@ TEST(GgufModel, ReadsBackWhatItWrites) {
     const HfModel expected(hf_folder(name));
     ModelConfig facts = back.config(), theirs = expected.config();
     facts.moe.aux_loss_weight = theirs.moe.aux_loss_weight;
+    facts.dropout = theirs.dropout, facts.attention_dropout = theirs.attention_dropout;
     EXPECT_THAT(differences(fields_of(facts), fields_of(theirs), "gguf", "hf"), IsEmpty()) << name;
     expect_equal(back, expected, expected.config());
   }
@@ -90,7 +93,11 @@ TEST(GgufModel, RefusesWhatTheFormatCannotSay) {
   };
   EXPECT_THAT(error("mistral_window"),
               HasSubstr("--to gguf: expected a model of one of the families llama, mixtral, "));
-  EXPECT_THAT(error("llama3_rope"), HasSubstr("--to gguf: expected a model that the architecture llama can say, got"));
+  EXPECT_THAT(error("rope_dynamic"), HasSubstr("--to gguf: expected a model that the architecture llama can say, got "
+                                               "rope.scaling: \"dynamic\" in the model, \"none\" in llama"));
+  EXPECT_THAT(error("olmoe"), HasSubstr("kv_heads: 2 in the model, 4 in olmoe"));
+  EXPECT_THAT(error("rope_yarn_factor"), HasSubstr("rope.truncate: false in the model, true in llama"));
+  EXPECT_THAT(error("gpt2_relu"), HasSubstr("activation: \"relu\" in the model, \"gelu\" in gpt2"));
   EXPECT_THAT(error("qwen2_moe"), HasSubstr("moe.normalize: \"before_dropping\" in the model, \"never\" in qwen2moe"));
   EXPECT_THAT(error("xglm"), HasSubstr("--to gguf: expected a model of one of the families"));
 }
@@ -123,11 +130,15 @@ TEST(GgufModel, RefusesFilesThatAreNoModelNamingWhy) {
   };
   EXPECT_EQ(error([](auto&, auto&) {}), "");
   EXPECT_THAT(with_key("general.architecture", GgufValue::string("porcupine")),
-              HasSubstr("x.gguf: general.architecture: expected one of llama, qwen2, qwen3, "));
+              HasSubstr("x.gguf: general.architecture: expected one of llama, gpt2, qwen2, "));
   EXPECT_THAT(with_key("llama.attention.sliding_window", GgufValue::u32(8)),
               HasSubstr("llama.attention.sliding_window: expected no such setting (this decoder has no fact for it)"));
-  EXPECT_THAT(with_key("llama.rope.scaling.type", GgufValue::string("yarn")),
-              HasSubstr("llama.rope.scaling.type: expected none or linear, got yarn"));
+  EXPECT_THAT(with_key("llama.rope.scaling.type", GgufValue::string("longrope")),
+              HasSubstr("llama.rope.scaling.type: expected none, linear or yarn, got longrope"));
+  EXPECT_THAT(with_key("llama.expert_weights_norm", GgufValue::boolean(true)),
+              HasSubstr("llama.expert_weights_norm: expected false, as llama.cpp computes llama, got true"));
+  EXPECT_THAT(with_key("llama.expert_gating_func", GgufValue::u32(2)),
+              HasSubstr("llama.expert_gating_func: expected 1 (softmax), got 2"));
   EXPECT_THAT(with_key("llama.block_count", GgufValue::string("2")),
               HasSubstr("llama.block_count: expected an integer"));
   EXPECT_THAT(with_key("llama.attention.head_count", GgufValue::u32(0)), HasSubstr("head_count: expected at least 1"));
@@ -139,7 +150,8 @@ TEST(GgufModel, RefusesFilesThatAreNoModelNamingWhy) {
   EXPECT_THAT(error([](auto&, auto& tensors) {
                 tensors.push_back({"rope_freqs.weight", GgmlType::kF32, {4}});
               }),
-              HasSubstr("rope_freqs.weight: expected only tensors of the model of the settings"));
+              HasSubstr("rope_freqs.weight: expected what Llama 3.1's scaling by 1 from a context of 8192 divides the 4 "
+                        "frequencies by, got other values"));
 }
 
 }  // namespace
