@@ -5,6 +5,8 @@ The harness (PyPI: lm-eval) runs its own task definitions on the same released f
 Hugging Face datasets that it expects; its requests are tokenised by `troupe tokenizer` and answered by `troupe score`.
 Then every log-probability, every choice and every figure is compared with those of `troupe eval tasks`. With --shots the
 harness puts the examples in front that troupe drew. CrowS-Pairs is compared by its figures (`troupe eval bias`).
+With --peer transformers nothing of troupe is in the harness's part: its own `hf` model runs the Hugging Face directory
+--model in float32 on the CPU, with transformers' tokenizer.
 
     pip install lm-eval "transformers<5" "datasets<5" safetensors
     tools/peers/lm_eval_parity.py --troupe build/release/src/cli/troupe --model DIR --data-dir DIR [--limit N] [TASK...]
@@ -228,6 +230,17 @@ class TroupeLM(TemplateLM):
         raise NotImplementedError
 
 
+def transformers_model(path, context):
+    import transformers
+    from lm_eval.models.huggingface import HFLM
+    names = json.load(open(Path(path) / "tokenizer_config.json"))
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(Path(path) / "tokenizer.json"),
+        **{key: names[key] for key in ("bos_token", "eos_token", "pad_token", "unk_token") if names.get(key)})
+    return HFLM(pretrained=path, tokenizer=tokenizer, device="cpu", dtype="float32", batch_size=8,
+                max_length=context or None)
+
+
 def run_harness(lm, manager, name, rows, limit, pool=(), examples=()):
     """Scores of the first `limit` rows in order, and the figures; `examples` are the rows of `pool` put in front."""
     def load_dataset(*args, **kwargs):
@@ -360,6 +373,8 @@ def main():
     parser.add_argument("--limit", type=int, help="only the first N items of each task")
     parser.add_argument("--shots", type=int, default=0, help="examples in front, from the training split")
     parser.add_argument("--context", type=int, default=0, help="longest sequence (default: the model's context)")
+    parser.add_argument("--peer", choices=["troupe", "transformers"], default="troupe",
+                        help="who answers the harness: `troupe score`, or transformers by the harness's own model")
     parser.add_argument("tasks", nargs="*", help="default: all whose files are there")
     arguments = parser.parse_args()
     datasets.disable_progress_bars()
@@ -370,7 +385,8 @@ def main():
     manager = TaskManager()
     failures = []
     with tempfile.TemporaryDirectory() as folder:
-        lm = TroupeLM(arguments.troupe, arguments.model, arguments.context, folder)
+        lm = (transformers_model(arguments.model, arguments.context) if arguments.peer == "transformers" else
+              TroupeLM(arguments.troupe, arguments.model, arguments.context, folder))
         for task in arguments.tasks or known:
             if task == "crows_pairs":
                 if not arguments.shots:

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "data/tokenizer/definition.h"
 #include "eval/tasks/python_text.h"
 
 namespace troupe {
@@ -26,7 +27,21 @@ void keep_common_suffix(std::span<ScoreRequest> candidates) {
   }
 }
 
+// The id that stands for an empty context in the harness: that of transformers' bos_token, else end-of-text.
+int32_t empty_context(const Tokenizer& tokenizer, int32_t end_of_text) {
+  const std::string& bos = tokenizer.definition().config.bos_token;
+  if (bos.empty()) return end_of_text;
+  const std::vector<int32_t> ids = tokenizer.encode(bos);
+  return ids.size() == 1 ? ids[0] : end_of_text;
+}
+
 }  // namespace
+
+PromptMaker::PromptMaker(const Tokenizer& tokenizer, Convention convention, int32_t end_of_text)
+    : tokenizer_(tokenizer),
+      convention_(convention),
+      end_of_text_(end_of_text),
+      empty_context_(empty_context(tokenizer, end_of_text)) {}
 
 std::string example_text(const PromptSpec& spec, const Item& item) {
   const auto gold = static_cast<size_t>(item.gold.empty() ? 0 : item.gold[0]);
@@ -93,7 +108,7 @@ ScoreRequest PromptMaker::request(int64_t count, const std::string& context, con
     const std::string all = before + delimiter + choice;
     before.resize(python::rstrip(before).size());
     if (before.empty()) {
-      request.context = {end_of_text_};
+      request.context = {empty_context_};
       request.continuation = encode(all);
     } else {
       request.context = encode(before);

@@ -16,9 +16,9 @@ std::string example_text(const PromptSpec& spec, const Item& item);
 
 class PromptMaker {
  public:
-  // end_of_text: the id that opens a sequence (paper) or stands for an empty context (harness).
-  PromptMaker(const Tokenizer& tokenizer, Convention convention, int32_t end_of_text)
-      : tokenizer_(tokenizer), convention_(convention), end_of_text_(end_of_text) {}
+  // end_of_text: the id that opens a sequence (paper); stands for an empty context (harness) if the tokenizer has no
+  // bos_token.
+  PromptMaker(const Tokenizer& tokenizer, Convention convention, int32_t end_of_text);
 
   // Examples that stand in front; the first `count` are used by request().
   //   paper     end-of-text, then each example with its lines closed by end-of-text
@@ -46,6 +46,7 @@ class PromptMaker {
   const Tokenizer& tokenizer_;
   Convention convention_;
   int32_t end_of_text_;
+  int32_t empty_context_;
   std::vector<std::string> examples_;
   std::vector<int64_t> example_tokens_;                // of each example alone
   std::vector<std::vector<int32_t>> examples_ids_{1};  // paper: [count] the first examples

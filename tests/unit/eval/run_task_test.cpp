@@ -12,6 +12,7 @@
 
 #include "bigram_model.h"
 #include "data/tokenizer/bpe_trainer.h"
+#include "data/tokenizer/definition.h"
 #include "error_of.h"
 #include "eval/bias/bias.h"
 #include "eval/tasks/metrics.h"
@@ -173,6 +174,11 @@ TEST_F(Piqa, ExamplesAreFormattedAsEachConventionHasThem) {
   EXPECT_EQ(text(harness.request(0, "", " ", "yes", "here").context), "|");
   EXPECT_EQ(text(harness.request(0, "", " ", "yes", "here").continuation), " yes");
   EXPECT_EQ(text(paper.request(0, "", " ", "yes", "here").continuation), "yes");
+  TokenizerDefinition opening = tokenizer.definition();
+  opening.config.bos_token = "b";
+  const Tokenizer with_bos(opening);  // transformers' bos_token opens what has no context there
+  EXPECT_EQ(text(PromptMaker(with_bos, Convention::kHarness, 0).request(0, "", " ", "yes", "here").context), "b");
+  EXPECT_EQ(text(PromptMaker(with_bos, Convention::kPaper, 0).request(0, "", " ", "yes", "here").context), "|");
 }
 
 TEST_F(Piqa, RefusesExamplesThatAreTheItems) {
