@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "data/fairseq/renumber.h"
 #include "data/tokenizer/gguf_tokenizer.h"
+#include "data/tokenizer/sentencepiece.h"
 #include "data/tokenizer/tokenizer.h"
 #include "io/atomic_file.h"
 #include "io/path_kind.h"
@@ -37,6 +38,11 @@ void carry_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_siz
     for (const char* name : kTokenizerFiles)
       if (exists(name)) copy_into(from / name, to / name);
     return;
+  }
+  if (exists(kSentencePieceFile)) {
+    const Tokenizer tokenizer = Tokenizer::load((from / kSentencePieceFile).string());
+    check_size(tokenizer, from / kSentencePieceFile);
+    return tokenizer.save((to / "tokenizer.json").string());
   }
   if (!exists("dict.txt")) {
     log::warning("{}: no tokenizer.json and no dict.txt: {}. --tokenizer DIR names a folder with one of them",

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "data/shards/encode_text.h"
+#include "data/tokenizer/sentencepiece.h"
 #include "io/atomic_file.h"
 #include "io/checksum.h"
 
@@ -12,7 +13,7 @@ namespace fs = std::filesystem;
 bool has_tokenizer(const fs::path& folder) {
   const auto there = [&](const char* name) { return fs::exists(folder / name); };
   return there("tokenizer.json") || (there("encoder.json") && there("vocab.bpe")) ||
-         (there("vocab.json") && there("merges.txt"));
+         (there("vocab.json") && there("merges.txt")) || there(kSentencePieceFile);
 }
 
 bool is_tokenizer(const fs::path& path, uint64_t checksum) {

@@ -10,6 +10,7 @@
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/definition.h"
 #include "data/tokenizer/gguf_tokenizer.h"
+#include "data/tokenizer/sentencepiece.h"
 #include "data/tokenizer/token_names.h"
 #include "data/tokenizer/word_cache.h"
 #include "data/tokenizer/word_pipeline.h"
@@ -151,7 +152,14 @@ Tokenizer Tokenizer::load(const std::string& path) {
     return Tokenizer(std::move(definition), file.string());
   };
   if (kind_of_path(path) == PathKind::kGguf) return Tokenizer(read_gguf_tokenizer(GgufFile(path)), path);
-  if (!fs::is_directory(path)) return from_json(path);
+  const auto from_sentencepiece = [](const fs::path& file) {
+    TokenizerDefinition definition = parse_sentencepiece(read_file(file), file.string());
+    if (TokenizerConfig config = read_tokenizer_config(file.parent_path()); !config.json.empty())
+      definition.config = std::move(config);
+    return Tokenizer(std::move(definition), file.string());
+  };
+  if (!fs::is_directory(path))
+    return fs::path(path).extension() == ".model" ? from_sentencepiece(path) : from_json(path);
   const fs::path folder = path;
   if (fs::exists(folder / "tokenizer.json")) return from_json(folder / "tokenizer.json");
   for (const auto& [vocab, merges] : {std::pair("encoder.json", "vocab.bpe"), std::pair("vocab.json", "merges.txt")})
@@ -159,8 +167,10 @@ Tokenizer Tokenizer::load(const std::string& path) {
       return Tokenizer(parse_gpt2_files(read_file(folder / vocab), (folder / vocab).string(),
                                         read_file(folder / merges), (folder / merges).string()),
                        (folder / vocab).string());
+  if (fs::exists(folder / kSentencePieceFile)) return from_sentencepiece(folder / kSentencePieceFile);
   fail(ErrorCode::kData,
-       "{}: expected tokenizer.json, or encoder.json with vocab.bpe, or vocab.json with merges.txt, got none of them",
+       "{}: expected tokenizer.json, or encoder.json with vocab.bpe, or vocab.json with merges.txt, or tokenizer.model, "
+       "got none of them",
        path);
 }
 

@@ -268,7 +268,8 @@ TEST(Tokenizer, SaysWhichFilesItLooksFor) {
   EXPECT_EQ(
       test::error_of([&] { Tokenizer::load(folder.path().string()); }),
       folder.path().string() +
-          ": expected tokenizer.json, or encoder.json with vocab.bpe, or vocab.json with merges.txt, got none of them");
+          ": expected tokenizer.json, or encoder.json with vocab.bpe, or vocab.json with merges.txt, or "
+          "tokenizer.model, got none of them");
   EXPECT_THAT(test::error_of([&] { Tokenizer::load((folder / "none.json").string()); }), HasSubstr("none.json"));
 }
 

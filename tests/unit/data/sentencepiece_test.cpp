@@ -1,0 +1,81 @@
+// SentencePiece's models against what SentencePiece makes of texts (tests/data/tokenizer/sentencepiece).
+#include "data/tokenizer/sentencepiece.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "data/tokenizer/tokenizer.h"
+#include "error_of.h"
+#include "io/atomic_file.h"
+#include "temporary_folder.h"
+
+namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+const fs::path kSentencePieceData = fs::path(TROUPE_TEST_DATA) / "tokenizer/sentencepiece";
+
+TEST(SentencePiece, EncodesAndDecodesAsItsOwnLibrary) {
+  const Tokenizer tokenizer = Tokenizer::load((kSentencePieceData / "bpe.model").string());
+  std::ifstream lines(kSentencePieceData / "bpe.jsonl");
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const nlohmann::json expected = nlohmann::json::parse(line);
+    const auto text = expected["text"].get<std::string>();
+    const std::vector<int32_t> ids = tokenizer.encode(text, Tokenizer::AddedTokens::kAsText);
+    EXPECT_EQ(ids, expected["ids"].get<std::vector<int32_t>>()) << text;
+    if (text.find("\u2581") == text.npos) EXPECT_EQ(tokenizer.decode(ids), text);
+  }
+  EXPECT_GT(count, 50);
+  EXPECT_EQ(tokenizer.vocab_size(), 500);
+  EXPECT_EQ(tokenizer.end_of_text(), 2);  // </s>
+}
+
+TEST(SentencePiece, IsReadFromAFolderAndWrittenAsTokenizerJson) {
+  const test::TemporaryFolder folder;
+  fs::copy_file(kSentencePieceData / "bpe.model", folder / kSentencePieceFile);
+  const Tokenizer tokenizer = Tokenizer::load(folder.path().string());
+  const test::TemporaryFolder other;
+  tokenizer.save((other / "tokenizer.json").string());
+  const Tokenizer back = Tokenizer::load(other.path().string());
+  const std::string text = "  two  spaces, caf\u00e9 \u65e5\u672c\n";
+  EXPECT_EQ(back.encode(text), tokenizer.encode(text));
+  EXPECT_EQ(back.end_of_text(), 2);
+  EXPECT_EQ(back.definition().config.bos_token, "<s>");
+}
+
+TEST(SentencePiece, RefusesByNameWhatItWouldReadOtherwise) {
+  const std::string model = read_file(kSentencePieceData / "bpe.model");
+  const auto error = [](const std::string& bytes) {
+    return test::error_of([&] { parse_sentencepiece(bytes, "x.model"); });
+  };
+  EXPECT_EQ(error(model), "");
+  EXPECT_EQ(error(read_file(kSentencePieceData / "unigram.model")),
+            "x.model: trainer_spec.model_type: expected bpe, got unigram");
+  // Fields that come again count.
+  const auto with = [&](char message, std::string field) {
+    return error(model + message + static_cast<char>(field.size()) + field);
+  };
+  EXPECT_THAT(with('\x1a', std::string("\x12\x01z")),
+              HasSubstr("normalizer_spec.precompiled_charsmap: expected none (identity), got a normalisation"));
+  EXPECT_THAT(with('\x1a', std::string("\x20\x01")),
+              HasSubstr("normalizer_spec.remove_extra_whitespaces: expected false, got true"));
+  EXPECT_THAT(with('\x12', std::string("\x98\x02\x00", 3)),
+              HasSubstr("trainer_spec.byte_fallback: expected true, got false"));
+  EXPECT_THAT(with('\x0a', std::string("\x0a\x02[]\x18\x04")),
+              HasSubstr("x.model: pieces[500].type: expected no user-defined piece, got \"[]\""));
+  EXPECT_THAT(with('\x0a', std::string("\x0a\x01\xff")), HasSubstr("pieces[500].piece: expected text in UTF-8"));
+  EXPECT_THAT(with('\x0a', std::string("\x0a\x03<s>")), HasSubstr("expected each token once, got it twice"));
+  EXPECT_THAT(error(model.substr(0, 1000)), HasSubstr("expected"));
+  EXPECT_THAT(error("{\"version\": \"1.0\"}"), HasSubstr("x.model: "));
+  EXPECT_THAT(error(""), HasSubstr("x.model: expected a SentencePiece model, got one without pieces"));
+}
+
+}  // namespace
+}  // namespace troupe
