@@ -5,13 +5,16 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/median.h"
 #include "io/json_fields.h"
 #include "io/json_file.h"
 
 namespace troupe {
 namespace {
 
-constexpr double kProbeSeconds = 4.0;
+constexpr double kProbeSeconds = 1.3;  // of one model in one round
+constexpr size_t kFewestRounds = 3, kMostRounds = 7;
+constexpr double kSteady = 1.25;  // the slowest round over the fastest
 constexpr double kProbeMargin = 0.9;  // a probe runs cooler and undisturbed
 constexpr int64_t kFewestUpdates = 20;
 
@@ -49,6 +52,36 @@ std::optional<TokenPlan> read_plan(const std::filesystem::path& file) {
   return plan;
 }
 
+// Tokens per second of each model: the median of rounds in which all are measured in turns, since other programs come
+// and go. Where rounds differ there are more of them.
+std::vector<double> probed_rates(const std::vector<std::string>& models, const MeasureSpeed& speed) {
+  log::info("probe: a few training steps of each model, in {} rounds or more", kFewestRounds);
+  std::vector<std::vector<double>> rates(models.size());
+  std::vector<double> round_times;  // of a token of every model
+  double ratio = 1.0;
+  while (round_times.size() < kFewestRounds || (ratio > kSteady && round_times.size() < kMostRounds)) {
+    double time = 0.0;
+    for (size_t m = 0; m < models.size(); ++m) {
+      rates[m].push_back(speed(m, kProbeSeconds));
+      time += 1.0 / rates[m].back();
+    }
+    round_times.push_back(time);
+    const auto [fastest, slowest] = std::minmax_element(round_times.begin(), round_times.end());
+    ratio = *slowest / *fastest;
+  }
+  std::vector<double> medians;
+  for (size_t m = 0; m < models.size(); ++m) {
+    medians.push_back(median(rates[m]));
+    log::info("probe: {}: {:.0f} tokens/s", models[m], medians.back());
+  }
+  if (ratio > kSteady)
+    log::info(
+        "probe: the slowest of {} rounds took {:.1f} times as long as the fastest (other programs?): trainings may take "
+        "longer or shorter than planned",
+        round_times.size(), ratio);
+  return medians;
+}
+
 }  // namespace
 
 int64_t plan_tokens(const StudyConfig& study, const std::vector<std::string>& models, int64_t update_tokens,
@@ -60,13 +93,11 @@ int64_t plan_tokens(const StudyConfig& study, const std::vector<std::string>& mo
   if (seeds > 1) plan.asked.seeds = seeds;
   if (const std::optional<TokenPlan> kept = read_plan(file); kept && kept->asked == plan.asked) return kept->tokens;
 
-  log::info("probe: a few training steps of each model ({:.0f} s each)", kProbeSeconds);
+  const std::vector<double> rates = probed_rates(models, speed);
   double seconds_per_token = 0.0;
   for (size_t m = 0; m < models.size(); ++m) {
-    const double rate = speed(m, kProbeSeconds);
-    plan.tokens_per_s[models[m]] = rate;
-    seconds_per_token += static_cast<double>(seeds) / rate;
-    log::info("probe: {}: {:.0f} tokens/s", models[m], rate);
+    plan.tokens_per_s[models[m]] = rates[m];
+    seconds_per_token += static_cast<double>(seeds) / rates[m];
   }
   const auto affordable = static_cast<int64_t>(kProbeMargin * 60.0 * study.max_minutes / seconds_per_token);
   if (affordable < study.tokens) {

@@ -18,9 +18,13 @@ struct Machine {
   TemporaryFolder folder;
   std::filesystem::path file = folder / "plan.json";
   int probes = 0;
+  std::vector<double> slower = {};  // by how much, round by round; then by nothing
 
   int64_t plan(const StudyConfig& study) {
-    const MeasureSpeed speed = [&](size_t model, double) { return ++probes, model == 0 ? 1000.0 : 500.0; };
+    const MeasureSpeed speed = [&](size_t model, double) {
+      const size_t round = static_cast<size_t>(probes++) / 2;
+      return (model == 0 ? 1000.0 : 500.0) / (round < slower.size() ? slower[round] : 1.0);
+    };
     return plan_tokens(study, {"dense", "moe"}, 64, speed, file);
   }
 };
@@ -50,17 +54,28 @@ TEST(TokenPlan, IsWholeUpdatesThatFitTheTimeOfAllModelsAndSeeds) {
   EXPECT_EQ(machine.plan(asking(100, 0.001)), 100);
 }
 
+TEST(TokenPlan, IsThatOfAnUndisturbedMachineThoughOtherProgramsComeAndGo) {
+  Machine machine;
+  machine.slower = {4.0, 1.0, 1.1, 3.0};
+  EXPECT_EQ(machine.plan(asking(1'000'000, 1.0)), 281 * 64);
+  EXPECT_EQ(machine.probes, 14);  // seven rounds
+  Machine steady;
+  steady.slower = {1.2, 1.1, 1.0};
+  EXPECT_EQ(steady.plan(asking(1'000'000, 1.0)), 255 * 64);
+  EXPECT_EQ(steady.probes, 6);
+}
+
 TEST(TokenPlan, IsKeptWhileTheStudyAsksForTheSame) {
   Machine machine;
   const StudyConfig study = asking(1'000'000, 1.0);
   const int64_t tokens = machine.plan(study);
   const int64_t written = std::filesystem::file_size(machine.file);
-  EXPECT_EQ(machine.probes, 2);
+  EXPECT_EQ(machine.probes, 6);
   write_file_atomically(machine.file, R"({"asked": {"tokens": 1000000, "max_minutes": 1.0}, "tokens": 640})");
   EXPECT_EQ(machine.plan(study), 640);
-  EXPECT_EQ(machine.probes, 2);
+  EXPECT_EQ(machine.probes, 6);
   EXPECT_EQ(machine.plan(asking(1'000'000, 2.0)), 2 * tokens);
-  EXPECT_EQ(machine.probes, 4);
+  EXPECT_EQ(machine.probes, 12);
   EXPECT_EQ(machine.plan(study), tokens);
   EXPECT_EQ(static_cast<int64_t>(std::filesystem::file_size(machine.file)), written);
 }
