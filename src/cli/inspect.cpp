@@ -101,9 +101,8 @@ Subject open_torch(const fs::path& path) {
   Subject subject{.kind = "PyTorch tensors", .path = path};
   for (const TensorView& tensor : file->tensors())
     subject.entries.push_back(
-        entry_of(tensor.name, tensor.dtype, tensor.shape, [file, &tensor, path](std::span<float> out) {
-          convert_to_f32(tensor, out, path.string());
-        }));
+        entry_of(tensor.name, tensor.dtype, tensor.shape,
+                 [file, &tensor, path](std::span<float> out) { convert_to_f32(tensor, out, path.string()); }));
   return subject;
 }
 

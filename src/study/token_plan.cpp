@@ -14,7 +14,7 @@ namespace {
 
 constexpr double kProbeSeconds = 1.3;  // of one model in one round
 constexpr size_t kFewestRounds = 3, kMostRounds = 7;
-constexpr double kSteady = 1.25;  // the slowest round over the fastest
+constexpr double kSteady = 1.25;      // the slowest round over the fastest
 constexpr double kProbeMargin = 0.9;  // a probe runs cooler and undisturbed
 constexpr int64_t kFewestUpdates = 20;
 
@@ -76,8 +76,8 @@ std::vector<double> probed_rates(const std::vector<std::string>& models, const M
   }
   if (ratio > kSteady)
     log::info(
-        "probe: the slowest of {} rounds took {:.1f} times as long as the fastest (other programs?): trainings may take "
-        "longer or shorter than planned",
+        "probe: the slowest of {} rounds took {:.1f} times as long as the fastest (other programs?): trainings may not "
+        "take the time planned",
         round_times.size(), ratio);
   return medians;
 }

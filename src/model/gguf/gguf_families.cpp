@@ -29,7 +29,7 @@ constexpr GgufFamily kGgufRows[] = {
 // Keys behind "ARCHITECTURE." and the settings that they are.
 struct GgufKey {
   const char *gguf, *hf;
-  bool whole = true;  // an integer
+  bool whole = true;           // an integer
   std::string_view only = {};  // of this family alone; empty: of all but gpt2, whose settings have other names
 
   bool is_of(const GgufFamily& family) const {
@@ -61,12 +61,18 @@ constexpr GgufKey kGgufKeys[] = {{"block_count", "n_layer", true, "gpt2"},
                                  {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"}};
 // What says the same once more, or nothing here.
 constexpr const char* kRedundant[] = {"vocab_size", "rope.dimension_count", "attention.value_length"};
-// The two last are ours: llama.cpp needs no more than the frequencies (kGgufFrequencies), but their scaling has a name here.
-constexpr const char* kScalingKeys[] = {
-    "rope.scaling.type",           "rope.scaling.factor",         "rope.scaling.original_context_length",
-    "rope.scaling.attn_factor",    "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
-    "rope.scaling.llama3_factor",  "rope.scaling.finetuned",      "rope.scaling.low_freq_factor",
-    "rope.scaling.high_freq_factor"};
+// The last three are ours: llama.cpp needs no more than the frequencies (kGgufFrequencies), whose scaling has facts
+// here.
+constexpr const char* kScalingKeys[] = {"rope.scaling.type",
+                                        "rope.scaling.factor",
+                                        "rope.scaling.original_context_length",
+                                        "rope.scaling.attn_factor",
+                                        "rope.scaling.yarn_beta_fast",
+                                        "rope.scaling.yarn_beta_slow",
+                                        "rope.scaling.finetuned",
+                                        "rope.scaling.llama3_factor",
+                                        "rope.scaling.low_freq_factor",
+                                        "rope.scaling.high_freq_factor"};
 // What llama.cpp does with experts, where a file says it.
 constexpr const char* kExpertKeys[] = {"expert_weights_norm", "expert_weights_scale", "expert_gating_func"};
 
@@ -99,17 +105,17 @@ constexpr GgufName kGgufExpert[] = {{"gate_proj.", "ffn_gate_exps."}, {"up_proj.
 
 // GPT-2's tensors under the names of the file: matrices are [out, in] there, and q above k above v.
 constexpr HfName kGgufGpt2Whole[] = {{"embed_tokens.", "token_embd."},
-                                 {"embed_positions.", "position_embd.", HfLayout::kPositions},
-                                 {"final_norm.", "output_norm."},
-                                 {"output.", "output."}};
+                                     {"embed_positions.", "position_embd.", HfLayout::kPositions},
+                                     {"final_norm.", "output_norm."},
+                                     {"output.", "output."}};
 constexpr HfName kGgufGpt2Layer[] = {{"attn_norm.", "attn_norm."},
-                                 {"ffn_norm.", "ffn_norm."},
-                                 {"attn.q_proj.", "attn_qkv.", HfLayout::kRowThird, 0},
-                                 {"attn.k_proj.", "attn_qkv.", HfLayout::kRowThird, 1},
-                                 {"attn.v_proj.", "attn_qkv.", HfLayout::kRowThird, 2},
-                                 {"attn.out_proj.", "attn_output."},
-                                 {"ffn.fc1.", "ffn_up."},
-                                 {"ffn.fc2.", "ffn_down."}};
+                                     {"ffn_norm.", "ffn_norm."},
+                                     {"attn.q_proj.", "attn_qkv.", HfLayout::kRowThird, 0},
+                                     {"attn.k_proj.", "attn_qkv.", HfLayout::kRowThird, 1},
+                                     {"attn.v_proj.", "attn_qkv.", HfLayout::kRowThird, 2},
+                                     {"attn.out_proj.", "attn_output."},
+                                     {"ffn.fc1.", "ffn_up."},
+                                     {"ffn.fc2.", "ffn_down."}};
 constexpr HfFamily kGgufGpt2 = {"gpt2", "", nullptr, "", "blk.", kGgufGpt2Whole, kGgufGpt2Layer};
 
 const HfFamily& family_of_type(std::string_view model_type) {
@@ -186,9 +192,9 @@ void write_rope_scaling(const ordered_json& rope, const std::string& prefix, Ggu
     number("rope.scaling.yarn_beta_fast", "beta_fast");
     number("rope.scaling.yarn_beta_slow", "beta_slow");
     if (const auto found = rope.find("attention_factor"); found != rope.end())
-      metadata.emplace_back(prefix + "rope.scaling.attn_factor",
-                            GgufValue::f32(found->get<double>() /
-                                           usual_attention_factor(rope.at("factor").get<double>())));
+      metadata.emplace_back(
+          prefix + "rope.scaling.attn_factor",
+          GgufValue::f32(found->get<double>() / usual_attention_factor(rope.at("factor").get<double>())));
   }
   if (type == "llama3") {
     number("rope.scaling.llama3_factor", "factor");
@@ -214,12 +220,11 @@ void check_keys(const GgufFile& file, const GgufFamily& family, const std::strin
     if (!key.starts_with(prefix)) continue;
     const std::string_view rest = std::string_view(key).substr(prefix.size());
     const auto is = [&](const auto* known) { return rest == known; };
-    const bool known =
-        std::any_of(std::begin(kGgufKeys), std::end(kGgufKeys),
-                    [&](const GgufKey& row) { return row.is_of(family) && rest == row.gguf; }) ||
-        std::any_of(std::begin(kRedundant), std::end(kRedundant), is) ||
-        std::any_of(std::begin(kExpertKeys), std::end(kExpertKeys), is) ||
-        std::any_of(std::begin(kScalingKeys), std::end(kScalingKeys), is);
+    const bool known = std::any_of(std::begin(kGgufKeys), std::end(kGgufKeys),
+                                   [&](const GgufKey& row) { return row.is_of(family) && rest == row.gguf; }) ||
+                       std::any_of(std::begin(kRedundant), std::end(kRedundant), is) ||
+                       std::any_of(std::begin(kExpertKeys), std::end(kExpertKeys), is) ||
+                       std::any_of(std::begin(kScalingKeys), std::end(kScalingKeys), is);
     if (!known)
       fail(ErrorCode::kData, "{}: {}: expected no such setting (this decoder has no fact for it)", file.where(), key);
   }
@@ -354,7 +359,8 @@ std::pair<std::string, int64_t> place_of(std::string_view name) {
 std::vector<GgufPiece> gguf_pieces(const GgufFamily& row, const ModelConfig& config, const Parameter& parameter) {
   std::vector<GgufPiece> pieces;
   if (row.model_type == "gpt2") {
-    for (HfPiece& piece : hf_pieces(kGgufGpt2, config, parameter)) pieces.push_back({piece.tensor, -1, std::move(piece)});
+    for (HfPiece& piece : hf_pieces(kGgufGpt2, config, parameter))
+      pieces.push_back({piece.tensor, -1, std::move(piece)});
     return pieces;
   }
   // Granite's experts are slabs of [gate, up]; the file has them apart, as Mixtral's are.

@@ -31,10 +31,11 @@ void check_frequencies(const GgufFile& file, const GgufTensor& tensor, const Mod
   for (size_t j = 0; equal && j < divisors.size(); ++j)
     equal = std::abs(divisors[j] - expected[j]) <= 1e-4f * expected[j];
   if (!equal)
-    fail(ErrorCode::kData,
-         "{}: {}: expected what Llama 3.1's scaling by {} from a context of {} divides the {} frequencies by, got other "
-         "values (a scaling that this decoder has no fact for)",
-         file.where(), tensor.name, config.rope.factor, config.rope.original_context, expected.size());
+    fail(
+        ErrorCode::kData,
+        "{}: {}: expected what Llama 3.1's scaling by {} from a context of {} divides the {} frequencies by, got other "
+        "values (a scaling that this decoder has no fact for)",
+        file.where(), tensor.name, config.rope.factor, config.rope.original_context, expected.size());
 }
 
 }  // namespace
