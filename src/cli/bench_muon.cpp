@@ -65,7 +65,7 @@ void add_bench_muon(CLI::App& bench) {
   auto* const command = bench.add_subcommand("muon", "One update of matrices by Muon: its products against the peak");
   const auto flags = std::make_shared<BenchFlags>();
   const auto precision = std::make_shared<PrecisionChoice>(PrecisionChoice::kAuto);
-  add_choice(*command, "--precision", *precision, "auto: bf16 if the processor multiplies it");
+  add_choice(*command, "--precision", *precision, "auto: bf16 on a GPU, and if the processor multiplies it");
   add_bench_flags(
       *command, flags,
       [flags, precision] {

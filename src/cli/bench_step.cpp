@@ -178,7 +178,7 @@ void add_bench_step(CLI::App& bench) {
   command->add_option("--micro", sizes->micro, "Sequences at a time; default: the model's of the table")
       ->transform(positive_count(1 << 24));
   const auto matrices = std::make_shared<MatrixOptimizer>(MatrixOptimizer::kAdam);
-  add_choice(*command, "--precision", *precision, "auto: bf16 if the processor multiplies it");
+  add_choice(*command, "--precision", *precision, "auto: bf16 on a GPU, and if the processor multiplies it");
   add_choice(*command, "--matrices", *matrices, "What moves the matrices of the layers; its FLOPs are not counted");
   add_bench_flags(*command, flags, [flags, names, sizes, precision, matrices] {
     const std::vector<std::string> chosen =
@@ -199,7 +199,7 @@ void add_bench_moe(CLI::App& bench) {
   command->add_option("--experts", *experts, "Experts of every second layer")->transform(whole_number(2, 4096));
   limit_to(command->add_option("--dense", *dense, "The dense model (the large one takes minutes and up to 17 GiB)"),
            {"dense-12x768", "dense-6x256"});
-  add_choice(*command, "--precision", *precision, "auto: bf16 if the processor multiplies it");
+  add_choice(*command, "--precision", *precision, "auto: bf16 on a GPU, and if the processor multiplies it");
   add_bench_flags(*command, flags, [flags, experts, dense, precision] {
     for (const int64_t count : *experts)
       for (const StepModel& row : kModels)

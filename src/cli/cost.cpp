@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/device.h"
 #include "base/error.h"
 #include "base/quantity.h"
 #include "cli/choice.h"
@@ -222,7 +223,9 @@ void print_memory(const Question& question, const MemoryEstimate& memory) {
   memory_row(question.optimizer.matrices == MatrixOptimizer::kMuon ? "optimizer (moments, Muon's workspace)"
                                                                    : "optimizer (two moments)",
              memory.optimizer);
-  if (question.precision == Precision::kBf16) memory_row("packed bf16 copies (own kernels)", memory.packed);
+  if (question.precision == Precision::kBf16)
+    memory_row(active_device() == Device::kCuda ? "rounded bf16 copies" : "packed bf16 copies (own kernels)",
+               memory.packed);
   rows.push_back({fmt::format("activations, {} x {} tokens", question.micro_batch, grouped(question.seq_len)),
                   size_text(memory.activations), ""});
   rows.push_back({"  with recomputation", size_text(memory.activations_recompute), ""});

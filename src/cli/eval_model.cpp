@@ -17,7 +17,7 @@ void add_eval_flags(CLI::App& command, EvalFlags& flags) {
   command.add_option("--model", flags.model, "model directory, or a run's folder")->type_name("MODEL");
   add_adapter_flag(command, flags.adapter);
   add_tokenizer_flags(command, flags.tokenizer);
-  add_choice(command, "--precision", flags.precision, "auto: bf16 if the processor multiplies it");
+  add_choice(command, "--precision", flags.precision, "auto: bf16 on a GPU, and if the processor multiplies it");
   command
       .add_option("--capacity", flags.capacity,
                      "places per expert: dropless, train, configured or a fraction of a batch's tokens; anything but "

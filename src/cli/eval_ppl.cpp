@@ -245,7 +245,7 @@ void add_eval_ppl(CLI::App& eval) {
                       "JSON lines: one result per value of this field, e.g. meta.pile_set_name")
       ->type_name("KEY");
   add_text_options(*command, flags->text);
-  add_choice(*command, "--precision", flags->precision, "auto: bf16 if the processor multiplies it");
+  add_choice(*command, "--precision", flags->precision, "auto: bf16 on a GPU, and if the processor multiplies it");
   add_train_tokens_flag(*command, flags->train_tokens);
   command->add_flag("--json", flags->json, "one JSON object per model and data set, and per comparison");
   command->callback([flags] { run(*flags); });

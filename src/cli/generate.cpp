@@ -179,7 +179,7 @@ void add_generate(CLI::App& app) {
       ->transform(probability());
   command->add_option("--seed", sampling.seed, "Same seed, same text")->transform(seed());
   command->add_flag("!--ignore-eos", flags->options.stop_at_eos, "Go on after end-of-text");
-  add_choice(*command, "--precision", flags->precision, "auto: bf16 if the processor multiplies it");
+  add_choice(*command, "--precision", flags->precision, "auto: bf16 on a GPU, and if the processor multiplies it");
   command->add_flag("--json", flags->json, "One JSON object a line: text, tokens, finish_reason, rates");
   command->callback([flags] { run(*flags); });
 }

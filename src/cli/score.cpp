@@ -65,7 +65,7 @@ void add_score(CLI::App& app) {
   command->add_option("--out", flags->out, "safetensors file to write: logprobs, float32 [B, S], natural log")
       ->required()
       ->type_name("FILE");
-  add_choice(*command, "--precision", flags->precision, "auto: bf16 if the processor multiplies it");
+  add_choice(*command, "--precision", flags->precision, "auto: bf16 on a GPU, and if the processor multiplies it");
   command
       ->add_option(
       "--capacity", flags->capacity,

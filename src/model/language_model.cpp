@@ -1,5 +1,6 @@
 #include "model/language_model.h"
 
+#include "base/device.h"
 #include "base/error.h"
 #include "base/isa.h"
 #include "base/log.h"
@@ -8,7 +9,10 @@
 
 namespace troupe {
 
-Precision default_precision() { return active_isa() >= Isa::kAvx512Bf16 ? Precision::kBf16 : Precision::kFp32; }
+Precision default_precision() {
+  const bool multiplies_bf16 = active_device() == Device::kCuda || active_isa() >= Isa::kAvx512Bf16;
+  return multiplies_bf16 ? Precision::kBf16 : Precision::kFp32;
+}
 
 Precision precision_of(PrecisionChoice choice) {
   if (choice == PrecisionChoice::kAuto) return default_precision();

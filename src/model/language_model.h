@@ -14,7 +14,7 @@
 
 namespace troupe {
 
-// bf16 where the CPU multiplies bf16, float32 elsewhere.
+// bf16 on a GPU and where the CPU multiplies bf16, float32 elsewhere.
 Precision default_precision();
 Precision precision_of(PrecisionChoice choice);
 std::string to_string(Precision precision);  // "fp32" or "bf16"

@@ -112,9 +112,10 @@ void MuonWorkspace<P>::reserve_parts(int64_t rows, int64_t cols) {
 
 template <class P>
 int64_t MuonWorkspace<P>::bytes(int64_t count, int64_t rows, int64_t cols) {
-  if (one_by_one(count, rows, cols)) count = num_threads();
+  const bool on_gpu = active_device() == Device::kCuda;  // whose products read a rounded copy of what they multiply by
+  if (!on_gpu && one_by_one(count, rows, cols)) count = num_threads();
   const int64_t size = count * rows * cols, s = std::min(rows, cols), small = count * s * s;
-  const int64_t packed = rows > cols ? small : 2 * size + small;
+  const int64_t packed = rows > cols ? small : (on_gpu ? size : 2 * size) + small;
   const int64_t operands = kRounds ? static_cast<int64_t>(sizeof(operand)) * (size + small + packed) : 0;
   return 2 * static_cast<int64_t>(sizeof(float)) * (size + small) + operands;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/device.h"
 #include "base/error.h"
 #include "base/quantity.h"
 #include "io/named_path.h"
@@ -69,7 +70,8 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     if (is_trained && muon) workspace = std::max(workspace, muon_workspace(family, precision));
     // A tied output is multiplied, and looked up in float32.
     const bool output = config.tied_output && parameter.name == "embed_tokens.weight";
-    if (bf16 && (parameter.product || output)) add(memory.packed, 2 * 2);
+    const int copies = active_device() == Device::kCuda ? 1 : 2;
+    if (bf16 && (parameter.product || output)) add(memory.packed, copies * 2);
     add(memory.inference, bf16 && parameter.product ? 2 : bf16 && output ? 4 + 2 : 4);
   }
   memory.optimizer.total += workspace;
@@ -91,6 +93,7 @@ MemoryEstimate estimate_memory(const RunConfig& config) {
 }
 
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where) {
+  if (active_device() != Device::kCpu) return;  // a GPU's says itself what it lacks
   const MemoryEstimate memory = estimate_memory(config);
   const int64_t need = memory.total(config.train.recompute);
   const std::optional<int64_t> have = machine.free_bytes();

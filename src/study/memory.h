@@ -1,4 +1,4 @@
-// Memory of training a model on one machine, in bytes, before anything is allocated.
+// Memory of training a model on one machine, in bytes, before anything is allocated: on the device in use.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ struct MemoryEstimate {
   MemoryPart weights;       // float32 masters; with adapters copies of their matrices, too, and they themselves
   MemoryPart gradients;     // float32; with adapters theirs and those of their matrices
   MemoryPart optimizer;     // Adam's two moments, float32; Muon's momentum, and what its largest update works in
-  MemoryPart packed;        // bf16 copies of the matrices, one for forward and one for backward; none in float32
+  MemoryPart packed;        // bf16 copies of the matrices, one for forward and one for backward, on a GPU one for
+                            // both; none in float32
   MemoryPart inference;     // all weights of a model for use: packed matrices alone in bf16, else float32
   int64_t activations = 0;  // of one micro-batch, everything kept
   int64_t activations_recompute = 0;  // the same with recomputation: layer inputs and one layer's insides
@@ -41,7 +42,7 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
 // alone (of chosen experts, which nobody knows before: of all).
 MemoryEstimate estimate_memory(const RunConfig& config);
 
-// Throws kEnvironment, naming need and have, if a run would take more than this process may have now.
+// Throws kEnvironment, naming need and have, if a run would take more than this process may have now. Not for a GPU.
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where);
 // The same of each model of a study.
 void require_memory(const StudyConfig& study, const Machine& machine);

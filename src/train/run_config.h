@@ -87,7 +87,8 @@ struct TrainConfig {
     v("batch_sequences", batch_sequences, range(1, 1 << 24), "sequences per update");
     v("micro_sequences", micro_sequences, range(0, 1 << 24),
       "sequences in memory at a time, gradients are accumulated over them; 0 means all");
-    v("precision", precision, any_value(), "bf16: inputs of matrix products only; auto: bf16 if the CPU has it");
+    v("precision", precision, any_value(),
+      "bf16: inputs of matrix products only; auto: bf16 on a GPU, and if the CPU has it");
     v("recompute", recompute, any_value(), "keep only layer inputs and compute the rest again in the backward pass");
     v("clip_norm", clip_norm, range(0, 1e9), "largest L2 norm of the whole gradient; 0 measures without clipping");
     v("z_loss", z_loss, range(0, 1e6),

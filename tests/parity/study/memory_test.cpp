@@ -1,0 +1,97 @@
+// What a training holds of a GPU's memory, on the emulated grid, beside what is estimated.
+#include "study/memory.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "kernels/cuda/emulator.h"
+#include "model/language_model.h"
+#include "nn/parameters.h"
+#include "small_model.h"
+#include "train/trainer.h"
+
+namespace troupe {
+namespace {
+
+// The emulated grid, which says how much of it is held.
+class CountedGrid final : public cuda::Machine {
+ public:
+  CountedGrid() { cuda::use_machine(*this); }
+  ~CountedGrid() override {
+    cuda::set_machine(&cuda::emulator());
+    use_device(Device::kCpu);
+    use_memory(host_memory());
+  }
+  int64_t held() const { return held_; }
+
+  std::string description() const override { return grid_.description(); }
+  void* allocate(int64_t bytes) override {
+    void* const data = grid_.allocate(bytes);
+    const std::lock_guard lock(mutex_);
+    sizes_[data] = bytes, held_ += bytes;
+    return data;
+  }
+  void free(void* data) noexcept override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = sizes_.find(data); found != sizes_.end()) held_ -= found->second, sizes_.erase(found);
+    }
+    grid_.free(data);
+  }
+  void copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) override {
+    grid_.copy(src, src_pitch, dst, dst_pitch, width, rows);
+  }
+  void launch(cuda::KernelId id, int64_t blocks, int threads, const void* kernel, int64_t bytes) override {
+    grid_.launch(id, blocks, threads, kernel, bytes);
+  }
+  void* stream() override { return nullptr; }
+  void asked(std::string_view library, std::span<const void* const> places) override { grid_.asked(library, places); }
+  void wait() override {}
+
+ private:
+  cuda::Emulator& grid_ = cuda::emulator();
+  std::mutex mutex_;
+  std::map<void*, int64_t> sizes_;
+  int64_t held_ = 0;
+};
+
+// What two updates leave with the model and its trainer. Room of contexts, for logits and libraries, is not theirs.
+int64_t held_by_training(const CountedGrid& grid, const ModelConfig& config, Precision precision,
+                         const DecoderOptions& options, const OptimizerConfig& optimizer, const Batch& batch) {
+  int64_t held = 0;
+  {
+    std::optional<LanguageModel> model(std::in_place, config, precision, options, cuda::memory());
+    initialize(model->params(), 1);
+    std::optional<Trainer> trainer(std::in_place, *model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100),
+                                   TrainerOptions{.optimizer = optimizer}, [&](int64_t, int64_t) { return batch; });
+    trainer->step(), trainer->step();
+    held = grid.held();
+    trainer.reset(), model.reset();
+  }
+  return held - grid.held();
+}
+
+TEST(MemoryOfAGpu, IsWithinFivePercentOfTheEstimate) {
+  if (!cuda::machine() || cuda::machine()->stream()) GTEST_SKIP() << "the grid is not emulated";
+  CountedGrid grid;
+  for (const auto& [experts, muon, recompute, precision] : {std::tuple{0, false, false, Precision::kBf16},
+                                                            {8, false, true, Precision::kBf16},
+                                                            {0, true, false, Precision::kBf16},
+                                                            {4, true, false, Precision::kFp32}}) {
+    SCOPED_TRACE(testing::Message() << experts << " experts, muon " << muon << ", recompute " << recompute);
+    ModelConfig config{.num_layers = 2, .d_model = 64, .num_heads = 2, .d_ff = 256, .vocab_size = 512, .context = 32};
+    config.moe.num_experts = experts;
+    const OptimizerConfig optimizer{.matrices = muon ? MatrixOptimizer::kMuon : MatrixOptimizer::kAdam};
+    Batch batch{.B = 2, .S = 32};
+    for (int32_t i = 0; i < 64; ++i) batch.src.push_back(5 + i * 7 % 400), batch.tgt.push_back(5 + i * 11 % 400);
+    const int64_t held = held_by_training(grid, config, precision, {.recompute = recompute}, optimizer, batch);
+    const int64_t estimated = estimate_memory(config, 2, 32, precision, optimizer).total(recompute);
+    EXPECT_NEAR(static_cast<double>(held), static_cast<double>(estimated), 0.05 * static_cast<double>(estimated));
+  }
+}
+
+}  // namespace
+}  // namespace troupe
