@@ -13,6 +13,7 @@
 #include "cli/eval_model.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "eval/bias/bias.h"
 #include "eval/tasks/records.h"
 #include "io/json_fields.h"
@@ -30,6 +31,7 @@ struct BiasFlags {
 };
 
 void run(const BiasFlags& flags) {
+  require_one_process("eval bias");
   // Everything is read and checked before the first sentence is scored.
   const fs::path data_dir = flags.data_dir;
   const auto wants = [&](const std::string& name) {

@@ -43,11 +43,12 @@ void add_train_tokens_flag(CLI::App& command, double& train_tokens) {
       ->default_str("");
 }
 
-EvalModel load_eval_model(const EvalFlags& flags) {
+EvalModel load_eval_model(const EvalFlags& flags, Communicator* ranks) {
   if (flags.model.empty()) fail(ErrorCode::kUsage, "--model: expected a model directory, got none");
   EvalModel loaded;
   loaded.requests.capacity = parse_capacity(flags.capacity);
   loaded.requests.context = flags.context;
+  loaded.requests.ranks = ranks;
   loaded.requests.batch_tokens = flags.batch_tokens;
   const std::filesystem::path folder = find_model(flags.model);
   loaded.model = load_model(folder, precision_of(flags.precision), flags.adapter);
@@ -62,7 +63,7 @@ EvalModel load_eval_model(const EvalFlags& flags) {
   if (config.positions == Positions::kLearned && flags.context > config.context)
     fail(ErrorCode::kUsage, "--context: expected at most {} (the model has learned positions for no more), got {}",
          config.context, flags.context);
-  if (!flags.journal.empty()) {
+  if (!flags.journal.empty() && (!ranks || ranks->rank() == 0)) {
     loaded.journal = std::make_unique<Journal>(
         flags.journal,
         fmt::format("{} {} {} {} {}", loaded.facts.model.model_checksum,

@@ -36,7 +36,8 @@ struct EvalModel {
   EvalFacts facts;
 };
 
-// Throws as load_model_tokenizer() does, and kUsage for flags that the model does not allow.
-EvalModel load_eval_model(const EvalFlags& flags);
+// Throws as load_model_tokenizer() does, and kUsage for flags that the model does not allow. Of several ranks all have the
+// model, and the first one the journal.
+EvalModel load_eval_model(const EvalFlags& flags, Communicator* ranks = nullptr);
 
 }  // namespace troupe::cli

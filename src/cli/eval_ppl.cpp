@@ -18,6 +18,7 @@
 #include "cli/text_options.h"
 #include "cli/tokenizer_flags.h"
 #include "cli/validators.h"
+#include "dist/mpi.h"
 #include "eval/capacity.h"
 #include "eval/data_sets.h"
 #include "eval/perplexity.h"
@@ -42,7 +43,7 @@ struct PerplexityFlags {
   std::vector<std::string> data;
   TextOptions text;
   PerplexityOptions options;
-  double train_tokens = 0.0;
+  double train_tokens = 0.0, watchdog_s = 60.0;
   bool json = false;
 };
 
@@ -65,7 +66,9 @@ class ModelRun {
   }
 
   ModelResult score(Precision precision, const std::string& mode, bool named, TextTable& table) {
-    const std::unique_ptr<LanguageModel> model = load_model(folder_, precision, flags_.adapter);
+    std::unique_ptr<LanguageModel> model;
+    run_together(
+        flags_.options.ranks, [&] { model = load_model(folder_, precision, flags_.adapter); }, "reading the model");
     ModelFacts facts = model_facts(given_, model->config(), flags_.train_tokens, flags_.adapter);
     facts.provenance->precision = to_string(model->precision());
     if (named) facts.model = name_;
@@ -131,11 +134,11 @@ class ModelRun {
 // Every model's texts, read and checked before the first token is scored.
 std::vector<std::unique_ptr<ModelRun>> read_runs(const PerplexityFlags& flags, const std::vector<DataSet>& sets,
                                                  const std::vector<NamedPath>& entries) {
-  if (entries.size() > 1)
+  if (const bool several = launched_ranks() > 1; several || entries.size() > 1)
     for (const DataSet& set : sets)
       if (std::find(set.paths.begin(), set.paths.end(), "-") != set.paths.end())
-        fail(ErrorCode::kUsage,
-             "--data: {}: expected files for several models, got standard input, which can be read once", set.name);
+        fail(ErrorCode::kUsage, "--data: {}: expected files for several {}, got standard input, which can be read once",
+             set.name, several ? "ranks" : "models");
   std::vector<std::unique_ptr<ModelRun>> runs;
   for (const NamedPath& entry : entries) {
     runs.push_back(std::make_unique<ModelRun>(flags, entry));
@@ -155,20 +158,33 @@ void drop_other_tokens(const ModelRun& first, const ModelRun& run, const std::st
     }
 }
 
-void run(PerplexityFlags& flags) {
-  require_one_process("eval ppl");
+struct PerplexityRuns {
+  std::vector<NamedPath> entries;
+  std::vector<std::unique_ptr<ModelRun>> runs;
+};
+
+PerplexityRuns prepare(PerplexityFlags& flags) {
   if (flags.options.stride > 0 && flags.options.mode == WindowMode::kBlocks)
     fail(ErrorCode::kUsage, "--stride: expected --mode sliding or documents, got {}",
          name_of_enum(flags.options.mode));
   flags.options.capacity = parse_capacity(!flags.capacity.empty() ? flags.capacity
                                           : flags.options.fairseq ? "configured"
                                                                   : "dropless");
-  const Precision precision = precision_of(flags.precision);
   const std::vector<DataSet> sets = parse_data_sets(flags.data);
-  const std::vector<NamedPath> entries = parse_named_paths(flags.models, "--model");
+  std::vector<NamedPath> entries = parse_named_paths(flags.models, "--model");
   if (!flags.adapter.empty() && entries.size() > 1)
     fail(ErrorCode::kUsage, "--adapter: expected one --model beside it, got {}", entries.size());
-  const std::vector<std::unique_ptr<ModelRun>> runs = read_runs(flags, sets, entries);
+  std::vector<std::unique_ptr<ModelRun>> runs = read_runs(flags, sets, entries);
+  return {std::move(entries), std::move(runs)};
+}
+
+void run(PerplexityFlags& flags, Communicator* ranks) {
+  PerplexityRuns prepared;
+  run_together(ranks, [&] { prepared = prepare(flags); }, "reading the data");
+  flags.options.ranks = ranks;
+  describe_shared_evaluation(ranks);
+  const auto& [entries, runs] = prepared;
+  const Precision precision = precision_of(flags.precision);
   const std::string mode = flags.options.fairseq ? "fairseq" : std::string(name_of_enum(flags.options.mode));
   const bool named = entries.size() > 1 || entries.front().given;
   TextTable table = {{"data", "documents", "tokens", "nll", "± 95 %", "ppl", "bits/byte", "dropped"}};
@@ -248,7 +264,10 @@ void add_eval_ppl(CLI::App& eval) {
   add_choice(*command, "--precision", flags->precision, "auto: bf16 on a GPU, and if the processor multiplies it");
   add_train_tokens_flag(*command, flags->train_tokens);
   command->add_flag("--json", flags->json, "one JSON object per model and data set, and per comparison");
-  command->callback([flags] { run(*flags); });
+  add_watchdog_flag(*command, flags->watchdog_s);
+  command->callback([flags] {
+    run_on_ranks(flags->watchdog_s, [&](Communicator* ranks) { run(*flags, ranks); });
+  });
 }
 
 }  // namespace troupe::cli

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -36,6 +37,7 @@ struct TasksFlags {
   std::string data_dir, convention = "both", details;
   TaskOptions options;
   bool list = false, groups = false, json = false;
+  double watchdog_s = 60.0;
 };
 
 std::string show_percent(double share) { return number_text(100.0 * share, 2); }
@@ -291,9 +293,14 @@ void log_report(const TaskReport& report) {
 
 // Each job's figures; returns what all took.
 RequestStats run_jobs(const TasksFlags& flags, std::vector<Job>& jobs, EvalModel& loaded, BrokenTasks& broken) {
-  std::FILE* details_file = flags.details.empty() ? nullptr : std::fopen(flags.details.c_str(), "wb");
-  if (!flags.details.empty() && !details_file)
-    fail(ErrorCode::kEnvironment, "{}: cannot open for writing", flags.details);
+  Communicator* const ranks = loaded.requests.ranks;
+  std::FILE* details_file = nullptr;
+  const auto open_details = [&] {
+    if (flags.details.empty() || (ranks && ranks->rank() > 0)) return;
+    details_file = std::fopen(flags.details.c_str(), "wb");
+    if (!details_file) fail(ErrorCode::kEnvironment, "{}: cannot open for writing", flags.details);
+  };
+  run_together(ranks, open_details, "opening --details");
   Results results(flags, loaded);
   RequestStats total;
   for (Job& job : jobs) {
@@ -325,30 +332,42 @@ RequestStats run_jobs(const TasksFlags& flags, std::vector<Job>& jobs, EvalModel
   return total;
 }
 
-void run(TasksFlags& flags) {
-  require_one_process("eval tasks");
-  std::vector<std::filesystem::path> folders(flags.task_dirs.begin(), flags.task_dirs.end());
-  std::vector<TaskFile> known = load_tasks(folders);
-  if (flags.list) return print_list(flags, flags.tasks.empty() ? known : select_tasks(known, flags.tasks));
-  if (flags.tasks.empty()) fail(ErrorCode::kUsage, "--tasks: expected names or all, got none (--list shows them)");
-  if (flags.data_dir.empty()) fail(ErrorCode::kUsage, "--data-dir: expected the folder of the data, got none");
-  flags.options.data_dir = flags.data_dir;
-  const bool all = std::find(flags.tasks.begin(), flags.tasks.end(), "all") != flags.tasks.end();
-  const std::vector<TaskFile> tasks = chosen_tasks(flags, all, std::move(known));
+void list(const TasksFlags& flags) {
+  const std::vector<TaskFile> known = load_tasks({flags.task_dirs.begin(), flags.task_dirs.end()});
+  print_list(flags, flags.tasks.empty() ? known : select_tasks(known, flags.tasks));
+}
 
+void run(TasksFlags& flags, Communicator* ranks) {
+  std::vector<TaskFile> tasks;
+  std::optional<BrokenTasks> broken;
+  std::vector<Job> jobs;
+  EvalModel loaded;
   // Every file is read and checked before the first request is scored.
-  BrokenTasks broken(tasks.size());
-  std::vector<Job> jobs = load_jobs(flags, all, tasks, broken);
-  EvalModel loaded = load_eval_model(flags.model);
+  const auto read = [&] {
+    std::vector<TaskFile> known = load_tasks({flags.task_dirs.begin(), flags.task_dirs.end()});
+    if (flags.tasks.empty()) fail(ErrorCode::kUsage, "--tasks: expected names or all, got none (--list shows them)");
+    if (flags.data_dir.empty()) fail(ErrorCode::kUsage, "--data-dir: expected the folder of the data, got none");
+    flags.options.data_dir = flags.data_dir;
+    const bool all = std::find(flags.tasks.begin(), flags.tasks.end(), "all") != flags.tasks.end();
+    tasks = chosen_tasks(flags, all, std::move(known));
+    broken.emplace(tasks.size());
+    jobs = load_jobs(flags, all, tasks, *broken);
+    loaded = load_eval_model(flags.model, ranks);
+  };
+  run_together(ranks, read, "reading data and model");
+  describe_shared_evaluation(ranks);
   const auto start = Clock::now();
-  const RequestStats total = run_jobs(flags, jobs, loaded, broken);
+  const RequestStats total = run_jobs(flags, jobs, loaded, *broken);
   const double seconds = seconds_since(start);
   log::info("{} ({} from the journal) of {}, {} after sharing, in {} ({} tokens/s)",
             short_counted(static_cast<double>(total.requests), "request"), total.from_journal,
             short_counted(static_cast<double>(total.tokens), "token"), short_number(static_cast<double>(total.run_tokens)),
             short_duration(seconds), short_number(static_cast<double>(total.tokens) / std::max(seconds, 1e-9)));
-  if (!broken.names().empty())
-    fail(ErrorCode::kData, "--tasks: not evaluated because of their data: {} (see above)", broken.names());
+  const auto judge = [&] {
+    if (!broken->names().empty())
+      fail(ErrorCode::kData, "--tasks: not evaluated because of their data: {} (see above)", broken->names());
+  };
+  run_together(ranks, judge, "the end");
 }
 
 }  // namespace
@@ -379,7 +398,10 @@ void add_eval_tasks(CLI::App& eval) {
   command->add_option("--details", flags->details, "JSON lines to write: every candidate with its score (last draw)")
       ->type_name("FILE");
   command->add_flag("--json", flags->json, "one JSON object per figure");
-  command->callback([flags] { run(*flags); });
+  add_watchdog_flag(*command, flags->watchdog_s);
+  command->callback([flags] {
+    run_on_ranks(flags->watchdog_s, [&](Communicator* ranks) { flags->list ? list(*flags) : run(*flags, ranks); });
+  });
 }
 
 }  // namespace troupe::cli

@@ -14,6 +14,7 @@
 #include "cli/choice.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/ranks.h"
 #include "cli/standard_streams.h"
 #include "cli/tokenizer_flags.h"
 #include "cli/validators.h"
@@ -80,6 +81,7 @@ std::vector<Prompt> prompts_of(const GenerateFlags& flags, const Tokenizer& toke
 }
 
 void run(const GenerateFlags& flags) {
+  require_one_process("generate");
   TextStream(flags.stops);  // refuses what no stop text can be before anything is read
   const std::filesystem::path folder = find_model(flags.model);
   const std::unique_ptr<LanguageModel> model = load_model(folder, precision_of(flags.precision), flags.adapter);

@@ -16,6 +16,8 @@
 namespace troupe::cli {
 namespace {
 
+bool silent = false;
+
 [[noreturn]] void fail_output() {
   fail(ErrorCode::kEnvironment, "standard output: expected to write results, got: {}",
        errno ? std::strerror(errno) : "an error");
@@ -23,6 +25,7 @@ namespace {
 
 // What is written to the terminal that has a progress bar stands above it.
 void write_out(std::string_view bytes, bool now) {
+  if (silent) return;
   std::optional<log::StatusAside> aside;
   if (is_terminal(Stream::kOut)) aside.emplace(), now = true;
   errno = 0;
@@ -76,6 +79,8 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
   }
   write_out(out, false);
 }
+
+void silence_output() { silent = true; }
 
 std::string grouped(long long value) {
   std::string text = fmt::format("{}", value);

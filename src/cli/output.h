@@ -29,6 +29,9 @@ void print_json(const nlohmann::ordered_json& object);
 // The first row is the header, with a rule below.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 
+// From here on nothing is written: another process of the same command does.
+void silence_output();
+
 std::string grouped(long long value);  // 14,605,713,408
 
 }  // namespace troupe::cli

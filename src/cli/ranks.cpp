@@ -1,16 +1,24 @@
 #include "cli/ranks.h"
 
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdlib>
 #include <new>
 #include <optional>
 #include <thread>
 
+#include "base/device.h"
+#include "base/isa.h"
+#include "base/log.h"
 #include "base/log_prefix.h"
 #include "base/log_settings.h"
-#include "base/device.h"
+#include "base/quantity.h"
+#include "base/threads.h"
 #include "cli/color.h"
+#include "cli/output.h"
+#include "cli/validators.h"
 #include "dist/mpi.h"
+#include "io/provenance.h"
 
 namespace troupe::cli {
 namespace {
@@ -34,12 +42,38 @@ namespace {
   throw Quietly{static_cast<int>(error.code())};
 }
 
+// What the bits of results depend on is the same on all ranks.
+void require_equal_ranks(Communicator& ranks) {
+  const std::vector<std::string> all =
+      ranks.texts(fmt::format("{}, {} kernels", program_version(), name_of_enum(active_isa())), "the program");
+  for (size_t r = 1; r < all.size(); ++r)
+    if (all[r] != all[0])
+      throw SharedError(ErrorCode::kEnvironment,
+                        fmt::format("ranks: expected the program of rank 0 on all ({}), got another on rank {} ({}; "
+                                    "TROUPE_ISA chooses kernels that all machines have)",
+                                    all[0], r, all[r]));
+}
+
 }  // namespace
+
+void describe_shared_evaluation(const Communicator* ranks) {
+  if (ranks)
+    log::info("ranks: {} ({}), {} each; each has the whole model and takes batches of its own", ranks->size(), ranks->name(),
+              counted(num_threads(), "thread"));
+}
+
+void add_watchdog_flag(CLI::App& command, double& seconds) {
+  command
+      .add_option("--watchdog", seconds,
+                  "of several ranks (mpirun): end all when one does not answer for so many seconds; 0 waits for ever")
+      ->type_name("SECONDS")
+      ->transform(number(0.0, 1e9));
+}
 
 void require_one_process(const char* command) {
   if (const int ranks = launched_ranks(); ranks > 1)
     fail(ErrorCode::kUsage,
-         "troupe {}: expected one process, got {} started together (train alone shares its work among ranks)", command,
+         "troupe {}: expected one process, got {} started together (train, eval ppl and eval tasks share their work among ranks)", command,
          ranks);
 }
 
@@ -49,9 +83,11 @@ void run_on_ranks(double watchdog_s, const std::function<void(Communicator* rank
   std::optional<log::Prefix> prefix;
   if (world->rank() > 0) {
     log::set_quiet(true);
+    silence_output();
     prefix.emplace(fmt::format("rank {} of {}", world->rank(), world->size()));
   }
   try {
+    require_equal_ranks(*world);
     if (active_device() != Device::kCpu)
       throw SharedError(ErrorCode::kUsage, "--device: expected cpu for several ranks, got a GPU (not there yet)");
     work(world.get());

@@ -8,6 +8,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "eval/capacity.h"
 #include "eval/result_lines.h"
 #include "eval/score_file.h"
@@ -24,6 +25,7 @@ struct ScoreFlags {
 };
 
 void run(const ScoreFlags& flags) {
+  require_one_process("score");
   const CapacityRule capacity = parse_capacity(flags.capacity);
   const Precision precision = precision_of(flags.precision);
   const std::filesystem::path folder = find_model(flags.model);

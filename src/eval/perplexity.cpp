@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "eval/shared_batches.h"
 #include "eval/statistics.h"
 
 namespace troupe {
@@ -142,19 +143,27 @@ PerplexityResult evaluate_perplexity(LanguageModel& model, const EvalText& text,
     result.documents[document].bytes = text.document_bytes[document];
 
   const BatchPlan plan = plan_batches(text, options, config);
-  std::vector<float> nll;
+  int64_t routed[2] = {};  // choices, and dropped ones
   int64_t done = 0;
-  for (const std::vector<int64_t>& rows : plan.batches) {
-    const Batch batch = make_batch(text, plan.windows, rows, plan.width, config);
-    nll.resize(static_cast<size_t>(batch.tokens()));
-    const LossSum sum = model.score(batch, {.capacity = options.capacity}, nll);
-    result.sum.choices += sum.choices, result.sum.dropped += sum.dropped;
+  auto next = plan.batches.begin();
+  SharedBatches<float> batches(options.ranks, [&](const std::vector<float>& nll) {
+    const std::vector<int64_t>& rows = *next++;
+    const size_t width = nll.size() / rows.size();
     for (size_t row = 0; row < rows.size(); ++row)
-      add_row(text, plan.windows[static_cast<size_t>(rows[row])],
-              std::span(nll).subspan(row * static_cast<size_t>(batch.S)), result);
+      add_row(text, plan.windows[static_cast<size_t>(rows[row])], std::span(nll).subspan(row * width), result);
     done += static_cast<int64_t>(rows.size());
     if (progress) progress(done, static_cast<int64_t>(plan.windows.size()));
-  }
+  });
+  for (const std::vector<int64_t>& rows : plan.batches)
+    batches.add([&](std::vector<float>& nll) {
+      const Batch batch = make_batch(text, plan.windows, rows, plan.width, config);
+      nll.resize(static_cast<size_t>(batch.tokens()));
+      const LossSum sum = model.score(batch, {.capacity = options.capacity}, nll);
+      routed[0] += sum.choices, routed[1] += sum.dropped;
+    });
+  batches.finish();
+  if (options.ranks) options.ranks->sum(std::span(routed), "scores");
+  result.sum.choices = routed[0], result.sum.dropped = routed[1];
   for (const DocumentScore& document : result.documents)
     result.sum.nll += document.nll, result.sum.tokens += document.tokens;
   result.sum.total = result.sum.nll;

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "dist/communicator.h"
 #include "eval/eval_text.h"
 #include "eval/windows.h"
 #include "model/language_model.h"
@@ -20,6 +21,7 @@ struct PerplexityOptions {
   int64_t stride = 0;           // sliding and documents; 0: half the context (sliding), the whole one (documents)
   int64_t batch_sequences = 0;  // 0: as many as make about 4,096 tokens
   CapacityRule capacity{CapacityRule::kDropless};
+  Communicator* ranks = nullptr;  // share the batches; each has the whole model and gets all results
 
   // fairseq's eval_lm: its blocks, their order in batches of batch_sequences, and blocks of MoE models padded to full
   // length (padding is routed). With a capacity rule the scores depend on all of it.

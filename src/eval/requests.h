@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "dist/communicator.h"
 #include "eval/journal.h"
 #include "model/language_model.h"
 
@@ -32,6 +33,7 @@ struct RequestOptions {
   int64_t batch_tokens = 4096;
   int64_t context = 0;         // longest sequence of inputs; 0: the model's context
   Journal* journal = nullptr;  // answers found there are not computed again; new ones are added
+  Communicator* ranks = nullptr;  // share the batches; each has the whole model, and the first one the journal
 };
 
 struct RequestStats {

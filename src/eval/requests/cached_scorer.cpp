@@ -47,10 +47,12 @@ class CachedScorer {
         tokens += groups[end].length() - shared;
         if (end > begin && tokens > batch_tokens) break;
       }
-      score_batch(groups.subspan(begin, end - begin), prefix);
-      for (size_t i = begin; i < end; ++i) sink_.finished(groups[i]);
+      double work = 0.0;
+      for (size_t i = begin; i < end; ++i) work += static_cast<double>(groups[i].length());
+      sink_.add_batch(work, [this, batch = groups.subspan(begin, end - begin), &prefix] { score_batch(batch, prefix); });
       begin = end;
     }
+    sink_.finish_batches();
   }
 
  private:
@@ -63,7 +65,7 @@ class CachedScorer {
       incremental_.run({&part, 1});
       at += count;
     }
-    sink_.ran(static_cast<int64_t>(tokens.size()));
+    sink_.all_ran(static_cast<int64_t>(tokens.size()));
   }
 
   // One context after the other through the model up to their last tokens, then a round for each continuation: the last

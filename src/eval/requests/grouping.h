@@ -14,6 +14,7 @@ namespace troupe {
 struct Piece {
   std::vector<int32_t> continuation;
   std::vector<size_t> requests;  // whose answers it adds to; several if requests are equal
+  int64_t index = 0;             // among all, in the order in which they run
 };
 
 struct Group {
