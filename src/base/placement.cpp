@@ -19,6 +19,8 @@ namespace troupe {
 namespace {
 
 constexpr const char* kSpinCount = "1000";
+constexpr const char* kPlaced = "TROUPE_PLACED";            // names of settings that were added
+constexpr const char* kInterleaved = "TROUPE_INTERLEAVED";  // memory is, by us
 
 int64_t wanted_threads(const Machine& machine) {
   int64_t threads = std::max<int64_t>(1, machine.allowed_cores);
@@ -34,10 +36,14 @@ void interleave_memory() {
   int policy = MPOL_DEFAULT;
   if (syscall(SYS_get_mempolicy, &policy, nullptr, 0UL, nullptr, 0UL) != 0 || policy != MPOL_DEFAULT) return;
   if (syscall(SYS_get_mempolicy, nullptr, nodes, kMaxNodes, nullptr, MPOL_F_MEMS_ALLOWED) != 0) return;
-  syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, nodes, kMaxNodes);  // refused: memory stays where it is first used
+  // Refused: memory stays where it is first used.
+  if (syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, nodes, kMaxNodes) == 0) setenv(kInterleaved, "1", 1);
 }
+
+void leave_memory() { syscall(SYS_set_mempolicy, MPOL_DEFAULT, nullptr, 0UL); }
 #else
 void interleave_memory() {}
+void leave_memory() {}
 #endif
 
 }  // namespace
@@ -63,7 +69,7 @@ void place_process(char** argv) {
   const Machine machine = read_machine();
   if (machine.numa_nodes > 1) interleave_memory();  // survives the new start
   const auto settings = missing_settings(machine, [](const char* name) { return std::getenv(name); });
-  if (settings.empty() || std::getenv("TROUPE_PLACED")) return;  // the second protects from starting forever
+  if (settings.empty() || std::getenv(kPlaced)) return;  // the second protects from starting forever
   std::error_code error;
   const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   if (error) return;
@@ -72,12 +78,25 @@ void place_process(char** argv) {
     setenv(name.c_str(), value.c_str(), 1);
     names += (names.empty() ? "" : " ") + name;
   }
-  setenv("TROUPE_PLACED", names.c_str(), 1);
+  setenv(kPlaced, names.c_str(), 1);
   execv(program.c_str(), argv);  // returns only if it failed: then OpenMP's own defaults hold
 }
 
+void unplace_process() {
+  const char* const placed = std::getenv(kPlaced);
+  const std::string names = placed ? placed : "";
+  for (size_t begin = 0; begin < names.size();) {
+    const size_t end = std::min(names.find(' ', begin), names.size());
+    unsetenv(names.substr(begin, end - begin).c_str());
+    begin = end + 1;
+  }
+  unsetenv(kPlaced);
+  if (std::getenv(kInterleaved)) leave_memory();
+  unsetenv(kInterleaved);
+}
+
 std::string describe_threads(const Environment& environment) {
-  const char *const threads = environment("OMP_NUM_THREADS"), *const placed = environment("TROUPE_PLACED");
+  const char *const threads = environment("OMP_NUM_THREADS"), *const placed = environment(kPlaced);
   if (!threads) return "one per allowed core";
   if (placed && std::string_view(placed).find("OMP_NUM_THREADS") != std::string_view::npos)
     return "one per core, no more than the control group's quota";

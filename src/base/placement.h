@@ -27,6 +27,9 @@ std::vector<std::pair<std::string, std::string>> missing_settings(const Machine&
 // the added settings are left in TROUPE_PLACED.
 void place_process(char** argv);
 
+// For another program that this one starts: takes back what place_process() set, which the other finds out for itself.
+void unplace_process();
+
 // Why there are as many threads as there are: "one per allowed core", "OMP_NUM_THREADS=2".
 std::string describe_threads(const Environment& environment);
 

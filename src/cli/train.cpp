@@ -17,6 +17,7 @@
 #include "cli/peak.h"
 #include "cli/progress.h"
 #include "cli/ranks.h"
+#include "cli/restarts.h"
 #include "cli/run_file.h"
 #include "cli/validators.h"
 #include "io/json_text.h"
@@ -32,6 +33,7 @@ struct TrainArguments {
   std::vector<std::string> overrides;
   bool resume = false, json = false, ignore_memory = false, dry_run = false;
   double watchdog_s = 60.0;
+  RestartFlags restarts;
 };
 
 // "books 4.61  web 4.56": the validation lines of one step, for people.
@@ -162,7 +164,7 @@ void run(const TrainArguments& arguments, Communicator* ranks) {
   if (result.interrupted)
     fail(ErrorCode::kInterrupted, "interrupted after step {}: {} is written; --resume goes on with it", result.step,
          result.checkpoint.string());
-  if (!arguments.json && leads) print("{}\n", result.model.string());
+  if (!arguments.json) print("{}\n", result.model.string());
 }
 
 }  // namespace
@@ -186,12 +188,10 @@ void add_train(CLI::App& app) {
   command->add_flag("--ignore-memory", arguments->ignore_memory,
                     "start even if the run needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", arguments->json, "print the lines of metrics.jsonl on stdout, too");
-  command
-      ->add_option("--watchdog", arguments->watchdog_s,
-                   "of several ranks (mpirun): end all when one does not answer for so many seconds; 0 waits for ever")
-      ->type_name("SECONDS")
-      ->transform(number(0.0, 1e9));
+  add_watchdog_flag(*command, arguments->watchdog_s);
+  add_restart_flags(*command, arguments->restarts);
   command->callback([arguments] {
+    if (arguments->restarts.any()) return run_with_restarts(arguments->restarts);
     run_on_ranks(arguments->watchdog_s, [&](Communicator* ranks) { run(*arguments, ranks); });
   });
 }
