@@ -5,6 +5,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/clock.h"
+
 namespace troupe {
 namespace {
 
@@ -39,13 +41,17 @@ void Communicator::exchange(const void* sent, std::span<const int64_t> rows_sent
                             std::span<const int64_t> rows_received, int64_t row_bytes, const char* place) {
   const int64_t all = std::accumulate(rows_sent.begin(), rows_sent.end(), int64_t{0});
   bytes_sent_ += (all - rows_sent[static_cast<size_t>(rank_)]) * row_bytes;
+  const Clock::time_point start = Clock::now();
   do_exchange(sent, rows_sent, received, rows_received, row_bytes, place);
+  seconds_ += seconds_since(start);
 }
 
 void Communicator::gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes,
                           const char* place) {
   bytes_sent_ += rows[static_cast<size_t>(rank_)] * row_bytes * (size_ - 1);
+  const Clock::time_point start = Clock::now();
   do_gather(own, all, rows, row_bytes, place);
+  seconds_ += seconds_since(start);
 }
 
 template <class T>

@@ -65,7 +65,10 @@ class Communicator {
   // Ends all ranks at once; for a rank that alone cannot go on.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 
-  int64_t bytes_sent() const { return bytes_sent_; }  // to other ranks, by exchange() and gather()
+  // Of exchange() and gather(), which all others are made of: bytes to other ranks, and the time inside, in which this
+  // rank also waits for others.
+  int64_t bytes_sent() const { return bytes_sent_; }
+  double seconds() const { return seconds_; }
 
  protected:
   Communicator(int rank, int size) : rank_(rank), size_(size) {}
@@ -80,6 +83,7 @@ class Communicator {
 
   int rank_, size_;
   int64_t bytes_sent_ = 0;
+  double seconds_ = 0.0;
 };
 
 // together() of `ranks`, or `work` alone where there are none.

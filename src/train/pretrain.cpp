@@ -68,7 +68,7 @@ class Run {
     describe();
     try {
       const PretrainResult result = train();
-      summary_.finish(state_.step);
+      summary_.finish();
       if (folder_.leads()) write_json_file(folder_.files().summary(), json_of(summary_));
       if (result.interrupted)
         folder_.record("interrupted", state_);
@@ -86,7 +86,6 @@ class Run {
  private:
   PretrainResult train() {
     if (folder_.leads()) metrics_.emplace(folder_.files().metrics(), state_.step);
-    summary_.begin(state_.step);
     try {
       peak_flops_();
       look();
@@ -134,9 +133,11 @@ class Run {
   std::filesystem::path tokenizer() const { return loader_.corpora().front().data->tokenizer_path(); }
 
   void step() {
+    summary_.begin_step();
     const Clock::time_point start = Clock::now();
     const StepStats stats = trainer_.step();
     const double seconds = seconds_since(start);
+    summary_.end_step(seconds);
     state_.add(stats, seconds);
     if (options_.step && folder_.leads()) options_.step(stats, steps_, seconds);
     if (!every(config_.train.log_every) && state_.step != steps_) return;
@@ -185,8 +186,10 @@ class Run {
   }
 
   void checkpoint() {
+    const Clock::time_point start = Clock::now();
     trainer_.require_finite_moments();
     folder_.save(state_, trainer_, tokenizer());
+    summary_.add_checkpoint(seconds_since(start));
   }
 
   void write(nlohmann::ordered_json line) {

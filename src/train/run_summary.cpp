@@ -49,16 +49,28 @@ void RunSummary::describe(Communicator& all) const {
                  std::accumulate(experts_per_rank.begin(), experts_per_rank.end(), int64_t{0}));
 }
 
-void RunSummary::begin(int64_t step) {
-  first_step_ = step;
-  bytes_before_ = ranks_ ? ranks_->bytes_sent() : 0;
+void RunSummary::begin_step() {
+  if (!ranks_) return;
+  bytes_before_ = ranks_->bytes_sent();
+  seconds_before_ = ranks_->seconds();
 }
 
-void RunSummary::finish(int64_t step) {
-  if (!ranks_ || step == first_step_) return;
-  int64_t sent[] = {ranks_->bytes_sent() - bytes_before_};
-  ranks_->sum(std::span(sent), "summary");
-  bytes_exchanged_per_step = sent[0] / (step - first_step_);
+void RunSummary::end_step(double seconds) {
+  steps_.add(seconds);
+  if (!ranks_) return;
+  bytes_ += ranks_->bytes_sent() - bytes_before_;
+  exchange_seconds_ += ranks_->seconds() - seconds_before_;
+}
+
+void RunSummary::add_checkpoint(double seconds) { checkpoints_.add(seconds); }
+
+void RunSummary::finish() {
+  seconds_per_step = steps_.mean(), seconds_per_checkpoint = checkpoints_.mean();
+  const double share = steps_.count ? exchange_seconds_ / steps_.seconds : kNan;
+  exchange_share_per_rank = ranks_ ? ranks_->all_of(share, "summary") : std::vector<double>{share};
+  if (!ranks_ || steps_.count == 0) return;
+  ranks_->sum(std::span(&bytes_, 1), "summary");
+  bytes_exchanged_per_step = bytes_ / steps_.count;
 }
 
 }  // namespace troupe

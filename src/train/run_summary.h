@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "eval/statistics.h"
 #include "train/run_config.h"
 #include "train/trainer.h"
 
@@ -15,13 +16,19 @@ struct RunSummary {
   int64_t ranks = 1, threads_per_rank = 1;
   // By rank: of a micro-batch; in every MoE layer; parameters that it holds; moments of those that it moves.
   std::vector<int64_t> sequences_per_rank, experts_per_rank, parameter_bytes_per_rank, moment_bytes_per_rank;
-  int64_t bytes_exchanged_per_step = 0;  // between all ranks, on average over the updates of this process
+  // On average over the updates of this process: bytes between all ranks; time; by rank the share of it inside calls to
+  // other ranks, which is waiting for them, too. And over its checkpoints.
+  int64_t bytes_exchanged_per_step = 0;
+  double seconds_per_step = kNan, seconds_per_checkpoint = kNan;
+  std::vector<double> exchange_share_per_rank;
 
   RunSummary(const RunConfig& config, Trainer& trainer);
   void describe(Communicator& all) const;  // in the log
-  // Around the updates.
-  void begin(int64_t step);
-  void finish(int64_t step);
+  // Around each update, and all of them.
+  void begin_step();
+  void end_step(double seconds);
+  void add_checkpoint(double seconds);
+  void finish();
 
   template <class V>
   void fields(V& v) {
@@ -29,12 +36,21 @@ struct RunSummary {
     v.count("ranks", ranks), v.count("threads_per_rank", threads_per_rank);
     v("sequences_per_rank", sequences_per_rank), v("experts_per_rank", experts_per_rank);
     v("parameter_bytes_per_rank", parameter_bytes_per_rank), v("moment_bytes_per_rank", moment_bytes_per_rank);
-    v.count("bytes_exchanged_per_step", bytes_exchanged_per_step);
+    v.count("bytes_exchanged_per_step", bytes_exchanged_per_step), v("seconds_per_step", seconds_per_step);
+    v("exchange_share_per_rank", exchange_share_per_rank), v("seconds_per_checkpoint", seconds_per_checkpoint);
   }
 
  private:
   Communicator* ranks_;
-  int64_t first_step_ = 0, bytes_before_ = 0;
+  struct Sum {
+    int64_t count = 0;
+    double seconds = 0.0;
+    void add(double more) { ++count, seconds += more; }
+    double mean() const { return count ? seconds / static_cast<double>(count) : kNan; }
+  };
+  Sum steps_, checkpoints_;
+  int64_t bytes_before_ = 0, bytes_ = 0;  // to other ranks, within updates
+  double seconds_before_ = 0.0, exchange_seconds_ = 0.0;
 };
 
 }  // namespace troupe
