@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
+#include "base/rng.h"
 #include "dist/mpi.h"
 #include "dist/row_exchange.h"
 #include "ranks.h"
@@ -67,6 +71,30 @@ TEST(Shares, AreConsecutiveEvenAndWholeUnits) {
         }
         EXPECT_EQ(end, count);
       }
+}
+
+// Ranks that are early and late in turn: calls of different kinds and sizes, one after the other, never cross.
+TEST(Communicator, CallsDoNotCrossWhateverTheDelays) {
+  const int N = world().size(), own = world().rank();
+  Rng delays(static_cast<uint64_t>(own) + 1), sizes(7);
+  for (int call = 0; call < 200; ++call) {
+    if (delays.below(4) == 0) std::this_thread::sleep_for(std::chrono::microseconds(delays.below(2000)));
+    const auto rows = static_cast<int64_t>(sizes.below(3000));
+    std::vector<int64_t> counts(static_cast<size_t>(N), rows);
+    if (call % 3 == 0) {
+      std::vector<int> sent(static_cast<size_t>(rows * N), call * N + own), received(sent.size());
+      world().exchange(sent.data(), counts, received.data(), counts, sizeof(int), "test");
+      for (int r = 0; r < N; ++r)
+        for (int64_t i = 0; i < rows; ++i) ASSERT_EQ(received[static_cast<size_t>(r * rows + i)], call * N + r) << call;
+    } else if (call % 3 == 1) {
+      std::vector<int> sent(static_cast<size_t>(rows), call * N + own), received(static_cast<size_t>(rows * N));
+      world().gather(sent.data(), received.data(), counts, sizeof(int), "test");
+      for (int r = 0; r < N; ++r)
+        for (int64_t i = 0; i < rows; ++i) ASSERT_EQ(received[static_cast<size_t>(r * rows + i)], call * N + r) << call;
+    } else {
+      ASSERT_EQ(world().any(own == call % (N + 1), "test"), call % (N + 1) < N) << call;
+    }
+  }
 }
 
 // Tokens of the whole batch, each with one row, by an expert that a rule names: what expert e receives is (expert,

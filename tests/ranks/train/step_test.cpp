@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "ranks.h"
 #include "model/workspace.h"
@@ -47,6 +48,7 @@ struct Training {
   ModelConfig config = base_config();
   TrainerOptions options{.seed = 7, .micro_batches = 2, .clip_norm = 0.5};
   DecoderOptions decoder;
+  std::function<void(Batch&)> edit;
   LanguageModel model;
   Trainer trainer;
 
@@ -54,7 +56,11 @@ struct Training {
       : decoder(set_up(c, ranks)),
         model(config, c.precision, decoder),
         trainer(model, Schedule({.lr = 1e-3, .warmup_steps = 2}, 20), options,
-                [this](int64_t step, int64_t micro) { return batch_at(config, step, micro); }) {
+                [this](int64_t step, int64_t micro) {
+                  Batch batch = batch_at(config, step, micro);
+                  if (edit) edit(batch);
+                  return batch;
+                }) {
     initialize(model.params(), 3);
   }
   DecoderOptions set_up(const Case& c, Communicator* ranks) {
@@ -95,6 +101,39 @@ void expect_replicas_agree(const LanguageModel& model) {
   for (const uint64_t other : world().all_of(hash, "test")) ASSERT_EQ(other, hash);
 }
 
+// Of the first update: what was routed, expert gradients to the bit, dense ones to rounding, every element once.
+void expect_first_update(const Training& ranked, const StepStats& actual, const Training& alone, const StepStats& expected) {
+  EXPECT_EQ(actual.loss.choices, expected.loss.choices);
+  EXPECT_EQ(actual.loss.dropped, expected.loss.dropped);
+  ASSERT_EQ(actual.routers.size(), expected.routers.size());
+  for (size_t layer = 0; layer < actual.routers.size(); ++layer) {
+    EXPECT_EQ(actual.routers[layer].load_E, expected.routers[layer].load_E);
+    EXPECT_EQ(actual.routers[layer].dropped_K, expected.routers[layer].dropped_K);
+    EXPECT_EQ(actual.routers[layer].tokens, expected.routers[layer].tokens);
+    EXPECT_NEAR(actual.routers[layer].entropy(), expected.routers[layer].entropy(), 1e-12);
+  }
+  int64_t elements = 0;
+  for (const Parameter& parameter : ranked.trainer.gradients().entries()) {
+    const auto mine = ranked.trainer.gradients().at(parameter.slot), whole = alone.trainer.gradients().at(parameter.slot);
+    if (!ranked.trainer.shares()->is_own(parameter)) {
+      EXPECT_TRUE(std::all_of(mine.begin(), mine.end(), [](float g) { return g == 0.0f; })) << parameter.name;
+      continue;
+    }
+    elements += parameter.size();
+    if (parameter.role == Role::kExpert) {
+      EXPECT_TRUE(same_bits(mine, whole)) << parameter.name << ": " << difference(mine, whole);
+    } else if (!parameter.name.ends_with("k_proj.bias")) {  // whose true gradient is zero
+      EXPECT_LE(difference(mine, whole), 1e-6) << parameter.name;
+    }
+  }
+  // The norm is over every element once.
+  int64_t all[] = {elements};
+  world().sum(std::span(all), "test");
+  int64_t trained = 0;
+  for (const Parameter& parameter : alone.trainer.gradients().entries()) trained += parameter.size();
+  EXPECT_EQ(all[0], trained);
+}
+
 class Step : public testing::TestWithParam<Case> {};
 
 TEST_P(Step, IsThatOfOneProcess) {
@@ -115,37 +154,7 @@ TEST_P(Step, IsThatOfOneProcess) {
     EXPECT_NEAR(actual.loss.aux, expected.loss.aux, near * expected.loss.aux);
     EXPECT_NEAR(actual.loss.z, expected.loss.z, near * expected.loss.z);
     EXPECT_NEAR(actual.grad_norm, expected.grad_norm, near * expected.grad_norm);
-    if (step == 0) {
-      EXPECT_EQ(actual.loss.choices, expected.loss.choices);
-      EXPECT_EQ(actual.loss.dropped, expected.loss.dropped);
-      ASSERT_EQ(actual.routers.size(), expected.routers.size());
-      for (size_t layer = 0; layer < actual.routers.size(); ++layer) {
-        EXPECT_EQ(actual.routers[layer].load_E, expected.routers[layer].load_E);
-        EXPECT_EQ(actual.routers[layer].dropped_K, expected.routers[layer].dropped_K);
-        EXPECT_EQ(actual.routers[layer].tokens, expected.routers[layer].tokens);
-        EXPECT_NEAR(actual.routers[layer].entropy(), expected.routers[layer].entropy(), 1e-12);
-      }
-      int64_t elements = 0;
-      for (const Parameter& parameter : ranked.trainer.gradients().entries()) {
-        const auto mine = ranked.trainer.gradients().at(parameter.slot), whole = alone.trainer.gradients().at(parameter.slot);
-        if (!ranked.trainer.shares()->is_own(parameter)) {
-          EXPECT_TRUE(std::all_of(mine.begin(), mine.end(), [](float g) { return g == 0.0f; })) << parameter.name;
-          continue;
-        }
-        elements += parameter.size();
-        if (parameter.role == Role::kExpert) {
-          EXPECT_TRUE(same_bits(mine, whole)) << parameter.name << ": " << difference(mine, whole);
-        } else if (!parameter.name.ends_with("k_proj.bias")) {  // whose true gradient is zero
-          EXPECT_LE(difference(mine, whole), 1e-6) << parameter.name;
-        }
-      }
-      // The norm is over every element once.
-      int64_t all[] = {elements};
-      world().sum(std::span(all), "test");
-      int64_t trained = 0;
-      for (const Parameter& parameter : alone.trainer.gradients().entries()) trained += parameter.size();
-      EXPECT_EQ(all[0], trained);
-    }
+    if (step == 0) expect_first_update(ranked, actual, alone, expected);
     expect_replicas_agree(ranked.model);
   }
   for (const Parameter& parameter : ranked.model.params().entries()) {
@@ -167,6 +176,58 @@ TEST(Step, ScalesExpertsByTheRootOfTheRanksOnlyIfAsked) {
     for (const float gradient : std::as_const(alone.trainer).gradients().at(parameter.slot)) expected.push_back(gradient * factor);
     EXPECT_TRUE(same_bits(ranked.trainer.gradients().at(parameter.slot), expected)) << parameter.name;
   }
+}
+
+// One update of the model alone and on ranks.
+void expect_equal_update(Training& ranked, Training& alone) {
+  alone.poison(), ranked.poison();
+  const StepStats expected = alone.trainer.step(), actual = ranked.trainer.step();
+  EXPECT_NEAR(actual.loss.total, expected.loss.total, 1e-6 * expected.loss.total);
+  EXPECT_NEAR(actual.grad_norm, expected.grad_norm, 1e-6 * expected.grad_norm);
+  expect_first_update(ranked, actual, alone, expected);
+  expect_replicas_agree(ranked.model);
+}
+
+// Experts are chosen by their biases alone: those of rank `empty` get no row from anybody, or all rows go to one expert.
+TEST(Step, ARankWhoseExpertsGetNoRows) {
+  const Case c{"empty", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+                 m.moe.score = RouterScore::kSigmoid, m.moe.balance_bias = true;
+               }};
+  for (int empty = 0; empty < world().size(); ++empty) {
+    SCOPED_TRACE(empty);
+    Training alone(c, nullptr), ranked(c, &world());
+    const Share experts = share_of(alone.config.moe.num_experts, empty, world().size());
+    for (Training* training : {&alone, &ranked})
+      for (const Parameter& parameter : training->model.params().entries())
+        if (parameter.role == Role::kState)
+          for (int64_t e = experts.begin; e < experts.end; ++e)
+            training->model.params().at(parameter.slot)[static_cast<size_t>(e)] = -100.0f;
+    if (world().size() == 1) continue;  // which has all
+    expect_equal_update(ranked, alone);
+    for (const RouterStats& layer : ranked.model.router_stats())
+      for (int64_t e = experts.begin; e < experts.end; ++e) EXPECT_EQ(layer.load_E[static_cast<size_t>(e)], 0);
+  }
+}
+
+TEST(Step, ARankWithPaddingAloneOrNothingToPredict) {
+  for (const bool pad_mask : {false, true})
+    for (const bool padding : {false, true})
+      for (int idle = 0; idle < world().size(); ++idle) {
+        SCOPED_TRACE(fmt::format("rank {}, padding {}, mask {}", idle, padding, pad_mask));
+        const Case plain{"plain", [](ModelConfig&, DecoderOptions&, TrainerOptions&) {}};
+        const Case masked{"masked", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.pad_mask = true; }};
+        const Case& c = pad_mask ? masked : plain;
+        Training alone(c, nullptr), ranked(c, &world());
+        if (world().size() == 1) continue;  // nothing to predict at all
+        alone.edit = ranked.edit = [&](Batch& batch) {
+          const Share own = share_of(batch.B, idle, world().size());
+          for (int64_t t = own.begin * batch.S; t < own.end * batch.S; ++t) {
+            batch.tgt[static_cast<size_t>(t)] = -1;
+            if (padding) batch.src[static_cast<size_t>(t)] = static_cast<int32_t>(alone.config.pad_id);
+          }
+        };
+        expect_equal_update(ranked, alone);
+      }
 }
 
 TEST_P(Step, HasTheSameBitsOnEveryRun) {
