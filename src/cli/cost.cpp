@@ -16,6 +16,7 @@
 #include "cli/validators.h"
 #include "model/language_model.h"
 #include "model/decoder_parameters.h"
+#include "study/cluster_plan.h"
 #include "study/memory.h"
 #include "train/freeze.h"
 
@@ -25,7 +26,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct CostFlags {
-  std::string preset, config, rule, precision;
+  std::string preset, config, rule, precision, plan;
   Freeze freeze = Freeze::kNothing;
   LoraConfig lora;
   std::vector<std::string> overrides;
@@ -94,7 +95,8 @@ struct Question {
   ModelConfig model;
   double tokens;
   int64_t seq_len;
-  int64_t micro_batch = 1;
+  int64_t micro_batch = 1, batch_sequences = 0;
+  bool recompute = false;
   Precision precision = Precision::kBf16;
   OptimizerConfig optimizer;
   Freeze freeze = Freeze::kNothing;
@@ -115,11 +117,14 @@ Question read_question(const CostFlags& flags) {
     question.model = make_config(find_preset(flags.preset));
     question.tokens = flags.tokens > 0 ? flags.tokens : kPaperTokens;
     question.rule_name = "paper";
+    question.batch_sequences = static_cast<int64_t>(find_preset(flags.preset).batch_tokens) / question.model.context;
   } else {
     question.name = flags.config;
     const RunFile run = load_run_file(flags.config, flags.overrides);
     question.model = run.model;
     question.micro_batch = micro_batch(run.train);
+    question.batch_sequences = run.train.batch_sequences;
+    question.recompute = run.train.recompute;
     question.precision = precision_of(run.train.precision);
     question.optimizer = run.train.optimizer;
     question.tokens = flags.tokens > 0 ? flags.tokens
@@ -247,6 +252,98 @@ void print_cost(const CostFlags& flags) {
   print_memory(question, memory);
 }
 
+Json json_of_layout(const Question& question, const ClusterLayout& layout, bool best) {
+  const auto bytes = [](const ClusterLayout::Bytes& of) { return Json{{"within", of.within}, {"between", of.between}}; };
+  return {{"schema", "troupe.cost.plan/1"},
+          {"preset", question.name},
+          {"nodes", layout.nodes},
+          {"ranks", layout.ranks},
+          {"micro_sequences", layout.micro_sequences},
+          {"micro_batches", layout.micro_batches},
+          {"sequences_per_rank", layout.sequences_per_rank},
+          {"experts_per_rank", layout.experts_per_rank},
+          {"recompute", layout.recompute},
+          {"memory_bytes",
+           {{"weights", layout.memory.weights},
+            {"gradients", layout.memory.gradients},
+            {"optimizer", layout.memory.optimizer},
+            {"packed", layout.memory.packed},
+            {"activations", layout.memory.activations},
+            {"exchange", layout.memory.exchange},
+            {"total", layout.memory.total()}}},
+          {"bytes_sent_per_step",
+           {{"rows", bytes(layout.rows)}, {"logits", bytes(layout.logits)}, {"dense", bytes(layout.dense)}}},
+          {"seconds",
+           {{"compute", layout.seconds.compute},
+            {"rows", layout.seconds.rows},
+            {"logits", layout.seconds.logits},
+            {"dense", layout.seconds.dense},
+            {"step", layout.seconds.step()}}},
+          {"tokens_per_s", layout.tokens_per_s},
+          {"efficiency", layout.efficiency()},
+          {"fits", layout.fits},
+          {"best", best}};
+}
+
+void print_plan(const CostFlags& flags) {
+  const Question question = read_question(flags);
+  if (question.batch_sequences == 0)
+    fail(ErrorCode::kUsage, "cost --plan: expected a model of the study or --config, got {}, whose batch is not known",
+         question.name);
+  if (flags.lora.is_used() || flags.freeze != Freeze::kNothing)
+    fail(ErrorCode::kUsage, "cost --plan: expected training of all parameters, got --freeze or --lora");
+  const bool preset = !flags.preset.empty();
+  PlannedTraining training{.model = question.model,
+                           .precision = question.precision,
+                           .optimizer = question.optimizer,
+                           .seq_len = question.seq_len,
+                           .batch_sequences = question.batch_sequences,
+                           .own_groups = preset};
+  if (!preset) training.recompute = question.recompute;
+  if (!preset || flags.micro_batch > 0) training.micro_sequences = question.micro_batch;
+  const ClusterConfig cluster = load_cluster(flags.plan);
+  const std::vector<ClusterLayout> layouts = plan_layouts(training, cluster);
+  const ClusterLayout* best = nullptr;
+  for (const ClusterLayout& layout : layouts)
+    if (layout.fits && (!best || layout.tokens_per_s > best->tokens_per_s)) best = &layout;
+  if (flags.json) {
+    for (const ClusterLayout& layout : layouts) print_json(json_of_layout(question, layout, &layout == best));
+    return;
+  }
+  print("{}: {} of {} tokens an update, {}\n\n", question.name, counted(question.batch_sequences, "sequence"),
+        grouped(question.seq_len), to_string(question.precision));
+  const auto number = [](double value) { return fmt::format("{:.3g}", value); };
+  std::vector<std::vector<std::string>> rows = {{"nodes", "ranks", "experts a rank", "sequences a rank", "micro-batches",
+                                                 "recompute", "GB a rank", "GB sent", "seconds", "computing",
+                                                 "tokens/s", ""}};
+  for (const ClusterLayout& layout : layouts) {
+    double sent = 0.0;
+    for (const ClusterLayout::Bytes& bytes : {layout.rows, layout.logits, layout.dense}) sent += bytes.within + bytes.between;
+    rows.push_back({std::to_string(layout.nodes), std::to_string(layout.ranks), std::to_string(layout.experts_per_rank),
+                    std::to_string(layout.sequences_per_rank), std::to_string(layout.micro_batches),
+                    layout.recompute ? "yes" : "no", number(static_cast<double>(layout.memory.total()) / 1e9),
+                    number(sent / 1e9), number(layout.seconds.step()), percent_text(layout.efficiency()),
+                    short_number(layout.tokens_per_s), !layout.fits ? "too large" : &layout == best ? "best" : ""});
+  }
+  print_table(rows);
+  if (!best) fail(ErrorCode::kNo, "cost --plan: {}: nothing fits into {:.3g} GB a rank", flags.plan, cluster.gb_per_rank);
+  print("\n");
+  rows = {{fmt::format("one of {} ranks", best->ranks), "GB held", "GB sent within", "between", "seconds"}};
+  const auto held = [&](const char* name, int64_t bytes) {
+    rows.push_back({name, number(static_cast<double>(bytes) / 1e9), "", "", ""});
+  };
+  const auto sent = [&](const char* name, const ClusterLayout::Bytes& bytes, double seconds) {
+    rows.push_back({name, "", number(bytes.within / 1e9), number(bytes.between / 1e9), number(seconds)});
+  };
+  held("weights, float32", best->memory.weights), held("gradients, float32", best->memory.gradients);
+  held("optimizer", best->memory.optimizer), held("packed bf16 copies", best->memory.packed);
+  held("activations", best->memory.activations), held("rows of other ranks", best->memory.exchange);
+  rows.push_back({"computing", "", "", "", number(best->seconds.compute)});
+  sent("rows of experts", best->rows, best->seconds.rows), sent("router logits", best->logits, best->seconds.logits);
+  sent("dense gradients and parameters", best->dense, best->seconds.dense);
+  print_table(rows);
+}
+
 }  // namespace
 
 void add_cost(CLI::App& app) {
@@ -310,10 +407,17 @@ void add_cost(CLI::App& app) {
       ->delimiter(',')
       ->needs(lora)
       ->type_name("NAME");
-  command->add_flag("--json", flags->json, "One JSON object (--table: one a row) on stdout");
+  command
+      ->add_option("--plan", flags->plan,
+                   "Memory, bytes on the links and time of training on a cluster (docs/distributed.md): TOML with nodes, "
+                   "ranks_per_node, gb_per_rank, tflops, [within] and [between]")
+      ->excludes("--table")
+      ->type_name("CLUSTER.toml");
+  command->add_flag("--json", flags->json, "One JSON object (--table, --plan: one a row) on stdout");
   command->callback([flags] {
     if (flags->table && (!flags->preset.empty() || !flags->config.empty()))
       fail(ErrorCode::kUsage, "cost: expected one of --preset, --config and --table, got several");
+    if (!flags->plan.empty()) return print_plan(*flags);
     flags->table ? print_paper_table(*flags) : print_cost(*flags);
   });
 }

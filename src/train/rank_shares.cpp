@@ -9,31 +9,57 @@
 namespace troupe {
 namespace {
 
-constexpr int64_t kRound = 1 << 20;  // elements of a rank in one exchange, so that buffers stay small
 constexpr int64_t kChunk = 1 << 14;
 
+bool is_moved(const Parameter& parameter, const Selection& trained) {
+  return parameter.trainable() && (!trained || trained(parameter));
+}
+
+// Gives dense tensors away, in the order of the table.
+class LeastLoaded {
+ public:
+  explicit LeastLoaded(int ranks) : loads_(static_cast<size_t>(ranks), 0) {}
+
+  // `aligned`: the tensor begins.
+  int owner(bool aligned, int64_t size) {
+    if (aligned) owner_ = std::min_element(loads_.begin(), loads_.end()) - loads_.begin();
+    loads_[static_cast<size_t>(owner_)] += size;
+    return static_cast<int>(owner_);
+  }
+  const std::vector<int64_t>& loads() const { return loads_; }
+
+ private:
+  std::vector<int64_t> loads_;
+  std::ptrdiff_t owner_ = 0;
+};
+
 }  // namespace
+
+std::vector<int64_t> dense_loads(const ParameterTable& table, const Selection& trained, int ranks) {
+  LeastLoaded given(ranks);
+  for (const ParameterFamily& family : table.families())
+    if (family.pattern.role != Role::kExpert)
+      given.owner(family.aligned, is_moved(family.pattern, trained) ? family.size() : 0);
+  return given.loads();
+}
 
 RankShares::RankShares(const ParameterTable& table, const Selection& trained, Communicator& ranks)
     : ranks_(ranks), streams_(static_cast<size_t>(ranks.size())) {
   owners_.assign(static_cast<size_t>(table.num_entries()), 0);
   sizes_.assign(static_cast<size_t>(table.num_entries()), 0);
-  std::vector<int64_t> load(static_cast<size_t>(ranks.size()), 0);
-  int tensor_owner = 0;
+  LeastLoaded given(ranks.size());
   for (const ParameterFamily& family : table.families()) {
-    if (family.aligned) tensor_owner = static_cast<int>(std::min_element(load.begin(), load.end()) - load.begin());
     for (int64_t i = 0; i < family.count(); ++i) {
       const Parameter parameter = family.member(i);
       const auto at = static_cast<size_t>(parameter.slot.begin);
       sizes_[at] = parameter.size();
-      const bool moves = parameter.trainable() && (!trained || trained(parameter));
+      const bool moves = is_moved(parameter, trained);
       if (parameter.role == Role::kExpert) {
         for (int r = 0; r < ranks.size(); ++r)
           if (const Share held = share_of(family.count(), r, ranks.size()); i >= held.begin && i < held.end) owners_[at] = r;
-      } else if (moves) {
-        owners_[at] = tensor_owner;
-        load[static_cast<size_t>(tensor_owner)] += parameter.size();
-        Stream& stream = streams_[static_cast<size_t>(tensor_owner)];
+      } else if (const int owner = given.owner(family.aligned && i == 0, moves ? parameter.size() : 0); moves) {
+        owners_[at] = owner;
+        Stream& stream = streams_[static_cast<size_t>(owner)];
         stream.slots.push_back(parameter.slot);
         stream.size += parameter.size();
       }
@@ -58,7 +84,7 @@ void RankShares::each_piece(const Stream& stream, Share part, const F& f) const 
 int64_t RankShares::rounds() const {
   int64_t most = 0;
   for (const Stream& stream : streams_) most = std::max(most, stream.size);
-  return (most + kRound - 1) / kRound;
+  return (most + kRoundElements - 1) / kRoundElements;
 }
 
 void RankShares::sum_gradients(ParameterStore<float>& grads) const {
@@ -74,7 +100,7 @@ void RankShares::sum_gradients(ParameterStore<float>& grads) const {
     received.resize(N * static_cast<size_t>(counts[own]));
     auto to = sent.begin();
     for (size_t r = 0; r < N; ++r) {
-      const int64_t begin = round * kRound;
+      const int64_t begin = round * kRoundElements;
       each_piece(streams_[r], {begin, begin + counts[r]}, [&](Slot slot, Share part, int64_t place) {
         const std::span<float> values = at(grads, slot, part);
         std::copy(values.begin(), values.end(), to + place);
@@ -88,7 +114,7 @@ void RankShares::sum_gradients(ParameterStore<float>& grads) const {
         for (int64_t i = begin; i < end; ++i) received[static_cast<size_t>(i)] += more[i];
       }
     });
-    const int64_t begin = round * kRound;
+    const int64_t begin = round * kRoundElements;
     each_piece(streams_[own], {begin, begin + counts[own]}, [&](Slot slot, Share part, int64_t place) {
       const std::span<float> values = at(grads, slot, part);
       std::copy_n(received.begin() + place, values.size(), values.begin());
@@ -107,7 +133,7 @@ void RankShares::spread(ParameterStore<float>& params) const {
   std::vector<float> sent, received;
   for (int64_t round = 0; round < rounds(); ++round) {
     const std::vector<int64_t> counts = counts_of_round(round);
-    const int64_t begin = round * kRound;
+    const int64_t begin = round * kRoundElements;
     sent.resize(static_cast<size_t>(counts[own]));
     received.resize(static_cast<size_t>(std::accumulate(counts.begin(), counts.end(), int64_t{0})));
     each_piece(streams_[own], {begin, begin + counts[own]}, [&](Slot slot, Share part, int64_t place) {
@@ -128,7 +154,7 @@ void RankShares::spread(ParameterStore<float>& params) const {
 
 std::vector<int64_t> RankShares::counts_of_round(int64_t round) const {
   std::vector<int64_t> counts;
-  for (const Stream& stream : streams_) counts.push_back(std::clamp<int64_t>(stream.size - round * kRound, 0, kRound));
+  for (const Stream& stream : streams_) counts.push_back(std::clamp<int64_t>(stream.size - round * kRoundElements, 0, kRoundElements));
   return counts;
 }
 

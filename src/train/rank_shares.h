@@ -12,6 +12,12 @@
 
 namespace troupe {
 
+// Elements that a rank sends in one exchange of dense parameters, at most, so that buffers stay small.
+inline constexpr int64_t kRoundElements = 1 << 20;
+
+// Elements of dense parameters that each of so many ranks moves.
+std::vector<int64_t> dense_loads(const ParameterTable& table, const Selection& trained, int ranks);
+
 class RankShares {
  public:
   // Tensors go to the rank that has least so far; what is not trained is the first rank's, or that of its expert.

@@ -132,6 +132,8 @@ with tempfile.TemporaryDirectory() as folder:
     see('config', 'reference')
     see('cost', '--preset', 'moe-15b')
     see('cost', '--table')
+    path('cluster.toml').write_text('nodes = 2\ngb_per_rank = 1e5\ntflops = 1\n[between]\ngb_per_s = 10\n')
+    see('cost', '--preset', 'moe-15b', '--plan', 'cluster.toml')
     see('doctor')
     see('train', 'run.toml', '--run', 'run')
     see('train', 'run.toml', '--run', 'moe', '--set', 'model.moe.num_experts=4', '--set', 'model.moe.every=1')

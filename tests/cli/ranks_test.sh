@@ -77,6 +77,23 @@ assert s['ranks'] == n and sum(s['sequences_per_rank']) == 4 and sum(s['experts_
 assert all(len(s[key]) == n for key in s if key.endswith('_per_rank') and isinstance(s[key], list)), s
 assert (s['bytes_exchanged_per_step'] > 0) == (n > 1) and min(s['parameter_bytes_per_rank']) > 0
 assert sum(s['moment_bytes_per_rank']) >= 2 * max(s['parameter_bytes_per_rank'])
+assert s['seconds_per_step'] > 0 and s['seconds_per_checkpoint'] > 0, s
+assert all(0 < share < 1 if n > 1 else share == 0 for share in s['exchange_share_per_rank']), s
+END
+  # What `cost --plan` says before.
+  printf '%s\n' "ranks_per_node = $n" 'gb_per_rank = 1' 'tflops = 0.001' '[within]' 'gb_per_s = 1' >cluster.toml
+  "$program" cost --config run.toml --plan cluster.toml --json >plan.json 2>log.txt || { fault "a plan of $n ranks"; cat log.txt; }
+  python3 - n$n/summary.json plan.json <<'END' || fault "a plan of $n ranks: $(cat plan.json n$n/summary.json)"
+import json, sys
+s, plan = (json.load(open(name)) for name in sys.argv[1:])
+memory, sent = plan['memory_bytes'], plan['bytes_sent_per_step']
+assert plan['ranks'] == s['ranks'] and plan['sequences_per_rank'] == max(s['sequences_per_rank'])
+assert plan['experts_per_rank'] == max(s['experts_per_rank'])
+assert 0.9 < memory['weights'] / max(s['parameter_bytes_per_rank']) < 1.1, memory
+assert 0.9 < memory['optimizer'] / max(s['moment_bytes_per_rank']) < 1.5, memory  # the fullest of both kinds
+if s['ranks'] in (2, 4):  # alike
+    total = s['ranks'] * sum(kind[link] for kind in sent.values() for link in kind)
+    assert 0.85 < total / s['bytes_exchanged_per_step'] < 1.15, (total, s['bytes_exchanged_per_step'])
 END
 done
 grep -q 'ranks: 4 (.*MPI.*by rank: sequences of a micro-batch 1 1 1 1; experts of a layer 1 1 1 2' n4/train.log || fault "n4/train.log: $(cat n4/train.log)"

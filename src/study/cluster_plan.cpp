@@ -1,0 +1,185 @@
+#include "study/cluster_plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/quantity.h"
+#include "io/toml_config.h"
+#include "model/decoder_parameters.h"
+#include "model/flops.h"
+#include "model/language_model.h"
+#include "study/memory.h"
+#include "train/rank_shares.h"
+
+namespace troupe {
+namespace {
+
+int64_t routing_unit(const PlannedTraining& training) {
+  const ModelConfig& model = training.model;
+  return std::max<int64_t>(1, model.num_moe_layers() > 0 && !training.own_groups ? model.moe.group_sequences : 0);
+}
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The links of one rank, which sends to all others alike.
+class Links {
+ public:
+  Links(const ClusterConfig& cluster, int64_t nodes) : cluster_(cluster), ranks_(nodes * cluster.ranks_per_node) {}
+
+  // `bytes` are spread evenly over all ranks, this one too.
+  ClusterLayout::Bytes share(double bytes) const {
+    const auto all = static_cast<double>(ranks_);
+    return {bytes * neighbours() / all, bytes * (all - 1.0 - neighbours()) / all};
+  }
+  double seconds(const ClusterLayout::Bytes& bytes, double calls) const {
+    const double others = static_cast<double>(ranks_) - 1.0 - neighbours();
+    return bytes.within / (1e9 * cluster_.within.gb_per_s) + bytes.between / (1e9 * cluster_.between.gb_per_s) +
+           1e-6 * calls * (neighbours() * cluster_.within.microseconds + others * cluster_.between.microseconds);
+  }
+
+ private:
+  double neighbours() const { return static_cast<double>(cluster_.ranks_per_node) - 1.0; }
+
+  const ClusterConfig& cluster_;
+  int64_t ranks_;
+};
+
+// The share of what all experts take that is the fullest rank's.
+double largest_expert_share(const ModelConfig& model, int64_t ranks) {
+  const int64_t experts = model.moe.num_experts;
+  return experts == 0 ? 0.0 : static_cast<double>(ceil_div(experts, ranks)) / static_cast<double>(experts);
+}
+
+void plan_memory(const PlannedTraining& training, ClusterLayout& layout) {
+  const ModelConfig& model = training.model;
+  const MemoryEstimate whole = estimate_memory(model, layout.sequences_per_rank, training.seq_len, training.precision,
+                                               training.optimizer);
+  const double share = largest_expert_share(model, layout.ranks);
+  const auto experts_of = [&](const MemoryPart& part) {
+    return static_cast<int64_t>(share * static_cast<double>(part.experts));
+  };
+  const auto held = [&](const MemoryPart& part) { return part.total - part.experts + experts_of(part); };
+  layout.memory.weights = held(whole.weights);
+  layout.memory.gradients = held(whole.gradients);
+  layout.memory.packed = held(whole.packed);
+  const ParameterTable table = make_parameter_table(model);
+  const std::vector<int64_t> dense = dense_loads(table, {}, static_cast<int>(layout.ranks));
+  int64_t all_dense = 0;
+  for (const int64_t load : dense) all_dense += load;
+  const int64_t most = *std::max_element(dense.begin(), dense.end());
+  layout.memory.optimizer =
+      experts_of(whole.optimizer) +
+      static_cast<int64_t>(static_cast<double>(whole.optimizer.total - whole.optimizer.experts) *
+                           static_cast<double>(most) / static_cast<double>(std::max<int64_t>(1, all_dense)));
+  layout.memory.activations = layout.recompute ? whole.activations_recompute : whole.activations;
+}
+
+}  // namespace
+
+ClusterConfig load_cluster(const std::filesystem::path& path) {
+  ClusterConfig cluster;
+  FieldList fields = fields_of(cluster);
+  read_config(path, {}, fields);
+  const auto require = [&](const char* key, double value) {
+    if (value <= 0.0) fail(ErrorCode::kUsage, "{}: {}: expected a number above 0, got none", path.string(), key);
+  };
+  require("gb_per_rank", cluster.gb_per_rank), require("tflops", cluster.tflops);
+  if (cluster.ranks_per_node > 1) require("within.gb_per_s", cluster.within.gb_per_s);
+  if (cluster.nodes > 1) require("between.gb_per_s", cluster.between.gb_per_s);
+  return cluster;
+}
+
+ClusterLayout plan_layout(const PlannedTraining& training, const ClusterConfig& cluster, int64_t nodes,
+                          int64_t micro_sequences, bool recompute) {
+  const ModelConfig& model = training.model;
+  const int64_t ranks = nodes * cluster.ranks_per_node, unit = routing_unit(training);
+  if (ceil_div(micro_sequences, unit) < ranks)
+    fail(ErrorCode::kUsage, "cost --plan: expected at least one routing group of {} for each of {} ranks, got {} sequences",
+         counted(unit, "sequence"), ranks, micro_sequences);
+  ClusterLayout layout{.nodes = nodes, .ranks = ranks, .micro_sequences = micro_sequences, .recompute = recompute};
+  layout.micro_batches = ceil_div(training.batch_sequences, micro_sequences);
+  layout.sequences_per_rank = std::min(micro_sequences, ceil_div(ceil_div(micro_sequences, unit), ranks) * unit);
+  layout.experts_per_rank = ceil_div(model.moe.num_experts, ranks);
+  plan_memory(training, layout);
+
+  const Links links(cluster, nodes);
+  const bool several = ranks > 1;
+  const auto micro_batches = static_cast<double>(layout.micro_batches);
+  const auto moe_layers = static_cast<double>(model.num_moe_layers());
+  const double tokens = static_cast<double>(layout.sequences_per_rank * training.seq_len);
+  const double operand = training.precision == Precision::kBf16 ? 2.0 : 4.0, real = 4.0;
+
+  const FlopsRule rule{.recompute = recompute};
+  const double flops = train_flops_per_token(model, training.seq_len, rule);
+  const double passes = recompute ? 4.0 : 3.0;
+  const double expert_flops = passes * forward_flops_per_token(model, training.seq_len, rule).experts;
+  const double busiest = several ? cluster.imbalance : 1.0;
+  layout.seconds.compute =
+      micro_batches * tokens * (flops + (busiest - 1.0) * expert_flops) / (1e12 * cluster.tflops);
+
+  if (several && model.num_moe_layers() > 0) {
+    const double rows = tokens * static_cast<double>(model.moe.top_k), width = static_cast<double>(model.d_model);
+    const double forwards = recompute ? 2.0 : 1.0;
+    const double row_bytes = rows * width * (forwards + 1.0) * (operand + real);
+    const double count_bytes = forwards * 8.0 * static_cast<double>(model.moe.num_experts);
+    layout.rows = links.share(micro_batches * moe_layers * (row_bytes + count_bytes));
+    layout.seconds.rows = links.seconds(layout.rows, micro_batches * moe_layers * (3.0 * forwards + 2.0));
+    const double kept = busiest * rows * width * (operand + 2.0 * real + operand);  // and the staging of received rows
+    layout.memory.exchange = static_cast<int64_t>(1.25 * kept);
+    if (model.moe.group_sequences == 0 && !training.own_groups) {
+      // Every rank sends its own logits to all others.
+      const double own = tokens * static_cast<double>(model.moe.num_experts) * real;
+      layout.logits = links.share(micro_batches * moe_layers * forwards * own * static_cast<double>(ranks));
+      layout.seconds.logits = links.seconds(layout.logits, micro_batches * moe_layers * forwards);
+      layout.memory.exchange += static_cast<int64_t>((moe_layers + 2.0) * own * static_cast<double>(ranks));
+    }
+  }
+  if (several) {
+    const ParameterTable table = make_parameter_table(model);
+    const std::vector<int64_t> loads = dense_loads(table, {}, static_cast<int>(ranks));
+    double dense = 0.0;
+    for (const int64_t load : loads) dense += static_cast<double>(load) * 4.0;
+    const double rounds = std::ceil(static_cast<double>(*std::max_element(loads.begin(), loads.end())) / kRoundElements);
+    layout.dense = links.share(2.0 * dense);  // gradients of all to each mover; what a rank moved to all
+    layout.seconds.dense = links.seconds(layout.dense, 2.0 * rounds);
+  }
+  layout.fits = static_cast<double>(layout.memory.total()) <= 1e9 * cluster.gb_per_rank;
+  layout.tokens_per_s =
+      static_cast<double>(training.batch_sequences * training.seq_len) / layout.seconds.step();
+  return layout;
+}
+
+std::vector<ClusterLayout> plan_layouts(const PlannedTraining& training, const ClusterConfig& cluster) {
+  const int64_t unit = routing_unit(training);
+  std::vector<ClusterLayout> found;
+  for (int64_t nodes = cluster.nodes; nodes > 0; nodes /= 2) {
+    const int64_t ranks = nodes * cluster.ranks_per_node, batch = training.batch_sequences;
+    std::vector<int64_t> sizes;
+    if (training.micro_sequences)
+      sizes.push_back(*training.micro_sequences);
+    else
+      for (int64_t parts = 1; parts <= batch; ++parts)
+        if (batch % parts == 0) sizes.push_back(batch / parts);
+    std::optional<ClusterLayout> best;
+    for (const int64_t size : sizes)
+      for (const bool recompute : {false, true}) {
+        if (ceil_div(size, unit) < ranks || (training.recompute && *training.recompute != recompute)) continue;
+        const ClusterLayout layout = plan_layout(training, cluster, nodes, size, recompute);
+        const bool better = !best || (layout.fits && !best->fits) ||
+                            (layout.fits == best->fits && (layout.fits ? layout.tokens_per_s > best->tokens_per_s
+                                                                       : layout.memory.total() < best->memory.total()));
+        if (better) best = layout;
+      }
+    if (best) found.push_back(*best);
+  }
+  if (found.empty())
+    fail(ErrorCode::kUsage,
+         "cost --plan: expected a batch with a routing group of {} for every rank, got {} for {} ranks of a node (fewer "
+         "ranks_per_node, or a larger batch)",
+         counted(unit, "sequence"), counted(training.micro_sequences.value_or(training.batch_sequences), "sequence"),
+         cluster.ranks_per_node);
+  return found;
+}
+
+}  // namespace troupe
