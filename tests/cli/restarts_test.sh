@@ -86,11 +86,11 @@ if "$program" --version | grep -q '^MPI: not built' || ! [ -x "$mpirun" ]; then
 fi
 expect "inside of mpirun" 2 "--restarts: expected one process that starts the ranks, got 2 started together" \
   "$mpirun" -n 2 "$program" train run.toml --run in --restarts 3
-"$program" train run.toml --run ranks --set train.steps=3000 --restarts 2 --launch "$mpirun -n 2" >out 2>&1 &
+"$program" train run.toml --run ranks --set train.steps=1200 --restarts 2 --launch "$mpirun -n 2" >out 2>&1 &
 for kill in 1 2; do
   victim=
   for _ in $(seq 500); do
-    [ "$(grep -c '"checkpoint"' ranks/history.jsonl 2>/dev/null)" -ge $((kill * 2)) ] 2>/dev/null && victim=$(pgrep -f "^$program train run.toml --run ranks --set train.steps=3000$|^$program train run.toml --run ranks --set train.steps=3000 --resume$" | tail -1)
+    [ "$(grep -c '"checkpoint"' ranks/history.jsonl 2>/dev/null)" -ge $((kill * 2)) ] 2>/dev/null && victim=$(pgrep -f "^$program train run.toml --run ranks --set train.steps=1200$|^$program train run.toml --run ranks --set train.steps=1200 --resume$" | tail -1)
     [ -n "$victim" ] && break
     sleep 0.02
   done
