@@ -261,7 +261,9 @@ def main():
         'date': datetime.date.today().isoformat(), 'part': options.part, 'card': states['cuda:0'],
         'driver': states['CUDA'],
         'versions': {'kernels': states.get('CUDA kernels'), 'cublaslt': states.get('cuBLASLt'),
-                     'cudnn': states.get('cuDNN')}}
+                     'cudnn': states.get('cuDNN')},
+        'switches': {name: value for name, value in sorted(os.environ.items())
+                     if name.startswith('TROUPE_CUDA_') and name != 'TROUPE_CUDA_LIBRARIES'}}
     try:
         if parts[options.part]:
             parts[options.part](check, options)

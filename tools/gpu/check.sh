@@ -5,7 +5,7 @@
 # correct: every row for CUDA, whole models, a run that goes on on the other device, a layer under compute-sanitizer.
 # speed: training steps, and two of PyTorch's beside them; peers: all of PyTorch's. Each part takes less than four minutes
 # and begins with smoke; speed and peers stop after --seconds with what they have.
-# Switches to what was before, to be measured beside what is new (docs/performance.md):
+# Switches to what was before, to be measured beside what is new (docs/performance.md); those set stand in OUT.json:
 #   TROUPE_CUDA_GROUPED=0|1    experts' products never / always in one launch; not set: those of fewer than 2,048 rows each
 #   TROUPE_CUDA_WIDE_SUMS=1    sums that an activation follows in float32
 set -euo pipefail
