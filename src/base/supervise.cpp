@@ -7,10 +7,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <thread>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/placement.h"
 
 namespace troupe {
@@ -67,6 +73,40 @@ class PassOn {
   _exit(127);
 }
 
+// Whether it started processes and all have ended without its noticing.
+bool has_only_ended_children(pid_t parent) {
+  int ended = 0;
+  std::error_code error;
+  for (const auto& thread : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", parent), error)) {
+    std::ifstream children(thread.path() / "children");
+    for (pid_t child = 0; children >> child; ++ended) {
+      std::ifstream file(fmt::format("/proc/{}/stat", child));
+      std::string text;
+      std::getline(file, text);
+      const size_t name_end = text.rfind(") ");
+      if (name_end == text.npos || text[name_end + 2] != 'Z') return false;
+    }
+  }
+  return ended > 0;
+}
+
+// What waitpid() says at its end. mpirun of Open MPI 4.1 may wait for ever in itself after a rank was killed.
+int status_of(pid_t child) {
+  constexpr double kUnnoticed = 10.0;  // seconds
+  int status = 0;
+  Clock::time_point well = Clock::now();
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    if (!has_only_ended_children(child)) well = Clock::now();
+    if (seconds_since(well) < kUnnoticed) continue;
+    log::warning("process {} hangs: all that it started has ended, which it did not notice for {} s; it is killed", child,
+                 kUnnoticed);
+    kill(child, SIGKILL);
+    well = Clock::now();
+  }
+  return status;
+}
+
 }  // namespace
 
 Supervised supervise(const std::vector<std::string>& argv) {
@@ -89,9 +129,7 @@ Supervised supervise(const std::vector<std::string>& argv) {
   while (child > 0 && read(ends[0], &error, sizeof error) < 0 && errno == EINTR) {
   }
   close(ends[0]);
-  int status = 0;
-  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
+  const int status = child > 0 ? status_of(child) : 0;
   supervised = 0;
   if (error != 0)
     fail(ErrorCode::kEnvironment, "{}: expected a program that can be started, got: {}", argv[0], std::strerror(error));

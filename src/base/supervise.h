@@ -12,7 +12,8 @@ struct Supervised {
 };
 
 // Runs argv[0], looked up in PATH, in a process group of its own, without the settings that place_process() added for
-// this process alone, and waits for its end. It gets SIGTERM if this process ends before it. Throws Error(kEnvironment) if
+// this process alone, and waits for its end. It gets SIGTERM if this process ends before it, and
+// SIGKILL if all that it started has ended and it does not notice. Throws Error(kEnvironment) if
 // there is no such program, or it cannot be started.
 Supervised supervise(const std::vector<std::string>& argv);
 

@@ -76,6 +76,9 @@ wait $!
 [ $? = 130 ] && grep -q "interrupted after step" out && [ "$(wc -l <starts)" = 1 ] || fail "a signal to the launcher's parent: $(cat out)"
 expect "no launcher" 4 "no-such-launcher: expected a program that can be started, got: No such file" \
   "$program" train run.toml --run gone --restarts 3 --launch "no-such-launcher -n 4"
+# A launcher that hangs although its ranks have ended, as mpirun may.
+printf 'import os, time\nif os.fork() == 0: os._exit(1)\ntime.sleep(1000)\n' >hangs.py
+expect "a launcher that hangs" 4 "hangs: all that it started has ended" "$program" train run.toml --run gone --launch "python3 hangs.py"
 # Its own settings of threads are not those of what it starts.
 env -u OMP_NUM_THREADS -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY "$program" train run.toml --run placed --launch env >settings 2>&1
 grep -q 'TROUPE_PLACED\|GOMP_SPINCOUNT' settings && fail "settings are handed on: $(cat settings)"
