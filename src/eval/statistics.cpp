@@ -42,6 +42,13 @@ double half_interval95(double standard_error, int64_t units) {
   return units < 2 ? kNan : student_t(0.95, units - 1) * standard_error;
 }
 
+std::pair<double, double> interval95_of_share(double share, int64_t n) {
+  const auto N = static_cast<double>(n);
+  const double z = kNormal95, middle = share + z * z / (2 * N), scale = 1 + z * z / N;
+  const double half = z * std::sqrt(share * (1 - share) / N + z * z / (4 * N * N));
+  return {(middle - half) / scale, (middle + half) / scale};
+}
+
 double student_t(double coverage, int64_t degrees) {
   const boost::math::students_t distribution(static_cast<double>(degrees));
   return boost::math::quantile(boost::math::complement(distribution, 0.5 * (1.0 - coverage)));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <utility>
 
 namespace troupe {
 
@@ -28,6 +29,9 @@ Estimate ratio_of(std::span<const double> x, std::span<const int64_t> n);
 
 // Half of the 95 % interval of an estimate over `units` (documents), by t; NaN with fewer than two.
 double half_interval95(double standard_error, int64_t units);
+
+// The 95 % interval of a share of n units by Wilson (1927), which stays between 0 and 1, of none or all of them, too.
+std::pair<double, double> interval95_of_share(double share, int64_t n);
 
 // The t for which a Student variable with `degrees` of freedom lies in [-t, t] with probability `coverage` (0.95).
 double student_t(double coverage, int64_t degrees);

@@ -113,14 +113,6 @@ std::string items_text(const GridResults& results) {
   return csv_text(rows);
 }
 
-// Wilson's 95 % interval of a share, which stays between 0 and 1.
-std::pair<double, double> interval_of(double share, int64_t items) {
-  const auto n = static_cast<double>(items);
-  const double z = kNormal95, middle = share + z * z / (2 * n), scale = 1 + z * z / n;
-  const double half = z * std::sqrt(share * (1 - share) / n + z * z / (4 * n * n));
-  return {(middle - half) / scale, (middle + half) / scale};
-}
-
 }  // namespace
 
 std::vector<std::string> table_names(const std::vector<StudyDomain>& domains) {
@@ -186,7 +178,7 @@ std::vector<TaskRow> task_rows(const GridResults& results) {
       const TaskScores* scores = find_scores(finished.record.tasks, task);
       if (!scores || finished.record.status != RunStatus::kOk) continue;
       const double accuracy = scores->accuracy();
-      const auto [low, high] = interval_of(accuracy, task.items);
+      const auto [low, high] = interval95_of_share(accuracy, task.items);
       rows.push_back({.run = name(results.grid, finished.run),
                       .family = model.family,
                       .size = model.size,

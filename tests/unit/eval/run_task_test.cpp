@@ -320,6 +320,18 @@ TEST(Statistics, StudentsT) {
   EXPECT_NEAR(student_t(0.95, 1'000'000'000'000), kNormal95, 1e-11);
 }
 
+TEST(Statistics, IntervalOfAShare) {
+  // The roots of (share - p)^2 = z^2 p (1 - p) / n in p, Wilson's definition.
+  for (const auto& [share, n] : {std::pair<double, int64_t>{0.3, 10}, {0.5, 1000}, {1.0, 7}, {0.0, 1}}) {
+    const auto [low, high] = interval95_of_share(share, n);
+    for (const double p : {low, high})
+      EXPECT_NEAR((share - p) * (share - p), kNormal95 * kNormal95 * p * (1 - p) / static_cast<double>(n), 1e-14);
+    EXPECT_LT(low, high);
+  }
+  EXPECT_EQ(interval95_of_share(0.0, 4).first, 0.0);
+  EXPECT_NEAR(interval95_of_share(1.0, 4).second, 1.0, 1e-15);
+}
+
 TEST(Statistics, DrawsAreDifferentExamples) {
   for (int64_t draw = 0; draw < 50; ++draw) {
     std::vector<size_t> drawn = draw_examples(10, 6, 1, draw);
