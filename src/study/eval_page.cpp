@@ -142,9 +142,7 @@ std::string differences_html(const EvalResults& results, const std::vector<std::
     table.row(html::escaped(c.domain.name))
         .cell(html::escaped(c.model + " − " + c.baseline))
         .cell(fmt::format("{}", c.difference.documents))
-        .cell(paired_text(c.difference), verdict == Verdict::kBetter  ? "better"
-                                         : verdict == Verdict::kWorse ? "worse"
-                                                                      : "")
+        .cell(paired_text(c.difference), html::css_of(verdict))
         .cell(std::string(name_of_enum(verdict)));
   }
   return "<h3>Differences on the same documents</h3>\n" + table.html() +

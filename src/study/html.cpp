@@ -83,4 +83,8 @@ std::string Table::html() const {
   return out + "</tr></thead><tbody>\n" + body_ + (open_ ? "</tr>\n" : "") + "</tbody></table></div>\n";
 }
 
+std::string_view css_of(Verdict verdict) {
+  return verdict == Verdict::kBetter ? "better" : verdict == Verdict::kWorse ? "worse" : "";
+}
+
 }  // namespace troupe::html

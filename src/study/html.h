@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "study/paired.h"
+
 namespace troupe::html {
 
 std::string escaped(std::string_view text);  // bytes that are not UTF-8 and control characters become U+FFFD
@@ -30,6 +32,9 @@ class Table {
   std::vector<std::string> header_;
   bool open_ = false;
 };
+
+// The class that colours a verdict; empty for one that says nothing.
+std::string_view css_of(Verdict verdict);
 
 // A whole document: `title` is text, `body` is HTML.
 std::string page(const std::string& title, const std::string& body);

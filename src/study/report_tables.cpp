@@ -12,10 +12,6 @@
 namespace troupe {
 namespace {
 
-std::string_view css_of(Verdict verdict) {
-  return verdict == Verdict::kBetter ? "better" : verdict == Verdict::kWorse ? "worse" : "";
-}
-
 std::string mark(const std::string& html) { return "<span class=\"mark\">" + html + "</span>"; }
 
 // Lower than every other model's on the same documents, beyond the interval.
@@ -74,7 +70,7 @@ std::string perplexity_table(const Report& report) {
       }
       const Verdict verdict = c->difference.verdict();
       table.cell(paired_text(c->difference) + " <small>" + std::string(name_of_enum(verdict)) + "</small>",
-                 css_of(verdict));
+                 html::css_of(verdict));
     }
   });
   std::string note;
@@ -212,7 +208,7 @@ std::string seeds_table(const Report& report) {
         table.cell("–");
         continue;
       }
-      table.cell(spread_text(at->difference), css_of(at->difference.verdict()));
+      table.cell(spread_text(at->difference), html::css_of(at->difference.verdict()));
     }
   });
   return "<h2>Over seeds</h2>\n" + table.html() +
