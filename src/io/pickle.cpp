@@ -157,6 +157,10 @@ class PickleMachine {
   }
   void push_list(Kind kind, std::vector<Id> items) { push({.kind = kind, .items = std::move(items)}); }
   void push_text(Kind kind, std::string_view text) { push({.kind = kind, .text = std::string(text)}); }
+  std::vector<Id> in_pairs(std::vector<Id> items) const {
+    if (items.size() % 2) refuse("expected pairs for a dict, got {} values", items.size());
+    return items;
+  }
   void push_tuple(size_t size) {
     std::vector<Id> items(size);
     for (size_t i = size; i > 0; --i) items[i - 1] = pop();
@@ -169,11 +173,17 @@ class PickleMachine {
     stack_.push_back(found->second);
   }
 
-  // ---- opcodes ----
+  // ---- opcodes: a group of them returns whether it has this one ----
   void step(uint8_t opcode);
+  bool step_frame(uint8_t opcode);
+  bool step_number(uint8_t opcode);
+  bool step_text(uint8_t opcode);
+  bool step_container(uint8_t opcode);
+  bool step_memo(uint8_t opcode);
+  bool step_object(uint8_t opcode);
   void push_long(uint64_t size);
   void add_items(const std::vector<Id>& items);
-  void set_items(const std::vector<Id>& items);
+  void set_items(std::vector<Id> unpaired);
   void build(Id state);
   void push_storage(Id id);
   void call(Id callable, Id arguments);
@@ -194,118 +204,142 @@ class PickleMachine {
 };
 
 void PickleMachine::step(uint8_t opcode) {
+  if (!step_frame(opcode) && !step_number(opcode) && !step_text(opcode) && !step_container(opcode) &&
+      !step_memo(opcode) && !step_object(opcode))
+    refuse("expected an opcode of pickle protocols 2 to 5, got 0x{:02x}", opcode);
+}
+
+// The frame of a pickle and the stack itself.
+bool PickleMachine::step_frame(uint8_t opcode) {
   switch (opcode) {
     case kProto:
       if (const auto protocol = read<uint8_t>(); protocol < 2 || protocol > 5)
         refuse("expected a pickle of protocol 2 to 5, got {}", protocol);
-      return;
+      return true;
     case kFrame:
-      read<uint64_t>();
-      return;
+      return read<uint64_t>(), true;
     case kMark:
-      return marks_.push_back(stack_.size());
+      return marks_.push_back(stack_.size()), true;
     case kPop:
       if (!marks_.empty() && stack_.size() == marks_.back())
         marks_.pop_back();
       else
         pop();
-      return;
+      return true;
     case kPopMark:
-      pop_to_mark();
-      return;
+      return pop_to_mark(), true;
     case kDup:
-      return stack_.push_back(top());
+      return stack_.push_back(top()), true;
+  }
+  return false;
+}
 
+bool PickleMachine::step_number(uint8_t opcode) {
+  switch (opcode) {
     case kNoneOp:
-      return push({});
+      return push({}), true;
     case kNewTrue:
-      return push({.kind = Kind::kBool, .integer = 1});
+      return push({.kind = Kind::kBool, .integer = 1}), true;
     case kNewFalse:
-      return push({.kind = Kind::kBool});
+      return push({.kind = Kind::kBool}), true;
     case kBinInt:
-      return push({.kind = Kind::kInt, .integer = read<int32_t>()});
+      return push({.kind = Kind::kInt, .integer = read<int32_t>()}), true;
     case kBinInt1:
-      return push({.kind = Kind::kInt, .integer = read<uint8_t>()});
+      return push({.kind = Kind::kInt, .integer = read<uint8_t>()}), true;
     case kBinInt2:
-      return push({.kind = Kind::kInt, .integer = read<uint16_t>()});
+      return push({.kind = Kind::kInt, .integer = read<uint16_t>()}), true;
     case kLong1:
-      return push_long(read<uint8_t>());
+      return push_long(read<uint8_t>()), true;
     case kLong4:
-      return push_long(read<uint32_t>());
+      return push_long(read<uint32_t>()), true;
     case kBinFloat:
-      return push({.kind = Kind::kFloat, .real = std::bit_cast<double>(__builtin_bswap64(read<uint64_t>()))});
+      return push({.kind = Kind::kFloat, .real = std::bit_cast<double>(__builtin_bswap64(read<uint64_t>()))}), true;
+  }
+  return false;
+}
 
-    case kBinUnicode:
-      return push_text(Kind::kString, take(read<uint32_t>()));
+bool PickleMachine::step_text(uint8_t opcode) {
+  switch (opcode) {
     case kShortBinUnicode:
-      return push_text(Kind::kString, take(read<uint8_t>()));
+    case kShortBinString:  // str of Python 2
+      return push_text(Kind::kString, take(read<uint8_t>())), true;
+    case kBinUnicode:
+    case kBinString:
+      return push_text(Kind::kString, take(read<uint32_t>())), true;
     case kBinUnicode8:
-      return push_text(Kind::kString, take(read<uint64_t>()));
-    case kBinString:  // str of Python 2
-      return push_text(Kind::kString, take(read<uint32_t>()));
-    case kShortBinString:
-      return push_text(Kind::kString, take(read<uint8_t>()));
-    case kBinBytes:
-      return push_text(Kind::kBytes, take(read<uint32_t>()));
+      return push_text(Kind::kString, take(read<uint64_t>())), true;
     case kShortBinBytes:
-      return push_text(Kind::kBytes, take(read<uint8_t>()));
+      return push_text(Kind::kBytes, take(read<uint8_t>())), true;
+    case kBinBytes:
+      return push_text(Kind::kBytes, take(read<uint32_t>())), true;
     case kBinBytes8:
     case kByteArray8:
-      return push_text(Kind::kBytes, take(read<uint64_t>()));
+      return push_text(Kind::kBytes, take(read<uint64_t>())), true;
+  }
+  return false;
+}
 
+bool PickleMachine::step_container(uint8_t opcode) {
+  switch (opcode) {
     case kEmptyTuple:
-      return push_list(Kind::kTuple, {});
+      return push_list(Kind::kTuple, {}), true;
     case kTuple1:
-      return push_tuple(1);
+      return push_tuple(1), true;
     case kTuple2:
-      return push_tuple(2);
+      return push_tuple(2), true;
     case kTuple3:
-      return push_tuple(3);
+      return push_tuple(3), true;
     case kTuple:
-      return push_list(Kind::kTuple, pop_to_mark());
+      return push_list(Kind::kTuple, pop_to_mark()), true;
     case kEmptyList:
-      return push_list(Kind::kList, {});
+      return push_list(Kind::kList, {}), true;
     case kList:
-      return push_list(Kind::kList, pop_to_mark());
+      return push_list(Kind::kList, pop_to_mark()), true;
     case kEmptySet:
-      return push_list(Kind::kSet, {});
+      return push_list(Kind::kSet, {}), true;
     case kFrozenSet:
-      return push_list(Kind::kSet, pop_to_mark());
+      return push_list(Kind::kSet, pop_to_mark()), true;
     case kEmptyDict:
-      return push_list(Kind::kDict, {});
-    case kDict: {
-      std::vector<Id> items = pop_to_mark();
-      if (items.size() % 2) refuse("expected pairs for a dict, got {} values", items.size());
-      return push_list(Kind::kDict, std::move(items));
-    }
-    case kAppend: {
-      const Id item = pop();
-      return add_items({item});
-    }
+      return push_list(Kind::kDict, {}), true;
+    case kDict:
+      return push_list(Kind::kDict, in_pairs(pop_to_mark())), true;
+    case kAppend:
+      return add_items({pop()}), true;
     case kAppends:
     case kAddItems:
-      return add_items(pop_to_mark());
+      return add_items(pop_to_mark()), true;
     case kSetItem: {
       const Id item = pop(), key = pop();
-      return set_items({key, item});
+      return set_items({key, item}), true;
     }
     case kSetItems:
-      return set_items(pop_to_mark());
+      return set_items(pop_to_mark()), true;
+  }
+  return false;
+}
 
+bool PickleMachine::step_memo(uint8_t opcode) {
+  switch (opcode) {
     case kBinPut:
-      return remember(read<uint8_t>());
+      return remember(read<uint8_t>()), true;
     case kLongBinPut:
-      return remember(read<uint32_t>());
+      return remember(read<uint32_t>()), true;
     case kMemoize:
-      return remember(memo_.size());
+      return remember(memo_.size()), true;
     case kBinGet:
-      return recall(read<uint8_t>());
+      return recall(read<uint8_t>()), true;
     case kLongBinGet:
-      return recall(read<uint32_t>());
+      return recall(read<uint32_t>()), true;
+  }
+  return false;
+}
 
+// What Python would import, call and construct.
+bool PickleMachine::step_object(uint8_t opcode) {
+  switch (opcode) {
     case kGlobalOp: {
       const std::string_view module = read_line(), name = read_line();
-      return push_text(Kind::kGlobal, fmt::format("{}.{}", module, name));
+      return push_text(Kind::kGlobal, fmt::format("{}.{}", module, name)), true;
     }
     case kStackGlobal: {
       const Id name = pop(), module = pop();
@@ -315,28 +349,22 @@ void PickleMachine::step(uint8_t opcode) {
       // A long remembered string could be doubled at every step; no real name is that long.
       if (value(name).text.size() + value(module).text.size() > 512)
         refuse("expected a global's name, got a long text");
-      return push_text(Kind::kGlobal, fmt::format("{}.{}", value(module).text, value(name).text));
+      return push_text(Kind::kGlobal, fmt::format("{}.{}", value(module).text, value(name).text)), true;
     }
     case kBinPersId:
-      return push_storage(pop());
-    case kReduce: {
-      const Id arguments = pop(), callable = pop();
-      return call(callable, arguments);
-    }
-    case kNewObj: {
-      const Id arguments = pop(), type = pop();
-      return call(type, arguments);
-    }
-    case kNewObjEx: {
+      return push_storage(pop()), true;
+    case kNewObjEx:
       pop();  // keyword arguments
-      const Id arguments = pop(), type = pop();
-      return call(type, arguments);
+      [[fallthrough]];
+    case kReduce:
+    case kNewObj: {
+      const Id arguments = pop(), callable = pop();
+      return call(callable, arguments), true;
     }
     case kBuild:
-      return build(pop());
-    default:
-      refuse("expected an opcode of pickle protocols 2 to 5, got 0x{:02x}", opcode);
+      return build(pop()), true;
   }
+  return false;
 }
 
 void PickleMachine::push_long(uint64_t size) {
@@ -354,8 +382,8 @@ void PickleMachine::add_items(const std::vector<Id>& items) {
   target.items.insert(target.items.end(), items.begin(), items.end());
 }
 
-void PickleMachine::set_items(const std::vector<Id>& items) {
-  if (items.size() % 2) refuse("expected pairs for a dict, got {} values", items.size());
+void PickleMachine::set_items(std::vector<Id> unpaired) {
+  const std::vector<Id> items = in_pairs(std::move(unpaired));
   PickleValue& target = value(top());
   if (target.kind != Kind::kDict && target.kind != Kind::kObject)
     refuse("expected a dict to add to, got {}", name_of(target.kind));
