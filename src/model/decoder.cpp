@@ -328,6 +328,7 @@ struct MicroBatch {
   }
 };
 
+// Whether it trains and where its tokens stand is the decoder's to say, whatever the caller's mode has.
 RunMode mode_for(const Batch& batch, RunMode mode, bool training, Share own) {
   mode.training = training;
   mode.first_token = (batch.first_sequence + own.begin) * batch.S;

@@ -14,13 +14,10 @@ namespace {
 
 constexpr uint64_t kPassStream = 0x70617373;  // keeps dropout's keys apart from those of the data order
 
-RunMode training_mode(const TrainerOptions& options, int64_t step, const Batch& batch,
-                      std::span<const RouterStats> routed_before) {
+RunMode training_mode(const TrainerOptions& options, int64_t step, std::span<const RouterStats> routed_before) {
   RunMode mode;
   mode.routed_before = routed_before;
-  mode.training = true;
   mode.key = mix_key(mix_key(options.seed, kPassStream), static_cast<uint64_t>(step));
-  mode.first_token = batch.first_sequence * batch.S;
   mode.z_loss = options.z_loss;
   return mode;
 }
@@ -101,7 +98,7 @@ StepStats Trainer::step() {
   grads_.set_zero();
   for (int64_t micro = 0; micro < options_.micro_batches; ++micro) {
     const Batch batch = batch_at_(step_, micro);
-    stats.loss += model_.forward_backward(batch, training_mode(options_, step_, batch, stats.routers), grads_);
+    stats.loss += model_.forward_backward(batch, training_mode(options_, step_, stats.routers), grads_);
     add(stats.routers, model_.router_stats());
   }
   Communicator* const ranks = model_.ranks();
