@@ -15,7 +15,7 @@ namespace troupe {
 std::vector<ReportSection> grid_report(const GridResults& results, const Factors& factors, const Factors& by_tasks,
                                        int64_t unfinished);
 
-// The factors to quote, a family a row: for the terminal.
+// The factors to quote, a family a row, under a header: for the terminal, too.
 std::vector<std::vector<std::string>> quoted_factors(const GridResults& results, const Factors& factors);
 
 }  // namespace troupe
