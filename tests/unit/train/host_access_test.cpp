@@ -1,4 +1,5 @@
 // Passes and steps leave the elements of tensors to ops: the memory that they lie in is closed to everybody else.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -94,7 +95,7 @@ TEST(HostAccessDeathTest, IsSeenByTheFence) {
         buffer[1] = 2;
         fprintf(stderr, "the fence has a hole\n");
       },
-      "^so far so good\n$");
+      testing::AllOf(testing::StartsWith("so far so good\n"), testing::Not(testing::HasSubstr("a hole"))));
 }
 
 }  // namespace
