@@ -42,7 +42,7 @@ class Arrays {
   explicit Arrays(void* base) : base_(static_cast<char*>(base)) {}
   template <class T>
   T* take(int64_t count) {
-    T* array = reinterpret_cast<T*>(base_ + used_);
+    T* array = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
     used_ += round_up(count * static_cast<int64_t>(sizeof(T)), 64);
     return array;
   }
