@@ -12,6 +12,7 @@
 #include "base/quantity.h"
 #include "base/threads.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/output.h"
 #include "cli/validators.h"
 #include "io/provenance.h"
@@ -43,9 +44,7 @@ void add_bench_flags(CLI::App& command, const std::shared_ptr<BenchFlags>& flags
   command.add_option("--seconds", flags->seconds, "Time per line")->transform(number(0.0, 3600.0));
   command.add_flag("--json", flags->json, "One JSON object a line");
   command.callback([flags, run, devices, name = command.get_name()] {
-    if (on_gpu() && devices == BenchDevices::kCpu)
-      fail(ErrorCode::kUsage, "bench {}: measures the processor alone: expected --device cpu, got {}", name,
-           name_of_enum(active_device()));
+    choose_device(devices == BenchDevices::kCpu ? fmt::format("bench {} measures the processor", name) : "");
     if (!flags->json)
       print("{}; ratio: median over repetitions between bursts of the peak\n",
             on_gpu() ? device_text()

@@ -1,18 +1,16 @@
 #include "cli/common_flags.h"
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <cstdlib>
-#include <string_view>
+#include <string>
 
-#include "base/device.h"
 #include "base/log.h"
 #include "base/log_settings.h"
 #include "base/threads.h"
 #include "cli/choice.h"
 #include "cli/color.h"
+#include "cli/device.h"
 #include "cli/validators.h"
-#include "kernels/cuda/driver.h"
 
 namespace troupe::cli {
 namespace {
@@ -25,35 +23,6 @@ void use_threads(int64_t threads) {
   unsetenv("TROUPE_PLACED");
   omp_set_num_threads(static_cast<int>(threads));
 }
-
-constexpr std::string_view kCpu = name_of_enum(Device::kCpu), kCuda = name_of_enum(Device::kCuda);
-
-// The number of a card in "cuda" or "cuda:N"; -1 if it is neither.
-int card_number(std::string_view name) {
-  if (name == kCuda) return 0;
-  if (!name.starts_with(fmt::format("{}:", kCuda))) return -1;
-  int number = -1;
-  const std::string_view digits = name.substr(kCuda.size() + 1);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  return error == std::errc() && end == digits.data() + digits.size() && digits[0] != '-' ? number : -1;
-}
-
-// "auto" takes a card if there is one that works, and says so.
-void use_device_named(const std::string& name) {
-  if (name == kCpu) return;
-  if (name != "auto") return cuda::open_card(card_number(name));
-  const cuda::Survey found = cuda::survey();
-  if (!found.problem.empty()) return log::info("device: cpu ({})", found.problem);
-  cuda::open_card(0);
-  log::info("device: {}", cuda::machine()->description());
-}
-
-const CLI::Validator kDevice(
-    [](std::string& name) {
-      if (name == kCpu || name == "auto" || card_number(name) >= 0) return std::string();
-      return fmt::format("expected cpu, auto, cuda or cuda:N, got {}", name);
-    },
-    "", "device");
 
 }  // namespace
 
@@ -81,14 +50,7 @@ void add_common_flags(CLI::App& command) {
       ->default_str("")
       ->trigger_on_parse()
       ->group(kGroup);
-  command
-      .add_option_function<std::string>("--device", use_device_named,
-                                        "where the model lies and runs: cpu; cuda or cuda:N, a GPU; auto, a GPU if one works")
-      ->check(kDevice)
-      ->type_name("cpu|auto|cuda|cuda:N")
-      ->default_str("cpu")
-      ->trigger_on_parse()
-      ->group(kGroup);
+  add_device_flag(command)->group(kGroup);
   for (CLI::App* sub : command.get_subcommands([](const CLI::App*) { return true; })) add_common_flags(*sub);
 }
 

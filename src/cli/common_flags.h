@@ -1,4 +1,4 @@
-// The flags that every command has: --color, --quiet and --threads.
+// The flags that every command has: --color, --quiet, --threads and --device.
 #pragma once
 
 namespace CLI {

@@ -10,6 +10,7 @@
 #include "base/quantity.h"
 #include "cli/choice.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/run_file.h"
@@ -241,6 +242,7 @@ void print_memory(const Question& question, const MemoryEstimate& memory) {
 }
 
 void print_cost(const CostFlags& flags) {
+  choose_device();  // memory is that of the device which a run would take
   const Question question = read_question(flags);
   const Cost cost = cost_of(question.model, question.tokens, question.seq_len, question.rule);
   const MemoryEstimate memory = estimate_memory(question.model, question.micro_batch, question.seq_len,

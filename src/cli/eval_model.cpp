@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/adapter_flag.h"
 #include "cli/choice.h"
+#include "cli/device.h"
 #include "cli/validators.h"
 #include "eval/capacity.h"
 #include "model/model_directory.h"
@@ -51,6 +52,7 @@ EvalModel load_eval_model(const EvalFlags& flags, Communicator* ranks) {
   loaded.requests.ranks = ranks;
   loaded.requests.batch_tokens = flags.batch_tokens;
   const std::filesystem::path folder = find_model(flags.model);
+  choose_device_for(read_model_config(folder), ranks);
   loaded.model = load_model(folder, precision_of(flags.precision), flags.adapter);
   const ModelConfig& config = loaded.model->config();
   ModelTokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, config);

@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 
@@ -10,6 +11,7 @@
 #include "cli/adapter_flag.h"
 #include "cli/choice.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/eval.h"
 #include "cli/eval_model.h"
 #include "cli/output.h"
@@ -54,6 +56,8 @@ class ModelRun {
       : flags_(flags), name_(entry.name), given_(entry.path), folder_(find_model(entry.path)) {
     config_ = read_model_config(folder_);
   }
+
+  const ModelConfig& config() const { return config_; }
 
   // Reads and checks everything.
   void read(const std::vector<DataSet>& sets) {
@@ -184,6 +188,8 @@ void run(PerplexityFlags& flags, Communicator* ranks) {
   flags.options.ranks = ranks;
   describe_shared_evaluation(ranks);
   const auto& [entries, runs] = prepared;
+  const auto narrower = [](const auto& a, const auto& b) { return a->config().head_width() < b->config().head_width(); };
+  choose_device_for((*std::max_element(runs.begin(), runs.end(), narrower))->config(), ranks);
   const Precision precision = precision_of(flags.precision);
   const std::string mode = flags.options.fairseq ? "fairseq" : std::string(name_of_enum(flags.options.mode));
   const bool named = entries.size() > 1 || entries.front().given;

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
@@ -75,6 +76,7 @@ void run(const FinetuneArguments& arguments) {
   flags.config = arguments.config;
   const RunConfig config = load_finetune_config(flags);
   const std::string where = arguments.config.empty() ? "finetune" : arguments.config;
+  choose_device_for(config.model);
   if (!arguments.ignore_memory && !arguments.dry_run) require_memory(sized(config), read_machine(), where);
   const InterruptGuard signals;
   std::optional<Error> lost_output;  // the lines are in metrics.jsonl: the run is saved, then ends

@@ -13,6 +13,7 @@
 #include "cli/adapter_flag.h"
 #include "cli/choice.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/output.h"
 #include "cli/ranks.h"
 #include "cli/standard_streams.h"
@@ -84,6 +85,7 @@ void run(const GenerateFlags& flags) {
   require_one_process("generate");
   TextStream(flags.stops);  // refuses what no stop text can be before anything is read
   const std::filesystem::path folder = find_model(flags.model);
+  choose_device_for(read_model_config(folder));
   const std::unique_ptr<LanguageModel> model = load_model(folder, precision_of(flags.precision), flags.adapter);
   const Tokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, model->config()).tokenizer;
   if (model->config().moe.capacity != Capacity::kDropless)

@@ -112,7 +112,7 @@ int main(int argc, char** argv) {
   troupe::set_program(TROUPE_VERSION, troupe::cli::kCommit);
   std::signal(SIGPIPE, SIG_DFL);  // a reader that went away ends the program quietly
   std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error of the write, which says so
-  CLI::App app{"Train, evaluate and use dense and Mixture-of-Experts language models on CPUs.", "troupe"};
+  CLI::App app{"Train, evaluate and use dense and Mixture-of-Experts language models on CPUs and a GPU.", "troupe"};
   app.set_version_flag("-V,--version", fmt::format("{}\nMPI: {}", troupe::program_version(), troupe::mpi_version()));
   app.require_subcommand(1);
   app.formatter(std::make_shared<troupe::cli::HelpFormat>());

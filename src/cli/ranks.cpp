@@ -7,7 +7,6 @@
 #include <optional>
 #include <thread>
 
-#include "base/device.h"
 #include "base/isa.h"
 #include "base/log.h"
 #include "base/log_prefix.h"
@@ -15,6 +14,7 @@
 #include "base/quantity.h"
 #include "base/threads.h"
 #include "cli/color.h"
+#include "cli/device.h"
 #include "cli/output.h"
 #include "cli/validators.h"
 #include "dist/mpi.h"
@@ -88,8 +88,8 @@ void run_on_ranks(double watchdog_s, const std::function<void(Communicator* rank
   }
   try {
     require_equal_ranks(*world);
-    if (active_device() != Device::kCpu)
-      throw SharedError(ErrorCode::kUsage, "--device: expected cpu for several ranks, got a GPU (not there yet)");
+    if (wants_card())
+      throw SharedError(ErrorCode::kUsage, "--device, TROUPE_DEVICE: expected cpu for several ranks, got a GPU (not there yet)");
     work(world.get());
   } catch (const SharedError& error) {
     end_together(*world, error);

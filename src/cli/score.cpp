@@ -6,6 +6,7 @@
 #include "cli/adapter_flag.h"
 #include "cli/choice.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/ranks.h"
@@ -27,9 +28,10 @@ struct ScoreFlags {
 void run(const ScoreFlags& flags) {
   require_one_process("score");
   const CapacityRule capacity = parse_capacity(flags.capacity);
-  const Precision precision = precision_of(flags.precision);
   const std::filesystem::path folder = find_model(flags.model);
   ModelConfig config = read_model_config(folder);
+  choose_device_for(config);
+  const Precision precision = precision_of(flags.precision);
   config.moe.group_sequences = 0;  // the whole file is one routing group
   LanguageModel model(config, precision, {.inference = true});
   load_parameters(folder, model, flags.adapter);

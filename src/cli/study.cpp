@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/peak.h"
@@ -126,6 +127,7 @@ void run(const StudyFlags& flags) {
   const StudyConfig config = load_study(flags.config, flags.overrides);
   const std::filesystem::path out =
       flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
+  choose_device();
   if (!config.grid.empty()) return run_with_grid(flags, config, out);
   for (const auto& [given, name] : {std::pair(flags.dry_run, "--dry-run"), std::pair(flags.redo_stale, "--redo-stale"),
                                     std::pair(flags.measure_speeds, "--measure-speeds")})

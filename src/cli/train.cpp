@@ -12,6 +12,7 @@
 #include "base/placement.h"
 #include "base/threads.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/peak.h"
@@ -104,6 +105,7 @@ void run(const TrainArguments& arguments, Communicator* ranks) {
     if (ranks) check_shares(config, arguments.config, ranks->size());
   };
   ranks ? ranks->together(load, "configuration") : load();
+  choose_device_for(config.model, ranks);
   if (arguments.dry_run) return dry_run(arguments, config);
   if (ranks)
     log::info("memory: not compared with what is free, since {} ranks share it", ranks->size());

@@ -43,6 +43,7 @@ struct Driver {
   driver::Api api;
   std::string library, problem;  // problem: why there is none, or ""
   int version = 0, num_cards = 0;
+  bool no_card = false;
 
   Driver() { problem = load(); }
 
@@ -59,7 +60,7 @@ struct Driver {
  private:
   std::string load() {
     void* const handle = dlopen(kLibrary, RTLD_NOW | RTLD_LOCAL);
-    if (!handle) return fmt::format("no driver: {} is not there", kLibrary);
+    if (no_card = !handle; no_card) return fmt::format("no driver: {} is not there", kLibrary);
 #define TROUPE_DRIVER(name, symbol, parameters)                                           \
   if (api.name = reinterpret_cast<decltype(api.name)>(dlsym(handle, #symbol)); !api.name) \
     return fmt::format("the driver is too old: {} has no {}", kLibrary, #symbol);
@@ -67,10 +68,14 @@ struct Driver {
 #undef TROUPE_DRIVER
     Dl_info info{};
     if (dladdr(reinterpret_cast<void*>(api.init), &info) && info.dli_fname) library = info.dli_fname;
-    if (const driver::Result result = api.init(0); result != 0) return "the driver does not start: " + why(result);
+    if (const driver::Result result = api.init(0); result != 0) {
+      no_card = result == driver::kNoDevice;
+      return "the driver does not start: " + why(result);
+    }
     api.driver_version(&version);
     if (const driver::Result result = api.device_count(&num_cards); result != 0) return why(result);
-    return num_cards > 0 ? "" : "the driver finds no card";
+    no_card = num_cards == 0;
+    return no_card ? "the driver finds no card" : "";
   }
 };
 
@@ -129,8 +134,8 @@ class CardMachine final : public Machine {
     if (result != 0) {
       size_t free = 0, total = 0;
       api_.memory_info(&free, &total);
-      fail(ErrorCode::kEnvironment, "memory of {}: expected {} bytes, got {}: {} of {} bytes are free", description(),
-           bytes, driver_.why(result), free, total);
+      fail(ErrorCode::kEnvironment, "memory of {}: expected {} bytes, got {}: {} of {} bytes are free (--device cpu)",
+           description(), bytes, driver_.why(result), free, total);
     }
     check(api_.fill(pointer, 0, static_cast<size_t>(bytes), stream_), "cuMemsetD8Async");
     if (managed_) wait();
@@ -235,7 +240,8 @@ Survey survey() {
                .library = driver.library,
                .kernels = kImageCards,
                .cards = {},
-               .problem = driver.problem};
+               .problem = driver.problem,
+               .no_card = driver.no_card};
   for (int number = 0; driver.problem.empty() && number < driver.num_cards; ++number) {
     driver::Device device = 0;
     driver.check(driver.api.device(&device, number), "cuDeviceGet");

@@ -23,6 +23,7 @@ struct Survey {
   std::string kernels;  // for which cards the image was made; "" if the program was built without
   std::vector<Card> cards;
   std::string problem;
+  bool no_card = false;  // because there is no driver, or it finds none: nothing to mend
 };
 Survey survey();
 

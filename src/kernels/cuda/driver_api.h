@@ -8,6 +8,7 @@
 namespace troupe::cuda::driver {
 
 using Result = int;                                                        // CUresult; 0 is success
+constexpr Result kNoDevice = 100;                                          // CUDA_ERROR_NO_DEVICE
 using Device = int;                                                        // CUdevice
 using Pointer = uint64_t;                                                  // CUdeviceptr
 using Context = void*;                                                     // CUcontext

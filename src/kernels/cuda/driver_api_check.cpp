@@ -32,6 +32,7 @@ TROUPE_DRIVER_FUNCTIONS
 #undef TROUPE_DRIVER
 
 static_assert(int{kHost} == CU_MEMORYTYPE_HOST && int{kDevice} == CU_MEMORYTYPE_DEVICE && CUDA_SUCCESS == 0);
+static_assert(kNoDevice == CUDA_ERROR_NO_DEVICE);
 static_assert(int{kMultiprocessors} == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
 static_assert(int{kMajor} == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(int{kMinor} == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);

@@ -1,0 +1,34 @@
+// --device: where the model of a command lies and runs.
+#pragma once
+
+#include <string>
+
+namespace CLI {
+class App;
+class Option;
+}
+
+namespace troupe {
+class Communicator;
+struct ModelConfig;
+}  // namespace troupe
+
+namespace troupe::cli {
+
+// What --device says where it is not given.
+inline constexpr const char* kDeviceVariable = "TROUPE_DEVICE";
+
+// Adds --device; a card named by it is opened as it is parsed.
+CLI::Option* add_device_flag(CLI::App& command);
+
+// Whether a card was named, so that there is no way but to take it.
+bool wants_card();
+
+// Before the first op of a command that runs models: unless a device was named, takes a GPU if one works and the
+// command can run there (`refusal`: why it cannot, or ""), and says so; says why not where there is one. Throws kUsage
+// if a card was named and the command refuses.
+void choose_device(const std::string& refusal = "");
+// The same for a model, of which an op may refuse, and for several ranks.
+void choose_device_for(const ModelConfig& config, const Communicator* ranks = nullptr);
+
+}  // namespace troupe::cli
