@@ -63,9 +63,17 @@ program apt-get 'case "$*" in *install*) echo "E: no such package" >&2; exit 100
 quick=$work/quick
 mkdir -p "$quick/tools" "$quick/build/release/src/cli"
 cp "$source/quickstart.sh" "$quick"
-echo 'arguments=("$@"); install_packages() { :; }; build() { :; }' >"$quick/tools/setup.sh"
-printf '#!/bin/bash\necho "troupe $*"\n' >"$quick/build/release/src/cli/troupe"
+cat >"$quick/tools/setup.sh" <<'END'
+arguments=("$@") root=$PWD cmake_flags=()
+install_packages() { :; }
+build() { echo "build $* ${cmake_flags[*]}"; }
+fail() { echo "error: $*" && exit 4; }
+END
+printf '#!/bin/bash\necho "troupe $*${TROUPE_DEVICE:+ on $TROUPE_DEVICE}"\n' >"$quick/build/release/src/cli/troupe"
 chmod +x "$quick/build/release/src/cli/troupe"
+cp -r "$quick/build/release" "$quick/build/cuda"
+cp "$source/tools/cuda.sh" "$quick/tools"
+unset TROUPE_DEVICE
 for arguments in '' '--recipe modern' '--recipe=modern'; do
   expect 0 'troupe study configs/quickstart.toml --out runs/quickstart --set a=1$' -- "$quick/quickstart.sh" $arguments --set a=1
 done
@@ -74,7 +82,26 @@ expect 0 'troupe study configs/quickstart-paper.toml --out runs/quickstart-paper
 expect 0 'troupe study configs/quickstart.toml --out runs/quickstart *$' -- "$quick/quickstart.sh"
 expect 2 '^error: --recipe: expected modern or paper, got classic$' -- "$quick/quickstart.sh" --recipe classic
 expect 2 '^error: --recipe: expected modern or paper, got nothing$' -- "$quick/quickstart.sh" --set a=1 --recipe
-for study in quickstart quickstart-paper; do
+
+# For a GPU: no driver; a driver and no network; both. What pip was asked for, once.
+toolkit=$work/toolkit
+cuda() { (PATH=$work/bin TROUPE_CUDA_ROOT=$toolkit exec "$quick/quickstart.sh" --cuda "$@"); }
+expect 2 '^error: --fetch-only: expected --cuda' -- "$quick/quickstart.sh" --fetch-only
+expect 2 '^error: --cuda: expected no --recipe' -- cuda --recipe paper
+program python3 'exit 1'
+expect 4 '^error: --cuda: expected a GPU and its driver, got none that works' -- cuda
+if grep -q Debian "$work/output"; then echo "without a driver nothing is begun"; failures=$((failures + 1)); fi
+expect 4 '^error: pip could not fetch them' -- cuda --fetch-only
+program python3 'echo "python3 $*"'
+mkdir -p "$toolkit/bin" "$toolkit/include"
+touch "$toolkit/bin/nvcc" "$toolkit/include/cuda.h"
+chmod +x "$toolkit/bin/nvcc"
+expect 0 'pip .* install .*--target .*/build/cuda-toolkit nvidia-cublas==[^ ]* nvidia-cudnn-cu13==[^ ]* nvidia-cudnn-frontend==[^ ]* nvidia-cuda-runtime==[^ ]* nvidia-cuda-nvrtc==[^ ]*$' \
+  "^build cuda troupe .*-DTROUPE_CUDA=ON -DTROUPE_NVCC=$toolkit/bin/nvcc " 'All but the study' -- cuda --fetch-only
+expect 0 '^troupe study configs/quickstart-cuda.toml --out runs/quickstart-cuda --set a=1 on cuda$' -- cuda --set a=1
+if grep -q 'pip' "$work/output"; then echo "what is there is not fetched again"; failures=$((failures + 1)); fi
+rm "$work/bin/python3"
+for study in quickstart quickstart-paper quickstart-cuda; do
   [ -f "$source/configs/$study.toml" ] || { echo "expected configs/$study.toml"; failures=$((failures + 1)); }
 done
 
