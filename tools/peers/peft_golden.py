@@ -23,6 +23,11 @@ ADAPTERS = {
                       target_modules=['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']),
     'gpt2-all': dict(r=4, lora_alpha=4, target_modules=['c_attn', 'c_proj', 'c_fc'], fan_in_fan_out=True),
     'gpt_neox-all': dict(r=2, lora_alpha=6, target_modules=['query_key_value', 'dense', 'dense_h_to_4h', 'dense_4h_to_h']),
+    'mixtral-experts': dict(r=2, lora_alpha=3, target_modules=['q_proj'],
+                            target_parameters=['mlp.experts.gate_up_proj', 'mlp.experts.down_proj'],
+                            rank_pattern={'mlp.experts.gate_up_proj': 3}),
+    'qwen2_moe-down': dict(r=2, lora_alpha=4, target_modules=[], target_parameters=['experts.down_proj']),
+    'granitemoe-gate_up': dict(r=2, lora_alpha=5, target_modules=[], target_parameters=['experts.gate_up_proj']),
     'opt-qv': dict(r=2, lora_alpha=3, target_modules=['q_proj', 'v_proj', 'fc1']),
 }
 

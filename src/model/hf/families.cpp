@@ -415,12 +415,16 @@ constexpr HfFamily kFamilies[] = {
     {"qwen2", "Qwen2ForCausalLM", qwen2, "model.", "model.layers.", kLlamaNames, kLlamaLayer},
     {"qwen3", "Qwen3ForCausalLM", qwen3, "model.", "model.layers.", kLlamaNames, kLlamaLayer},
     {"olmo2", "Olmo2ForCausalLM", olmo2, "model.", "model.layers.", kLlamaNames, kOlmo2Layer, kLlamaLayer},
-    {"mixtral", "MixtralForCausalLM", mixtral, "model.", "model.layers.", kLlamaNames, kMixtralExperts, kLlamaLayer},
-    {"olmoe", "OlmoeForCausalLM", olmoe, "model.", "model.layers.", kLlamaNames, kQwenExperts, kLlamaLayer},
-    {"qwen2_moe", "Qwen2MoeForCausalLM", qwen2_moe, "model.", "model.layers.", kLlamaNames, kQwenExperts, kLlamaLayer},
-    {"qwen3_moe", "Qwen3MoeForCausalLM", qwen3_moe, "model.", "model.layers.", kLlamaNames, kQwenExperts, kLlamaLayer},
+    {"mixtral", "MixtralForCausalLM", mixtral, "model.", "model.layers.", kLlamaNames, kMixtralExperts, kLlamaLayer,
+     "mlp.experts"},
+    {"olmoe", "OlmoeForCausalLM", olmoe, "model.", "model.layers.", kLlamaNames, kQwenExperts, kLlamaLayer,
+     "mlp.experts"},
+    {"qwen2_moe", "Qwen2MoeForCausalLM", qwen2_moe, "model.", "model.layers.", kLlamaNames, kQwenExperts, kLlamaLayer,
+     "mlp.experts"},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", qwen3_moe, "model.", "model.layers.", kLlamaNames, kQwenExperts, kLlamaLayer,
+     "mlp.experts"},
     {"granitemoe", "GraniteMoeForCausalLM", granitemoe, "model.", "model.layers.", kLlamaNames, kGraniteExperts,
-     kLlamaLayer},
+     kLlamaLayer, "block_sparse_moe.experts"},
 };
 // clang-format on
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -32,6 +33,7 @@ using nlohmann::ordered_json;
 constexpr const char *kPeftConfig = "adapter_config.json", *kPeftTensors = "adapter_model";
 constexpr std::string_view kBaseModel = "base_model.model.", kDotWeight = ".weight", kLoraA = ".lora_A.weight",
                            kLoraB = ".lora_B.weight";
+constexpr std::string_view kGateUp = "gate_up_proj", kDown = "down_proj", kInner = ".base_layer";
 
 // --- The linear layers of a model by their names ---
 
@@ -47,13 +49,20 @@ struct Module {
   std::vector<ModulePiece> pieces;
 };
 
+// A slice of a tensor of experts, as a linear layer.
+std::string slice_name(const std::string& tensor, int64_t expert) { return fmt::format("{}[{}]", tensor, expert); }
+
 class Modules {
  public:
-  Modules(const ModelConfig& config, const HfFamily* family, bool with_ours) {
+  enum class Names { kAll, kTheirs, kOurs };  // theirs: of transformers 5
+
+  Modules(const ModelConfig& config, const HfFamily* family, Names names) : num_experts_(config.moe.num_experts) {
     for (const Parameter& parameter : make_parameter_table(config).entries()) {
       if (parameter.shape.size() != 2 || parameter.name.starts_with("embed_")) continue;
-      if (family) add_theirs(*family, config, parameter);
-      if (with_ours) add_ours(parameter);
+      const bool slice = family && parameter.role == Role::kExpert && !family->experts.empty();
+      if (slice && names != Names::kOurs) add_slice(*family, parameter);
+      if (family && (names == Names::kAll || (names == Names::kTheirs && !slice))) add_theirs(*family, config, parameter);
+      if (!family || names != Names::kTheirs) add_ours(parameter);
     }
     base_ = family ? family->base : "";
   }
@@ -65,8 +74,23 @@ class Modules {
       if (const auto found = index_.find(full); found != index_.end()) return &modules_[found->second];
     return nullptr;
   }
+  // Of a tensor MODULE.gate_up_proj or .down_proj of all experts; none if there is no such.
+  std::vector<const Module*> slices(const std::string& tensor) const {
+    std::vector<const Module*> found;
+    for (int64_t expert = 0; expert < num_experts_; ++expert)
+      if (const Module* const module = find(slice_name(tensor, expert))) found.push_back(module);
+    return found;
+  }
 
  private:
+  void add_slice(const HfFamily& family, const Parameter& parameter) {
+    const std::string tensor = fmt::format("{}{}.{}.{}", family.layers, parameter.layer, family.experts,
+                                           parameter.name.ends_with(".fc1.weight") ? kGateUp : kDown);
+    Module& module = of_name(slice_name(tensor, parameter.expert), parameter.shape[0], parameter.shape[1]);
+    const int64_t rows = parameter.shape[0] / parameter.stacked;
+    for (int64_t part = 0; part < parameter.stacked; ++part)
+      module.pieces.push_back({parameter, part * rows, rows, part * rows});
+  }
   Module& of_name(std::string_view name, int64_t out, int64_t in) {
     const auto [found, is_new] = index_.emplace(name, modules_.size());
     if (is_new) modules_.push_back({std::string(name), out, in, {}});
@@ -93,6 +117,7 @@ class Modules {
   std::vector<Module> modules_;  // in the table's order
   std::unordered_map<std::string, size_t> index_;
   std::string base_;
+  int64_t num_experts_;
 };
 
 // --- adapter_config.json ---
@@ -138,13 +163,25 @@ class AdapterConfig {
     if (facts_.bias != "none") refuse("bias", "\"none\"", object_["bias"]);
     for (const char* key : {"use_dora", "use_qalora", "use_bdlora", "lora_bias", "modules_to_save",
                             "trainable_token_indices", "layer_replication", "alora_invocation_tokens", "arrow_config",
-                            "kasa_config", "monteclora_config", "target_parameters"})
+                            "kasa_config", "monteclora_config"})
       if (const auto found = object_.find(key); found != object_.end() && !says_nothing(*found))
-        refuse(key, "none (this decoder merges A and B of linear layers alone)", *found);
+        refuse(key, "none (this decoder merges A and B of linear layers and experts alone)", *found);
+    for (const std::string& name : facts_.target_parameters.value_or(std::vector<std::string>()))
+      if (!targets(name, kGateUp) && !targets(name, kDown))
+        refuse("target_parameters", "gate_up_proj and down_proj of experts", json(name));
     if (const auto found = object_.find("init_lora_weights"); found != object_.end() && found->is_string())
       if (*found != "gaussian" && *found != "eva" && *found != "orthogonal" && *found != "")
         refuse("init_lora_weights", "a way that leaves the model's weights as they are", *found);
     warn_of_unknown_keys();
+  }
+
+  // The tensor of experts whose adapter has the module's name itself: the outer one, if both have one.
+  std::string_view experts_tensor(bool has_inner) const {
+    const auto any = [&](std::string_view tensor) {
+      return std::ranges::any_of(facts_.target_parameters.value_or(std::vector<std::string>()),
+                                 [&](const std::string& name) { return targets(name, tensor); });
+    };
+    return has_inner || !any(kGateUp) ? kDown : kGateUp;
   }
 
   int64_t rank_of(const std::string& module) const {
@@ -160,18 +197,23 @@ class AdapterConfig {
   }
 
  private:
+  static bool targets(std::string_view name, std::string_view tensor) {
+    return name == tensor || name.ends_with(fmt::format(".{}", tensor));
+  }
+
   struct Facts {
     std::string peft_type, bias = "none";
     int64_t r = 0;
     double lora_alpha = 0.0;
     bool use_rslora = false;
     json rank_pattern, alpha_pattern;
+    std::optional<std::vector<std::string>> target_parameters;
 
     template <class V>
     void fields(V& v) {
       v("peft_type", peft_type), v("r", r), v("lora_alpha", lora_alpha), v.may_lack("bias", bias);
       v.may_lack("use_rslora", use_rslora), v.may_lack("rank_pattern", rank_pattern);
-      v.may_lack("alpha_pattern", alpha_pattern);
+      v.may_lack("alpha_pattern", alpha_pattern), v.may_lack("target_parameters", target_parameters);
     }
   };
   [[noreturn]] void refuse(std::string_view key, std::string_view expected, const json& got) const {
@@ -194,6 +236,7 @@ class AdapterConfig {
                                                       "task_type",
                                                       "inference_mode",
                                                       "target_modules",
+                                                      "target_parameters",
                                                       "exclude_modules",
                                                       "layers_to_transform",
                                                       "layers_pattern",
@@ -239,7 +282,7 @@ ModelTensors open_adapter_tensors(const fs::path& adapter) { return ModelTensors
 PeftAdapter::PeftAdapter(const fs::path& folder, const ModelConfig& config, const HfFamily* family) {
   const AdapterConfig settings(folder / kPeftConfig);
   const ModelTensors tensors = open_adapter_tensors(folder);
-  const Modules modules(config, family, true);
+  const Modules modules(config, family, Modules::Names::kAll);
   std::set<const Module*> seen;
   for (const TensorView* tensor : tensors.tensors()) {
     const std::string& name = tensor->name;
@@ -250,26 +293,46 @@ PeftAdapter::PeftAdapter(const fs::path& folder, const ModelConfig& config, cons
     const bool is_a = name.ends_with(kLoraA);
     if (!name.starts_with(kBaseModel) || (!is_a && !name.ends_with(kLoraB)))
       refuse("only base_model.model.MODULE.lora_A.weight and .lora_B.weight");
-    const std::string stem = name.substr(0, name.size() - kLoraA.size()), module_name = stem.substr(kBaseModel.size());
-    const Module* const module = modules.find(module_name);
-    if (!module) refuse(fmt::format("a linear layer of the model ({})", family ? family->model_type : "of no family"));
+    const std::string stem = name.substr(0, name.size() - kLoraA.size());
+    std::string module_name = stem.substr(kBaseModel.size());
+    // One linear layer, or the experts of a layer.
+    std::vector<const Module*> parts;
+    if (const Module* const module = modules.find(module_name)) {
+      parts = {module};
+    } else {
+      const bool inner = module_name.ends_with(kInner);
+      const bool has_inner = tensors.find(stem + std::string(kInner) + std::string(kLoraA)) != nullptr;
+      if (inner) module_name.resize(module_name.size() - kInner.size());
+      module_name += fmt::format(".{}", inner ? kGateUp : settings.experts_tensor(has_inner));
+      parts = modules.slices(module_name);
+    }
+    if (parts.empty())
+      refuse(fmt::format("a linear layer or experts of the model ({})", family ? family->model_type : "of no family"));
     if (!tensors.find(stem + std::string(is_a ? kLoraB : kLoraA)))
       refuse(is_a ? "lora_B beside it" : "lora_A beside it");
     if (!is_a) continue;
-    if (!seen.insert(module).second) refuse("one adapter of a module");
-    auto factors = std::make_unique<Factors>();
-    factors->rank = settings.rank_of(module_name), factors->in = module->in;
-    if (tensor->shape != Shape{factors->rank, module->in})
-      refuse(fmt::format("{} (rank and the module's inputs)", to_string(Shape{factors->rank, module->in})));
-    factors->a.resize(static_cast<size_t>(factors->rank * module->in));
-    factors->b.resize(static_cast<size_t>(module->out * factors->rank));
-    tensors.read_f32(name, {factors->rank, module->in}, factors->a);
-    tensors.read_f32(stem + std::string(kLoraB), {module->out, factors->rank}, factors->b);
+    const auto E = static_cast<int64_t>(parts.size());
+    const int64_t rank = settings.rank_of(module_name), in = parts.front()->in, out = parts.front()->out;
+    if (tensor->shape != Shape{E * rank, in})
+      refuse(fmt::format("{} ({} and the module's inputs)", to_string(Shape{E * rank, in}),
+                         E == 1 ? "rank" : "experts times rank"));
+    std::vector<float> a(static_cast<size_t>(E * rank * in)), b(static_cast<size_t>(out * rank * E));
+    tensors.read_f32(name, {E * rank, in}, a);
+    tensors.read_f32(stem + std::string(kLoraB), {out, rank * E}, b);
     const double scale = settings.scale_of(module_name);
-    for (float& value : factors->b) value = static_cast<float>(scale * static_cast<double>(value));
-    for (const ModulePiece& piece : module->pieces)
-      parts_[piece.parameter.name].push_back({factors.get(), piece.row, piece.rows, piece.out});
-    factors_.push_back(std::move(factors));
+    for (float& value : b) value = static_cast<float>(scale * static_cast<double>(value));
+    ++num_modules_;
+    for (int64_t e = 0; e < E; ++e) {
+      const Module* const module = parts[static_cast<size_t>(e)];  // with its columns of B
+      if (!seen.insert(module).second) refuse("one adapter of a module");
+      auto factors = std::make_unique<Factors>();
+      factors->rank = rank, factors->in = in;
+      factors->a.assign(a.begin() + e * rank * in, a.begin() + (e + 1) * rank * in);
+      for (int64_t i = 0; i < out * rank; ++i) factors->b.push_back(b[static_cast<size_t>(i * E + e)]);
+      for (const ModulePiece& piece : module->pieces)
+        parts_[piece.parameter.name].push_back({factors.get(), piece.row, piece.rows, piece.out});
+      factors_.push_back(std::move(factors));
+    }
   }
   if (factors_.empty()) fail(ErrorCode::kData, "{}: expected tensors lora_A and lora_B, got none", tensors.where());
 }
@@ -292,23 +355,25 @@ void PeftAdapter::add_to(const Parameter& parameter, std::span<float> values) co
 
 int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapters, const ParameterStore<float>& values,
                            const ModelConfig& config, const HfFamily* family, const PeftFacts& facts) {
-  const bool linear_alone = std::ranges::all_of(adapters.targets, [](const LoraTarget& target) {
-    return target.weight.role != Role::kExpert && target.weight.name.find(".moe.router.") == std::string::npos;
+  const bool without_router = std::ranges::all_of(adapters.targets, [](const LoraTarget& target) {
+    return target.weight.name.find(".moe.router.") == std::string::npos;
   });
-  if (!family || !linear_alone)
+  const bool theirs = family && without_router;
+  if (!theirs)
     log::info("adapter: its modules have Troupe's names, which PEFT does not know ({})",
-              family ? "it has experts or routers" : "the model is of no family of transformers");
+              family ? "it has routers" : "the model is of no family of transformers");
   const int64_t rank = adapters.rank;
   struct Written {
     std::string name;
     int64_t rank = 0, out = 0, in = 0;
     std::vector<float> a, b;
+    int64_t experts = 0;  // whose they are; 0: a linear layer's
   };
   std::vector<Written> written;
-  std::set<std::string> suffixes;
+  std::set<std::string> suffixes, parameters;  // of modules, and of tensors of experts
   ordered_json ranks = ordered_json::object(), alphas = ordered_json::object();
   Buffer<float> a_room, b_room;
-  const Modules modules(config, linear_alone ? family : nullptr, !family || !linear_alone);
+  const Modules modules(config, family, theirs ? Modules::Names::kTheirs : Modules::Names::kOurs);
   for (const Module& module : modules.all()) {
     // The pairs A and B that lie in it, in the order of their rows.
     struct Pair {
@@ -330,8 +395,7 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
       if (const auto pair = pair_of(piece); pair && std::ranges::find(pairs, *pair) == pairs.end())
         pairs.push_back(*pair);
     if (pairs.empty()) continue;
-    Written& made = written.emplace_back();
-    made.name = module.name, made.out = module.out, made.in = module.in;
+    Written made{.name = module.name, .out = module.out, .in = module.in, .a = {}, .b = {}};
     made.rank = rank * static_cast<int64_t>(pairs.size());
     made.b.resize(static_cast<size_t>(made.out * made.rank));
     for (const Pair& pair : pairs) {
@@ -349,6 +413,15 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
       for (int64_t r = 0; r < piece.rows; ++r)
         std::copy_n(b.begin() + (from + r) * rank, rank, made.b.begin() + (piece.out + r) * made.rank + first);
     }
+    const bool slice = made.name.ends_with(']');
+    if (slice) made.name.resize(made.name.rfind('['));
+    if (const auto all = std::ranges::find(written, made.name, &Written::name); slice && all != written.end()) {
+      all->a.insert(all->a.end(), made.a.begin(), made.a.end());
+      all->b.insert(all->b.end(), made.b.begin(), made.b.end());
+      ++all->experts;
+      continue;
+    }
+    made.experts = slice;
     if (made.rank != rank) {
       ranks[made.name] = made.rank;
       alphas[made.name] = shortest(facts.alpha * static_cast<double>(pairs.size()));
@@ -356,17 +429,27 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
     // As PEFT matches names, from a dot on: that below the layer.
     const std::string in_layer = fmt::format(".{}.", module.pieces.front().parameter.layer);
     const size_t at = made.name.find(in_layer);
-    suffixes.insert(at == made.name.npos ? made.name : made.name.substr(at + in_layer.size()));
+    (slice ? parameters : suffixes).insert(at == made.name.npos ? made.name : made.name.substr(at + in_layer.size()));
+    written.push_back(std::move(made));
   }
   std::vector<TensorToWrite> tensors;
-  for (const Written& made : written) {
-    const std::string stem = std::string(kBaseModel) + made.name;
-    tensors.push_back({stem + std::string(kLoraA), DType::kF32, {made.rank, made.in}, made.a.data()});
-    tensors.push_back({stem + std::string(kLoraB), DType::kF32, {made.out, made.rank}, made.b.data()});
+  for (Written& made : written) {
+    std::string stem = std::string(kBaseModel) + made.name;
+    if (made.experts > 0) {
+      const bool inner = stem.ends_with(kGateUp);
+      stem = stem.substr(0, stem.rfind('.')) + std::string(inner ? kInner : "");
+      const std::vector<float> b = std::exchange(made.b, std::vector<float>(made.b.size()));
+      for (int64_t e = 0, i = 0; e < made.experts; ++e)
+        for (int64_t of_expert = 0; of_expert < made.out * made.rank; ++of_expert, ++i)
+          made.b[static_cast<size_t>(of_expert * made.experts + e)] = b[static_cast<size_t>(i)];
+    }
+    const int64_t inner_size = made.rank * std::max<int64_t>(1, made.experts);
+    tensors.push_back({stem + std::string(kLoraA), DType::kF32, {inner_size, made.in}, made.a.data()});
+    tensors.push_back({stem + std::string(kLoraB), DType::kF32, {made.out, inner_size}, made.b.data()});
   }
   write_file_atomically(folder / (std::string(kPeftTensors) + ".safetensors"),
                         [&](FileWriter& file) { write_safetensors(file, tensors); });
-  const bool transposed = linear_alone && family && family->model_type == "gpt2";
+  const bool transposed = theirs && family->model_type == "gpt2";
   write_json_file(folder / kPeftConfig, ordered_json{{"peft_type", "LORA"},
                                                      {"task_type", "CAUSAL_LM"},
                                                      {"base_model_name_or_path", facts.base_model},
@@ -374,6 +457,7 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
                                                      {"lora_alpha", shortest(facts.alpha)},
                                                      {"lora_dropout", 0.0},
                                                      {"target_modules", suffixes},
+                                                     {"target_parameters", parameters},
                                                      {"rank_pattern", ranks},
                                                      {"alpha_pattern", alphas},
                                                      {"bias", "none"},

@@ -1,7 +1,12 @@
 // Low-rank adapters in the files of Hugging Face's PEFT: a folder with adapter_config.json and
 // adapter_model.safetensors, whose tensors are base_model.model.MODULE.lora_A.weight [r, in] and .lora_B.weight [out,
 // r]. MODULE is the name that transformers has for a linear layer; for a model of no family that we write, and for
-// adapters of experts and routers, it is ours: layers.0.attn.q_proj, of a gated fc1 layers.0.ffn.fc1.gate and .up.
+// adapters of routers, it is ours: layers.0.attn.q_proj, of a gated fc1 layers.0.ffn.fc1.gate and .up.
+//
+// Experts are linear layers in transformers 4, which is read, and slices of two tensors in transformers 5,
+// MODULE.gate_up_proj and .down_proj (PEFT's target_parameters), which is read and written. Then lora_A is [E r, in], a
+// slice's rows one after the other, and lora_B [out, r E], a slice's columns E apart; of the two tensors, if both have an
+// adapter, gate_up_proj's is MODULE.base_layer.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +41,7 @@ class PeftAdapter {
 
   // values += scale B A, where the adapter has something for this parameter.
   void add_to(const Parameter& parameter, std::span<float> values) const;
-  int64_t num_modules() const { return static_cast<int64_t>(factors_.size()); }
+  int64_t num_modules() const { return num_modules_; }  // of experts: tensors
 
  private:
   // B [out, rank] has the scale in it.
@@ -50,6 +55,7 @@ class PeftAdapter {
     int64_t row = 0, rows = 0, out = 0;
   };
 
+  int64_t num_modules_ = 0;
   std::vector<std::unique_ptr<Factors>> factors_;
   std::unordered_map<std::string, std::vector<Part>> parts_;  // by parameter
 };

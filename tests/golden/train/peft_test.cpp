@@ -65,7 +65,8 @@ TEST_P(PeftGolden, AnAdapterThatIsReadGivesTheirLoss) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Adapters, PeftGolden,
-                         testing::Values("llama-qv", "llama-all", "gpt2-all", "gpt_neox-all", "opt-qv"),
+                         testing::Values("llama-qv", "llama-all", "gpt2-all", "gpt_neox-all", "opt-qv", "mixtral-experts",
+                                         "qwen2_moe-down", "granitemoe-gate_up"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');
@@ -140,9 +141,9 @@ INSTANTIATE_TEST_SUITE_P(Adapters, PeftTraining,
 // Every family of dense models, every target, and models of ours: written and read again it is what training merged.
 TEST(PeftFiles, OfEveryFamilyComeBack) {
   for (const char* name : {"gpt2", "opt", "xglm", "gpt_neox", "llama", "mistral_window", "qwen2", "qwen3", "olmo2",
-                           "olmoe", "qwen2_moe", "granitemoe"})
-    for (const bool theirs : {true, false}) {
-      SCOPED_TRACE(fmt::format("{}, {}", name, theirs ? "their names" : "ours"));
+                           "mixtral", "olmoe", "qwen2_moe", "granitemoe"})
+    for (const auto& [theirs, router] : {std::pair(true, true), {true, false}, {false, true}}) {
+      SCOPED_TRACE(fmt::format("{}, {}, {}", name, theirs ? "their names" : "ours", router ? "router" : "no router"));
       const fs::path base = base_of(name);
       LanguageModel model(quiet_config(base), Precision::kFp32);
       load_parameters(base, model);
@@ -151,7 +152,8 @@ TEST(PeftFiles, OfEveryFamilyComeBack) {
       std::vector<std::string> targets = {"q_proj", "v_proj", "o_proj"};
       if (!moe) targets.insert(targets.end(), {"up_proj", "down_proj"});
       if (!moe && gated) targets.push_back("gate_proj");
-      if (moe) targets.insert(targets.end(), {"experts", "router"});
+      if (moe) targets.push_back("experts");
+      if (moe && router) targets.push_back("router");
       check_lora({.rank = 3, .targets = targets}, table, "x");
       const LoraParameters adapters = make_lora_parameters(table, lora_targets(targets), 3);
       Lora<F32> lora(adapters, 4.0 / 3.0, model.params());
@@ -166,13 +168,18 @@ TEST(PeftFiles, OfEveryFamilyComeBack) {
       lora.merge(model.params(), room);
       const PeftAdapter read(out.path(), model.config(), family);
       EXPECT_EQ(read.num_modules(), modules);
+      const nlohmann::json said = read_json_file(out.path() / "adapter_config.json");
+      const std::string experts = name == std::string_view("granitemoe") ? "block_sparse_moe.experts" : "mlp.experts";
+      nlohmann::json expected = nlohmann::json::array();
+      if (theirs && moe && !router) expected = {experts + ".down_proj", experts + ".gate_up_proj"};
+      EXPECT_EQ(said["target_parameters"], expected);
       const OpenParameters source = open_parameters(base, table);
       for (const Parameter& parameter : table.entries()) {
         std::vector<float> values(static_cast<size_t>(parameter.size()));
         source.read(parameter, values);
         read.add_to(parameter, values);
-        const auto expected = std::as_const(model).params().at(parameter.slot);
-        test::expect_all_near<float, float>(values, {expected.begin(), expected.end()}, 2e-6, parameter.name);
+        const auto merged = std::as_const(model).params().at(parameter.slot);
+        test::expect_all_near<float, float>(values, {merged.begin(), merged.end()}, 2e-6, parameter.name);
       }
     }
 }
@@ -200,6 +207,8 @@ TEST(PeftFiles, NamesWhatIsWrong) {
   EXPECT_THAT(error("r", "4"), HasSubstr("adapter_config.json: r: expected a whole number"));
   EXPECT_THAT(error("use_dora", true), HasSubstr("use_dora: expected none"));
   EXPECT_THAT(error("modules_to_save", {"lm_head"}), HasSubstr("modules_to_save: expected none"));
+  EXPECT_THAT(error("target_parameters", {"mlp.gate.weight"}),
+              HasSubstr("target_parameters: expected gate_up_proj and down_proj of experts, got \"mlp.gate.weight\""));
   EXPECT_THAT(error("bias", "all"), HasSubstr("bias: expected \"none\", got \"all\""));
   EXPECT_THAT(error("init_lora_weights", "pissa"), HasSubstr("init_lora_weights: expected a way that leaves"));
   EXPECT_THAT(error("alpha_pattern", {{"q_.*", 3}}),
@@ -207,9 +216,9 @@ TEST(PeftFiles, NamesWhatIsWrong) {
   EXPECT_THAT(error("rank_pattern", {{"q_proj", 1e300}}), HasSubstr("rank_pattern: expected whole numbers from 1 to"));
   EXPECT_THAT(error("rank_pattern", {{"q_proj", 9}}), HasSubstr("q_proj.lora_A.weight: expected [9, 32]"));
   EXPECT_THAT(test::error_of([&] { PeftAdapter(kPeftSmall / name, config, nullptr); }, ErrorCode::kData),
-              HasSubstr("lora_A.weight: expected a linear layer of the model (of no family)"));
+              HasSubstr("lora_A.weight: expected a linear layer or experts of the model (of no family)"));
   EXPECT_THAT(test::error_of([&] { PeftAdapter(kPeftSmall / "gpt2-all", config, family); }, ErrorCode::kData),
-              HasSubstr("expected a linear layer of the model (llama)"));
+              HasSubstr("expected a linear layer or experts of the model (llama)"));
   EXPECT_THAT(test::error_of([&] { find_adapter(base); }, ErrorCode::kData),
               HasSubstr("expected an adapter (adapter_config.json"));
 }
