@@ -92,8 +92,8 @@ def by_troupe(folder):
     def predicted(model):
         details = folder / 'details.jsonl'
         subprocess.run([flags.troupe, 'eval', 'tasks', '--model', model, '--tasks', 'sst2', '--data-dir', folder / 'data',
-                        '--convention', 'paper', '--precision', flags.precision, '--limit', str(flags.eval), '--details', details,
-                        '--quiet', '--json'], check=True, stdout=subprocess.DEVNULL)
+                        '--convention', 'paper', '--precision', flags.precision, '--details', details, '--quiet', '--json',
+                        *(['--limit', str(flags.eval)] if flags.eval else [])], check=True, stdout=subprocess.DEVNULL)
         with open(details) as file:
             return [CHOICES.index(line['continuation'].strip()) for line in map(json.loads, file) if line['chosen']]
 
