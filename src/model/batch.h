@@ -22,13 +22,14 @@ struct LossSum {
   double nll = 0.0;                  // sum of negative log-likelihoods, natural log
   double aux = 0.0;                  // sum over MoE layers of the balance loss times tokens, without its weight
   double z = 0.0;                    // sum over scored targets of (log of the sum of exp(logits))^2, in training
-  double total = 0.0;                // nll + weighted aux and z: what the gradient is of
+  double divergence = 0.0;           // with a teacher: of its choices from the model's, over scored targets, in training
+  double total = 0.0;                // nll, weighted aux, z and divergence: what the gradient is of
   int64_t tokens = 0;                // scored targets
   int64_t choices = 0, dropped = 0;  // (token, expert) choices made and dropped for lack of capacity
 
   LossSum& operator+=(const LossSum& other) {
-    nll += other.nll, aux += other.aux, z += other.z, total += other.total, tokens += other.tokens;
-    choices += other.choices, dropped += other.dropped;
+    nll += other.nll, aux += other.aux, z += other.z, divergence += other.divergence, total += other.total;
+    tokens += other.tokens, choices += other.choices, dropped += other.dropped;
     return *this;
   }
   double drop_rate() const { return choices ? static_cast<double>(dropped) / static_cast<double>(choices) : 0.0; }

@@ -26,6 +26,8 @@ struct Decoder<P>::State {
   std::vector<uint8_t> valid_T;
   std::vector<int32_t> key_end_T;
   std::vector<RouterStats> stats;
+  Decoder* teacher = nullptr;
+  Distillation distillation;
 
   void read_batch(const Batch& batch, bool shared);
   void place_batch();
@@ -328,11 +330,37 @@ struct MicroBatch {
   }
 };
 
+// What the teacher, if there is one, makes of `batch`; its sum of divergences will be in `divergence`.
+template <class P>
+OutputTeacher<P> taught(typename Decoder<P>::State& s, const Batch& batch, double& divergence) {
+  if (!s.teacher) return {};
+  Decoder<P>& teacher = *s.teacher;
+  return {.embed = &teacher.weights().output.bank(),
+          .h_TD = teacher.hidden(batch),
+          .divisor = teacher.config().logit_divisor,
+          .cap = teacher.config().logit_cap,
+          .alpha = s.distillation.alpha,
+          .temperature = s.distillation.temperature,
+          .divergence = &divergence};
+}
+
 // Whether it trains and where its tokens stand is the decoder's to say, whatever the caller's mode has.
 RunMode mode_for(const Batch& batch, RunMode mode, bool training, Share own) {
   mode.training = training;
   mode.first_token = (batch.first_sequence + own.begin) * batch.S;
   return mode;
+}
+
+// A pass in evaluation. A batch of fewer routing groups than ranks is scored by every rank; all make the same calls.
+template <class P>
+MicroBatch<P> evaluated(typename Decoder<P>::State& s, const Batch& batch, const RunMode& mode) {
+  Communicator* const ranks = s.options.ranks;
+  s.read_batch(batch, ranks && (batch.B + s.routing_unit() - 1) / s.routing_unit() >= ranks->size());
+  s.work.plan(s.weights.config, s.own.size(), batch.S, Keep::kNothing);
+  s.place_batch();
+  const MicroBatch<P> micro{s, batch, mode_for(batch, mode, false, s.own)};
+  micro.forward();
+  return micro;
 }
 
 }  // namespace
@@ -351,7 +379,7 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
   s.place_batch();
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true, s.own)};
   micro.forward();
-  double squared_lse = 0.0;
+  double squared_lse = 0.0, divergence = 0.0;
   run(OutputLossWithGradient<P>{.embed = s.weights.output.bank(),
                                 .h_TD = s.work.final_norm.y_TD,
                                 .targets_T = s.work.targets_T,
@@ -361,21 +389,31 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
                                 .divisor = config().logit_divisor,
                                 .cap = config().logit_cap,
                                 .z_loss = mode.z_loss,
-                                .squared_lse = &squared_lse});
+                                .squared_lse = &squared_lse,
+                                .teacher = taught<P>(s, batch, divergence)});
   micro.backward(grads);
-  return micro.sums(s.work.nll_T, squared_lse);
+  LossSum loss = micro.sums(s.work.nll_T, squared_lse);
+  loss.divergence = divergence;
+  if (s.teacher) loss.total += s.distillation.alpha * (divergence - loss.nll);
+  return loss;
+}
+
+template <class P>
+void Decoder<P>::learn_from(Decoder& teacher, const Distillation& distillation) {
+  if (state_->options.ranks) fail(ErrorCode::kInternal, "decoder: expected one process with a teacher, got several");
+  state_->teacher = &teacher, state_->distillation = distillation;
+}
+
+template <class P>
+Matrix<const typename P::operand> Decoder<P>::hidden(const Batch& batch) {
+  evaluated<P>(*state_, batch, {});
+  return state_->work.final_norm.y_TD;
 }
 
 template <class P>
 LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<real> nll_T, std::span<int32_t> argmax_T) {
   State& s = *state_;
-  // A batch of fewer routing groups than ranks is scored by every rank; all make the same calls.
-  Communicator* const ranks = s.options.ranks;
-  s.read_batch(batch, ranks && (batch.B + s.routing_unit() - 1) / s.routing_unit() >= ranks->size());
-  s.work.plan(config(), s.own.size(), batch.S, Keep::kNothing);
-  s.place_batch();
-  const MicroBatch<P> micro{s, batch, mode_for(batch, mode, false, s.own)};
-  micro.forward();
+  const MicroBatch<P> micro = evaluated<P>(s, batch, mode);
   run(OutputLoss<P>{.embed = s.weights.output.bank(),
                     .h_TD = s.work.final_norm.y_TD,
                     .targets_T = s.work.targets_T,
@@ -384,6 +422,7 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
                     .divisor = config().logit_divisor,
                     .cap = config().logit_cap});
   if (s.is_shared()) {
+    Communicator* const ranks = s.options.ranks;
     std::vector<int64_t> tokens;
     for (int r = 0; r < ranks->size(); ++r)
       tokens.push_back(share_of(batch.B, r, ranks->size(), s.routing_unit()).size() * batch.S);

@@ -16,6 +16,7 @@
 #include "nn/parameters.h"
 #include "nn/run_mode.h"
 #include "tensor/arena.h"
+#include "tensor/matrix.h"
 #include "tensor/precision.h"
 #include "troupe/config.h"
 
@@ -35,6 +36,11 @@ struct DecoderOptions {
   bool inference = false;  // no backward pass: a LanguageModel keeps packed weights alone, where products read those
 };
 
+// How much of the loss is the teacher's, and how soft its choices are (ops/loss.h: OutputTeacher).
+struct Distillation {
+  double alpha = 0.5, temperature = 1.0;
+};
+
 template <class P>
 class Decoder {
  public:
@@ -50,9 +56,16 @@ class Decoder {
   // Parameters that `grads` does not hold are frozen: their gradient is not computed.
   LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads);
 
+  // From now on forward_backward() learns from what `teacher` makes of the same batches too, which must outlive this
+  // decoder, know the same tokens and lie in the same memory; one process only.
+  void learn_from(Decoder& teacher, const Distillation& distillation);
+
   // Losses only. nll_T [B * S] (may be empty) gets each target's negative log-likelihood, 0 where nothing is scored;
   // argmax_T (may be empty) the most probable next token.
   LossSum score(const Batch& batch, const RunMode& mode, std::span<real> nll_T = {}, std::span<int32_t> argmax_T = {});
+
+  // What the output layer reads of a pass in evaluation, [B * S, D], until the next pass.
+  Matrix<const typename P::operand> hidden(const Batch& batch);
 
   // Routing statistics of every MoE layer in the last pass, in layer order; empty for a dense model.
   std::span<const RouterStats> router_stats() const;

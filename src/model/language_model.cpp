@@ -1,5 +1,7 @@
 #include "model/language_model.h"
 
+#include <type_traits>
+
 #include "base/device.h"
 #include "base/error.h"
 #include "base/isa.h"
@@ -91,6 +93,18 @@ LossSum LanguageModel::forward_backward(const Batch& batch, const RunMode& mode,
   if (packed_)
     fail(ErrorCode::kInternal, "model: expected one for training, got one for inference: its weights are packed");
   return visit([&](auto& decoder) { return decoder.forward_backward(batch, mode, grads); });
+}
+
+void LanguageModel::learn_from(LanguageModel& teacher, const Distillation& distillation) {
+  visit([&](auto& decoder) {
+    teacher.visit([&](auto& of_teacher) {
+      if constexpr (std::is_same_v<decltype(decoder), decltype(of_teacher)>)
+        decoder.learn_from(of_teacher, distillation);
+      else
+        fail(ErrorCode::kInternal, "model: expected a teacher in {}, got one in {}", to_string(precision_),
+             to_string(teacher.precision_));
+    });
+  });
 }
 
 std::span<const RouterStats> LanguageModel::router_stats() const {

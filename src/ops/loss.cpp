@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <string>
 #include <type_traits>
 
 #include "base/threads.h"
@@ -33,12 +35,13 @@ struct Logits {
 };
 
 // A row of logits for each token from `begin` on.
-template <class P, template <class> class Task>
-void logits_of(const Task<P>& task, int64_t begin, Matrix<float> logits_BV, Context& context) {
+template <class P>
+void logits_of(const LinearBank<P>& embed, Matrix<const typename P::operand> h_TD, double divisor, int64_t begin,
+               Matrix<float> logits_BV, Context& context) {
   ForwardEpilogue<P> forward;
   forward.out_real = logits_BV;
-  forward.dropout.multiplier = 1.0f / static_cast<float>(task.divisor);
-  run(LinearForward<P>{task.embed, task.h_TD.rows_from(begin, logits_BV.rows), {}, forward}, context);
+  forward.dropout.multiplier = 1.0f / static_cast<float>(divisor);
+  run(LinearForward<P>{embed, h_TD.rows_from(begin, logits_BV.rows), {}, forward}, context);
 }
 
 float score(const RowKernels& rows, const float* logits, int64_t V, int32_t target, float& lse) {
@@ -79,6 +82,44 @@ void logit_gradient(const OutputLossWithGradient<P>& task, const float* logits, 
   dlogits[target] = operand(of_target);
 }
 
+// Where a teacher's logits and three rows of room for each token of a block are.
+template <class P>
+struct Taught {
+  Taught(const OutputTeacher<P>& teacher, Context& context, int64_t rows, int64_t V)
+      : teacher(teacher), logits(context, rows, V), room(context, 3 * rows, V), divergence_B(static_cast<size_t>(rows)) {}
+
+  // The gradient of a row of (capped) logits, which are overwritten.
+  void gradient(const OutputLossWithGradient<P>& task, int64_t i, float* l, float lse, int32_t target,
+                typename P::operand* dlogits) {
+    const RowKernels& rows = kernels().rows;
+    const int64_t V = task.embed.out();
+    const float alpha = static_cast<float>(teacher.alpha), temperature = static_cast<float>(teacher.temperature);
+    const float inverse_cap = task.cap > 0.0 ? 1.0f / static_cast<float>(task.cap) : 0.0f;
+    float *const z = logits.matrix.row(i), *const d = room.matrix.row(3 * i);
+    float *const soft = room.matrix.row(3 * i + 1), *const q = room.matrix.row(3 * i + 2);
+    cap_row(teacher.cap, z, V);
+    rows.softmax_f32(l, lse, V, d);
+    const float gain = 1.0f - alpha + 2.0f * static_cast<float>(task.z_loss) * lse;
+    for (int64_t v = 0; v < V; ++v) d[v] *= gain;
+    d[target] -= 1.0f - alpha;
+    for (int64_t v = 0; v < V; ++v) z[v] /= temperature;
+    for (int64_t v = 0; v < V; ++v) soft[v] = l[v] / temperature;
+    const float lse_of_z = rows.log_sum_exp(z, V), lse_of_soft = rows.log_sum_exp(soft, V);
+    for (int64_t v = 0; v < V; ++v) l[v] = 1.0f - l[v] * inverse_cap * (l[v] * inverse_cap);
+    rows.softmax_f32(z, lse_of_z, V, q);
+    double divergence = 0.0;
+    for (int64_t v = 0; v < V; ++v) divergence += static_cast<double>(q[v] * (z[v] - lse_of_z - soft[v] + lse_of_soft));
+    divergence_B[static_cast<size_t>(i)] = divergence * teacher.temperature * teacher.temperature;
+    rows.softmax_f32(soft, lse_of_soft, V, soft);
+    for (int64_t v = 0; v < V; ++v) d[v] = (d[v] + alpha * temperature * (soft[v] - q[v])) * l[v];
+    for (int64_t v = 0; v < V; ++v) dlogits[v] = typename P::operand(d[v]);
+  }
+
+  const OutputTeacher<P>& teacher;
+  Logits logits, room;
+  std::vector<double> divergence_B;
+};
+
 template <class P>
 void blocked(const OutputLoss<P>& task, Context& context) {
   const RowKernels& rows = kernels().rows;
@@ -87,7 +128,7 @@ void blocked(const OutputLoss<P>& task, Context& context) {
   const HostMatrix<float> logits_BV = logits.matrix;
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t count = std::min(block, T - begin);
-    logits_of(task, begin, logits_BV.rows_from(0, count), context);
+    logits_of(task.embed, task.h_TD, task.divisor, begin, logits_BV.rows_from(0, count), context);
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
       float lse;
@@ -110,10 +151,15 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
   const HostMatrix<operand> dlogits_BV(reinterpret_cast<operand*>(logits_BV.data), logits_BV.rows, V, V * kPerReal);
   const Context::Lease lse_lease(context, block * static_cast<int64_t>(sizeof(float)));
   float* const lse_B = lse_lease.as<float>();
-  double squared_lse = 0.0;
+  const OutputTeacher<P>& teacher = task.teacher;
+  std::optional<Taught<P>> taught;
+  if (teacher.embed) taught.emplace(teacher, context, std::min(T, block), V);
+  double squared_lse = 0.0, divergence = 0.0;
   for (int64_t begin = 0; begin < T; begin += block) {
     const int64_t count = std::min(block, T - begin);
-    logits_of(task, begin, logits_BV.rows_from(0, count), context);
+    logits_of(task.embed, task.h_TD, task.divisor, begin, logits_BV.rows_from(0, count), context);
+    if (taught)
+      logits_of(*teacher.embed, teacher.h_TD, teacher.divisor, begin, taught->logits.matrix.rows_from(0, count), context);
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
       const int32_t target = task.targets_T[t];
@@ -122,12 +168,17 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
       task.nll_T[t] = score(rows, logits_BV.row(i), V, target, lse);
       operand* dlogits = dlogits_BV.row(i);
       if (target < 0) return void(std::fill(dlogits, dlogits + V, operand(0.0f)));
-      logit_gradient<P>(task, logits_BV.row(i), lse, V, target, dlogits);
+      if (taught)
+        taught->gradient(task, i, logits_BV.row(i), lse, target, dlogits);
+      else
+        logit_gradient<P>(task, logits_BV.row(i), lse, V, target, dlogits);
       if (task.divisor != 1.0) divide(dlogits, V, static_cast<float>(task.divisor));
     });
     for (int64_t i = 0; i < count; ++i)
-      if (task.targets_T[static_cast<size_t>(begin + i)] >= 0)
+      if (task.targets_T[static_cast<size_t>(begin + i)] >= 0) {
         squared_lse += static_cast<double>(lse_B[i]) * static_cast<double>(lse_B[i]);
+        if (taught) divergence += taught->divergence_B[static_cast<size_t>(i)];
+      }
     const Matrix<const operand> dlogits_BV_used = dlogits_BV.rows_from(0, count);
     BackwardEpilogue<P> backward;
     backward.out_real = task.dh_TD.rows_from(begin, count);
@@ -137,6 +188,13 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
         context);
   }
   if (task.squared_lse) *task.squared_lse = squared_lse;
+  if (taught) *teacher.divergence = divergence;
+}
+
+// CUDA's row has none.
+template <class P>
+std::string without_teacher(const OutputLossWithGradient<P>& task) {
+  return task.teacher.embed ? "a teacher" : "";
 }
 
 template <class Task>
@@ -159,7 +217,7 @@ Implementations<OutputLoss<P>> OutputLoss<P>::implementations() {
 template <class P>
 Implementations<OutputLossWithGradient<P>> OutputLossWithGradient<P>::implementations() {
   static const auto rows = with_cuda(rows_of_loss<OutputLossWithGradient>(
-      [](const OutputLossWithGradient& task, Context&) { ref::output_loss_with_gradient(task); }));
+      [](const OutputLossWithGradient& task, Context&) { ref::output_loss_with_gradient(task); }), without_teacher);
   return rows;
 }
 

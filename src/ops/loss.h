@@ -30,6 +30,18 @@ struct OutputLoss {
   static Implementations<OutputLoss> implementations();
 };
 
+// What another model, the teacher, makes of the same tokens: with p = softmax(l / temperature) and q that of the teacher's
+// logits, a scored token's loss is (1 - alpha) nll + alpha temperature^2 KL(q || p) (Hinton, Vinyals and Dean 2015,
+// Distilling the Knowledge in a Neural Network, whose gradients keep their size at every temperature).
+template <class P>
+struct OutputTeacher {
+  const LinearBank<P>* embed = nullptr;  // as many rows as the model's; nullptr: there is no teacher
+  Matrix<const typename P::operand> h_TD = {};
+  double divisor = 1.0, cap = 0.0;
+  double alpha = 0.0, temperature = 1.0;
+  double* divergence = nullptr;  // on the host: sum of temperature^2 KL(q || p); overwritten
+};
+
 // Scores and the gradient of the sum of the losses:
 //   dl_v = (softmax(l)_v - [v = target]) / divisor for a scored token;  dh = sum_v dl_v E_v,  dE_v += dl_v h.
 // z_loss adds z_loss (log sum_v exp(l_v))^2 for a scored token to what the gradient is of (PaLM: Chowdhery et al.
@@ -49,6 +61,7 @@ struct OutputLossWithGradient {
   double divisor = 1.0;
   double cap = 0.0, z_loss = 0.0;
   double* squared_lse = nullptr;  // on the host: sum of (log sum_v exp(l_v))^2; overwritten unless it is nullptr
+  OutputTeacher<P> teacher = {};
 
   static Implementations<OutputLossWithGradient> implementations();
 };

@@ -9,6 +9,7 @@
 #include "io/toml_config.h"
 #include "model/decoder_parameters.h"
 #include "model/language_model.h"
+#include "model/model_directory.h"
 #include "model/workspace.h"
 #include "nn/lora.h"
 #include "train/freeze.h"
@@ -95,7 +96,11 @@ MemoryEstimate estimate_memory(const RunConfig& config) {
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where) {
   if (active_device() != Device::kCpu) return;  // a GPU's says itself what it lacks
   const MemoryEstimate memory = estimate_memory(config);
-  const int64_t need = memory.total(config.train.recompute);
+  int64_t need = memory.total(config.train.recompute);
+  if (config.finetune && !config.finetune->teacher.empty()) {
+    const ModelConfig teacher = read_model_config(find_model(config.finetune->teacher));
+    need += estimate_memory(teacher, 1, 1, precision_of(config.train.precision)).inference.total;
+  }
   const std::optional<int64_t> have = machine.free_bytes();
   if (!have || need <= *have) return;
   const auto shown = [](int64_t bytes) { return short_bytes(static_cast<double>(bytes)); };

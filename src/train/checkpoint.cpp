@@ -63,7 +63,8 @@ struct IntervalState {
 
   template <class V>
   void fields(V& v) {
-    v("nll", loss.nll), v("aux", loss.aux), v.may_lack("z", loss.z), v("total", loss.total);
+    v("nll", loss.nll), v("aux", loss.aux), v.may_lack("z", loss.z), v.may_lack("divergence", loss.divergence);
+    v("total", loss.total);
     v.count("tokens", loss.tokens);
     v.count("choices", loss.choices), v.count("dropped", loss.dropped), v("seconds", seconds), v("routers", routers);
   }

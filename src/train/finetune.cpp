@@ -9,14 +9,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quantity.h"
-#include "data/shards/model_tokenizer.h"
-#include "eval/journal.h"
 #include "eval/statistics.h"
 #include "io/atomic_file.h"
 #include "io/json_fields.h"
 #include "io/provenance.h"
 #include "model/flops.h"
-#include "model/model_directory.h"
 #include "train/finetune_trial.h"
 #include "train/run_folder.h"
 
@@ -161,10 +158,7 @@ bool is_complete(const fs::path& folder) {
 
 FinetuneResult finetune(const RunConfig& config, const std::string& where, const FinetuneOptions& options) {
   const FinetuneConfig& settings = *config.finetune;
-  const fs::path folder = find_model(settings.model);
-  const FinetuneModel model{folder, read_model_config(folder),
-                            load_model_tokenizer({}, folder, config.model).tokenizer};
-  const std::string model_sum = model_checksum(folder);
+  const FinetuneModel model = load_finetune_model(settings, where);
 
   // Everything is read and checked before anything is trained.
   std::vector<std::vector<std::string>> groups;  // tasks of one training
@@ -219,7 +213,7 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
           of_trial.resume = options.resume && fs::exists(trial.folder);
         const std::vector<FinetuneLine> zero_shot =
             done.empty() ? std::vector<FinetuneLine>{} : done.front().figures.of_epoch(0);
-        if (!run_trial(trial, sources[g], zero_shot, model, model_sum, where, of_trial)) {
+        if (!run_trial(trial, sources[g], zero_shot, model, where, of_trial)) {
           result.interrupted = true;
           return result;
         }

@@ -106,6 +106,13 @@ RunConfig load_finetune_config(const FinetuneFlags& flags) {
          where);
   if (config.model.eos_id < 0)
     fail(ErrorCode::kUsage, "{}: expected a model with an end-of-text token (model.eos_id), got none", finetune.model);
+  const FinetuneConfig usual_finetune;
+  if (finetune.teacher.empty() && (finetune.teacher_alpha != usual_finetune.teacher_alpha ||
+                                   finetune.teacher_temperature != usual_finetune.teacher_temperature))
+    fail(ErrorCode::kUsage,
+         "{}: finetune.teacher: expected a folder beside finetune.teacher_alpha or finetune.teacher_temperature, got "
+         "none",
+         where);
   const ParameterTable table = make_parameter_table(config.model);
   check_freeze(finetune.freeze, table, where);
   if (finetune.lora.is_used()) {

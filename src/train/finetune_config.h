@@ -39,6 +39,9 @@ struct FinetuneConfig {
   std::vector<int64_t> seeds = {1};
   int64_t epochs = 3;
   int64_t batch_sequences = 16;
+  std::string teacher;
+  double teacher_alpha = 0.5;
+  double teacher_temperature = 1.0;
   Freeze freeze = Freeze::kNothing;
   double top_p = 0.2;
   int64_t train_limit = 0;
@@ -63,6 +66,13 @@ struct FinetuneConfig {
     v("seeds", seeds, range(0, 1e15), "one training each: order of the data, dropout and random routing");
     v("epochs", epochs, range(1, 1e6), "times that everything is seen; the best in validation is kept");
     v("batch_sequences", batch_sequences, range(1, 1 << 24), "prompts or pieces of text per update");
+    v("teacher", teacher, Paths::kPlain,
+      "folder of a model with the same tokens, or of a run, whose probabilities are learnt beside the text (Hinton et "
+      "al. 2015); none: the text alone");
+    v("teacher_alpha", teacher_alpha, range(0, 1),
+      "A in the loss of a token, (1 - A) nll + A T^2 KL(teacher || model)");
+    v("teacher_temperature", teacher_temperature, range(0.01, 1000),
+      "T: both models' logits are divided by it in the divergence");
     v("freeze", freeze, any_value(),
       "parameters that stay as they are, without gradients and moments; all_but_chosen_experts learns those experts "
       "alone that finetune.top_p chooses");

@@ -3,18 +3,23 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quantity.h"
+#include "data/shards/model_tokenizer.h"
 #include "data/tokenizer/definition.h"
 #include "eval/eval_text.h"
+#include "eval/journal.h"
 #include "eval/tasks/prompts.h"
 #include "eval/tasks/records.h"
 #include "io/atomic_file.h"
 #include "io/checksum.h"
 #include "io/named_path.h"
+#include "model/model_directory.h"
+#include "train/chat_template.h"
 #include "train/run_tasks.h"
 
 namespace troupe {
@@ -114,14 +119,6 @@ FinetuneSource of_text(const NamedPath& entry, const FinetuneConfig& config, con
   return source;
 }
 
-// The template of the tokenizer, of which one kind can be written without an interpreter of its language: ChatML, where
-// every message is "<|im_start|>ROLE\nTEXT<|im_end|>\n".
-bool writes_chatml(const Tokenizer& tokenizer) {
-  const TokenizerConfig& config = tokenizer.definition().config;
-  return (config.chat_template + config.json).find("<|im_start|>") != std::string::npos &&
-         tokenizer.encode("<|im_start|>").size() == 1 && tokenizer.encode("<|im_end|>").size() == 1;
-}
-
 const std::string& text_in(const nlohmann::json& object, const char* key, const std::string& where) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_string())
@@ -130,62 +127,72 @@ const std::string& text_in(const nlohmann::json& object, const char* key, const 
   return found->get_ref<const std::string&>();
 }
 
-// Turns in order: what counts and what does not.
-struct Turn {
-  std::string text;
-  bool counts;
-};
-
-std::vector<Turn> turns_of(const Record& record, bool chatml, const std::string& model) {
+std::vector<ChatPart> prompt_and_completion(const Record& record) {
   const nlohmann::json& object = *record.value;
-  if (!object.contains("messages")) {
-    std::vector<Turn> turns = {{text_in(object, "prompt", record.where), false},
-                               {text_in(object, "completion", record.where), true}};
-    if (turns[1].text.empty()) fail(ErrorCode::kData, "{}: completion: expected text, got an empty one", record.where);
-    return turns;
-  }
-  if (!chatml)
-    fail(
-        ErrorCode::kData,
-        "{}: messages: expected a model with a chat template of the kind <|im_start|>ROLE (ChatML), got {} without one "
-        "(give \"prompt\" and \"completion\")",
-        record.where, model);
-  std::vector<Turn> turns;
-  const nlohmann::json& messages = object["messages"];
+  std::vector<ChatPart> parts = {{text_in(object, "prompt", record.where), false},
+                                 {text_in(object, "completion", record.where), true}};
+  if (parts[1].text.empty()) fail(ErrorCode::kData, "{}: completion: expected text, got an empty one", record.where);
+  return parts;
+}
+
+std::vector<ChatMessage> messages_of(const Record& record) {
+  std::vector<ChatMessage> found;
+  const nlohmann::json& messages = (*record.value)["messages"];
   if (!messages.is_array() || messages.empty())
     fail(ErrorCode::kData, "{}: messages: expected a list of messages, got {}", record.where, messages.type_name());
   for (const nlohmann::json& message : messages) {
     if (!message.is_object())
       fail(ErrorCode::kData, "{}: messages: expected objects, got {}", record.where, message.type_name());
-    const std::string& role = text_in(message, "role", record.where);
-    const bool answer = role == "assistant";
-    turns.push_back({"<|im_start|>" + role + "\n", false});
-    turns.push_back({text_in(message, "content", record.where) + "<|im_end|>", answer});
-    turns.push_back({"\n", false});
+    found.push_back({text_in(message, "role", record.where), text_in(message, "content", record.where)});
   }
-  if (std::ranges::none_of(turns, [](const Turn& turn) { return turn.counts; }))
+  if (std::ranges::none_of(found, [](const ChatMessage& message) { return message.role == "assistant"; }))
     fail(ErrorCode::kData, "{}: messages: expected one of the role assistant, got none", record.where);
-  return turns;
+  return found;
+}
+
+// A conversation is one text, so its tokens are those of the whole; one that lies on both sides of where an answer begins
+// is part of the answer.
+TrainingText of_conversation(const std::vector<ChatPart>& parts, const Tokenizer& tokenizer) {
+  TrainingText text;
+  std::string whole;
+  for (const ChatPart& part : parts) whole += part.text;
+  text.ids = tokenizer.encode(whole);
+  text.scored.assign(text.ids.size(), 0);
+  std::string before;
+  size_t begin = 0;
+  for (const ChatPart& part : parts) {
+    before += part.text;
+    const std::vector<int32_t> ids = tokenizer.encode(before);
+    const auto end = static_cast<size_t>(std::ranges::mismatch(ids, text.ids).in1 - ids.begin());
+    for (; begin < end; ++begin) text.scored[begin] = part.counts;
+  }
+  if (!text.scored.empty()) text.scored.front() = 0;
+  return text;
 }
 
 FinetuneSource of_answers(const NamedPath& entry, const FinetuneConfig& config, const FinetuneModel& model) {
   FinetuneSource source{.name = entry.name};
   const auto end_of_text = static_cast<int32_t>(model.config.eos_id);
-  const bool chatml = writes_chatml(model.tokenizer);
+  std::optional<ChatTemplate> chat;
   std::vector<std::string> keys;
   std::vector<std::vector<TrainingText>> texts;
   for (const Record& record : parse_records(read_text_file(entry.path), entry.path, {})) {
     TrainingText text{.ids = {end_of_text}, .scored = {0}};
     std::string key;
-    const std::vector<Turn> turns = turns_of(record, chatml, model.folder.string());
-    const bool chat = record.value->contains("messages");
-    for (const Turn& turn : turns) {
-      key += turn.text + '\0';
-      model.tokenizer.encode(turn.text, text.ids,
-                             chat ? Tokenizer::AddedTokens::kMatch : Tokenizer::AddedTokens::kAsText);
-      text.scored.resize(text.ids.size(), turn.counts);
+    std::vector<ChatPart> parts;
+    if (record.value->contains("messages")) {
+      if (!chat) chat.emplace(model.tokenizer.definition().config, record.where, model.folder.string());
+      parts = chat->parts(messages_of(record), record.where);
+      text = of_conversation(parts, model.tokenizer);
+    } else {
+      parts = prompt_and_completion(record);
+      for (const ChatPart& part : parts) {
+        model.tokenizer.encode(part.text, text.ids, Tokenizer::AddedTokens::kAsText);
+        text.scored.resize(text.ids.size(), part.counts);
+      }
+      text.ids.push_back(end_of_text), text.scored.push_back(1);  // the answer ends
     }
-    if (!chat) text.ids.push_back(end_of_text), text.scored.push_back(1);  // the answer ends
+    for (const ChatPart& part : parts) key += part.text + '\0';
     source.shortened += text.shorten(model.config.context);
     if (text.num_scored() == 0) fail(ErrorCode::kData, "{}: expected an answer of some tokens, got none", record.where);
     keys.push_back(std::move(key));
@@ -230,6 +237,33 @@ TaskSplits load_task_splits(const TaskFile& task, const FinetuneConfig& config) 
   limit(splits.train.data.items, config.train_limit);
   limit(splits.select.data.items, config.eval_limit), limit(splits.test.data.items, config.eval_limit);
   return splits;
+}
+
+FinetuneModel load_finetune_model(const FinetuneConfig& config, const std::string& where) {
+  const fs::path folder = find_model(config.model);
+  const ModelConfig model_config = read_model_config(folder);
+  FinetuneModel model{.folder = folder,
+                      .checksum = model_checksum(folder),
+                      .config = model_config,
+                      .tokenizer = load_model_tokenizer({}, folder, model_config).tokenizer,
+                      .teacher = {}};
+  if (config.teacher.empty()) return model;
+  const fs::path of_teacher = find_model(config.teacher);
+  const ModelConfig teacher = read_model_config(of_teacher);
+  const auto same = [&](const char* what, int64_t expected, int64_t got) {
+    if (got != expected)
+      fail(ErrorCode::kUsage, "{}: finetune.teacher: expected {} {} as {} has, got {}", where, what, expected, config.model,
+           got);
+  };
+  same("a vocabulary of", model_config.vocab_size, teacher.vocab_size);
+  same("an end-of-text token of", model_config.eos_id, teacher.eos_id);
+  same("a padding id of", model_config.pad_id, teacher.pad_id);
+  if (teacher.context < model_config.context)
+    fail(ErrorCode::kUsage, "{}: finetune.teacher: expected a context of at least {}, as {} has, got {}", where,
+         model_config.context, config.model, teacher.context);
+  static_cast<void>(load_model_tokenizer({.path = of_teacher.string()}, folder, model_config));
+  model.teacher = {of_teacher, model_checksum(of_teacher)};
+  return model;
 }
 
 std::vector<FinetuneSource> load_finetune_sources(const FinetuneConfig& config, const FinetuneModel& model,

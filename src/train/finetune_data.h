@@ -41,9 +41,20 @@ struct FinetuneSource {
 
 struct FinetuneModel {
   std::filesystem::path folder;
+  std::string checksum;
   ModelConfig config;
   Tokenizer tokenizer;
+
+  struct Teacher {
+    std::filesystem::path folder;
+    std::string checksum;
+  };
+  std::optional<Teacher> teacher;
 };
+
+// The model to begin with, and the teacher if there is one. Throws kUsage for a teacher that does not know the same tokens
+// or reads less at a time.
+FinetuneModel load_finetune_model(const FinetuneConfig& config, const std::string& where);
 
 // Of one training: those of its tasks, then all text and answers. Throws kUsage for an unknown task, kData for data
 // that is missing or damaged.

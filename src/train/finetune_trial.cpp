@@ -40,8 +40,7 @@ std::vector<std::string> names_of(const LoraParameters& adapters) {
 class TrialRun {
  public:
   TrialRun(const Trial& trial, const std::vector<FinetuneSource>& sources, const std::vector<FinetuneLine>& zero_shot,
-           const FinetuneModel& model, const std::string& model_sum, const std::string& where,
-           const FinetuneOptions& options)
+           const FinetuneModel& model, const std::string& where, const FinetuneOptions& options)
       : trial_(trial),
         sources_(sources),
         zero_shot_(zero_shot),
@@ -51,11 +50,12 @@ class TrialRun {
         folder_(trial.folder, to_string(precision_)),
         loader_(text_sources(where), loader_options()),
         model_(loaded()),
+        teacher_(teacher()),
         trainer_(*model_, Schedule(trial.config.train.schedule, trial.config.train.steps), trainer_options(),
                  [this](int64_t step, int64_t micro) { return loader_.batch(step, micro); }),
         state_(folder_.begin({.config = trial.config,
                               .where = where,
-                              .data = identities(model_sum),
+                              .data = identities(),
                               .steps = trial.config.train.steps,
                               .resume = options.resume},
                              trainer_, [] {})) {}
@@ -133,8 +133,9 @@ class TrialRun {
            where);
     return texts;
   }
-  std::vector<DatasetIdentity> identities(const std::string& model_sum) const {
-    std::vector<DatasetIdentity> list = {{.name = "model", .checksum = model_sum}};
+  std::vector<DatasetIdentity> identities() const {
+    std::vector<DatasetIdentity> list = {{.name = "model", .checksum = source_model_.checksum}};
+    if (source_model_.teacher) list.push_back({.name = "teacher", .checksum = source_model_.teacher->checksum});
     for (const TextSource& source : loader_.sources()) {
       DatasetIdentity identity{.name = source.name, .weight = source.weight};
       for (const FinetuneSource& given : sources_)
@@ -150,6 +151,14 @@ class TrialRun {
                                                  DecoderOptions{.recompute = train().recompute});
     load_parameters(source_model_.folder, model->params());
     return model;
+  }
+
+  // For the same batches, of which it has no gradients.
+  std::unique_ptr<LanguageModel> teacher() const {
+    if (!source_model_.teacher) return nullptr;
+    std::unique_ptr<LanguageModel> teacher = load_model(source_model_.teacher->folder, precision_);
+    model_->learn_from(*teacher, {finetune().teacher_alpha, finetune().teacher_temperature});
+    return teacher;
   }
 
   TrainerOptions trainer_options() {
@@ -198,6 +207,9 @@ class TrialRun {
                 fmt::join(finetune().lora.targets, ", "),
                 counted(static_cast<int64_t>(adapters->targets.size()), "tensor"),
                 fmt::join(names_of(*adapters), ", "));
+    if (teacher_)
+      log::info("teacher: {}, {} parameters: {:g} of the loss, temperature {:g}", source_model_.teacher->folder.string(),
+                teacher_->table().num_parameters(), finetune().teacher_alpha, finetune().teacher_temperature);
     for (const FinetuneSource& source : sources_)
       log::info("{}: {} of {} to train on", source.name, counted(static_cast<int64_t>(source.train.size()), "text"),
                 source.train_split);
@@ -214,7 +226,9 @@ class TrialRun {
     if (options_.step) options_.step(stats, train().steps, seconds);
     if (state_.step % train().log_every != 0 && state_.step != train().steps) return;
     // Most of what runs through the model is not scored, so no FLOPs belong to a token.
-    write(json_of(train_line(stats, state_.interval, state_.totals, 0.0, kNan)));
+    StepLine line = train_line(stats, state_.interval, state_.totals, 0.0, kNan);
+    if (teacher_) line.divergence = state_.interval.loss.divergence / static_cast<double>(state_.interval.loss.tokens);
+    write(json_of(line));
     state_.interval = {};
   }
 
@@ -330,7 +344,7 @@ class TrialRun {
   Precision precision_;
   RunFolder folder_;
   TextLoader loader_;
-  std::unique_ptr<LanguageModel> model_;
+  std::unique_ptr<LanguageModel> model_, teacher_;
   Trainer trainer_;
   TrainState state_;
   std::optional<MetricsFile> metrics_;
@@ -339,9 +353,9 @@ class TrialRun {
 }  // namespace
 
 bool run_trial(const Trial& trial, const std::vector<FinetuneSource>& sources,
-               const std::vector<FinetuneLine>& zero_shot, const FinetuneModel& model, const std::string& model_sum,
-               const std::string& where, const FinetuneOptions& options) {
-  return TrialRun(trial, sources, zero_shot, model, model_sum, where, options).go();
+               const std::vector<FinetuneLine>& zero_shot, const FinetuneModel& model, const std::string& where,
+               const FinetuneOptions& options) {
+  return TrialRun(trial, sources, zero_shot, model, where, options).go();
 }
 
 }  // namespace troupe

@@ -18,10 +18,9 @@ struct Trial {
 };
 
 // Trains, or goes on, and writes trial.folder; false if it was interrupted. `zero_shot` is what another trial of the same
-// sources found before its first update, which is the same for all; empty: not known yet. `model_sum` is the checksum of
-// `model`.
+// sources found before its first update, which is the same for all; empty: not known yet.
 bool run_trial(const Trial& trial, const std::vector<FinetuneSource>& sources,
-               const std::vector<FinetuneLine>& zero_shot, const FinetuneModel& model, const std::string& model_sum,
-               const std::string& where, const FinetuneOptions& options);
+               const std::vector<FinetuneLine>& zero_shot, const FinetuneModel& model, const std::string& where,
+               const FinetuneOptions& options);
 
 }  // namespace troupe

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,13 +47,14 @@ struct StepLine {
   double loss = 0, ppl = 0, aux_loss = 0, z_loss = 0, lr = 0, grad_norm = 0;
   int64_t tokens = 0;
   double tokens_per_s = 0, mfu = 0, drop_rate = 0, time_s = 0;  // mfu: NaN where unknown
+  std::optional<double> divergence;                             // from a teacher, in nats per token
   std::vector<RouterLine> moe;
 
   template <class V>
   void fields(V& v) {
     v.constant("schema", kSchema);
     v.count("step", step), v("loss", loss), v("ppl", ppl), v("aux_loss", aux_loss);
-    v.may_lack("z_loss", z_loss), v("lr", lr);
+    v.may_lack("z_loss", z_loss), v.unless_empty("divergence", divergence), v("lr", lr);
     v("grad_norm", grad_norm), v.count("tokens", tokens), v("tokens_per_s", tokens_per_s), v("mfu", mfu);
     v("drop_rate", drop_rate), v("time_s", time_s), v("moe", moe);
   }

@@ -188,6 +188,24 @@ assert moved == {k for k in before if k.endswith('.weight') and k[:-6] + 'lora_A
 assert len(moved) == 2 * 2 + 4 * 2 + 1, moved
 END
 
+# A dense model learns from a sparse one, and comes nearer to it.
+sed '/moe/,/expert_d_ff/d' run.toml >dense.toml
+"$program" train dense.toml --run dense >/dev/null 2>&1 || fail "train a dense model"
+teacher='--model dense --set finetune.teacher=whole/model --set finetune.teacher_alpha=1 --set finetune.teacher_temperature=2'
+expect "a teacher" 0 '"divergence":' "$program" finetune ft.toml --run taught --json $teacher
+grep -q "teacher: whole/model, [0-9]* parameters: 1 of the loss, temperature 2" taught/train.log || fail "no teacher: $(cat taught/train.log)"
+sed -n 's/.*"divergence":\([0-9.e-]*\),.*/\1/p' out | awk 'NR == 1 { first = $1 } { last = $1 } END { exit !(NR == 80 && last < first / 4) }' ||
+  fail "a teacher from whom nothing is learnt: $(grep divergence out | sed -n '1p;$p')"
+expect "weights of nobody" 2 "finetune.teacher: expected a folder beside finetune.teacher_alpha" "$program" finetune ft.toml \
+  --model dense --run no --set finetune.teacher_alpha=0.1
+"$program" train run.toml --run narrow --set model.context=24 >/dev/null 2>&1 || fail "train a model of less context"
+expect "a teacher of less context" 2 "finetune.teacher: expected a context of at least 48, as dense has, got 24" "$program" finetune \
+  ft.toml --model dense --run no --set finetune.teacher=narrow
+expect "a teacher of other words" 2 "finetune.teacher: expected a vocabulary of 300 as dense has, got 290" sh -c '
+  "$1" tokenizer train --vocab-size 290 --out tok2 text.txt && "$1" encode --tokenizer tok2 --out data2 text.txt &&
+  "$1" train run.toml --run other --set model.vocab_size=290 --set data.train=data2 &&
+  "$1" finetune ft.toml --model dense --run no --set finetune.teacher=other' sh "$program"
+
 # No training file: fixed parts of what is evaluated. Several rates and seeds: one training each.
 mv tasks/sky/train.jsonl kept.jsonl
 expect "a split of its own" 0 '"split":"val:test","chosen_by":"val:select"' "$program" finetune ft.toml --model pre \

@@ -12,6 +12,14 @@ namespace troupe::ref {
 
 inline double soft_capped(double logit, double cap) { return cap > 0.0 ? cap * std::tanh(logit / cap) : logit; }
 
+// log sum_v exp(l_v / temperature)
+inline double log_sum_exp(const std::vector<double>& logits, double temperature) {
+  const double largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0.0;
+  for (const double logit : logits) sum += std::exp((logit - largest) / temperature);
+  return largest / temperature + std::log(sum);
+}
+
 // l_v = h . E_v / divisor with E rounded to the operand type, capped, into `logits`; returns log sum_v exp(l_v).
 template <class operand, class real>
 double output_logits(const operand* h, HostMatrix<const real> embed_VD, double divisor, double cap,
@@ -22,10 +30,7 @@ double output_logits(const operand* h, HostMatrix<const real> embed_VD, double d
       logits[v] += static_cast<double>(h[d]) * static_cast<double>(static_cast<operand>(embed_VD(v, d)));
     logits[v] = soft_capped(logits[v] / divisor, cap);
   }
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0.0;
-  for (const double logit : logits) sum += std::exp(logit - largest);
-  return largest + std::log(sum);
+  return log_sum_exp(logits, 1.0);
 }
 
 // The bank as the table that it is.
@@ -60,7 +65,10 @@ void output_loss_with_gradient(const Task& task) {
   const auto embed_VD = table_of(task);
   const int64_t T = h_TD.rows, V = embed_VD.rows, D = embed_VD.cols;
   std::vector<double> logits(static_cast<size_t>(V)), dh(static_cast<size_t>(D)), dembed(static_cast<size_t>(V * D));
-  double squared_lse = 0.0;
+  const auto& teacher = task.teacher;
+  const double alpha = teacher.embed ? teacher.alpha : 0.0, temperature = teacher.temperature;
+  std::vector<double> taught(logits.size());
+  double squared_lse = 0.0, divergence = 0.0;
   for (int64_t t = 0; t < T; ++t) {
     std::fill(dh.begin(), dh.end(), 0.0);
     nll_T[t] = 0;
@@ -68,11 +76,24 @@ void output_loss_with_gradient(const Task& task) {
       const double lse = output_logits(h_TD.row(t), embed_VD, task.divisor, task.cap, logits);
       squared_lse += lse * lse;
       nll_T[t] = static_cast<real>(lse - logits[targets_T[t]]);
+      double soft_lse = 0.0, taught_lse = 0.0;
+      if (teacher.embed) {
+        const HostMatrix<const real> rows(teacher.embed->weight(0), V, teacher.embed->in());
+        const HostMatrix<const operand> taught_h = teacher.h_TD;
+        output_logits(taught_h.row(t), rows, teacher.divisor, teacher.cap, taught);
+        soft_lse = log_sum_exp(logits, temperature), taught_lse = log_sum_exp(taught, temperature);
+        for (int64_t v = 0; v < V; ++v)
+          divergence += temperature * temperature * std::exp(taught[v] / temperature - taught_lse) *
+                        (taught[v] / temperature - taught_lse - logits[v] / temperature + soft_lse);
+      }
       for (int64_t v = 0; v < V; ++v) {
         const double share = task.cap > 0.0 ? logits[v] / task.cap : 0.0;  // d tanh = 1 - tanh^2
-        const double dlogit =
-            (std::exp(logits[v] - lse) * (1.0 + 2.0 * task.z_loss * lse) - (v == targets_T[t] ? 1.0 : 0.0)) *
-            (1.0 - share * share) / task.divisor;
+        double dlogit = std::exp(logits[v] - lse) * (1.0 - alpha + 2.0 * task.z_loss * lse) -
+                        (v == targets_T[t] ? 1.0 - alpha : 0.0);
+        if (teacher.embed)
+          dlogit += alpha * temperature *
+                    (std::exp(logits[v] / temperature - soft_lse) - std::exp(taught[v] / temperature - taught_lse));
+        dlogit = dlogit * (1.0 - share * share) / task.divisor;
         for (int64_t d = 0; d < D; ++d) {
           dh[d] += dlogit * static_cast<double>(static_cast<operand>(embed_VD(v, d)));
           dembed[v * D + d] += dlogit * static_cast<double>(h_TD(t, d));
@@ -83,6 +104,7 @@ void output_loss_with_gradient(const Task& task) {
   }
   for (int64_t i = 0; dembed_VD && i < V * D; ++i) dembed_VD[i] += static_cast<real>(dembed[i]);
   if (task.squared_lse) *task.squared_lse = squared_lse;
+  if (teacher.embed) *teacher.divergence = divergence;
 }
 
 template <class Task>

@@ -46,6 +46,25 @@ struct Problem {
   LinearBank<P> bank;
 };
 
+// With another model as teacher, its divergence too: tokens that are not scored have none.
+template <class P>
+struct TaughtProblem : Problem<P> {
+  using operand = typename P::operand;
+
+  TaughtProblem(int64_t T, int64_t V, int64_t D) : Problem<P>(T, V, D, {}), taught_embed(V, D + 1), taught_h(T, D + 1) {
+    taught_embed.fill_normal(3), taught_h.fill_normal(4);
+    for (int64_t v = 0; v < V; ++v)
+      for (int64_t d = 0; d <= D; ++d)
+        taught_embed(v, d) = static_cast<float>(static_cast<operand>(taught_embed(v, d)));
+    taught_bank = LinearBank<P>(1, V, D + 1, taught_embed.view().data, nullptr);
+    taught_bank.weights_changed();
+  }
+
+  Guarded<float> taught_embed;
+  Guarded<operand> taught_h;
+  LinearBank<P> taught_bank;
+};
+
 template <class P>
 class LossParity : public testing::Test {};
 using Precisions = testing::Types<F32, Bf16>;
@@ -117,6 +136,50 @@ TYPED_TEST(LossParity, CapAndPenaltyMatchTheReference) {
                                       fast.argmax, 1.0, cap});
       test::expect_close(fast.nll, nll, tolerance, what + " nll without gradient");
       EXPECT_EQ(fast.argmax, argmax) << what;
+    }
+  }
+}
+
+TYPED_TEST(LossParity, ATeacherMatchesTheReference) {
+  using P = TypeParam;
+  constexpr int64_t T = 70, V = 301, D = 24;
+  struct Case {
+    double alpha, temperature, cap;
+  };
+  for (const Case& c : {Case{0.5, 1.0, 0.0}, {1.0, 3.0, 0.0}, {0.3, 2.0, 4.0}}) {
+    TaughtProblem<P> fast(T, V, D);
+    const auto embed = widened(fast.embed), h = widened(fast.h);
+    const auto taught_embed = widened(fast.taught_embed), taught_h = widened(fast.taught_h);
+    std::vector<double> nll(T), dh(T * D), dembed(V * D, 0.5);
+    double divergence = 0.0, got = 0.0;
+    const LinearBank<F64> bank(1, V, D, embed.data(), nullptr), taught(1, V, D + 1, taught_embed.data(), nullptr);
+    run(OutputLossWithGradient<F64>{.embed = bank,
+                                    .h_TD = {h.data(), T, D},
+                                    .targets_T = fast.targets,
+                                    .nll_T = nll,
+                                    .dh_TD = {dh.data(), T, D},
+                                    .dembed_VD = dembed.data(),
+                                    .cap = c.cap,
+                                    .teacher = {&taught, {taught_h.data(), T, D + 1}, 1.0, c.cap, c.alpha,
+                                                c.temperature, &divergence}});
+    for (const std::string_view row : test::usable<OutputLoss<P>>()) {
+      if (row == "cuda") continue;  // has none
+      const std::string what = fmt::format("{} alpha {} temperature {} cap {}", row, c.alpha, c.temperature, c.cap);
+      const double tolerance = 64 * 0x1p-24, rounded = std::is_same_v<P, Bf16> ? 0x1p-7 : tolerance;
+      fast.dh.fill(77), fast.dembed.fill(0.5), fast.nll.fill(77);
+      test::run_as(row, OutputLossWithGradient<P>{.embed = fast.bank,
+                                                  .h_TD = std::as_const(fast.h).view(),
+                                                  .targets_T = fast.targets,
+                                                  .nll_T = fast.nll_span(),
+                                                  .dh_TD = fast.dh.view(),
+                                                  .dembed_VD = fast.dembed.view().data,
+                                                  .cap = c.cap,
+                                                  .teacher = {&fast.taught_bank, std::as_const(fast.taught_h).view(),
+                                                              1.0, c.cap, c.alpha, c.temperature, &got}});
+      test::expect_close(fast.nll, nll, tolerance, what + " nll");
+      test::expect_close(fast.dh, dh, rounded, what + " dh");
+      test::expect_close(fast.dembed, dembed, rounded, what + " dembed");
+      EXPECT_NEAR(got, divergence, 1e-5 * divergence) << what;
     }
   }
 }
