@@ -34,9 +34,9 @@ echo "$@" >>starts
 run=$!
 trap 'kill -TERM $run' TERM
 if [ $(wc -l <starts) -le $kills ]; then
-  seen() { grep -c '"checkpoint"' "$folder/history.jsonl" 2>/dev/null; }
+  seen() { cat "$folder/history.jsonl" 2>/dev/null | grep -c '"checkpoint"'; }  # 0 before there is a file
   before=$(seen)
-  while kill -0 $run 2>/dev/null && [ "$(seen)" -le "${before:-0}" ]; do sleep 0.01; done
+  while kill -0 $run 2>/dev/null && [ "$(seen)" -le "$before" ]; do sleep 0.01; done
   kill -$signal ${victim:-$run}
 fi
 wait $run; status=$?
