@@ -97,31 +97,44 @@ TROUPE_KERNEL TileA load_a(int thread, const bf16* row, bool is_there, const bf1
   return tile;
 }
 
-// A TileA from shared memory, whose rows are its (kAcross: its columns): [16, 16] from there on.
-template <bool kAcross, int kStride>
-TROUPE_KERNEL void load_a(int thread, const uint16_t* from, TileA& tile) {
-  const int lane = thread % kWarp;
 #ifdef __CUDACC__
-  const int part = lane / 8, row = lane % 8 + 8 * (kAcross ? part / 2 : part % 2),
-            column = 8 * (kAcross ? part % 2 : part / 2);
+// Four matrices [8, 8] of [16, 16] in shared memory, spread over a warp: left, then right, each above, then below (kAcross:
+// above, then below, each left, then right).
+template <bool kAcross, bool kTransposed, int kStride>
+TROUPE_KERNEL void load_matrices(int thread, const uint16_t* from, uint32_t& first, uint32_t& second, uint32_t& third,
+                                 uint32_t& fourth) {
+  const int lane = thread % kWarp, part = lane / 8;
+  const int row = lane % 8 + 8 * (kAcross ? part / 2 : part % 2), column = 8 * (kAcross ? part % 2 : part / 2);
   const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(from + row * kStride + column));
-  if constexpr (kAcross)
+  if constexpr (kTransposed)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(tile.words[0]), "=r"(tile.words[1]), "=r"(tile.words[2]), "=r"(tile.words[3])
+                 : "=r"(first), "=r"(second), "=r"(third), "=r"(fourth)
                  : "r"(at)
                  : "memory");
   else
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(tile.words[0]), "=r"(tile.words[1]), "=r"(tile.words[2]), "=r"(tile.words[3])
+                 : "=r"(first), "=r"(second), "=r"(third), "=r"(fourth)
                  : "r"(at)
                  : "memory");
+}
 #else
-  const auto element = [&](int row, int column) -> uint32_t {
-    return kAcross ? from[column * kStride + row] : from[row * kStride + column];
-  };
+template <bool kAcross, int kStride>
+uint32_t element_of(const uint16_t* from, int row, int column) {
+  return kAcross ? from[column * kStride + row] : from[row * kStride + column];
+}
+#endif
+
+// A TileA from shared memory, whose rows are its (kAcross: its columns): [16, 16] from there on.
+template <bool kAcross, int kStride>
+TROUPE_KERNEL void load_a(int thread, const uint16_t* from, TileA& tile) {
+  uint32_t(&words)[4] = tile.words;
+#ifdef __CUDACC__
+  load_matrices<kAcross, kAcross, kStride>(thread, from, words[0], words[1], words[2], words[3]);
+#else
+  const int lane = thread % kWarp;
   for (int r = 0; r < 4; ++r) {
     const int row = lane / 4 + 8 * (r % 2), column = lane % 4 * 2 + 8 * (r / 2);
-    tile.words[r] = element(row, column) | element(row, column + 1) << 16;
+    words[r] = element_of<kAcross, kStride>(from, row, column) | element_of<kAcross, kStride>(from, row, column + 1) << 16;
   }
 #endif
 }
@@ -129,29 +142,16 @@ TROUPE_KERNEL void load_a(int thread, const uint16_t* from, TileA& tile) {
 // Two TileB from shared memory, whose rows are theirs (kAcross: their columns): [16, 16] from there on, left and right.
 template <bool kAcross, int kStride>
 TROUPE_KERNEL void load_b(int thread, const uint16_t* from, TileB (&pair)[2]) {
-  const int lane = thread % kWarp;
 #ifdef __CUDACC__
-  const int part = lane / 8, row = lane % 8 + 8 * (kAcross ? part / 2 : part % 2),
-            column = 8 * (kAcross ? part % 2 : part / 2);
-  const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(from + row * kStride + column));
-  if constexpr (kAcross)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(pair[0].words[0]), "=r"(pair[0].words[1]), "=r"(pair[1].words[0]), "=r"(pair[1].words[1])
-                 : "r"(at)
-                 : "memory");
-  else
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(pair[0].words[0]), "=r"(pair[0].words[1]), "=r"(pair[1].words[0]), "=r"(pair[1].words[1])
-                 : "r"(at)
-                 : "memory");
+  load_matrices<kAcross, !kAcross, kStride>(thread, from, pair[0].words[0], pair[0].words[1], pair[1].words[0],
+                                            pair[1].words[1]);
 #else
-  const auto element = [&](int row, int column) -> uint32_t {
-    return kAcross ? from[column * kStride + row] : from[row * kStride + column];
-  };
+  const int lane = thread % kWarp;
   for (int n = 0; n < 2; ++n)
     for (int r = 0; r < 2; ++r) {
       const int row = lane % 4 * 2 + 8 * r, column = 8 * n + lane / 4;
-      pair[n].words[r] = element(row, column) | element(row + 1, column) << 16;
+      pair[n].words[r] =
+          element_of<kAcross, kStride>(from, row, column) | element_of<kAcross, kStride>(from, row + 1, column) << 16;
     }
 #endif
 }
