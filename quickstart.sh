@@ -40,7 +40,7 @@ fi
 echo "[1/4] Debian packages"
 install_packages build quickstart optional
 echo "[2/4] Build"
-if [ $preset = cuda ]; then fetch_cuda && use_cuda; fi
+if [ $preset = cuda ]; then fetch_cuda; use_cuda; fi
 build $preset troupe
 troupe=build/$preset/src/cli/troupe
 echo "[3/4] Corpus"

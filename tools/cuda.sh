@@ -1,5 +1,5 @@
-# Sourced by quickstart.sh --cuda after setup.sh: a CUDA toolkit and libraries for one program, below build/cuda-toolkit,
-# from NVIDIA's wheels on PyPI, by pip. Its licence is NVIDIA's own.
+# Sourced by quickstart.sh --cuda after setup.sh: a CUDA toolkit and libraries for one program, below
+# build/cuda-toolkit, from NVIDIA's wheels on PyPI, by pip. Its licence is NVIDIA's own.
 cuda_folder=$root/build/cuda-toolkit
 
 # Ends here unless the driver of a GPU is there and starts.
@@ -22,13 +22,16 @@ installed_toolkit() {
   done
 }
 
-# fetch_cuda: what is not there yet. cuBLAS and cuDNN are those of PyTorch 2.11, as in gpu/headers.sh; cuDNN wants the runtime
-# and its compiler.
+# fetch_cuda: what is not there yet. cuBLAS and cuDNN are those of PyTorch 2.11, as in gpu/headers.sh; cuDNN wants the
+# runtime and its compiler.
 fetch_cuda() {
   local wheels=(nvidia-cublas==13.1.0.3 nvidia-cudnn-cu13==9.19.0.56 nvidia-cudnn-frontend==1.18.0
     nvidia-cuda-runtime==13.0.96 nvidia-cuda-nvrtc==13.0.88)
   [ -n "$(installed_toolkit)" ] || wheels+=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88)
-  if [ "$(cat "$cuda_folder/wheels" 2>/dev/null)" = "${wheels[*]}" ]; then return; fi
+  local wheel have missing=
+  have=" $(cat "$cuda_folder/wheels" 2>/dev/null || true) "  # perhaps fetched where there was no toolkit, and more
+  for wheel in "${wheels[@]}"; do [[ $have = *" $wheel "* ]] || missing=1; done
+  if [ -z "$missing" ]; then return; fi
   echo "Fetching ${wheels[*]} into $cuda_folder (about 1 GB)"
   rm -rf "$cuda_folder"
   mkdir -p "$cuda_folder"

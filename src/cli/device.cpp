@@ -94,7 +94,7 @@ void choose_device(const std::string& refusal) {
 }
 
 void choose_device_for(const ModelConfig& config, const Communicator* ranks) {
-  choose_device(ranks ? "several ranks do not run on GPUs yet" : refuses_wide_heads(config.head_width()));
+  choose_device(ranks ? kRanksRefusal : refuses_wide_heads(config.head_width()));
 }
 
 }  // namespace troupe::cli

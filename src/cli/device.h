@@ -18,6 +18,8 @@ namespace troupe::cli {
 // What --device says where it is not given.
 inline constexpr const char* kDeviceVariable = "TROUPE_DEVICE";
 
+inline constexpr const char* kRanksRefusal = "several ranks do not run on GPUs yet";
+
 // Adds --device; a card named by it is opened as it is parsed.
 CLI::Option* add_device_flag(CLI::App& command);
 

@@ -76,7 +76,10 @@ void run(const FinetuneArguments& arguments) {
   flags.config = arguments.config;
   const RunConfig config = load_finetune_config(flags);
   const std::string where = arguments.config.empty() ? "finetune" : arguments.config;
-  choose_device_for(config.model);
+  if (config.finetune->teacher.empty())
+    choose_device_for(config.model);
+  else
+    choose_device("a teacher does not run on GPUs yet");
   if (!arguments.ignore_memory && !arguments.dry_run) require_memory(sized(config), read_machine(), where);
   const InterruptGuard signals;
   std::optional<Error> lost_output;  // the lines are in metrics.jsonl: the run is saved, then ends

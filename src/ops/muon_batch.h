@@ -61,26 +61,26 @@ class MuonBatch {
     const bool tall = rows_ > cols_;
     const int64_t small = E_ * s_ * s_;
     if (tall) {
-      product(Fill<float>{.value = 0.0f, .x = {w_.gram.data(), 1, small}});
+      run_there(Fill<float>{.value = 0.0f, .x = {w_.gram.data(), 1, small}});
       w_.by_small.set_weights(E_, s_, s_, w_.gram.data());
-      product(LinearBackwardWeight<P>{w_.by_small, x, x, w_.offsets, w_.gram.data(), nullptr});
+      run_there(LinearBackwardWeight<P>{w_.by_small, x, x, w_.offsets, w_.gram.data(), nullptr});
     } else {
       w_.by_x.set_weights(E_, rows_, cols_, w_.x.data());
       ForwardEpilogue<P> epilogue;
       epilogue.out_real = {w_.gram.data(), E_ * s_, s_};
-      product(LinearForward<P>{w_.by_x, x, w_.offsets, epilogue});
+      run_there(LinearForward<P>{w_.by_x, x, w_.offsets, epilogue});
     }
     make_polynomial();
     if (tall) {
       w_.by_small.set_weights(E_, s_, s_, w_.polynomial.data());  // symmetric
       ForwardEpilogue<P> epilogue;
       epilogue.out_real = {w_.z.data(), E_ * rows_, cols_};
-      product(LinearForward<P>{w_.by_small, x, w_.offsets, epilogue});
+      run_there(LinearForward<P>{w_.by_small, x, w_.offsets, epilogue});
     } else {
       const operand* const polynomial = as_operands(w_.polynomial.data(), small, w_.small_operand);
       BackwardEpilogue<P> epilogue;
       epilogue.out_real = {w_.z.data(), E_ * rows_, cols_};
-      product(LinearBackwardInput<P>{w_.by_x, {polynomial, E_ * s_, s_}, w_.offsets, epilogue});
+      run_there(LinearBackwardInput<P>{w_.by_x, {polynomial, E_ * s_, s_}, w_.offsets, epilogue});
     }
     passes_.blend(static_cast<float>(NewtonSchulz::a), w_.x.data(), 1.0f, w_.z.data(), size_, w_.x.data());
   }
@@ -93,12 +93,12 @@ class MuonBatch {
     w_.by_small.set_weights(E_, s_, s_, w_.gram.data());
     ForwardEpilogue<P> epilogue;
     epilogue.out_real = {w_.polynomial.data(), E_ * s_, s_};
-    product(LinearForward<P>{w_.by_small, {gram, E_ * s_, s_}, w_.small_offsets, epilogue});
+    run_there(LinearForward<P>{w_.by_small, {gram, E_ * s_, s_}, w_.small_offsets, epilogue});
     passes_.blend(b, w_.gram.data(), c, w_.polynomial.data(), small, w_.polynomial.data());
   }
 
   template <class Task>
-  void product(const Task& task) const {
+  void run_there(const Task& task) const {
     run_on(Passes::kDevice, task, context_);
   }
 

@@ -609,7 +609,7 @@ struct GroupPartsKernel {
 
   int64_t groups() const { return blocks_of(s.T, s.group_size); }
   TROUPE_KERNEL int64_t parts() const { return (s.group_size + kTokens - 1) / kTokens; }
-  int64_t blocks() const { return s.T == 0 ? 0 : groups() * blocks_of(s.group_size, kTokens) * s.E; }
+  int64_t blocks() const { return s.T == 0 ? 0 : groups() * parts() * s.E; }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     const int64_t e = block.index() % s.E, part = block.index() / s.E % parts(), g = block.index() / s.E / parts();
     const int64_t begin = g * s.group_size + part * kTokens, group_end = (g + 1) * s.group_size;

@@ -84,7 +84,8 @@ void on_cuda(const Route<Real>& task, Context& context) {
   cuda::CountChoicesKernel count{sizes, nullptr, nullptr};
   // What the host is told at the end, side by side: numbers of 8 bytes, then of 4.
   const int64_t num_parts = count.blocks(), num_wide = choose.blocks() + E + 1;
-  const Room<double> told(context, num_wide + (num_groups * E + 2 * num_parts + 1) / 2);
+  const int64_t num_told = num_wide + (num_groups * E + 2 * num_parts + 1) / 2;
+  const Room<double> told(context, num_told);
   double* const entropy = told;
   auto* const offsets_told = reinterpret_cast<int64_t*>(entropy + choose.blocks());
   auto* const totals = reinterpret_cast<int32_t*>(entropy + num_wide);
@@ -124,7 +125,7 @@ void on_cuda(const Route<Real>& task, Context& context) {
                                        rows.weight_R.data()});
 
   cuda::copy<int64_t>(offsets, offsets_told, E + 1);
-  const std::vector<double> heard = fetch<double>(told, num_wide + (num_groups * E + 2 * num_parts + 1) / 2);
+  const std::vector<double> heard = fetch<double>(told, num_told);
   const auto* const offsets_heard = reinterpret_cast<const int64_t*>(heard.data() + choose.blocks());
   const auto* const chosen_GE = reinterpret_cast<const int32_t*>(heard.data() + num_wide);
   const int32_t *const chosen_parts = chosen_GE + num_groups * E, *const kept_parts = chosen_parts + num_parts;
@@ -173,7 +174,7 @@ void sum_groups(const RouteRequest& request, const Routing<float>& routing, doub
                 Context& context) {
   cuda::GroupPartsKernel parts{device_sizes(request, routing), nullptr, nullptr};
   const int64_t T = routing.T, E = routing.E, num_groups = request.groups.count(T);
-  const int64_t number = cuda::blocks_of(request.groups.size, cuda::GroupPartsKernel::kTokens);
+  const int64_t number = parts.parts();
   const Room<double> sums(context, probability ? num_groups * number * E : 0), before(context, E);
   const Room<int32_t> counted(context, num_groups * number * E);
   if (probability) parts.probability = sums;

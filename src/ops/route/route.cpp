@@ -58,17 +58,17 @@ RouterStats route(const RouteRequest& request, Matrix<const real> logits_TE, Rou
 
 template <class real>
 void route_backward(const RouteRequest& request, const Routing<real>& routing, std::span<const real> dweight_R,
-                    std::span<const double> loss_scale, Matrix<real> dlogits_TE, Context& context) {
+                    std::span<const double> loss_scale, Matrix<real> dlogits_TE) {
   const int64_t E = routing.E, num_groups = request.groups.count(routing.T);
-  const Context::Lease lease(context, num_groups * E * static_cast<int64_t>(sizeof(real)));
+  const Context::Lease lease(Context::of_this_thread(), num_groups * E * static_cast<int64_t>(sizeof(real)));
   const Matrix<real> dprob_GE(lease.as<real>(), num_groups, E);
-  run(Fill<real>{.x = dprob_GE}, context);
+  run(Fill<real>{.x = dprob_GE});
   const std::span<const RouterLoss<real>> losses = router_losses<real>();
   const auto groups = static_cast<size_t>(num_groups);
   const auto scale = [&](size_t i) { return loss_scale.subspan(i * groups, groups); };
   for (size_t i = 0; i < losses.size(); ++i)
     if (losses[i].add_gradient) losses[i].add_gradient(request, routing, scale(i), dprob_GE);
-  run(RouteBackward<real>{request, routing, dweight_R, dprob_GE, dlogits_TE}, context);
+  run(RouteBackward<real>{request, routing, dweight_R, dprob_GE, dlogits_TE});
   for (size_t i = 0; i < losses.size(); ++i)
     if (losses[i].add_logit_gradient) losses[i].add_logit_gradient(request, routing, scale(i), dlogits_TE);
 }
@@ -80,7 +80,7 @@ void route_backward(const RouteRequest& request, const Routing<real>& routing, s
   template RouterStats route(const RouteRequest&, Matrix<const real>, Routing<real>&,          \
                              std::span<const real>);                                           \
   template void route_backward(const RouteRequest&, const Routing<real>&, std::span<const real>, \
-                               std::span<const double>, Matrix<real>, Context&);
+                               std::span<const double>, Matrix<real>);
 TROUPE_INSTANTIATE(float)
 TROUPE_INSTANTIATE(double)
 #undef TROUPE_INSTANTIATE

@@ -51,7 +51,6 @@ RouterStats route(const RouteRequest& request, Matrix<const real> logits_TE, Rou
 // group.
 template <class real>
 void route_backward(const RouteRequest& request, const Routing<real>& routing, std::span<const real> dweight_R,
-                    std::span<const double> loss_scale, Matrix<real> dlogits_TE,
-                    Context& context = Context::of_this_thread());
+                    std::span<const double> loss_scale, Matrix<real> dlogits_TE);
 
 }  // namespace troupe

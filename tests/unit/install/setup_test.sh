@@ -100,6 +100,10 @@ expect 0 'pip .* install .*--target .*/build/cuda-toolkit nvidia-cublas==[^ ]* n
   "^build cuda troupe .*-DTROUPE_CUDA=ON -DTROUPE_NVCC=$toolkit/bin/nvcc " 'All but the study' -- cuda --fetch-only
 expect 0 '^troupe study configs/quickstart-cuda.toml --out runs/quickstart-cuda --set a=1 on cuda$' -- cuda --set a=1
 if grep -q 'pip' "$work/output"; then echo "what is there is not fetched again"; failures=$((failures + 1)); fi
+# Fetched where there was no toolkit, and so with a compiler, and carried to where there is one.
+echo "$(cat "$quick/build/cuda-toolkit/wheels") nvidia-cuda-nvcc==0" >"$quick/build/cuda-toolkit/wheels"
+expect 0 '^troupe study configs/quickstart-cuda.toml' -- cuda
+if grep -q 'pip' "$work/output"; then echo "what was fetched with a compiler does for its own"; failures=$((failures + 1)); fi
 rm "$work/bin/python3"
 for study in quickstart quickstart-paper quickstart-cuda; do
   [ -f "$source/configs/$study.toml" ] || { echo "expected configs/$study.toml"; failures=$((failures + 1)); }
