@@ -166,12 +166,11 @@ struct GroupedForwardKernel {
   const float* bias;   // [E, N] or nullptr
   ForwardStore<bf16> store;
 
-  int64_t blocks() const { return tiles.at_most(kGroupedTile) * blocks_of(N, kGroupedTile); }
+  int64_t blocks() const { return tiles.blocks(N, kGroupedTile); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
-    const int64_t K = x.cols, column_tiles = (N + kGroupedTile - 1) / kGroupedTile;
-    const int64_t n0 = block.index() % column_tiles * kGroupedTile;
-    int64_t expert, first, end;
-    tiles.find(block.index() / column_tiles, expert, first, end, kGroupedTile);
+    const int64_t K = x.cols;
+    int64_t expert, first, end, n0;
+    tiles.find(block.index(), N, expert, first, end, n0, kGroupedTile);
     if (first == end) return;
     Product::Sums sums;
     Product::multiply(block, shared, {x.row(first), x.stride, end - first, K},
@@ -198,12 +197,11 @@ struct GroupedBackwardInputKernel {
   const bf16* weight;
   BackwardStore<bf16> store;
 
-  int64_t blocks() const { return tiles.at_most(kGroupedTile) * blocks_of(K, kGroupedTile); }
+  int64_t blocks() const { return tiles.blocks(K, kGroupedTile); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
-    const int64_t N = dy.cols, column_tiles = (K + kGroupedTile - 1) / kGroupedTile;
-    const int64_t k0 = block.index() % column_tiles * kGroupedTile;
-    int64_t expert, first, end;
-    tiles.find(block.index() / column_tiles, expert, first, end, kGroupedTile);
+    const int64_t N = dy.cols;
+    int64_t expert, first, end, k0;
+    tiles.find(block.index(), K, expert, first, end, k0, kGroupedTile);
     if (first == end) return;
     Product::Sums sums;
     Product::multiply(block, shared, {dy.row(first), dy.stride, end - first, N},

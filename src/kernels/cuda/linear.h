@@ -113,7 +113,7 @@ TROUPE_KERNEL void each_sum(const Block<kProductThreads>& block, ProductSums& su
 }
 
 // The rows of E experts cut into tiles that end where an expert does. How many there are is known on the device alone:
-// a grid has at_most() of them, and those beyond the last are empty.
+// a grid has blocks of as many as there may be, and those beyond the last are empty.
 struct RowTiles {
   const int64_t* offsets;     // [E + 1], on the device; nullptr: every expert has as many
   int64_t num_experts, rows;  // rows: of all experts
@@ -122,10 +122,16 @@ struct RowTiles {
     return offsets ? offsets[expert] : expert * (rows / num_experts);
   }
 
-  int64_t at_most(int size = kTile) const { return rows == 0 ? 0 : rows / size + num_experts; }
-  // The expert and the rows [first, end) of a tile of at most `size` rows; first = end if there are none.
-  TROUPE_KERNEL void find(int64_t tile, int64_t& expert, int64_t& first, int64_t& end, int size = kTile) const {
-    first = end = 0;
+  // Of results with as many columns, in tiles of `size` rows and columns.
+  int64_t blocks(int64_t columns, int size = kTile) const {
+    return rows == 0 ? 0 : (rows / size + num_experts) * blocks_of(columns, size);
+  }
+  // The tile of a block: its expert, its rows [first, end), where first = end if there are none, and its first column.
+  TROUPE_KERNEL void find(int64_t block, int64_t columns, int64_t& expert, int64_t& first, int64_t& end, int64_t& column0,
+                          int size = kTile) const {
+    const int64_t across = (columns + size - 1) / size;
+    int64_t tile = block / across;
+    column0 = block % across * size, first = end = 0;
     for (expert = 0; expert < num_experts; ++expert) {
       const int64_t start = begin(expert), stop = begin(expert + 1), tiles = (stop - start + size - 1) / size;
       if (tile < tiles) {
@@ -154,11 +160,11 @@ struct LinearForwardKernel {
   const float *weight, *bias;  // [E, N, K]; [E, N] or nullptr
   ForwardStore<operand> store;
 
-  int64_t blocks() const { return tiles.at_most() * blocks_of(N, kTile); }
+  int64_t blocks() const { return tiles.blocks(N); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
-    const int64_t K = x.cols, column_tiles = (N + kTile - 1) / kTile, n0 = block.index() % column_tiles * kTile;
-    int64_t expert, first, end;
-    tiles.find(block.index() / column_tiles, expert, first, end);
+    const int64_t K = x.cols;
+    int64_t expert, first, end, n0;
+    tiles.find(block.index(), N, expert, first, end, n0);
     if (first == end) return;
     const float* const w = weight + expert * N * K;
     ProductSums sums;
@@ -183,11 +189,11 @@ struct LinearBackwardInputKernel {
   const float* weight;
   BackwardStore<operand> store;
 
-  int64_t blocks() const { return tiles.at_most() * blocks_of(K, kTile); }
+  int64_t blocks() const { return tiles.blocks(K); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
-    const int64_t N = dy.cols, column_tiles = (K + kTile - 1) / kTile, k0 = block.index() % column_tiles * kTile;
-    int64_t expert, first, end;
-    tiles.find(block.index() / column_tiles, expert, first, end);
+    const int64_t N = dy.cols;
+    int64_t expert, first, end, k0;
+    tiles.find(block.index(), K, expert, first, end, k0);
     if (first == end) return;
     const float* const w = weight + expert * N * K;
     ProductSums sums;
