@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/quantity.h"
@@ -34,7 +35,11 @@ class Links {
   }
   double seconds(const ClusterLayout::Bytes& bytes, double calls) const {
     const double others = static_cast<double>(ranks_) - 1.0 - neighbours();
-    return bytes.within / (1e9 * cluster_.within.gb_per_s) + bytes.between / (1e9 * cluster_.between.gb_per_s) +
+    // A link that nothing crosses may be none.
+    const auto sending = [](double sent, const LinkConfig& link) {
+      return sent > 0.0 ? sent / (1e9 * link.gb_per_s) : 0.0;
+    };
+    return sending(bytes.within, cluster_.within) + sending(bytes.between, cluster_.between) +
            1e-6 * calls * (neighbours() * cluster_.within.microseconds + others * cluster_.between.microseconds);
   }
 
@@ -51,7 +56,19 @@ double largest_expert_share(const ModelConfig& model, int64_t ranks) {
   return experts == 0 ? 0.0 : static_cast<double>(ceil_div(experts, ranks)) / static_cast<double>(experts);
 }
 
-void plan_memory(const PlannedTraining& training, ClusterLayout& layout) {
+// Dense elements that ranks move: all of them, and those of the rank that has most.
+struct DenseElements {
+  int64_t all = 0, most = 0;
+
+  DenseElements(const ModelConfig& model, int64_t ranks) {
+    const ParameterTable table = make_parameter_table(model);
+    const std::vector<int64_t> loads = dense_loads(table, {}, static_cast<int>(ranks));
+    all = std::accumulate(loads.begin(), loads.end(), int64_t{0});
+    most = *std::max_element(loads.begin(), loads.end());
+  }
+};
+
+void plan_memory(const PlannedTraining& training, const DenseElements& dense, ClusterLayout& layout) {
   const ModelConfig& model = training.model;
   const MemoryEstimate whole = estimate_memory(model, layout.sequences_per_rank, training.seq_len, training.precision,
                                                training.optimizer);
@@ -63,15 +80,10 @@ void plan_memory(const PlannedTraining& training, ClusterLayout& layout) {
   layout.memory.weights = held(whole.weights);
   layout.memory.gradients = held(whole.gradients);
   layout.memory.packed = held(whole.packed);
-  const ParameterTable table = make_parameter_table(model);
-  const std::vector<int64_t> dense = dense_loads(table, {}, static_cast<int>(layout.ranks));
-  int64_t all_dense = 0;
-  for (const int64_t load : dense) all_dense += load;
-  const int64_t most = *std::max_element(dense.begin(), dense.end());
   layout.memory.optimizer =
       experts_of(whole.optimizer) +
       static_cast<int64_t>(static_cast<double>(whole.optimizer.total - whole.optimizer.experts) *
-                           static_cast<double>(most) / static_cast<double>(std::max<int64_t>(1, all_dense)));
+                           static_cast<double>(dense.most) / static_cast<double>(std::max<int64_t>(1, dense.all)));
   layout.memory.activations = layout.recompute ? whole.activations_recompute : whole.activations;
 }
 
@@ -101,7 +113,8 @@ ClusterLayout plan_layout(const PlannedTraining& training, const ClusterConfig& 
   layout.micro_batches = ceil_div(training.batch_sequences, micro_sequences);
   layout.sequences_per_rank = std::min(micro_sequences, ceil_div(ceil_div(micro_sequences, unit), ranks) * unit);
   layout.experts_per_rank = ceil_div(model.moe.num_experts, ranks);
-  plan_memory(training, layout);
+  const DenseElements dense(model, ranks);
+  plan_memory(training, dense, layout);
 
   const Links links(cluster, nodes);
   const bool several = ranks > 1;
@@ -136,12 +149,9 @@ ClusterLayout plan_layout(const PlannedTraining& training, const ClusterConfig& 
     }
   }
   if (several) {
-    const ParameterTable table = make_parameter_table(model);
-    const std::vector<int64_t> loads = dense_loads(table, {}, static_cast<int>(ranks));
-    double dense = 0.0;
-    for (const int64_t load : loads) dense += static_cast<double>(load) * 4.0;
-    const double rounds = std::ceil(static_cast<double>(*std::max_element(loads.begin(), loads.end())) / kRoundElements);
-    layout.dense = links.share(2.0 * dense);  // gradients of all to each mover; what a rank moved to all
+    const double rounds = std::ceil(static_cast<double>(dense.most) / kRoundElements);
+    // Gradients of all to each mover; what a rank moved to all.
+    layout.dense = links.share(2.0 * real * static_cast<double>(dense.all));
     layout.seconds.dense = links.seconds(layout.dense, 2.0 * rounds);
   }
   layout.fits = static_cast<double>(layout.memory.total()) <= 1e9 * cluster.gb_per_rank;

@@ -89,6 +89,7 @@ s, plan = (json.load(open(name)) for name in sys.argv[1:])
 memory, sent = plan['memory_bytes'], plan['bytes_sent_per_step']
 assert plan['ranks'] == s['ranks'] and plan['sequences_per_rank'] == max(s['sequences_per_rank'])
 assert plan['experts_per_rank'] == max(s['experts_per_rank'])
+assert 0 < plan['efficiency'] <= 1 and plan['tokens_per_s'] > 0, plan  # one node: no link between
 assert 0.9 < memory['weights'] / max(s['parameter_bytes_per_rank']) < 1.1, memory
 assert 0.9 < memory['optimizer'] / max(s['moment_bytes_per_rank']) < 1.5, memory  # the fullest of both kinds
 if s['ranks'] in (2, 4):  # alike

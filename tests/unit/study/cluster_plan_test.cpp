@@ -106,6 +106,25 @@ TEST(ClusterPlan, HoldsTheLargestModelOfTheStudyOn512Nodes) {
   const MemoryEstimate whole = estimate_memory(training.model, 1, 2048, training.precision);
   EXPECT_EQ(layout.memory.weights, whole.weights.total - whole.weights.experts + whole.weights.experts / 512);
   EXPECT_LT(layout.memory.optimizer, layout.memory.weights);
+  EXPECT_GT(layout.tokens_per_s, 0.0);  // without a link within
+}
+
+TEST(ClusterPlan, TakesNoTimeOnALinkThatIsNotThere) {
+  const PlannedTraining training = small_training();
+  ClusterConfig one_node = small_cluster(), alone = small_cluster();
+  one_node.nodes = 1, one_node.between = {};
+  alone.ranks_per_node = 1, alone.within = {};
+  ClusterConfig with_link = one_node;
+  with_link.between = small_cluster().between;
+  EXPECT_DOUBLE_EQ(plan_layout(training, one_node, 1, 16, false).seconds.step(),
+                   plan_layout(training, with_link, 1, 16, false).seconds.step());
+  for (const ClusterConfig& cluster : {one_node, alone}) {
+    const ClusterLayout best = plan_layouts(training, cluster).front();
+    EXPECT_GT(best.seconds.rows, 0.0);
+    EXPECT_GT(best.tokens_per_s, 0.0);
+    EXPECT_EQ(best.micro_batches, 1);  // fewest messages
+    EXPECT_FALSE(best.recompute);
+  }
 }
 
 TEST(ClusterConfig, NamesFileAndKey) {
