@@ -287,6 +287,42 @@ Json json_of_layout(const Question& question, const ClusterLayout& layout, bool 
           {"best", best}};
 }
 
+std::string three_digits(double value) { return fmt::format("{:.3g}", value); }
+
+void print_layouts(const std::vector<ClusterLayout>& layouts, const ClusterLayout* best) {
+  std::vector<std::vector<std::string>> rows = {{"nodes", "ranks", "experts a rank", "sequences a rank", "micro-batches",
+                                                 "recompute", "GB a rank", "GB sent", "seconds", "computing",
+                                                 "tokens/s", ""}};
+  for (const ClusterLayout& layout : layouts) {
+    double sent = 0.0;
+    for (const ClusterLayout::Bytes& bytes : {layout.rows, layout.logits, layout.dense}) sent += bytes.within + bytes.between;
+    rows.push_back({std::to_string(layout.nodes), std::to_string(layout.ranks), std::to_string(layout.experts_per_rank),
+                    std::to_string(layout.sequences_per_rank), std::to_string(layout.micro_batches),
+                    layout.recompute ? "yes" : "no", three_digits(static_cast<double>(layout.memory.total()) / 1e9),
+                    three_digits(sent / 1e9), three_digits(layout.seconds.step()), percent_text(layout.efficiency()),
+                    short_number(layout.tokens_per_s), !layout.fits ? "too large" : &layout == best ? "best" : ""});
+  }
+  print_table(rows);
+}
+
+void print_rank(const ClusterLayout& layout) {
+  std::vector<std::vector<std::string>> rows = {
+      {fmt::format("one of {} ranks", layout.ranks), "GB held", "GB sent within", "between", "seconds"}};
+  const auto held = [&](const char* name, int64_t bytes) {
+    rows.push_back({name, three_digits(static_cast<double>(bytes) / 1e9), "", "", ""});
+  };
+  const auto sent = [&](const char* name, const ClusterLayout::Bytes& bytes, double seconds) {
+    rows.push_back({name, "", three_digits(bytes.within / 1e9), three_digits(bytes.between / 1e9), three_digits(seconds)});
+  };
+  held("weights, float32", layout.memory.weights), held("gradients, float32", layout.memory.gradients);
+  held("optimizer", layout.memory.optimizer), held("packed bf16 copies", layout.memory.packed);
+  held("activations", layout.memory.activations), held("rows of other ranks", layout.memory.exchange);
+  rows.push_back({"computing", "", "", "", three_digits(layout.seconds.compute)});
+  sent("rows of experts", layout.rows, layout.seconds.rows), sent("router logits", layout.logits, layout.seconds.logits);
+  sent("dense gradients and parameters", layout.dense, layout.seconds.dense);
+  print_table(rows);
+}
+
 void print_plan(const CostFlags& flags) {
   const Question question = read_question(flags);
   if (question.batch_sequences == 0)
@@ -310,40 +346,15 @@ void print_plan(const CostFlags& flags) {
     if (layout.fits && (!best || layout.tokens_per_s > best->tokens_per_s)) best = &layout;
   if (flags.json) {
     for (const ClusterLayout& layout : layouts) print_json(json_of_layout(question, layout, &layout == best));
-    return;
+  } else {
+    print("{}: {} of {} tokens an update, {}\n\n", question.name, counted(question.batch_sequences, "sequence"),
+          grouped(question.seq_len), to_string(question.precision));
+    print_layouts(layouts, best);
   }
-  print("{}: {} of {} tokens an update, {}\n\n", question.name, counted(question.batch_sequences, "sequence"),
-        grouped(question.seq_len), to_string(question.precision));
-  const auto number = [](double value) { return fmt::format("{:.3g}", value); };
-  std::vector<std::vector<std::string>> rows = {{"nodes", "ranks", "experts a rank", "sequences a rank", "micro-batches",
-                                                 "recompute", "GB a rank", "GB sent", "seconds", "computing",
-                                                 "tokens/s", ""}};
-  for (const ClusterLayout& layout : layouts) {
-    double sent = 0.0;
-    for (const ClusterLayout::Bytes& bytes : {layout.rows, layout.logits, layout.dense}) sent += bytes.within + bytes.between;
-    rows.push_back({std::to_string(layout.nodes), std::to_string(layout.ranks), std::to_string(layout.experts_per_rank),
-                    std::to_string(layout.sequences_per_rank), std::to_string(layout.micro_batches),
-                    layout.recompute ? "yes" : "no", number(static_cast<double>(layout.memory.total()) / 1e9),
-                    number(sent / 1e9), number(layout.seconds.step()), percent_text(layout.efficiency()),
-                    short_number(layout.tokens_per_s), !layout.fits ? "too large" : &layout == best ? "best" : ""});
-  }
-  print_table(rows);
   if (!best) fail(ErrorCode::kNo, "cost --plan: {}: nothing fits into {:.3g} GB a rank", flags.plan, cluster.gb_per_rank);
+  if (flags.json) return;
   print("\n");
-  rows = {{fmt::format("one of {} ranks", best->ranks), "GB held", "GB sent within", "between", "seconds"}};
-  const auto held = [&](const char* name, int64_t bytes) {
-    rows.push_back({name, number(static_cast<double>(bytes) / 1e9), "", "", ""});
-  };
-  const auto sent = [&](const char* name, const ClusterLayout::Bytes& bytes, double seconds) {
-    rows.push_back({name, "", number(bytes.within / 1e9), number(bytes.between / 1e9), number(seconds)});
-  };
-  held("weights, float32", best->memory.weights), held("gradients, float32", best->memory.gradients);
-  held("optimizer", best->memory.optimizer), held("packed bf16 copies", best->memory.packed);
-  held("activations", best->memory.activations), held("rows of other ranks", best->memory.exchange);
-  rows.push_back({"computing", "", "", "", number(best->seconds.compute)});
-  sent("rows of experts", best->rows, best->seconds.rows), sent("router logits", best->logits, best->seconds.logits);
-  sent("dense gradients and parameters", best->dense, best->seconds.dense);
-  print_table(rows);
+  print_rank(*best);
 }
 
 }  // namespace

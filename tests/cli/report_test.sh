@@ -49,6 +49,11 @@ expect "cost: a configuration's own micro-batch" 0 '"precision":"fp32","micro_ba
 expect "cost: unless told" 0 '"precision":"bf16","micro_batch":7,' \
   "$program" cost --config moe.toml --precision bf16 --micro-batch 7 --json
 expect "cost: total" 0 '"total_recompute":' "$program" cost --config moe.toml --json
+printf '%s\n' 'gb_per_rank = 0.001' 'tflops = 1' >cluster.toml
+expect "cost: a plan that fits nowhere" 1 "too large" "$program" cost --preset moe-15b --plan cluster.toml
+expect "cost: the same in JSON" 1 "cluster.toml: nothing fits into 0.001 GB a rank" \
+  "$program" cost --preset moe-15b --plan cluster.toml --json
+grep -q '"fits":false,"best":false' out || fail "cost: lines of a plan that fits nowhere: $(cat out)"
 expect "cost: sizes that cannot be" 2 "expected at most 1e+16 parameters" \
   "$program" cost --config moe.toml --set model.num_layers=4096 --set model.d_model=1048576 --set model.num_heads=1
 expect "config show: rules" 2 "train.micro_sequences: expected a divisor of train.batch_sequences" \
