@@ -7,16 +7,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "eval/tasks/python_text.h"
 
 namespace troupe {
 namespace {
-
-constexpr std::string_view kBlank = " \t\n\r\f\v";
-
-std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(kBlank);
-  return begin == text.npos ? "" : text.substr(begin, text.find_last_not_of(kBlank) - begin + 1);
-}
 
 // Its text; "" if there is none. Line ends that the program spells \n are line ends.
 std::string template_of(const TokenizerConfig& config) {
@@ -96,7 +90,7 @@ std::vector<ChatPart> ChatTemplate::parts(std::span<const ChatMessage> messages,
           llama ? fmt::format("{}<|start_header_id|>{}<|end_header_id|>\n\n", i == 0 ? bos_ : "", role)
                 : fmt::format("<|im_start|>{}\n", role);
       parts.push_back({opening});
-      parts.push_back({llama ? trimmed(content) + "<|eot_id|>" : content + "<|im_end|>", answer});
+      parts.push_back({llama ? std::string(python::strip(content)) + "<|eot_id|>" : content + "<|im_end|>", answer});
       if (!llama) parts.push_back({"\n"});
       continue;
     }
@@ -112,8 +106,8 @@ std::vector<ChatPart> ChatTemplate::parts(std::span<const ChatMessage> messages,
     if (kind_ == ChatKind::kMistral)
       parts.push_back({answer ? before_answer_ + content + eos_ + after_ : fmt::format("[INST] {} [/INST]", content), answer});
     else
-      parts.push_back({answer ? fmt::format(" {} {}", trimmed(content), eos_)
-                              : fmt::format("{}[INST] {} [/INST]", bos_, trimmed(std::exchange(system, "") + content)),
+      parts.push_back({answer ? fmt::format(" {} {}", python::strip(content), eos_)
+                              : fmt::format("{}[INST] {} [/INST]", bos_, python::strip(std::exchange(system, "") + content)),
                        answer});
   }
   return parts;

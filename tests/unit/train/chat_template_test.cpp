@@ -77,6 +77,11 @@ TEST(ChatTemplate, WritesWhatJinjaWrites) {
             "<|start_header_id|>assistant<|end_header_id|>\n\n{Me.<|eot_id|>}"
             "<|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>"
             "<|start_header_id|>assistant<|end_header_id|>\n\n{So.<|eot_id|>}");
+  // What Python calls white space.
+  EXPECT_EQ(written(kLlama3, {{"user", "\u00a0 Who?\u2003\n"}}),
+            "<s><|start_header_id|>user<|end_header_id|>\n\nWho?<|eot_id|>");
+  EXPECT_EQ(written(kLlama2, {{"user", "\u00a0Who?"}, {"assistant", "Me.\u00a0"}}, "Be brief."),
+            "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n\u00a0Who? [/INST]{ Me. </s>}");
   EXPECT_EQ(written(kLlama2, kTalk), "<s>[INST] Who? [/INST]{ Me. </s>}<s>[INST] Why? [/INST]{ So. </s>}");
   EXPECT_EQ(written(kLlama2, kTalk, "Be brief."),
             "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\n Who? [/INST]{ Me. </s>}<s>[INST] Why? [/INST]{ So. </s>}");
