@@ -316,6 +316,25 @@ assert open('tasks_first/factors_tasks.csv').readline().startswith('form,task,fa
 END
 expect "grid: factors by tasks, computed again" 0 " by tasks, " python3 -B "$source/tools/study_check.py" tasks_first
 grep -q '^## Tasks' tasks_first/report.md || fail "grid: tasks in the report"
+
+# A run that diverges only while it is measured, or while it answers tasks, is said to, and is a point marked so.
+expect "grid: a model to break" 0 "late/points.csv" study late "${alone[@]}" --set study.grid.keep_models=true
+late=$(echo late/runs/dense/2x16/1000/*/seed-1)
+python3 - $late/model/model.safetensors <<'END'
+import pathlib, struct, sys
+path = pathlib.Path(sys.argv[1])
+data = path.read_bytes()
+begin = 8 + struct.unpack('<Q', data[:8])[0]
+path.write_bytes(data[:begin] + struct.pack('<f', 3e38) * ((len(data) - begin) // 4))
+END
+cp -r late unmeasured
+sed -i 's/"measured": *true/"measured":false/' unmeasured/${late#late/}/result.json
+for out in late unmeasured; do
+  expect "grid: $out: diverges after its training" 0 "diverged, and stays in the results as a point that did" \
+    study $out "${alone[@]}" "${tasks[@]}"
+  grep -Eq 'nats per token on average|right answers: ' out && fail "grid: $out: figures of a run that diverged: $(cat out)"
+  grep -q '^dense/2x16/1000/.*,diverged,a,0,0,,,$' $out/points.csv || fail "grid: $out: $(cat $out/points.csv)"
+done
 echo '{"q": "The", "a": ["cat", "qx"], "y": 0}' >>tasks/pets/v.jsonl
 expect "grid: other items" 0 "warning: 4 runs without scores of tasks" study tasks_first "${two[@]}" "${tasks[@]}"
 [ "$(wc -l <tasks_first/tasks.csv)" = 1 ] || fail "grid: scores of other items are no scores"

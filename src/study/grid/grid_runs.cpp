@@ -35,8 +35,10 @@ std::string checksum_of(const StudyData& data) {
   return to_hex(xxh3(all));
 }
 
-void set_diverged(RunRecord& record, const std::string& why) {
+void set_diverged(RunRecord& record, const std::string& label, const std::string& why) {
   record.status = RunStatus::kDiverged, record.error = why, record.validation_nll = INFINITY;
+  record.domains.clear();
+  log::warning("{}: diverged, and stays in the results as a point that did: {}", label, why);
 }
 
 }  // namespace
@@ -164,6 +166,7 @@ RunRecord GridRuns::train(const GridRun& run) const {
     energy.update();
     events_.step(label, stats, steps, seconds);
   };
+  std::string diverged;  // why; said without the prefix
   try {
     const log::Prefix prefix(label);
     const log::WarningsOnly brief;  // there may be hundreds of runs
@@ -179,14 +182,12 @@ RunRecord GridRuns::train(const GridRun& run) const {
     record.validation_nll = sum / static_cast<double>(trained.domains.size());
     const double chance = std::log(static_cast<double>(config.model.vocab_size));
     if (!(record.validation_nll <= chance + 1.0))
-      set_diverged(record,
-                   fmt::format("{:.2f} nats per token at the end, {:.2f} is chance", record.validation_nll, chance));
+      diverged = fmt::format("{:.2f} nats per token at the end, {:.2f} is chance", record.validation_nll, chance);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kNonFinite) throw;
-    set_diverged(record, error.what());
+    diverged = error.what();
   }
-  if (record.status == RunStatus::kDiverged)
-    log::warning("{}: diverged, and stays in the results as a point that did: {}", label, record.error);
+  if (!diverged.empty()) set_diverged(record, label, diverged);
   record.config = read_file(RunFiles{into}.config());
   write_record(into, record);
   fs::remove_all(RunFiles{into}.checkpoints());
@@ -213,10 +214,10 @@ void GridRuns::measure(const GridRun& run, RunRecord& record) const {
     record.measured = true;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kNonFinite) throw;
-    set_diverged(record, error.what());
-    record.domains.clear();
+    set_diverged(record, label, error.what());
   }
   write_record(folder(run), record);
+  if (record.status == RunStatus::kDiverged) return;
   double sum = 0.0;
   for (const DomainResult& domain : record.domains) sum += domain.nll;
   log::info("{}: {} nats per token on average over {} domains", label,
@@ -234,10 +235,10 @@ void GridRuns::score_tasks(const GridRun& run, RunRecord& record) const {
         });
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kNonFinite) throw;
-    set_diverged(record, error.what());
-    record.domains.clear();
+    set_diverged(record, label, error.what());
   }
   write_record(folder(run), record);
+  if (record.status == RunStatus::kDiverged) return;
   std::string line;
   for (const TaskScores& own : record.tasks)
     line += fmt::format("{}{} {:.1f} %", line.empty() ? "" : ", ", own.facts.task, 100.0 * own.accuracy());
