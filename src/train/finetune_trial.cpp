@@ -17,6 +17,7 @@
 #include "io/atomic_file.h"
 #include "io/json_fields.h"
 #include "io/provenance.h"
+#include "io/tokenizer_files.h"
 #include "model/hf/hf_write.h"
 #include "model/hf/peft.h"
 #include "model/model_directory.h"
@@ -63,6 +64,7 @@ class TrialRun {
   // False if it was interrupted.
   bool go() {
     metrics_.emplace(folder_.files().metrics(), state_.step);
+    tokenizer_json_ = tokenizer_json();
     describe();
     try {
       while (true) {
@@ -314,7 +316,15 @@ class TrialRun {
 
   void checkpoint() {
     trainer_.require_finite_moments();
-    folder_.save(state_, trainer_, source_model_.folder / "tokenizer.json");
+    folder_.save(state_, trainer_, tokenizer_json_);
+  }
+
+  // The model's; where it has its tokenizer in other files, the run has it as tokenizer.json.
+  std::filesystem::path tokenizer_json() const {
+    if (const auto own = source_model_.folder / kTokenizerFile; std::filesystem::exists(own)) return own;
+    const std::filesystem::path made = folder_.files().tokenizer();
+    source_model_.tokenizer.save(made.string());
+    return made;
   }
 
   // The best epoch's.
@@ -348,6 +358,7 @@ class TrialRun {
   Trainer trainer_;
   TrainState state_;
   std::optional<MetricsFile> metrics_;
+  std::filesystem::path tokenizer_json_;
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 //   RUN/model/                 the trained model, once the run is complete
 //   RUN/best/                  the model of the best validation so far (train.keep_best)
 //   RUN/adapter/               of a fine-tuning of adapters: they alone, as PEFT has them
+//   RUN/tokenizer.json         of a fine-tuning of a model that has its tokenizer in other files
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,7 @@
 
 #include "base/log_file.h"
 #include "io/checkpoint_directory.h"
+#include "io/tokenizer_files.h"
 #include "io/writer_lock.h"
 #include "train/checkpoint.h"
 #include "train/run_history.h"
@@ -40,14 +42,16 @@ struct RunFiles {
   std::filesystem::path model() const { return folder / "model"; }
   std::filesystem::path best() const { return folder / "best"; }
   std::filesystem::path adapter() const { return folder / "adapter"; }
+  std::filesystem::path tokenizer() const { return folder / kTokenizerFile; }
 };
 
 // What there is to go on from: nothing in a new run. Throws kUsage for a run with checkpoints, unless `resume`; kData
 // for the remains of a run of which no checkpoint can be read, which must not be written over. Changes nothing.
 FoundCheckpoints find_start(const RunFiles& files, bool resume);
 
-// Makes `to` the model (an adapter) in `from`, with what it says of its training (train_state.json), whatever was there before.
+// Makes `to` the model in `from`, with what it says of its training (train_state.json), whatever was there before.
 void copy_model(const std::filesystem::path& from, const std::filesystem::path& to);
+// Makes `to` the adapter in `from`: all its files, whatever was there before.
 void copy_adapter(const std::filesystem::path& from, const std::filesystem::path& to);
 
 class RunFolder {

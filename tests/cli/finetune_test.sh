@@ -82,6 +82,32 @@ expect "a run that exists" 2 "--resume goes on with it" "$program" finetune ft.t
 expect "its own configuration" 0 "acc" "$program" finetune whole/config.toml --run third
 cmp whole/model/model.safetensors third/model/model.safetensors || fail "a recorded configuration gives another model"
 
+# A model whose tokenizer is in other files: what is made of it has one all the same.
+cp -r pre/model gpt2
+python3 - <<'END'
+import json, pathlib
+folder = pathlib.Path('gpt2')
+bpe = json.loads((folder / 'tokenizer.json').read_text())
+vocab = bpe['model']['vocab'] | {token['content']: token['id'] for token in bpe['added_tokens']}
+(folder / 'vocab.json').write_text(json.dumps(vocab))
+merges = [merge if isinstance(merge, str) else ' '.join(merge) for merge in bpe['model']['merges']]
+(folder / 'merges.txt').write_text('#version: 0.2\n' + ''.join(merge + '\n' for merge in merges))
+END
+"$program" encode --tokenizer "$tests/../data/tokenizer/sentencepiece/bpe.model" --out pieces text.txt >/dev/null || fail "encode"
+"$program" train run.toml --run of_pieces --set model.vocab_size=500 --set model.eos_id=2 --set data.train=pieces >log 2>&1 ||
+  fail "train: $(cat log)"
+cp -r of_pieces/model llama
+cp "$tests/../data/tokenizer/sentencepiece/bpe.model" llama/tokenizer.model
+for model in gpt2 llama; do
+  rm $model/tokenizer.json
+  expect "a tokenizer in other files: $model" 0 "sky" "$program" finetune ft.toml --model $model --run of_$model --set finetune.epochs=1
+  for made in of_$model of_$model/model; do
+    expect "generate reads $made" 0 "" "$program" generate --model $made --prompt "the sun" --max-tokens 2
+  done
+  ids() { echo "the sun, the rain" | "$program" tokenizer encode --tokenizer "$1" 2>/dev/null; }
+  [ -n "$(ids $model)" ] && [ "$(ids $model)" = "$(ids of_$model/model)" ] || fail "of_$model/model: another tokenizer"
+done
+
 # What was cut off goes on from its checkpoint: the second half is computed again.
 "$program" finetune ft.toml --model pre --run half --set train.checkpoint_every=6 --json >half.log 2>&1 &
 pid=$!
