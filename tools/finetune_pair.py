@@ -31,7 +31,8 @@ parser.add_argument('--others', default='', help='tasks to learn with the settin
 parser.add_argument('--go', action='store_true'), parser.add_argument('--minutes', type=float, default=math.inf)
 parser.add_argument('--only', choices=['dense', 'moe'], help='train one of the models')
 parser.add_argument('--epochs', type=int, default=3), parser.add_argument('--batch', type=int, default=16)
-parser.add_argument('--lr', type=float, default=1e-4), parser.add_argument('--seeds', type=int, default=3)
+parser.add_argument('--lr', type=float, default=1e-4)
+parser.add_argument('--seeds', type=int, default=3, choices=range(1, max(T_975) + 2), metavar=f'1..{max(T_975) + 1}')
 parser.add_argument('--limit', type=int, default=2000, help='items of a task to train on')
 parser.add_argument('--pieces', type=int, default=400, help='pieces of the domain to train on')
 parser.add_argument('--held-out', type=int, default=200, help='held-out pieces of the domain that are measured')
@@ -104,7 +105,7 @@ def train(learnt, model, factor, seed):
 
 
 def best(learnt, model, count):
-    """Factors whose first seed is best in validation, the best first."""
+    """Factors whose first seed is best by what is reported, the best first: validation chooses epochs alone."""
     known = [(found['value'] if found['metric'] == 'nll' else -found['value'], i, factor)
              for i, factor in enumerate(FACTORS[model]) if (found := result(learnt, model, factor, SEEDS[0]))]
     return [factor for _, _, factor in sorted(known)[:count]]
