@@ -144,9 +144,7 @@ FinetuneResultLine result_of(const FinetuneSource& source, const std::vector<Don
   }
   const Estimate mean = mean_of(line.values);
   line.value = mean.value, line.lr = trials.front().trial->lr, line.model = model.string();
-  line.interval_half =
-      line.values.size() > 1 ? student_t(0.95, static_cast<int64_t>(line.values.size()) - 1) * mean.standard_error
-                             : kNan;
+  line.interval_half = half_interval95(mean.standard_error, static_cast<int64_t>(line.values.size()));
   return line;
 }
 
