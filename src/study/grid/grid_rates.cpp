@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/log.h"
+
 namespace troupe {
 
 GridRun GridRates::trial_of(size_t model, double lr) const {
@@ -29,10 +30,10 @@ std::optional<double> GridRates::rate(size_t model) {
   const TrialScores finished = scores(model, missing);
   if (!missing.empty()) return std::nullopt;
   const BestRate best = best_rate(finished);
-  if (std::isfinite(finished.at(best.lr)))
+  if (std::isfinite(finished.at(best.lr))) {
     log::info("{}: learning rate {} by {} trials{}", grid_.models[model].name(), best.lr, finished.size(),
               best.inside ? "" : ", the last of its grid: a better one may lie beyond");
-  if (!std::isfinite(finished.at(best.lr))) {
+  } else {
     hopeless_.insert(model);
     log::warning("{}: every trial of a learning rate diverged: its other runs are left out",
                  grid_.models[model].name());

@@ -42,8 +42,7 @@ void push_factor(Series& series, const FactorRow* row) {
   series.high.push_back(row && row->has_interval() ? row->high : kNan);
 }
 
-Chart factor_chart(const GridView& view, const std::string& text, const std::string& measure,
-                   const std::string& title) {
+Chart factor_chart(const GridView& view, const std::string& text, const std::string& title) {
   double most = 1.0;
   for (const FactorRow& row : view.factors.rows)
     if (row.form == "frontier" && row.measure == "train_flops") most = std::max(most, row.family_cost);
@@ -57,7 +56,8 @@ Chart factor_chart(const GridView& view, const std::string& text, const std::str
   for (size_t f = 1; f < view.families.size(); ++f) {
     Series series{.x = {}, .y = {}, .error = {}, .color = f};
     for (const FactorRow& row : view.factors.rows)
-      if (row.form == "frontier" && row.measure == measure && row.domain == text && row.family == view.families[f])
+      if (row.form == "frontier" && row.measure == "train_flops" && row.domain == text &&
+          row.family == view.families[f])
         series.x.push_back(row.family_cost / unit.size), push_factor(series, &row);
     chart.series.push_back(std::move(series));
   }
@@ -94,7 +94,7 @@ ReportSection factors_by_budget(const GridView& view) {
       "gain."};
   for (const char* mean : {kMeanIn, kMeanOut})
     if (std::find(view.texts.names.begin(), view.texts.names.end(), mean) != view.texts.names.end())
-      section.charts.push_back(factor_chart(view, mean, "train_flops", view.spoken(mean)));
+      section.charts.push_back(factor_chart(view, mean, view.spoken(mean)));
   return section;
 }
 

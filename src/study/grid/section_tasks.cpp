@@ -5,7 +5,6 @@
 
 #include "base/quantity.h"
 #include "eval/statistics.h"
-#include "study/grid/frontier.h"
 #include "study/grid/grid_sections.h"
 
 namespace troupe::grid_sections {
@@ -65,13 +64,12 @@ ReportSection tasks(const GridView& view) {
         .title = names[t], .x_label = "training " + unit.name, .y_label = "right, %", .series = {}, .log_x = true};
     for (size_t f = 0; f < view.families.size(); ++f) {
       Series series{.x = {}, .y = {}, .error = {}, .color = f};
-      std::vector<CostPoint> points;
-      for (const MeanPoint& mean : view.task_points)
-        if (view.model_of(mean).family == view.families[f])
-          points.push_back(
-              {view.results.grid.train_flops(view.point_of(mean)) / unit.size, 100.0 * (1.0 - mean.nll[t]), 0});
-      for (const CostPoint& point : points)  // alone: accuracies of small models go up and down
-        series.x.insert(series.x.end(), {kNan, point.cost}), series.y.insert(series.y.end(), {kNan, point.nll});
+      for (const MeanPoint& mean : view.task_points) {
+        if (view.model_of(mean).family != view.families[f]) continue;
+        // Alone: accuracies of small models go up and down.
+        series.x.insert(series.x.end(), {kNan, view.results.grid.train_flops(view.point_of(mean)) / unit.size});
+        series.y.insert(series.y.end(), {kNan, 100.0 * (1.0 - mean.nll[t])});
+      }
       chart.series.push_back(std::move(series));
     }
     section.charts.push_back(std::move(chart));
