@@ -19,6 +19,18 @@
 #include "io/tokenizer_files.h"
 
 namespace troupe {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Vocabulary and merges of GPT-2's kind; empty paths if there are none.
+std::pair<fs::path, fs::path> gpt2_files(const fs::path& folder) {
+  for (const auto& [vocab, merges] : {std::pair("encoder.json", "vocab.bpe"), std::pair("vocab.json", "merges.txt")})
+    if (fs::exists(folder / vocab) && fs::exists(folder / merges)) return {folder / vocab, folder / merges};
+  return {};
+}
+
+}  // namespace
 
 struct Tokenizer::Tables {
   Tables(TokenizerDefinition source, const std::string& where)
@@ -144,8 +156,13 @@ struct Tokenizer::Tables {
 Tokenizer::Tokenizer(TokenizerDefinition definition, const std::string& where)
     : tables_(std::make_shared<const Tables>(std::move(definition), where)) {}
 
+bool Tokenizer::is_sentencepiece(const std::string& folder) {
+  const fs::path within = folder;
+  return fs::exists(within / kSentencePieceFile) && !fs::exists(within / kTokenizerFile) &&
+         gpt2_files(within).first.empty();
+}
+
 Tokenizer Tokenizer::load(const std::string& path) {
-  namespace fs = std::filesystem;
   const auto from_json = [](const fs::path& file) {
     TokenizerDefinition definition = parse_tokenizer_json(read_file(file), file.string());
     definition.config = read_tokenizer_config(file.parent_path());
@@ -154,23 +171,22 @@ Tokenizer Tokenizer::load(const std::string& path) {
   if (kind_of_path(path) == PathKind::kGguf) return Tokenizer(read_gguf_tokenizer(GgufFile(path)), path);
   const auto from_sentencepiece = [](const fs::path& file) {
     TokenizerDefinition definition = parse_sentencepiece(read_file(file), file.string());
-    if (TokenizerConfig config = read_tokenizer_config(file.parent_path()); !config.json.empty())
-      definition.config = std::move(config);
+    TokenizerConfig config = read_tokenizer_config(file.parent_path());
+    fill_tokenizer_config(config, definition.config);
+    definition.config = std::move(config);
     return Tokenizer(std::move(definition), file.string());
   };
   if (!fs::is_directory(path))
     return fs::path(path).extension() == ".model" ? from_sentencepiece(path) : from_json(path);
   const fs::path folder = path;
-  if (fs::exists(folder / "tokenizer.json")) return from_json(folder / "tokenizer.json");
-  for (const auto& [vocab, merges] : {std::pair("encoder.json", "vocab.bpe"), std::pair("vocab.json", "merges.txt")})
-    if (fs::exists(folder / vocab) && fs::exists(folder / merges))
-      return Tokenizer(parse_gpt2_files(read_file(folder / vocab), (folder / vocab).string(),
-                                        read_file(folder / merges), (folder / merges).string()),
-                       (folder / vocab).string());
+  if (fs::exists(folder / kTokenizerFile)) return from_json(folder / kTokenizerFile);
+  if (const auto [vocab, merges] = gpt2_files(folder); !vocab.empty())
+    return Tokenizer(parse_gpt2_files(read_file(vocab), vocab.string(), read_file(merges), merges.string()),
+                     vocab.string());
   if (fs::exists(folder / kSentencePieceFile)) return from_sentencepiece(folder / kSentencePieceFile);
   fail(ErrorCode::kData,
-       "{}: expected tokenizer.json, or encoder.json with vocab.bpe, or vocab.json with merges.txt, or tokenizer.model, "
-       "got none of them",
+       "{}: expected tokenizer.json, or encoder.json with vocab.bpe, or vocab.json with merges.txt, or "
+       "tokenizer.model, got none of them",
        path);
 }
 

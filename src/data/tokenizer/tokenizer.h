@@ -22,9 +22,12 @@ struct TokenizerDefinition;
 class Tokenizer {
  public:
   // PATH: a tokenizer.json, or a folder with one, or with encoder.json and vocab.bpe, or with vocab.json and
-  // merges.txt; or a .gguf file. Throws kData naming file and field for anything that would not encode exactly as Hugging Face
-  // tokenizers does. A tokenizer_config.json beside it names the end of text and is kept, as is a chat_template.jinja.
+  // merges.txt, or with tokenizer.model; or a .model or .gguf file. Throws kData naming file and field for anything
+  // that would not encode exactly as Hugging Face tokenizers does. A tokenizer_config.json beside it names the end of
+  // text and is kept, as is a chat_template.jinja.
   static Tokenizer load(const std::string& path);
+  // Whether load() takes a folder's tokenizer.model, for want of anything else.
+  static bool is_sentencepiece(const std::string& folder);
   // `where` opens the messages of errors that concern the definition.
   explicit Tokenizer(TokenizerDefinition definition, const std::string& where = "tokenizer");
 

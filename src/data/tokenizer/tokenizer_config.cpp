@@ -43,6 +43,24 @@ TokenizerConfig read_tokenizer_config(const fs::path& folder) {
   return config;
 }
 
+void fill_tokenizer_config(TokenizerConfig& config, const TokenizerConfig& defaults) {
+  if (config.json.empty()) {
+    config.json = defaults.json, config.bos_token = defaults.bos_token, config.eos_token = defaults.eos_token;
+    return;
+  }
+  const nlohmann::json root = parse_json(config.json, kTokenizerConfigFile);
+  std::string added;
+  const auto fill = [&](const char* key, std::string& token, const std::string& by_default) {
+    if (by_default.empty() || root.contains(key)) return;
+    token = by_default;
+    added += fmt::format("{}\n \"{}\": {}", added.empty() ? "" : ",", key, json_text(nlohmann::json(by_default)));
+  };
+  fill("bos_token", config.bos_token, defaults.bos_token);
+  fill("eos_token", config.eos_token, defaults.eos_token);
+  // Not written anew: numbers of the file may be larger than JSON's writer can say.
+  if (!added.empty()) config.json.insert(config.json.find('{') + 1, added + (root.empty() ? "\n" : ","));
+}
+
 void write_tokenizer_config(const fs::path& folder, const TokenizerConfig& config) {
   if (!config.json.empty()) write_file_atomically(folder / kTokenizerConfigFile, config.json);
   if (!config.chat_template.empty()) write_file_atomically(folder / kChatTemplateFile, config.chat_template);

@@ -16,6 +16,9 @@ struct TokenizerConfig {
 // Reads what there is in `folder`. Throws kData naming file and field.
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& folder);
 TokenizerConfig parse_tokenizer_config(std::string text, const std::string& where);
+// Where `config` has no word of a token, null not being none, `defaults` has it, in `json` too, of which the rest stays
+// as it is.
+void fill_tokenizer_config(TokenizerConfig& config, const TokenizerConfig& defaults);
 void write_tokenizer_config(const std::filesystem::path& folder, const TokenizerConfig& config);
 
 }  // namespace troupe

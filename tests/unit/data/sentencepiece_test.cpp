@@ -11,6 +11,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "error_of.h"
 #include "io/atomic_file.h"
+#include "io/tokenizer_files.h"
 #include "temporary_folder.h"
 
 namespace troupe {
@@ -48,6 +49,38 @@ TEST(SentencePiece, IsReadFromAFolderAndWrittenAsTokenizerJson) {
   EXPECT_EQ(back.encode(text), tokenizer.encode(text));
   EXPECT_EQ(back.end_of_text(), 2);
   EXPECT_EQ(back.definition().config.bos_token, "<s>");
+}
+
+// What is beside it counts key by key, and travels with the tokenizer.
+TEST(SentencePiece, KeepsItsTokensUnlessAConfigurationBesideItSaysOtherwise) {
+  const auto both_ways = [](const char* config, const char* chat_template) {
+    const test::TemporaryFolder folder, other;
+    fs::copy_file(kSentencePieceData / "bpe.model", folder / kSentencePieceFile);
+    if (config) write_file_atomically(folder / kTokenizerConfigFile, config);
+    if (chat_template) write_file_atomically(folder / kChatTemplateFile, chat_template);
+    const Tokenizer tokenizer = Tokenizer::load(folder.path().string());
+    tokenizer.save((other / kTokenizerFile).string());
+    const Tokenizer back = Tokenizer::load(other.path().string());
+    EXPECT_EQ(back.end_of_text(), tokenizer.end_of_text());
+    EXPECT_EQ(back.definition().config.bos_token, tokenizer.definition().config.bos_token);
+    EXPECT_EQ(back.definition().config.chat_template, chat_template ? chat_template : "");
+    return tokenizer;
+  };
+  const auto expect = [&](const char* config, const char* bos, int32_t eos, const std::string& written) {
+    const Tokenizer tokenizer = both_ways(config, nullptr);
+    EXPECT_EQ(tokenizer.definition().config.bos_token, bos);
+    EXPECT_EQ(tokenizer.end_of_text(), eos);
+    EXPECT_EQ(tokenizer.definition().config.json, written);
+  };
+  expect(R"({"chat_template": "x", "most": 1000000000000000019884624838656})", "<s>", 2,
+         "{\n \"bos_token\": \"<s>\",\n \"eos_token\": \"</s>\","
+         R"("chat_template": "x", "most": 1000000000000000019884624838656})");
+  expect("{}", "<s>", 2, "{\n \"bos_token\": \"<s>\",\n \"eos_token\": \"</s>\"\n}");
+  expect("{\"eos_token\": \"<s>\"}", "<s>", 1, "{\n \"bos_token\": \"<s>\",\"eos_token\": \"<s>\"}");
+  expect(R"({"bos_token": null, "eos_token": null})", "", -1, R"({"bos_token": null, "eos_token": null})");
+  const Tokenizer with_template = both_ways(nullptr, "{{ x }}");
+  EXPECT_EQ(with_template.end_of_text(), 2);
+  EXPECT_EQ(with_template.definition().config.chat_template, "{{ x }}");
 }
 
 TEST(SentencePiece, RefusesByNameWhatItWouldReadOtherwise) {
