@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -72,16 +74,31 @@ std::optional<Gelu> gelu_flag(const ConvertFlags& flags) {
   return flags.gelu == "tanh" ? Gelu::kTanh : Gelu::kErf;
 }
 
-// What a GGUF file holds of the model's tokenizer.
-GgufMetadata tokenizer_metadata(const fs::path& from, const Conversion& converted) {
+// What a GGUF file holds of the model's tokenizer, or of the one that was asked for, which must be one it can hold.
+GgufMetadata tokenizer_metadata(const ConvertFlags& flags, const Conversion& converted) {
+  const bool asked = !flags.tokenizer.empty();
+  const fs::path from = asked ? fs::path(flags.tokenizer) : converted.folder;
   if (kind_of_path(from) == PathKind::kGguf ? !has_gguf_tokenizer(from) : !has_tokenizer(from)) {
     log::warning("{}: no tokenizer: the file is for ids alone (--tokenizer DIR takes one in)", from.string());
     return no_gguf_tokenizer();
   }
-  const Tokenizer tokenizer = Tokenizer::load(from.string());
+  const auto for_ids_alone = [](std::string_view why) {
+    log::warning("{}: the file is for ids alone", why);
+    return no_gguf_tokenizer();
+  };
+  std::optional<Tokenizer> loaded;
+  try {
+    loaded = Tokenizer::load(from.string());
+  } catch (const Error& error) {
+    if (asked || error.code() != ErrorCode::kData || !Tokenizer::is_sentencepiece(from.string())) throw;
+    return for_ids_alone(error.what());
+  }
+  const Tokenizer& tokenizer = *loaded;
   if (tokenizer.vocab_size() > converted.config.vocab_size)
     fail(ErrorCode::kData, "{}: expected at most {} ids (the model's vocabulary), got {}", from.string(),
          converted.config.vocab_size, tokenizer.vocab_size());
+  if (!asked && !tokenizer.definition().byte_level())
+    return for_ids_alone(from.string() + ": no byte-level BPE, the one kind of tokenizer that is written into GGUF");
   return gguf_tokenizer(tokenizer.definition(), converted.config.vocab_size, from.string());
 }
 
@@ -113,11 +130,7 @@ void run_to_gguf(const ConvertFlags& flags) {
   const RemoveOnInterrupt remove_on_interrupt;
   const ConversionTarget target = {.format = flags.to,
                                    .type = gguf_type(flags.dtype),
-                                   .tokenizer =
-                                       [&](const Conversion& of) {
-                                         return tokenizer_metadata(
-                                             flags.tokenizer.empty() ? of.folder : fs::path(flags.tokenizer), of);
-                                       },
+                                   .tokenizer = [&](const Conversion& of) { return tokenizer_metadata(flags, of); },
                                    .adapter = flags.adapter,
                                    .reshape = reshape_flags(flags)};
   print_conversion(flags, convert_model(flags.source, gelu_flag(flags), file, target));
@@ -157,8 +170,7 @@ void add_convert(CLI::App& app) {
           "source", flags->source,
           "fairseq: model.pt, or the prefix of NAME-shared.pt and NAME-rank-R.pt, or their folder. Hugging Face: "
           "a directory with config.json and safetensors of a known family. A .gguf file. Troupe: a model directory, or "
-          "a "
-          "run, whose newest checkpoint is taken")
+          "a run, whose newest checkpoint is taken")
       ->required()
       ->type_name("PATH");
   command
@@ -181,7 +193,8 @@ void add_convert(CLI::App& app) {
            {"fp32", "bf16", "fp16", "q8_0"});
   command
       ->add_option("--tokenizer", flags->tokenizer,
-                   "Folder with tokenizer.json, or with dict.txt, encoder.json and vocab.bpe; SRC's own if not given")
+                   "Folder with tokenizer.json or tokenizer.model, or with dict.txt, encoder.json and vocab.bpe; SRC's "
+                   "own if not given")
       ->check(CLI::ExistingDirectory)
       ->type_name("DIR")
       ->default_str("");
@@ -215,7 +228,8 @@ void add_convert(CLI::App& app) {
   dense->excludes(experts);
   command
       ->add_option("--use", flags->use,
-                   "--dense: metrics.jsonl of a run, whose last line tells the load of experts; that of SRC if it is a run")
+                   "--dense: metrics.jsonl of a run, whose last line tells the load of experts; that of SRC if it is a "
+                   "run")
       ->check(CLI::ExistingFile)
       ->needs(dense)
       ->type_name("FILE")

@@ -76,6 +76,40 @@ expect "... and back" 0 "gguf to hf: 21 tensors" "$program" convert "$work/l.ggu
 expect "no overwriting" 2 "l.gguf: expected a new file, got one that is there" "$program" convert "$hf/llama" "$work/l.gguf" --to gguf
 expect "another name" 2 "destination: expected a file NAME.gguf" "$program" convert "$hf/llama" "$work/l2" --to gguf
 expect "... for ids alone" 0 "tokenizer.ggml.model: none" "$program" inspect "$work/l.gguf"
+cp -r "$hf/llama" "$work/pieces"
+cp "$2/tokenizer/sentencepiece/unigram.model" "$work/pieces/tokenizer.model"
+expect "a tokenizer that is not read" 0 "expected bpe, got unigram: no tokenizer.json, the model takes token ids only" \
+  "$program" convert "$work/pieces" "$work/of-pieces"
+expect "... in GGUF" 0 "expected bpe, got unigram: the file is for ids alone" \
+  "$program" convert "$work/pieces" "$work/pieces.gguf" --to gguf
+expect "... that was asked for" 3 "expected bpe, got unigram" \
+  "$program" convert "$work/pieces" "$work/x.gguf" --to gguf --tokenizer "$work/pieces"
+sed -i 's/"vocab_size": [0-9]*/"vocab_size": 500/' "$work/pieces/config.json"
+python3 - "$work/pieces/model.safetensors" 500 <<'END'  # as many rows as the pieces need
+import json, struct, sys
+path, rows = sys.argv[1], int(sys.argv[2])
+data = open(path, 'rb').read()
+start = 8 + struct.unpack('<Q', data[:8])[0]
+header, body = json.loads(data[8:start]), b''
+for name, entry in header.items():
+    if name != '__metadata__':
+        begin, end = entry['data_offsets']
+        values = data[start + begin:start + end]
+        if name in ('model.embed_tokens.weight', 'lm_head.weight'):
+            values = values.ljust(len(values) // entry['shape'][0] * rows, b'\0')
+            entry['shape'][0] = rows
+        entry['data_offsets'] = [len(body), len(body) + len(values)]
+        body += values
+text = json.dumps(header).encode()
+open(path, 'wb').write(struct.pack('<Q', len(text)) + text + body)
+END
+cp "$2/tokenizer/sentencepiece/bpe.model" "$work/pieces/tokenizer.model"
+expect "SentencePiece" 0 "19 tensors" "$program" convert "$work/pieces" "$work/with-pieces"
+for model in pieces with-pieces; do
+  expect "... which GGUF cannot hold" 0 "$model: no byte-level BPE" \
+    "$program" convert "$work/$model" "$work/$model.gguf" --to gguf --force
+done
+expect "... for ids alone, too" 0 "tokenizer.ggml.model: none" "$program" inspect "$work/with-pieces.gguf"
 expect "what GGUF cannot say" 2 "--to gguf: expected a model" "$program" convert "$hf/rope_dynamic" "$work/l3.gguf" --to gguf
 expect "a type of another format" 2 "--dtype: expected fp32 or bf16 with --to hf" \
   "$program" convert "$hf/llama" "$work/l4" --to hf --dtype q8_0

@@ -1,5 +1,7 @@
 #include "data/fairseq/carry_tokenizer.h"
 
+#include <optional>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "data/fairseq/renumber.h"
@@ -13,6 +15,21 @@
 namespace troupe {
 
 namespace fs = std::filesystem;
+namespace {
+
+// What `make` makes; none, which is said, where it throws kData.
+template <class Make>
+std::optional<Tokenizer> made_if_understood(const char* without, const Make& make) {
+  try {
+    return make();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kData) throw;
+    log::warning("{}: no tokenizer.json, {}", error.what(), without);
+    return std::nullopt;
+  }
+}
+
+}  // namespace
 
 void carry_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_size) {
   const auto check_size = [&](const Tokenizer& tokenizer, const fs::path& file) {
@@ -40,13 +57,17 @@ void carry_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_siz
     return;
   }
   if (exists(kSentencePieceFile)) {
-    const Tokenizer tokenizer = Tokenizer::load((from / kSentencePieceFile).string());
-    check_size(tokenizer, from / kSentencePieceFile);
-    return tokenizer.save((to / "tokenizer.json").string());
+    const auto tokenizer =
+        made_if_understood(with_token_ids, [&] { return Tokenizer::load((from / kSentencePieceFile).string()); });
+    if (!tokenizer) return;
+    check_size(*tokenizer, from / kSentencePieceFile);
+    return tokenizer->save((to / "tokenizer.json").string());
   }
   if (!exists("dict.txt")) {
-    log::warning("{}: no tokenizer.json and no dict.txt: {}. --tokenizer DIR names a folder with one of them",
-                 from.string(), with_token_ids);
+    log::warning(
+        "{}: no tokenizer.json, no tokenizer.model and no dict.txt: {}. --tokenizer DIR names a folder with one of "
+        "them",
+        from.string(), with_token_ids);
     return;
   }
   const std::string dictionary = (from / "dict.txt").string();
@@ -61,12 +82,9 @@ void carry_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_siz
   }
   const TokenizerDefinition gpt2 = parse_gpt2_files(read_file(from / "encoder.json"), (from / "encoder.json").string(),
                                                     read_file(from / "vocab.bpe"), (from / "vocab.bpe").string());
-  try {
-    Tokenizer(renumber(gpt2, symbols, dictionary)).save((to / "tokenizer.json").string());
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kData) throw;
-    log::warning("{}: no tokenizer.json, {}", error.what(), with_token_ids);
-  }
+  if (const auto tokenizer =
+          made_if_understood(with_token_ids, [&] { return Tokenizer(renumber(gpt2, symbols, dictionary)); }))
+    tokenizer->save((to / "tokenizer.json").string());
 }
 
 }  // namespace troupe

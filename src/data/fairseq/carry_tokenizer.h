@@ -6,8 +6,9 @@
 
 namespace troupe {
 
-// Of a GGUF file: writes the tokenizer in it. Copies tokenizer.json and dict.txt from one folder into another; where there is no tokenizer.json it is made of
-// dict.txt, encoder.json and vocab.bpe (data/fairseq/renumber.h). What cannot be made is said in a log line.
+// Of a GGUF file: writes the tokenizer in it. Copies tokenizer.json and dict.txt from one folder into another; where
+// there is no tokenizer.json it is made of tokenizer.model, or else of dict.txt, encoder.json and vocab.bpe
+// (data/fairseq/renumber.h). What cannot be made is said in a log line.
 // Throws kData for a tokenizer of more ids than the model has.
 void carry_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to, int64_t vocab_size);
 

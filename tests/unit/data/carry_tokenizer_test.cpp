@@ -48,6 +48,18 @@ TEST_F(CarryTokenizer, MakesOneOfADictionaryAndGpt2sFiles) {
   EXPECT_TRUE(fs::exists(to / "dict.txt"));
 }
 
+TEST_F(CarryTokenizer, MakesOneOfASentencePieceModelThatIsUnderstood) {
+  const fs::path models = fs::path(TROUPE_TEST_DATA) / "tokenizer/sentencepiece", here = from / "tokenizer.model";
+  fs::copy_file(models / "unigram.model", here);
+  EXPECT_EQ(error_of([&] { carry_tokenizer(from.path(), to.path(), 500); }), "");
+  EXPECT_FALSE(fs::exists(to / "tokenizer.json"));
+  fs::copy_file(models / "bpe.model", here, fs::copy_options::overwrite_existing);
+  EXPECT_THAT(error_of([&] { carry_tokenizer(from.path(), to.path(), 499); }),
+              HasSubstr("tokenizer.model: expected at most 499 ids (the model's vocabulary), got 500"));
+  carry_tokenizer(from.path(), to.path(), 500);
+  EXPECT_EQ(Tokenizer::load(to / "tokenizer.json").vocab_size(), 500);
+}
+
 TEST_F(CarryTokenizer, MakesNoneOfADictionaryThatLacksTokensOrStandsAlone) {
   write_dictionary(100);
   carry_tokenizer(from.path(), to.path(), 104);
