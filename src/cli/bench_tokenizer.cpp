@@ -91,8 +91,8 @@ void add_bench_tokenizer(CLI::App& bench) {
       ->type_name("FILE|DIR");
   command
       ->add_option("--tokenizer", flags->tokenizer,
-                   fmt::format("tokenizer.json, or a folder with it or with GPT-2's files; none: one of {} tokens, "
-                               "trained on the text",
+                   fmt::format("tokenizer.json or tokenizer.model, or a folder with one or with GPT-2's files; none: "
+                               "one of {} tokens, trained on the text",
                                kDefaultVocabSize))
       ->type_name("PATH");
   command->add_option("--seconds", flags->seconds, "Time per line")->transform(number(0.0, 3600.0));

@@ -62,7 +62,7 @@ void add_encode(CLI::App& app) {
                    "files (.txt, .jsonl, either .zst or .gz), folders, or - for standard input")
       ->required()
       ->type_name("FILE|DIR|-");
-  command->add_option("--tokenizer", arguments->tokenizer, "tokenizer.json or a folder with it")
+  command->add_option("--tokenizer", arguments->tokenizer, "tokenizer.json, tokenizer.model or a folder with one")
       ->required()
       ->type_name("PATH");
   command->add_option("--out", arguments->out, "folder to write, new or empty; its name names the shards")

@@ -225,7 +225,8 @@ CLI::App* add_code(CLI::App& parent, const char* name, const char* help, const s
   auto* const command = parent.add_subcommand(name, help);
   command
       ->add_option("--tokenizer", flags->tokenizer,
-                   "A tokenizer.json, or a folder with one, or with GPT-2's encoder.json and vocab.bpe; a .gguf file")
+                   "A tokenizer.json or tokenizer.model, or a folder with one, or with GPT-2's encoder.json and "
+                   "vocab.bpe; a .gguf file")
       ->required()
       ->type_name("PATH");
   command->add_flag("--json", flags->json, "No effect: the output is JSON lines anyway");
