@@ -6,9 +6,9 @@ Hugging Face datasets that it expects; its requests are tokenised by `troupe tok
 Then every log-probability, every choice and every figure is compared with those of `troupe eval tasks`. With --shots the
 harness puts the examples in front that troupe drew. CrowS-Pairs is compared by its figures (`troupe eval bias`).
 With --peer transformers nothing of troupe is in the harness's part: its own `hf` model runs the Hugging Face directory
---model in float32 on the CPU, with transformers' tokenizer.
+--model in float32 on the CPU, with transformers' tokenizer; that needs transformers 5.
 
-    pip install lm-eval "transformers<5" "datasets<5" safetensors
+    pip install lm-eval "transformers<5" "datasets<5" safetensors      # --peer transformers: without the first "<5"
     tools/peers/lm_eval_parity.py --troupe build/release/src/cli/troupe --model DIR --data-dir DIR [--limit N] [TASK...]
 
 Prints one line per figure, and passes over tasks whose files are not there; exit status 1 if anything differs.
