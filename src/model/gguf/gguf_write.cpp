@@ -1,6 +1,7 @@
 #include "model/gguf/gguf_write.h"
 
-#include <cstdlib>
+#include <algorithm>
+#include <cmath>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -98,30 +99,29 @@ void fill(const std::vector<GgufPart>& parts, const GgufFamily& row, int64_t hea
   }
 }
 
-// A model as a file can say it: numbers are float32 there.
-ModelConfig in_float32(ModelConfig config) {
-  FieldList fields = fields_of(config);
-  ordered_json object = to_json(fields);
-  const auto round = [](auto& self, ordered_json& value) -> void {
-    if (value.is_object())
-      for (auto& item : value) self(self, item);
-    if (value.is_number_float()) value = std::strtod(fmt::format("{:.6g}", value.get<double>()).c_str(), nullptr);
-  };
-  round(round, object);
-  from_json(object, "the model", fields);
-  return config;
+// Numbers of `theirs` that are those of `ours` but for the rounding of float32, which is what a file has.
+void take_numbers_that_agree(ordered_json& theirs, const ordered_json& ours) {
+  if (theirs.is_object())
+    for (auto item = theirs.begin(); item != theirs.end(); ++item)
+      if (const auto found = ours.find(item.key()); found != ours.end()) take_numbers_that_agree(item.value(), *found);
+  if (!theirs.is_number_float() || !ours.is_number_float()) return;
+  const auto a = theirs.get<double>(), b = ours.get<double>();
+  if (std::abs(a - b) <= 1e-6 * std::max(std::abs(a), std::abs(b))) theirs = ours;
 }
 
 // What the file says otherwise than the settings, training apart.
 std::vector<std::string> lost_in_gguf(const fs::path& path, const ordered_json& settings, const GgufFamily& row) {
   const GgufFile file(path);
   HfConfig meant(settings, "the model"), said(hf_settings(file, row), path.string());
-  const ModelConfig ours = in_float32(hf_facts(meant));
-  ModelConfig theirs = in_float32(hf_facts(said));
+  ModelConfig ours = hf_facts(meant), theirs = hf_facts(said);
+  FieldList their_fields = fields_of(theirs);
+  ordered_json numbers = to_json(their_fields);
+  take_numbers_that_agree(numbers, to_json(fields_of(ours)));
+  from_json(numbers, "the model", their_fields);
   theirs.dropout = ours.dropout, theirs.attention_dropout = ours.attention_dropout, theirs.pad_id = ours.pad_id;
   theirs.moe.aux_loss_weight = ours.moe.aux_loss_weight;
   if (ours.eos_id < 0) theirs.eos_id = ours.eos_id;
-  return differences(fields_of(ours), fields_of(theirs), "the model", row.architecture);
+  return differences(fields_of(ours), their_fields, "the model", row.architecture);
 }
 
 }  // namespace

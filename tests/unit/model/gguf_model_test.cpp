@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "error_of.h"
 #include "io/atomic_file.h"
 #include "io/fields.h"
+#include "io/json_file.h"
 #include "model/convert.h"
 #include "model/decoder_parameters.h"
 #include "model/gguf/gguf_write.h"
@@ -57,8 +59,8 @@ TEST(GgufModel, IsTheModelThatItWasMadeOf) {
 
 TEST(GgufModel, ReadsBackWhatItWrites) {
   const test::TemporaryFolder folder;
-  for (const char* const name : {"llama", "llama_head_dim", "qwen2", "qwen3", "mixtral", "olmoe_heads", "qwen3_moe", "gpt2",
-                                 "granitemoe", "llama3_rope", "rope_linear", "rope_yarn"}) {
+  for (const char* const name : {"llama", "llama_head_dim", "qwen2", "qwen3", "mixtral", "olmoe_heads", "qwen3_moe",
+                                 "gpt2", "granitemoe", "llama3_rope", "rope_linear", "rope_yarn"}) {
     const fs::path file = folder / (std::string(name) + ".gguf");
     const Conversion made = convert_model(hf_folder(name), std::nullopt, file, {.format = "gguf"});
     EXPECT_EQ(made.format_from, "hf");
@@ -70,6 +72,19 @@ TEST(GgufModel, ReadsBackWhatItWrites) {
     EXPECT_THAT(differences(fields_of(facts), fields_of(theirs), "gguf", "hf"), IsEmpty()) << name;
     expect_equal(back, expected, expected.config());
   }
+}
+
+// To six digits these are two numbers: 1.23102e-05, and what float32 makes of it 1.23101e-05.
+TEST(GgufModel, TakesNumbersThatFloat32Rounds) {
+  const test::TemporaryFolder folder;
+  for (const char* const name : {"config.json", "model.safetensors"})
+    fs::copy_file(hf_folder("llama") / name, folder.path() / name);
+  nlohmann::json settings = read_json_file(folder / "config.json");
+  settings["rms_norm_eps"] = 1.231015001e-05;
+  write_json_file(folder / "config.json", settings);
+  EXPECT_EQ(test::error_of([&] { convert_model(folder.path(), std::nullopt, folder / "x.gguf", {.format = "gguf"}); }),
+            "");
+  EXPECT_NEAR(GgufModel(folder / "x.gguf").config().norm_epsilon, 1.231015001e-05, 1e-11);
 }
 
 TEST(GgufModel, WritesNarrowTypes) {
