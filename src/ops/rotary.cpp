@@ -60,12 +60,9 @@ class YarnRamp {
   double low_, high_;
 };
 
-double yarn_factor(const RopeConfig& config) {
-  if (config.attention_factor > 0) return config.attention_factor;
-  return config.factor <= 1.0 ? 1.0 : 0.1 * std::log(config.factor) + 1.0;
-}
-
 }  // namespace
+
+double yarn_factor(double scaling_factor) { return scaling_factor <= 1.0 ? 1.0 : 0.1 * std::log(scaling_factor) + 1.0; }
 
 RotaryFrequencies rotary_frequencies(const RopeConfig& config, int64_t R, int64_t context, int64_t length) {
   const auto width = static_cast<double>(R);
@@ -77,7 +74,8 @@ RotaryFrequencies rotary_frequencies(const RopeConfig& config, int64_t R, int64_
   }
   RotaryFrequencies frequencies;
   const YarnRamp ramp(config, R);
-  if (config.scaling == RopeScaling::kYarn) frequencies.factor = yarn_factor(config);
+  if (config.scaling == RopeScaling::kYarn)
+    frequencies.factor = config.attention_factor > 0 ? config.attention_factor : yarn_factor(config.factor);
   for (int64_t j = 0; j < R / 2; ++j) {
     // Rounded to float32 where transformers' tensors round.
     const auto power = static_cast<float>(std::pow(theta, static_cast<float>(2 * j) / static_cast<float>(R)));

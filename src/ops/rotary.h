@@ -45,6 +45,9 @@ struct RotaryTable {
   static Implementations<RotaryTable> implementations();
 };
 
+// What yarn multiplies the table by, if the configuration does not say otherwise.
+double yarn_factor(double scaling_factor);
+
 // The frequencies of R columns by the configuration's scaling (as transformers' modeling_rope_utils.py computes them),
 // and the factor. `length` is that of the longest sequence; only dynamic scaling asks.
 struct RotaryFrequencies {

@@ -134,9 +134,6 @@ std::string renamed(std::string_view name, const GgufName (&rows)[N]) {
 // A float32 of the file as the decimal number that was meant: 1e-5, not 9.99999975e-06.
 double as_meant(double value) { return std::strtod(fmt::format("{}", static_cast<float>(value)).c_str(), nullptr); }
 
-// What yarn multiplies queries and keys by, if nothing says otherwise; llama.cpp's attn_factor multiplies it.
-double usual_attention_factor(double factor) { return factor <= 1.0 ? 1.0 : 0.1 * std::log(factor) + 1.0; }
-
 // The table says what it divides by, the keys why; by default as Llama 3.1 has it.
 ordered_json llama3_scaling(const GgufFile& file, const std::string& prefix, const GgufTensor& table) {
   std::vector<float> divisors(static_cast<size_t>(num_elements(table.shape)));
@@ -170,8 +167,8 @@ ordered_json rope_scaling(const GgufFile& file, const GgufFamily& family, const 
     rope["beta_fast"] = as_meant(file.number(key, 0.0));
   if (const std::string key = prefix + "rope.scaling.yarn_beta_slow"; file.has(key))
     rope["beta_slow"] = as_meant(file.number(key, 0.0));
-  if (const std::string key = prefix + "rope.scaling.attn_factor"; file.has(key))
-    rope["attention_factor"] = as_meant(file.number(key, 1.0) * usual_attention_factor(factor));
+  if (const std::string key = prefix + "rope.scaling.attn_factor"; file.has(key))  // of the usual one
+    rope["attention_factor"] = as_meant(file.number(key, 1.0) * yarn_factor(factor));
   return rope;
 }
 
@@ -192,9 +189,8 @@ void write_rope_scaling(const ordered_json& rope, const std::string& prefix, Ggu
     number("rope.scaling.yarn_beta_fast", "beta_fast");
     number("rope.scaling.yarn_beta_slow", "beta_slow");
     if (const auto found = rope.find("attention_factor"); found != rope.end())
-      metadata.emplace_back(
-          prefix + "rope.scaling.attn_factor",
-          GgufValue::f32(found->get<double>() / usual_attention_factor(rope.at("factor").get<double>())));
+      metadata.emplace_back(prefix + "rope.scaling.attn_factor",
+                            GgufValue::f32(found->get<double>() / yarn_factor(rope.at("factor").get<double>())));
   }
   if (type == "llama3") {
     number("rope.scaling.llama3_factor", "factor");
