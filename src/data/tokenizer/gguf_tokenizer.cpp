@@ -128,8 +128,8 @@ GgufMetadata no_gguf_tokenizer() { return {{kModelKey, GgufValue::string(kNoToke
 
 TokenizerDefinition read_gguf_tokenizer(const GgufFile& file) {
   const std::string& where = file.where();
-  if (const std::string& model = file.string("tokenizer.ggml.model"); model != "gpt2")
-    fail(ErrorCode::kData, "{}: tokenizer.ggml.model: expected gpt2 (byte-level BPE), got {}", where, model);
+  if (const std::string& model = file.string(kModelKey); model != "gpt2")
+    fail(ErrorCode::kData, "{}: {}: expected gpt2 (byte-level BPE), got {}", where, kModelKey, model);
   const PreRow& row = row_named(file.string("tokenizer.ggml.pre", "gpt-2"), where);
   const std::vector<std::string>& names = file.strings("tokenizer.ggml.tokens");
   std::vector<double> types(names.size(), kNormal);
@@ -215,7 +215,7 @@ GgufMetadata gguf_tokenizer(const TokenizerDefinition& definition, int64_t vocab
   eos = closes >= 0
             ? closes
             : id_of(definition.config.eos_token.empty() ? std::string(kEndOfText) : definition.config.eos_token);
-  GgufMetadata metadata = {{"tokenizer.ggml.model", GgufValue::string("gpt2")},
+  GgufMetadata metadata = {{kModelKey, GgufValue::string("gpt2")},
                            {"tokenizer.ggml.pre", GgufValue::string(row.name)},
                            {"tokenizer.ggml.tokens", GgufValue::strings(std::move(names))},
                            {"tokenizer.ggml.token_type", GgufValue::i32s(std::move(types))},
