@@ -61,7 +61,8 @@ class Modules {
       if (parameter.shape.size() != 2 || parameter.name.starts_with("embed_")) continue;
       const bool slice = family && parameter.role == Role::kExpert && !family->experts.empty();
       if (slice && names != Names::kOurs) add_slice(*family, parameter);
-      if (family && (names == Names::kAll || (names == Names::kTheirs && !slice))) add_theirs(*family, config, parameter);
+      if (family && (names == Names::kAll || (names == Names::kTheirs && !slice)))
+        add_theirs(*family, config, parameter);
       if (!family || names != Names::kTheirs) add_ours(parameter);
     }
     base_ = family ? family->base : "";
@@ -450,23 +451,24 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
   write_file_atomically(folder / (std::string(kPeftTensors) + ".safetensors"),
                         [&](FileWriter& file) { write_safetensors(file, tensors); });
   const bool transposed = theirs && family->model_type == "gpt2";
-  write_json_file(folder / kPeftConfig, ordered_json{{"peft_type", "LORA"},
-                                                     {"task_type", "CAUSAL_LM"},
-                                                     {"base_model_name_or_path", facts.base_model},
-                                                     {"r", rank},
-                                                     {"lora_alpha", shortest(facts.alpha)},
-                                                     {"lora_dropout", 0.0},
-                                                     {"target_modules", suffixes},
-                                                     {"target_parameters", parameters},
-                                                     {"rank_pattern", ranks},
-                                                     {"alpha_pattern", alphas},
-                                                     {"bias", "none"},
-                                                     {"fan_in_fan_out", transposed},
-                                                     {"init_lora_weights", true},
-                                                     {"modules_to_save", nullptr},
-                                                     {"use_rslora", false},
-                                                     {"use_dora", false},
-                                                     {"inference_mode", true}});
+  ordered_json said = {{"peft_type", "LORA"},
+                       {"task_type", "CAUSAL_LM"},
+                       {"base_model_name_or_path", facts.base_model},
+                       {"r", rank},
+                       {"lora_alpha", shortest(facts.alpha)},
+                       {"lora_dropout", 0.0},
+                       {"target_modules", suffixes},
+                       {"rank_pattern", ranks},
+                       {"alpha_pattern", alphas},
+                       {"bias", "none"},
+                       {"fan_in_fan_out", transposed},
+                       {"init_lora_weights", true},
+                       {"modules_to_save", nullptr},
+                       {"use_rslora", false},
+                       {"use_dora", false},
+                       {"inference_mode", true}};
+  if (!parameters.empty()) said["target_parameters"] = parameters;  // PEFT before 0.18 does not know the key
+  write_json_file(folder / kPeftConfig, said);
   return static_cast<int64_t>(written.size());
 }
 
