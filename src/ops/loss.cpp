@@ -86,7 +86,10 @@ void logit_gradient(const OutputLossWithGradient<P>& task, const float* logits, 
 template <class P>
 struct Taught {
   Taught(const OutputTeacher<P>& teacher, Context& context, int64_t rows, int64_t V)
-      : teacher(teacher), logits(context, rows, V), room(context, 3 * rows, V), divergence_B(static_cast<size_t>(rows)) {}
+      : teacher(teacher),
+        logits(context, rows, V),
+        room(context, 3 * rows, V),
+        divergence_B(static_cast<size_t>(rows)) {}
 
   // The gradient of a row of (capped) logits, which are overwritten.
   void gradient(const OutputLossWithGradient<P>& task, int64_t i, float* l, float lse, int32_t target,
@@ -159,7 +162,8 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
     const int64_t count = std::min(block, T - begin);
     logits_of(task.embed, task.h_TD, task.divisor, begin, logits_BV.rows_from(0, count), context);
     if (taught)
-      logits_of(*teacher.embed, teacher.h_TD, teacher.divisor, begin, taught->logits.matrix.rows_from(0, count), context);
+      logits_of(*teacher.embed, teacher.h_TD, teacher.divisor, begin, taught->logits.matrix.rows_from(0, count),
+                context);
     parallel_for(count, [&](int64_t i) {
       const size_t t = static_cast<size_t>(begin + i);
       const int32_t target = task.targets_T[t];

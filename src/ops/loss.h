@@ -30,9 +30,9 @@ struct OutputLoss {
   static Implementations<OutputLoss> implementations();
 };
 
-// What another model, the teacher, makes of the same tokens: with p = softmax(l / temperature) and q that of the teacher's
-// logits, a scored token's loss is (1 - alpha) nll + alpha temperature^2 KL(q || p) (Hinton, Vinyals and Dean 2015,
-// Distilling the Knowledge in a Neural Network, whose gradients keep their size at every temperature).
+// What another model, the teacher, makes of the same tokens: with p = softmax(l / temperature) and q that of the
+// teacher's logits, a scored token's loss is (1 - alpha) nll + alpha temperature^2 KL(q || p) (Hinton, Vinyals and Dean
+// 2015, Distilling the Knowledge in a Neural Network, whose gradients keep their size at every temperature).
 template <class P>
 struct OutputTeacher {
   const LinearBank<P>* embed = nullptr;  // as many rows as the model's; nullptr: there is no teacher

@@ -13,11 +13,11 @@ namespace troupe {
 template <class real>
 struct Routed {
   // By row. Within an expert, rows stand in the order of their tokens.
-  std::vector<int64_t> offsets;    // [E + 1] rows [offsets[e], offsets[e + 1]) are expert e's
+  std::vector<int64_t> offsets;      // [E + 1] rows [offsets[e], offsets[e + 1]) are expert e's
   std::span<int64_t> offsets_there;  // the same in the memory of the GPU, if it routed; else undefined
   bool routed_there = false;
   std::span<int32_t> token_of_R;   // of this and the next three the first num_rows() entries count
-  std::span<int32_t> choice_of_R;  // which of its token's num_choices choices a row is: what is dropped leaves no trace
+  std::span<int32_t> choice_of_R;  // which of its token's num_choices choices: what is dropped leaves no trace
   std::span<real> weight_R;        // of the row's output in its token's sum
 
   // By token: rows of token t are rows_by_token[begin_T[t]], ..., up to begin_T[t + 1], in the order of its choices.
