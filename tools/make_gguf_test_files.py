@@ -92,8 +92,10 @@ LAYER = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
          "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
          "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate",
          "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "mlp.gate": "ffn_gate_inp", "block_sparse_moe.gate": "ffn_gate_inp",
-         "block_sparse_moe.router.layer": "ffn_gate_inp", "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+         "block_sparse_moe.router.layer": "ffn_gate_inp", "self_attn.dense": "attn_output", "mlp.fc1": "ffn_up", "mlp.fc2": "ffn_down", "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
          "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp"}
+WHOLE = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "model.final_layernorm": "output_norm",
+         "lm_head": "output"}
 EXPERT = {"gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps",
           "w1": "ffn_gate_exps", "w3": "ffn_up_exps", "w2": "ffn_down_exps"}
 
@@ -110,10 +112,13 @@ def model(name, architecture):
     writer.add_head_count(heads)
     writer.add_head_count_kv(kv_heads)
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    if architecture == "phi2":
+        writer.add_layer_norm_eps(config["layer_norm_eps"])
+    else:
+        writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(config["vocab_size"])
     width = config.get("head_dim") or config["hidden_size"] // heads
-    writer.add_rope_dimension_count(width)
+    writer.add_rope_dimension_count(int(width * config["rope_parameters"].get("partial_rotary_factor", 1.0)))
     if config.get("head_dim"):
         writer.add_key_length(width)
         writer.add_value_length(width)
@@ -155,8 +160,8 @@ def model(name, architecture):
     for key, values in sorted(load_file(os.path.join(folder, "model.safetensors")).items()):
         values = values.astype(np.float32)
         stem, kind = key.rsplit(".", 1)
-        if stem in ("model.embed_tokens", "model.norm", "lm_head"):
-            new = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}[stem]
+        if stem in WHOLE:
+            new = WHOLE[stem]
             writer.add_tensor(f"{new}.{kind}", values)
             continue
         _, _, layer, stem = stem.split(".", 3)
@@ -219,7 +224,7 @@ def gpt2(name):
 
 types()
 for name, architecture in [("llama", "llama"), ("qwen3", "qwen3"), ("mixtral", "llama"), ("qwen2_moe", "qwen2moe"),
-                           ("granitemoe", "granitemoe"), ("llama3_rope", "llama")]:
+                           ("granitemoe", "granitemoe"), ("llama3_rope", "llama"), ("phi", "phi2")]:
     model(name, architecture)
 gpt2("gpt2")
 tokenizer("smollm", "smollm", False, "{% for m in messages %}{{ m.content }}{% endfor %}")

@@ -311,7 +311,9 @@ struct ModelConfig {
   bool ffn_gated = false;
   bool ffn_bias = true;
   bool parallel_block = false;
+  bool shared_norm = false;
   bool tied_output = true;
+  bool output_bias = false;
   double embedding_multiplier = 1.0;
   double residual_multiplier = 1.0;
   double attention_multiplier = 0.0;
@@ -371,7 +373,9 @@ struct ModelConfig {
     v("ffn_bias", ffn_bias, any_value(), "biases of the feed-forward network and of experts");
     v("parallel_block", parallel_block, any_value(),
       "the feed-forward network reads the layer's input, as attention does");
+    v("shared_norm", shared_norm, any_value(), "parallel blocks: both read one norm of it, that of attention");
     v("tied_output", tied_output, any_value(), "the output matrix is the token embedding");
+    v("output_bias", output_bias, any_value(), "bias of the logits, one for every token of the vocabulary");
     v("embedding_multiplier", embedding_multiplier, range(1e-6, 1e6), "factor on token embeddings");
     v("residual_multiplier", residual_multiplier, range(1e-6, 1e6), "factor on what attention and FFN add");
     v("attention_multiplier", attention_multiplier, range(0, 1e6),

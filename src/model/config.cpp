@@ -126,6 +126,8 @@ void check(const ModelConfig& config, const std::string& where) {
          where, config.residual_multiplier);
   if (config.norm_place == NormPlace::kAfter && config.parallel_block)
     fail(ErrorCode::kUsage, "{}: parallel_block: expected false with norm_place after, got true", where);
+  if (config.shared_norm && !config.parallel_block)
+    fail(ErrorCode::kUsage, "{}: shared_norm: expected false without parallel_block, got true", where);
   if (config.positions == Positions::kSinusoidal && config.d_model < 4)
     fail(ErrorCode::kUsage, "{}: d_model: expected at least 4 with sinusoidal positions, got {}", where,
          config.d_model);

@@ -380,17 +380,21 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true, s.own)};
   micro.forward();
   double squared_lse = 0.0, divergence = 0.0;
+  const std::span<real> dembed = grads.at(s.weights.slots.output), dbias = grads.at(s.weights.slots.output_bias);
+  if (dembed.empty() && !dbias.empty())
+    fail(ErrorCode::kUsage, "gradients: output.bias: expected the output matrix's too, got it alone");
   run(OutputLossWithGradient<P>{.embed = s.weights.output.bank(),
                                 .h_TD = s.work.final_norm.y_TD,
                                 .targets_T = s.work.targets_T,
                                 .nll_T = s.work.nll_T,
                                 .dh_TD = s.work.scratch.dnorm_TD,
-                                .dembed_VD = micro.rows_of(grads.at(s.weights.slots.output)).data,
+                                .dembed_VD = micro.rows_of(dembed).data,
                                 .divisor = config().logit_divisor,
                                 .cap = config().logit_cap,
                                 .z_loss = mode.z_loss,
                                 .squared_lse = &squared_lse,
-                                .teacher = taught<P>(s, batch, divergence)});
+                                .teacher = taught<P>(s, batch, divergence),
+                                .dbias_V = dbias.empty() ? nullptr : dbias.data()});
   micro.backward(grads);
   LossSum loss = micro.sums(s.work.nll_T, squared_lse);
   loss.divergence = divergence;

@@ -58,21 +58,22 @@ class Maker {
     return slots;
   }
 
-  FfnSlots ffn() const {
+  // Of a layer whose attention has `attention`.
+  FfnSlots ffn(const AttentionSlots& attention) const {
     FfnSlots slots;
-    slots.norm = norm("ffn_norm");
+    slots.norm = ffn_norm(attention);
     slots.mlp = mlp("ffn", config_.d_ff);
     return slots;
   }
 
   // Experts of one kind lie back to back, so that grouped products see one [E, out, in] tensor.
-  MoeSlots moe() const {
+  MoeSlots moe(const AttentionSlots& attention) const {
     const int64_t E = config_.moe.num_experts, D = config_.d_model, F = config_.expert_d_ff();
     const auto experts = [&](const char* kind, const Shape& shape, const Init& init) {
       return table_.add_experts(parameter(fmt::format("moe.experts.{{}}.{}", kind), shape, init), E);
     };
     MoeSlots slots;
-    slots.norm = norm("ffn_norm");
+    slots.norm = ffn_norm(attention);
     if (config_.moe.has_router()) {
       Parameter router = parameter("moe.router.weight", {E, D}, linear_default(D));
       router.product = false;  // multiplies in real
@@ -97,6 +98,9 @@ class Maker {
   }
 
  private:
+  NormSlots ffn_norm(const AttentionSlots& attention) const {
+    return config_.shared_norm ? attention.norm : norm("ffn_norm");
+  }
   int64_t fc1_rows(int64_t F) const { return config_.ffn_gated ? 2 * F : F; }
   // A matrix is read by products alone. `init` is fairseq's.
   Parameter parameter(const std::string& name, const Shape& shape, const Init& init) const {
@@ -158,9 +162,9 @@ DecoderParameters make_decoder_parameters(const ModelConfig& config) {
     LayerSlots& of_layer = slots.layers.emplace_back();
     of_layer.attention = make.attention();
     if (config.is_moe_layer(layer))
-      of_layer.feed_forward = make.moe();
+      of_layer.feed_forward = make.moe(of_layer.attention);
     else
-      of_layer.feed_forward = make.ffn();
+      of_layer.feed_forward = make.ffn(of_layer.attention);
   }
   slots.final_norm = Maker(table, config, -1).norm("final_norm");
   slots.output = slots.embed_tokens;
@@ -169,6 +173,9 @@ DecoderParameters make_decoder_parameters(const ModelConfig& config) {
                               .shape = {config.vocab_size, D},
                               .init = {Init::kNormal, embedding_std, config.pad_id},
                               .product = true});
+  if (config.output_bias)
+    slots.output_bias =
+        table.add({.name = "output.bias", .shape = {config.vocab_size}, .init = constant(0.0)});
   return made;
 }
 

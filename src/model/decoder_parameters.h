@@ -25,6 +25,7 @@ struct LayerSlots {
 struct DecoderSlots {
   Slot embed_tokens;
   Slot output;           // the output layer's weight; embed_tokens if it is tied
+  Slot output_bias;      // may be empty: there is none
   Slot embed_positions;  // empty unless they are learned
   std::vector<LayerSlots> layers;
   NormSlots final_norm;

@@ -107,7 +107,7 @@ DecoderWeights<P>::DecoderWeights(const ModelConfig& config, const ParameterStor
   for (int64_t layer = 0; layer < config.num_layers; ++layer)
     layers.push_back(make_layer<P>(config, layer, slots.layers[static_cast<size_t>(layer)], params, ranks));
   final_norm = NormLayer<P>(norm_spec(config), slots.final_norm, params);
-  output = Linear<P>(params, {.weight = slots.output, .bias = {}}, 1, config.vocab_size, config.d_model);
+  output = Linear<P>(params, {.weight = slots.output, .bias = slots.output_bias}, 1, config.vocab_size, config.d_model);
 }
 
 template <class P>

@@ -1,6 +1,6 @@
 // Output layer and cross-entropy, fused over blocks of tokens: logits [T, V] never exist as a whole.
-//   nll_t = log(sum_v exp(l_tv)) - l_t,target,  l = h E^T / divisor (no bias); targets < 0 are not scored and get nll
-//   0.
+//   nll_t = log(sum_v exp(l_tv)) - l_t,target,  l = (h E^T + b) / divisor; targets < 0 are not scored and get nll
+//   0. The bank says whether there is a bias b.
 // With a soft cap c > 0 (Gemma Team 2024) all of this is of c tanh(l / c) in place of l.
 #pragma once
 
@@ -43,7 +43,7 @@ struct OutputTeacher {
 };
 
 // Scores and the gradient of the sum of the losses:
-//   dl_v = (softmax(l)_v - [v = target]) / divisor for a scored token;  dh = sum_v dl_v E_v,  dE_v += dl_v h.
+//   dl_v = (softmax(l)_v - [v = target]) / divisor for a scored token;  dh = sum_v dl_v E_v,  dE_v += dl_v h,  db_v += dl_v.
 // z_loss adds z_loss (log sum_v exp(l_v))^2 for a scored token to what the gradient is of (PaLM: Chowdhery et al.
 // 2022), so that softmax(l)_v counts 1 + 2 z_loss log sum_v exp(l_v) times.
 template <class P>
@@ -62,6 +62,7 @@ struct OutputLossWithGradient {
   double cap = 0.0, z_loss = 0.0;
   double* squared_lse = nullptr;  // on the host: sum of (log sum_v exp(l_v))^2; overwritten unless it is nullptr
   OutputTeacher<P> teacher = {};
+  real* dbias_V = nullptr;  // [V], added to unless it is nullptr; only beside dembed_VD
 
   static Implementations<OutputLossWithGradient> implementations();
 };

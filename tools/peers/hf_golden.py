@@ -47,6 +47,10 @@ MODELS = {
         mlp_only_layers=[0], norm_topk_prob=True)),
     'olmoe_heads': (transformers.OlmoeConfig, dict(  # as many keys and values as queries: as the released ones, and GGUF
         SIZES, num_key_value_heads=4, intermediate_size=12, num_experts=4, num_experts_per_tok=2, norm_topk_prob=False)),
+    'phi': (transformers.PhiConfig, dict(  # one norm for two parallel blocks, a bias of the logits
+        vocab_size=131, hidden_size=32, num_hidden_layers=2, intermediate_size=40, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64,
+        rope_parameters=dict(rope_type='default', rope_theta=10000.0, partial_rotary_factor=0.5))),
     'gpt2_relu': (transformers.GPT2Config, dict(vocab_size=131, n_embd=32, n_layer=2, n_head=4, n_positions=64,
                                                 n_inner=40, activation_function='relu', scale_attn_weights=False)),
 }
@@ -62,6 +66,8 @@ def before_5(config):
         if config['model_type'] == 'gpt_neox':
             config.update(rotary_pct=part, rotary_emb_base=theta)
         else:
+            if part is not None:
+                config.update(partial_rotary_factor=part)
             config.update(rope_theta=theta, rope_scaling=None if kind == 'default' else dict(rope, type=kind))
     config.update(torch_dtype=config.pop('dtype', 'float32'), transformers_version='4.44.0')
     return config

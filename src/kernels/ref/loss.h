@@ -20,32 +20,34 @@ inline double log_sum_exp(const std::vector<double>& logits, double temperature)
   return largest / temperature + std::log(sum);
 }
 
-// l_v = h . E_v / divisor with E rounded to the operand type, capped, into `logits`; returns log sum_v exp(l_v).
-template <class operand, class real>
-double output_logits(const operand* h, HostMatrix<const real> embed_VD, double divisor, double cap,
-                     std::vector<double>& logits) {
+// The bank as the table that it is.
+template <class Bank>
+auto table_of(const Bank& bank) {
+  return HostMatrix(bank.weight(0), bank.out(), bank.in());
+}
+
+// l_v = (h . E_v + b_v) / divisor with E rounded to the operand type, capped, into `logits`; returns
+// log sum_v exp(l_v).
+template <class operand, class Bank>
+double output_logits(const operand* h, const Bank& bank, double divisor, double cap, std::vector<double>& logits) {
+  const auto embed_VD = table_of(bank);
+  const auto* const bias = bank.view().bias;
   for (int64_t v = 0; v < embed_VD.rows; ++v) {
     logits[v] = 0.0;
     for (int64_t d = 0; d < embed_VD.cols; ++d)
       logits[v] += static_cast<double>(h[d]) * static_cast<double>(static_cast<operand>(embed_VD(v, d)));
+    if (bias) logits[v] += static_cast<double>(bias[v]);
     logits[v] = soft_capped(logits[v] / divisor, cap);
   }
   return log_sum_exp(logits, 1.0);
 }
 
-// The bank as the table that it is.
-template <class Task>
-HostMatrix<const typename Task::real> table_of(const Task& task) {
-  return {task.embed.weight(0), task.embed.out(), task.embed.in()};
-}
-
 template <class Task>
 void output_loss(const Task& task) {
-  const auto embed_VD = table_of(task);
   const HostMatrix<const typename Task::operand> h_TD = task.h_TD;
-  std::vector<double> logits(static_cast<size_t>(embed_VD.rows));
+  std::vector<double> logits(static_cast<size_t>(task.embed.out()));
   for (int64_t t = 0; t < h_TD.rows; ++t) {
-    const double lse = output_logits(h_TD.row(t), embed_VD, task.divisor, task.cap, logits);
+    const double lse = output_logits(h_TD.row(t), task.embed, task.divisor, task.cap, logits);
     const int32_t target = task.targets_T[t];
     task.nll_T[t] = target < 0 ? 0 : static_cast<typename Task::real>(lse - logits[target]);
     if (!task.argmax_T.empty())
@@ -62,9 +64,9 @@ void output_loss_with_gradient(const Task& task) {
   real* const dembed_VD = task.dembed_VD;
   const HostMatrix<const operand> h_TD = task.h_TD;
   const HostMatrix<real> dh_TD = task.dh_TD;
-  const auto embed_VD = table_of(task);
+  const auto embed_VD = table_of(task.embed);
   const int64_t T = h_TD.rows, V = embed_VD.rows, D = embed_VD.cols;
-  std::vector<double> logits(static_cast<size_t>(V)), dh(static_cast<size_t>(D)), dembed(static_cast<size_t>(V * D));
+  std::vector<double> logits(static_cast<size_t>(V)), dh(static_cast<size_t>(D)), dembed(static_cast<size_t>(V * D)), dbias(logits.size());
   const auto& teacher = task.teacher;
   const double alpha = teacher.embed ? teacher.alpha : 0.0, temperature = teacher.temperature;
   std::vector<double> taught(logits.size());
@@ -73,14 +75,13 @@ void output_loss_with_gradient(const Task& task) {
     std::fill(dh.begin(), dh.end(), 0.0);
     nll_T[t] = 0;
     if (targets_T[t] >= 0) {
-      const double lse = output_logits(h_TD.row(t), embed_VD, task.divisor, task.cap, logits);
+      const double lse = output_logits(h_TD.row(t), task.embed, task.divisor, task.cap, logits);
       squared_lse += lse * lse;
       nll_T[t] = static_cast<real>(lse - logits[targets_T[t]]);
       double soft_lse = 0.0, taught_lse = 0.0;
       if (teacher.embed) {
-        const HostMatrix<const real> rows(teacher.embed->weight(0), V, teacher.embed->in());
         const HostMatrix<const operand> taught_h = teacher.h_TD;
-        output_logits(taught_h.row(t), rows, teacher.divisor, teacher.cap, taught);
+        output_logits(taught_h.row(t), *teacher.embed, teacher.divisor, teacher.cap, taught);
         soft_lse = log_sum_exp(logits, temperature), taught_lse = log_sum_exp(taught, temperature);
         for (int64_t v = 0; v < V; ++v)
           divergence += temperature * temperature * std::exp(taught[v] / temperature - taught_lse) *
@@ -94,6 +95,7 @@ void output_loss_with_gradient(const Task& task) {
           dlogit += alpha * temperature *
                     (std::exp(logits[v] / temperature - soft_lse) - std::exp(taught[v] / temperature - taught_lse));
         dlogit = dlogit * (1.0 - share * share) / task.divisor;
+        dbias[v] += dlogit;
         for (int64_t d = 0; d < D; ++d) {
           dh[d] += dlogit * static_cast<double>(static_cast<operand>(embed_VD(v, d)));
           dembed[v * D + d] += dlogit * static_cast<double>(h_TD(t, d));
@@ -103,6 +105,7 @@ void output_loss_with_gradient(const Task& task) {
     for (int64_t d = 0; d < D; ++d) dh_TD(t, d) = static_cast<real>(dh[d]);
   }
   for (int64_t i = 0; dembed_VD && i < V * D; ++i) dembed_VD[i] += static_cast<real>(dembed[i]);
+  for (int64_t v = 0; task.dbias_V && v < V; ++v) task.dbias_V[v] += static_cast<real>(dbias[v]);
   if (task.squared_lse) *task.squared_lse = squared_lse;
   if (teacher.embed) *teacher.divergence = divergence;
 }

@@ -24,7 +24,8 @@ constexpr GgufFamily kGgufRows[] = {
     {.architecture = "olmoe", .model_type = "olmoe", .sparse = true},
     {.architecture = "qwen2moe", .model_type = "qwen2_moe", .sparse = true},
     {.architecture = "qwen3moe", .model_type = "qwen3_moe", .sparse = true, .norm_topk_prob = true},
-    {.architecture = "granitemoe", .model_type = "granitemoe", .sparse = true, .pairs = true}};
+    {.architecture = "granitemoe", .model_type = "granitemoe", .sparse = true, .pairs = true},
+    {.architecture = "phi2", .model_type = "phi", .partly_rotary = true}};
 
 // Keys behind "ARCHITECTURE." and the settings that they are.
 struct GgufKey {
@@ -50,6 +51,7 @@ constexpr GgufKey kGgufKeys[] = {{"block_count", "n_layer", true, "gpt2"},
                                  {"attention.head_count_kv", "num_key_value_heads"},
                                  {"attention.key_length", "head_dim"},
                                  {"attention.layer_norm_rms_epsilon", "rms_norm_eps", false},
+                                 {"attention.layer_norm_epsilon", "layer_norm_eps", false, "phi"},
                                  {"attention.scale", "attention_multiplier", false, "granitemoe"},
                                  {"embedding_scale", "embedding_multiplier", false, "granitemoe"},
                                  {"residual_scale", "residual_multiplier", false, "granitemoe"},
@@ -80,18 +82,22 @@ struct GgufName {
   const char *hf, *gguf;
 };
 constexpr GgufName kGgufWhole[] = {
-    {"model.embed_tokens.", "token_embd."}, {"model.norm.", "output_norm."}, {"lm_head.", "output."}};
+    {"model.embed_tokens.", "token_embd."}, {"model.norm.", "output_norm."},
+    {"model.final_layernorm.", "output_norm."}, {"lm_head.", "output."}};
 constexpr GgufName kGgufLayer[] = {{"input_layernorm.", "attn_norm."},
                                    {"post_attention_layernorm.", "ffn_norm."},
                                    {"self_attn.q_proj.", "attn_q."},
                                    {"self_attn.k_proj.", "attn_k."},
                                    {"self_attn.v_proj.", "attn_v."},
                                    {"self_attn.o_proj.", "attn_output."},
+                                   {"self_attn.dense.", "attn_output."},
                                    {"self_attn.q_norm.", "attn_q_norm."},
                                    {"self_attn.k_norm.", "attn_k_norm."},
                                    {"mlp.gate_proj.", "ffn_gate."},
                                    {"mlp.up_proj.", "ffn_up."},
                                    {"mlp.down_proj.", "ffn_down."},
+                                   {"mlp.fc1.", "ffn_up."},
+                                   {"mlp.fc2.", "ffn_down."},
                                    {"mlp.gate.", "ffn_gate_inp."},
                                    {"block_sparse_moe.gate.", "ffn_gate_inp."},
                                    {"mlp.shared_expert.gate_proj.", "ffn_gate_shexp."},
@@ -279,7 +285,11 @@ ordered_json hf_settings(const GgufFile& file, const GgufFamily& family) {
     fail(ErrorCode::kData, "{}: {}attention.head_count: expected at least 1, got {}", file.where(), prefix, heads);
   if (!settings.contains("head_dim")) settings["head_dim"] = file.integer(prefix + "embedding_length") / heads;
   const auto head_dim = settings["head_dim"].get<int64_t>();
-  check_redundant(file, prefix, "rope.dimension_count", head_dim);
+  if (family.partly_rotary)
+    settings["partial_rotary_factor"] =
+        static_cast<double>(file.integer(prefix + "rope.dimension_count", head_dim)) / static_cast<double>(head_dim);
+  else
+    check_redundant(file, prefix, "rope.dimension_count", head_dim);
   check_redundant(file, prefix, "attention.value_length", head_dim);
   if (family.model_type == "llama") {
     settings["attention_bias"] = file.find_tensor("blk.0.attn_q.bias") != nullptr;
@@ -308,13 +318,14 @@ GgufMetadata gguf_settings(const ordered_json& settings, const GgufFamily& famil
   }
   add("vocab_size", settings.at("vocab_size"), true);
   if (family.model_type == "gpt2") return metadata;
+  int64_t rotary = settings.at("hidden_size").get<int64_t>() / settings.at("num_attention_heads").get<int64_t>();
   if (const auto width = settings.find("head_dim"); width != settings.end()) {
     add("attention.value_length", *width, true);
-    add("rope.dimension_count", *width, true);
-  } else {
-    const int64_t heads = settings.at("num_attention_heads").get<int64_t>();
-    add("rope.dimension_count", settings.at("hidden_size").get<int64_t>() / heads, true);
+    rotary = width->get<int64_t>();
   }
+  if (family.partly_rotary)
+    rotary = static_cast<int64_t>(static_cast<double>(rotary) * settings.at("partial_rotary_factor").get<double>());
+  add("rope.dimension_count", rotary, true);
   if (const auto rope = settings.find("rope_scaling"); rope != settings.end() && rope->is_object())
     write_rope_scaling(*rope, prefix, metadata);
   return metadata;

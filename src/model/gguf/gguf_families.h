@@ -21,6 +21,7 @@ struct GgufFamily {
   bool sparse = false;            // with experts; `llama` has two rows
   bool pairs = false;             // rows of q and k are in the order of rotary pairs of neighbours
   bool norm_topk_prob = false;    // what llama.cpp does for it; where the family has the setting
+  bool partly_rotary = false;     // rope.dimension_count is a part of a head
   bool frequencies = false;       // Llama 3.1's scaling: rope_freqs.weight divides the frequencies
 };
 

@@ -243,6 +243,24 @@ void gpt_neox(HfConfig& hf, ModelConfig& c) {
   if (!hf.writes()) c.scale_embedding = false, c.out_bias = c.qkv_bias;
 }
 
+// One norm, of both parallel blocks, and a bias of the logits.
+void phi(HfConfig& hf, ModelConfig& c) {
+  sizes(hf, c);
+  hf("intermediate_size", c.d_ff);
+  hf("max_position_embeddings", c.context, 2048);
+  hf("layer_norm_eps", c.norm_epsilon, 1e-5);
+  hf.activation("hidden_act", c, "gelu_new");
+  hf("tie_word_embeddings", c.tied_output, false);
+  hf("embd_pdrop", c.dropout, 0.0);
+  hf("resid_pdrop", c.dropout, 0.0);
+  hf("attention_dropout", c.attention_dropout, 0.0);
+  heads(hf, c);
+  hf.require("qk_layernorm", false, "LayerNorm of queries and keys");
+  rope_settings(hf, c, 10000.0, 0.5);
+  end_of_text(hf, c);
+  if (!hf.writes()) c.scale_embedding = false, c.parallel_block = c.shared_norm = c.output_bias = true;
+}
+
 // --- Mixtures of experts: dropless, chosen by a softmax over all experts. Softmax over the chosen ones alone (Granite) is
 // --- the same as dividing their probabilities by their sum. ---
 
@@ -390,6 +408,10 @@ constexpr HfName kNeoxLayer[] = {{"attn_norm.", "input_layernorm."}, {"ffn_norm.
                                  {"attn.v_proj.", "attention.query_key_value.", HfLayout::kHeadThird, 2},
                                  {"attn.out_proj.", "attention.dense."},
                                  {"ffn.fc1.", "mlp.dense_h_to_4h."}, {"ffn.fc2.", "mlp.dense_4h_to_h."}};
+constexpr HfName kPhiNames[] = {{"embed_tokens.", "model.embed_tokens."}, {"final_norm.", "model.final_layernorm."},
+                                {"output.", "lm_head."}};
+constexpr HfName kPhiLayer[] = {{"attn_norm.", "input_layernorm."}, {"attn.out_proj.", "self_attn.dense."},
+                                {"attn.", "self_attn."}, {"ffn.", "mlp."}};
 
 constexpr HfName kMixtralExperts[] = {
     {"moe.router.", "block_sparse_moe.gate."},
@@ -410,6 +432,7 @@ constexpr HfFamily kFamilies[] = {
     {"opt", "OPTForCausalLM", opt, "model.", "model.decoder.layers.", kOptNames, kFairseqLayer},
     {"xglm", "XGLMForCausalLM", xglm, "model.", "model.layers.", kXglmNames, kFairseqLayer},
     {"gpt_neox", "GPTNeoXForCausalLM", gpt_neox, "gpt_neox.", "gpt_neox.layers.", kNeoxNames, kNeoxLayer},
+    {"phi", "PhiForCausalLM", phi, "model.", "model.layers.", kPhiNames, kPhiLayer},
     {"llama", "LlamaForCausalLM", llama, "model.", "model.layers.", kLlamaNames, kLlamaLayer},
     {"mistral", "MistralForCausalLM", mistral, "model.", "model.layers.", kLlamaNames, kLlamaLayer},
     {"qwen2", "Qwen2ForCausalLM", qwen2, "model.", "model.layers.", kLlamaNames, kLlamaLayer},
@@ -433,12 +456,11 @@ constexpr std::pair<std::string_view, std::string_view> kMissing[] = {
     {"deepseek_v2", "attention through a latent vector (MLA)"},
     {"deepseek_v3", "attention through a latent vector (MLA)"},
     {"gpt_oss", "attention sinks, clamped gates and a bias of the router"},
-    {"phi", "a bias of the output and one norm for both parallel blocks"},
     {"phi3", "rotary scaling longrope"},
     {"gemma", "norm weights that count from 1"},
     {"gemma2", "norm weights that count from 1 and two norms a block"},
     {"gemma3_text", "norm weights that count from 1 and two norms a block"},
-    {"falcon", "one norm for both parallel blocks"},
+    {"falcon", "queries, keys and values as one product of groups"},
     {"bloom", "ALiBi positions"},
     {"mpt", "ALiBi positions"},
     {"gptj", "rotary positions by pairs of neighbours"},

@@ -244,7 +244,7 @@ void by_cublaslt(const LinearBackwardWeight<P>& task, Context& context) {
 template <class P>
 int64_t padded_width(const LinearBank<P>& bank, Matrix<const typename P::operand> x_RK) {
   constexpr int64_t kRows = LinearBank<P>::kPaddedRows;
-  const bool taken = std::is_same_v<P, Bf16> && bank.num_experts() == 1 && bank.in() > 0 &&
+  const bool taken = std::is_same_v<P, Bf16> && bank.num_experts() == 1 && bank.in() > 0 && !bank.view().bias &&
                      cuda::lt_unavailable().empty() && aligned(x_RK) && weights_aligned(bank);
   return taken ? (bank.out() + kRows - 1) / kRows * kRows : bank.out();
 }

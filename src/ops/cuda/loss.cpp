@@ -58,10 +58,10 @@ struct OutputProducts {
     else
       padded_backward_input<P>(embed, dlogits, dh, context);
   }
-  void backward_weight(float* data, int64_t begin, int64_t count, float* dembed) const {
+  void backward_weight(float* data, int64_t begin, int64_t count, float* dembed, float* dbias) const {
     const auto h = h_TD.rows_from(begin, count), dy = dlogits(data, count, V);
     if (width == V)
-      run_on(Device::kCuda, LinearBackwardWeight<P>{embed, dy, h, {}, dembed}, context);
+      run_on(Device::kCuda, LinearBackwardWeight<P>{embed, dy, h, {}, dembed, dbias}, context);
     else
       padded_backward_weight<P>(embed, dy, h, dembed, context);
   }
@@ -114,7 +114,7 @@ void on_cuda(const OutputLossWithGradient<P>& task, Context& context) {
         .z_loss = static_cast<float>(task.z_loss)});
     products.backward_input(products.dlogits(lease.as<float>(), count, products.width),
                             task.dh_TD.rows_from(begin, count));
-    if (task.dembed_VD) products.backward_weight(lease.as<float>(), begin, count, task.dembed_VD);
+    if (task.dembed_VD) products.backward_weight(lease.as<float>(), begin, count, task.dembed_VD, task.dbias_V);
   }
   if (!task.squared_lse) return;
   std::vector<float> values(static_cast<size_t>(T));

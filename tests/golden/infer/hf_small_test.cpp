@@ -184,7 +184,7 @@ constexpr const char* kSets[] = {
     "gpt2", "opt", "xglm", "gpt_neox", "llama", "llama3_rope", "llama_head_dim", "mistral_window", "qwen2", "qwen3",
     "olmo2", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "granitemoe", "rope_linear", "rope_dynamic", "rope_yarn",
     "rope_yarn_factor", "qwen3_window", "gpt_neox_serial", "qwen2_moe_sparse_step", "qwen3_moe_dense_first",
-    "olmoe_heads", "gpt2_relu"};
+    "olmoe_heads", "gpt2_relu", "phi"};
 INSTANTIATE_TEST_SUITE_P(Sets, HfSmall, testing::ValuesIn(kSets),
                          [](const auto& info) { return std::string(info.param); });
 

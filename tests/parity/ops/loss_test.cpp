@@ -140,6 +140,54 @@ TYPED_TEST(LossParity, CapAndPenaltyMatchTheReference) {
   }
 }
 
+// The bias stands in the bank; its gradient is that of every column of logits.
+TYPED_TEST(LossParity, ABiasMatchesTheReference) {
+  using P = TypeParam;
+  constexpr int64_t D = 24;
+  for (const auto& [T, V] : {std::pair{int64_t{70}, int64_t{301}}, {33, 64}}) {
+    Problem<P> fast(T, V, D, {});
+    Guarded<float> b(1, V), db(1, V);
+    b.fill_normal(5, 3.0);
+    fast.bank = LinearBank<P>(1, V, D, fast.embed.view().data, b.view().data);
+    fast.bank.weights_changed();
+    const auto embed = widened(fast.embed), h = widened(fast.h), bias = widened(b);
+    std::vector<double> nll(T), dh(T * D), dembed(V * D, 0.5), dbias(V, 0.25);
+    std::vector<int32_t> argmax(T);
+    const LinearBank<F64> bank(1, V, D, embed.data(), bias.data());
+    run(OutputLoss<F64>{bank, {h.data(), T, D}, fast.targets, nll, argmax, 2.0});
+    run(OutputLossWithGradient<F64>{.embed = bank,
+                                    .h_TD = {h.data(), T, D},
+                                    .targets_T = fast.targets,
+                                    .nll_T = nll,
+                                    .dh_TD = {dh.data(), T, D},
+                                    .dembed_VD = dembed.data(),
+                                    .divisor = 2.0,
+                                    .dbias_V = dbias.data()});
+    for (const std::string_view row : test::usable<OutputLoss<P>>()) {
+      const std::string what = fmt::format("{} V {}", row, V);
+      const double tolerance = 64 * 0x1p-24, rounded = std::is_same_v<P, Bf16> ? 0x1p-7 : tolerance;
+      fast.dh.fill(77), fast.dembed.fill(0.5), fast.nll.fill(77), db.fill(0.25);
+      test::run_as(row, OutputLossWithGradient<P>{.embed = fast.bank,
+                                                  .h_TD = std::as_const(fast.h).view(),
+                                                  .targets_T = fast.targets,
+                                                  .nll_T = fast.nll_span(),
+                                                  .dh_TD = fast.dh.view(),
+                                                  .dembed_VD = fast.dembed.view().data,
+                                                  .divisor = 2.0,
+                                                  .dbias_V = db.view().data});
+      test::expect_close(fast.nll, nll, tolerance, what + " nll");
+      test::expect_close(fast.dh, dh, rounded, what + " dh");
+      test::expect_close(fast.dembed, dembed, rounded, what + " dembed");
+      test::expect_close(db, dbias, rounded, what + " dbias");
+      db.expect_guards_intact(what);
+      test::run_as(row, OutputLoss<P>{fast.bank, std::as_const(fast.h).view(), fast.targets, fast.nll_span(),
+                                      fast.argmax, 2.0});
+      test::expect_close(fast.nll, nll, tolerance, what + " nll without gradient");
+      EXPECT_EQ(fast.argmax, argmax) << what;
+    }
+  }
+}
+
 TYPED_TEST(LossParity, ATeacherMatchesTheReference) {
   using P = TypeParam;
   constexpr int64_t T = 70, V = 301, D = 24;

@@ -48,6 +48,8 @@ TEST(CheckModelConfig, NamesTheFactThatDoesNotFitOthers) {
               ::testing::HasSubstr("x.toml: residual_multiplier: expected 1 with norm_place after, got 0.5"));
   EXPECT_EQ(error_of([](ModelConfig& c) { c.norm_place = NormPlace::kAfter, c.parallel_block = true; }),
             "x.toml: parallel_block: expected false with norm_place after, got true");
+  EXPECT_EQ(error_of([](ModelConfig& c) { c.shared_norm = true; }),
+            "x.toml: shared_norm: expected false without parallel_block, got true");
   EXPECT_EQ(error_of([](ModelConfig& c) { c.moe.first_layer = 4; }),
             "x.toml: moe.first_layer: expected below 4, got 4 (no layer would be MoE)");
   EXPECT_EQ(error_of([](ModelConfig& c) { c.moe.shared_gate = true; }),

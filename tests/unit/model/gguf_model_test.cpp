@@ -41,7 +41,7 @@ void expect_equal(const A& a, const B& b, const ModelConfig& config) {
 }
 
 TEST(GgufModel, IsTheModelThatItWasMadeOf) {
-  for (const char* const name : {"llama", "qwen3", "mixtral", "qwen2_moe", "granitemoe", "llama3_rope", "gpt2"}) {
+  for (const char* const name : {"llama", "qwen3", "mixtral", "qwen2_moe", "granitemoe", "llama3_rope", "gpt2", "phi"}) {
     const GgufModel model(gguf_file(name));
     const HfModel expected(hf_folder(name));
     EXPECT_EQ(model.family().model_type, std::string_view(name) == "llama3_rope" ? "llama" : name);
@@ -60,7 +60,7 @@ TEST(GgufModel, IsTheModelThatItWasMadeOf) {
 TEST(GgufModel, ReadsBackWhatItWrites) {
   const test::TemporaryFolder folder;
   for (const char* const name : {"llama", "llama_head_dim", "qwen2", "qwen3", "mixtral", "olmoe_heads", "qwen3_moe",
-                                 "gpt2", "granitemoe", "llama3_rope", "rope_linear", "rope_yarn"}) {
+                                 "gpt2", "granitemoe", "llama3_rope", "rope_linear", "rope_yarn", "phi"}) {
     const fs::path file = folder / (std::string(name) + ".gguf");
     const Conversion made = convert_model(hf_folder(name), std::nullopt, file, {.format = "gguf"});
     EXPECT_EQ(made.format_from, "hf");
@@ -114,6 +114,16 @@ TEST(GgufModel, RefusesWhatTheFormatCannotSay) {
   EXPECT_THAT(error("rope_yarn_factor"), HasSubstr("rope.truncate: false in the model, true in llama"));
   EXPECT_THAT(error("gpt2_relu"), HasSubstr("activation: \"relu\" in the model, \"gelu\" in gpt2"));
   EXPECT_THAT(error("qwen2_moe"), HasSubstr("moe.normalize: \"before_dropping\" in the model, \"never\" in qwen2moe"));
+  ModelConfig tied = read_hf_config(hf_folder("phi"));
+  tied.tied_output = true;
+  EXPECT_THAT(test::error_of(
+                  [&] {
+                    write_gguf_model(folder / "x.gguf", tied, GgmlType::kF32, {},
+                                     [](const Parameter&, std::span<float>) {});
+                  },
+                  ErrorCode::kUsage),
+              HasSubstr("tied_output: true in the model, false in phi2"));
+  EXPECT_TRUE(fs::is_empty(folder.path()));
   EXPECT_THAT(error("xglm"), HasSubstr("--to gguf: expected a model of one of the families"));
 }
 
