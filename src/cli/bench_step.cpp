@@ -13,6 +13,7 @@
 #include "cli/choice.h"
 #include "cli/progress.h"
 #include "cli/validators.h"
+#include "kernels/context.h"
 #include "kernels/cuda/machine.h"
 #include "model/flops.h"
 #include "train/random_batch.h"
@@ -73,6 +74,15 @@ Batch random_batch(const StepModel& row, int64_t step, int64_t micro) {
   return troupe::random_batch(row.micro, row.context, row.vocab, step, micro);
 }
 
+// And its parts on a GPU: activations, what outlives a step, room of ops and libraries.
+void add_parts(int64_t bytes, int64_t arena, std::vector<std::pair<std::string, double>>& more) {
+  if (active_device() == Device::kCpu) return;
+  const int64_t workspaces = Context::of_this_thread().bytes();
+  more.emplace_back("arena_bytes", arena);
+  more.emplace_back("stores_bytes", bytes - arena - workspaces);
+  more.emplace_back("workspaces_bytes", workspaces);
+}
+
 void run_model(const BenchFlags& flags, const StepModel& row, Precision precision, MatrixOptimizer matrices) {
   const ModelConfig config = config_of(row);
   LanguageModel model(config, precision);
@@ -94,11 +104,14 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
       measure_against(meter, peak, flops_per_token * tokens, flags.seconds, [&] { trainer.step(); });
   progress.clear();
   const int64_t bytes = memory_bytes(meter);
+  std::vector<std::pair<std::string, double>> more = {{"tokens_per_s", result.rate / flops_per_token},
+                                                      {"peak_memory_gib", in_gib(bytes)}};
+  add_parts(bytes, model.arena().bytes(), more);
   print_result(
       flags, row.name,
       fmt::format("{} x {} tokens, {} at a time, {}{}", row.sequences, row.context, row.micro,
                   precision == Precision::kBf16 ? "bf16" : "fp32", matrices == MatrixOptimizer::kMuon ? ", muon" : ""),
-      result, peak, bytes, {{"tokens_per_s", result.rate / flops_per_token}, {"peak_memory_gib", in_gib(bytes)}});
+      result, peak, bytes, std::move(more));
 }
 
 // Forward and backward of one micro-batch, without an optimizer.

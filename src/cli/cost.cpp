@@ -80,11 +80,17 @@ std::string flops_text(double flops) {
 Json part_to_json(const MemoryPart& part) { return {{"total", part.total}, {"experts", part.experts}}; }
 
 Json to_json(const MemoryEstimate& memory) {
-  return {{"weights", part_to_json(memory.weights)},     {"gradients", part_to_json(memory.gradients)},
-          {"optimizer", part_to_json(memory.optimizer)}, {"packed", part_to_json(memory.packed)},
+  return {{"weights", part_to_json(memory.weights)},
+          {"gradients", part_to_json(memory.gradients)},
+          {"optimizer", part_to_json(memory.optimizer)},
+          {"packed", part_to_json(memory.packed)},
           {"inference", part_to_json(memory.inference)},
-          {"activations", memory.activations},           {"activations_recompute", memory.activations_recompute},
-          {"total", memory.total(false)},                {"total_recompute", memory.total(true)}};
+          {"activations", memory.activations},
+          {"activations_recompute", memory.activations_recompute},
+          {"workspaces", memory.workspaces},
+          {"library_workspaces", memory.libraries},
+          {"total", memory.total(false)},
+          {"total_recompute", memory.total(true)}};
 }
 
 std::string tokens_text(double tokens) {
@@ -235,6 +241,10 @@ void print_memory(const Question& question, const MemoryEstimate& memory) {
   rows.push_back({fmt::format("activations, {} x {} tokens", question.micro_batch, grouped(question.seq_len)),
                   size_text(memory.activations), ""});
   rows.push_back({"  with recomputation", size_text(memory.activations_recompute), ""});
+  if (memory.workspaces > 0) {
+    rows.push_back({"workspaces (logits)", size_text(memory.workspaces), ""});
+    rows.push_back({"workspaces of libraries, about", size_text(memory.libraries), ""});
+  }
   rows.push_back({"total", size_text(memory.total(false)), ""});
   rows.push_back({"  with recomputation", size_text(memory.total(true)), ""});
   memory_row("weights for use (eval, generate, score)", memory.inference);
@@ -242,7 +252,7 @@ void print_memory(const Question& question, const MemoryEstimate& memory) {
 }
 
 void print_cost(const CostFlags& flags) {
-  choose_device();  // memory is that of the device which a run would take
+  assume_device();  // memory is that of the device which a run would take
   const Question question = read_question(flags);
   const Cost cost = cost_of(question.model, question.tokens, question.seq_len, question.rule);
   const MemoryEstimate memory = estimate_memory(question.model, question.micro_batch, question.seq_len,

@@ -55,11 +55,7 @@ Wish wish() {
 CLI::Option* add_device_flag(CLI::App& command) {
   return command
       .add_option_function<std::string>(
-          "--device",
-          [](const std::string& name) {
-            device_flag = name;
-            if (wants_card()) cuda::open_card(card_number(name));
-          },
+          "--device", [](const std::string& name) { device_flag = name; },
           "where the model lies and runs: auto, a GPU if one works, else the processor; cpu; cuda or cuda:N, that GPU; "
           "not given: as TROUPE_DEVICE says")
       ->check(CLI::Validator([](std::string& name) { return problem_of_name(name); }, "", "device"))
@@ -91,6 +87,13 @@ void choose_device(const std::string& refusal) {
     log::info("device: cuda:0, {}", found.cards[0].name);
   else
     log::info("device: cpu; no GPU is used: {}", found.problem);
+}
+
+void assume_device() {
+  if (wants_card())
+    use_device(Device::kCuda);
+  else
+    choose_device();
 }
 
 void choose_device_for(const ModelConfig& config, const Communicator* ranks) {

@@ -20,7 +20,7 @@ inline constexpr const char* kDeviceVariable = "TROUPE_DEVICE";
 
 inline constexpr const char* kRanksRefusal = "several ranks do not run on GPUs yet";
 
-// Adds --device; a card named by it is opened as it is parsed.
+// Adds --device. No card is opened before choose_device(): a process that runs no model needs none.
 CLI::Option* add_device_flag(CLI::App& command);
 
 // Whether a card was named, so that there is no way but to take it.
@@ -30,7 +30,10 @@ bool wants_card();
 // command can run there (`refusal`: why it cannot, or ""), and says so; says why not where there is one. Throws kUsage
 // if a card was named and the command refuses.
 void choose_device(const std::string& refusal = "");
-// The same for a model, of which an op may refuse, and for several ranks.
+// For a command that runs none, but says what one would take: the same device, though a card that was named need not be
+// there.
+void assume_device();
+// choose_device() for a model, of which an op may refuse, and for several ranks.
 void choose_device_for(const ModelConfig& config, const Communicator* ranks = nullptr);
 
 }  // namespace troupe::cli

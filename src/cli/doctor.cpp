@@ -14,6 +14,7 @@
 #include "base/utf8.h"
 #include "cli/color.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/output.h"
 #include "cli/peak.h"
 #include "dist/mpi.h"
@@ -223,6 +224,7 @@ void add_doctor(CLI::App& app) {
   const auto json = std::make_shared<bool>(false);
   command->add_flag("--json", *json, "One JSON object on stdout");
   command->callback([json] {
+    if (wants_card()) choose_device();
     const Findings findings = examine();
     *json ? print_json(to_json(findings)) : print_text(findings);
   });

@@ -74,6 +74,13 @@ class Context {
     void (*watch_)(bool);
   };
 
+  // Held for leases, given back or not.
+  int64_t bytes() const {
+    int64_t sum = 0;
+    for (const Buffer<std::byte>& block : blocks_) sum += block.bytes();
+    return sum;
+  }
+
   // In the memory of the device in use.
   static Context& of_this_thread() {
     static thread_local std::unique_ptr<Context> context;

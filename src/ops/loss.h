@@ -12,6 +12,9 @@
 
 namespace troupe {
 
+// Logits that exist at a time on a GPU, of as many tokens as that is: at most 1 GiB.
+inline constexpr int64_t kLogitsOnGpu = int64_t{1} << 28;
+
 // Scores only.
 template <class P>
 struct OutputLoss {

@@ -2,16 +2,22 @@
 
 #include <algorithm>
 
+#include "base/checked.h"
 #include "base/device.h"
 #include "base/error.h"
 #include "base/quantity.h"
 #include "io/named_path.h"
 #include "io/toml_config.h"
+#include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/embedding.h"
+#include "kernels/cuda/machine.h"
 #include "model/decoder_parameters.h"
 #include "model/language_model.h"
 #include "model/model_directory.h"
 #include "model/workspace.h"
 #include "nn/lora.h"
+#include "ops/cuda/cudnn.h"
+#include "ops/loss.h"
 #include "train/freeze.h"
 
 namespace troupe {
@@ -25,6 +31,24 @@ int64_t muon_workspace(const ParameterFamily& family, Precision precision) {
   const int64_t count = std::min(family.count(), most) * stacked;
   return precision == Precision::kBf16 ? MuonWorkspace<Bf16>::bytes(count, rows, cols)
                                        : MuonWorkspace<F32>::bytes(count, rows, cols);
+}
+
+// Room of the context (kernels/context.h), by depth of leases: first logits, in whose room attention and products of
+// libraries work as far as it goes, then what the gradient of embeddings takes beside its first, then what products
+// take within the loss, and in float32 beside sums.
+void add_gpu_workspaces(MemoryEstimate& memory, const ModelConfig& config, int64_t B, int64_t S, Precision precision) {
+  const bool bf16 = precision == Precision::kBf16;
+  const int64_t T = B * S, columns = bf16 ? 64 : 8, V = (config.vocab_size + columns - 1) / columns * columns;
+  const int64_t logits = std::clamp<int64_t>(kLogitsOnGpu / V, 1, T) * V * static_cast<int64_t>(sizeof(float));
+  const int64_t ranks_of_ids =
+      cuda::CountBeforeKernel{nullptr, T, nullptr}.chunks() * T * static_cast<int64_t>(sizeof(int32_t));
+  memory.workspaces = logits + ranks_of_ids;
+  const int64_t H = config.num_heads, of_a_sequence = checked_product({H, S, S, 2}, "workspace of attention");
+  const bool by_library = bf16 && config.attention_dropout == 0.0;
+  const int64_t attention = by_library ? dnn_backward_sequences(B, S, H) * of_a_sequence : 0;
+  const int64_t sums = bf16 ? 0 : T * std::max(config.d_ff, config.expert_d_ff()) * static_cast<int64_t>(sizeof(float));
+  memory.libraries = (bf16 ? 1 : 2) * cuda::kLtWorkspaceBytes +
+                     std::max<int64_t>(0, std::max({attention, sums, cuda::kLtWorkspaceBytes}) - logits);
 }
 
 // As Trainer holds them (nn/lora.h).
@@ -83,6 +107,7 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
   };
   memory.activations = activations(Keep::kAll);
   memory.activations_recompute = activations(Keep::kLayerInputs);
+  if (active_device() == Device::kCuda) add_gpu_workspaces(memory, config, micro_batch, seq_len, precision);
   return memory;
 }
 
@@ -91,6 +116,10 @@ MemoryEstimate estimate_memory(const RunConfig& config) {
                          precision_of(config.train.precision), config.train.optimizer,
                          config.finetune ? config.finetune->freeze : Freeze::kNothing,
                          config.finetune ? config.finetune->lora : LoraConfig());
+}
+
+std::optional<int64_t> free_memory_bytes(const Machine& machine) {
+  return active_device() == Device::kCuda ? cuda::machine()->free_bytes() : machine.free_bytes();
 }
 
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "base/machine.h"
@@ -26,10 +27,12 @@ struct MemoryEstimate {
   MemoryPart inference;     // all weights of a model for use: packed matrices alone in bf16, else float32
   int64_t activations = 0;  // of one micro-batch, everything kept
   int64_t activations_recompute = 0;  // the same with recomputation: layer inputs and one layer's insides
+  int64_t workspaces = 0;             // on a GPU what ops work in, above all logits of the output layer
+  int64_t libraries = 0;              // and what cuBLASLt and cuDNN want beyond that, about
 
   int64_t total(bool recompute) const {
     return weights.total + gradients.total + optimizer.total + packed.total +
-           (recompute ? activations_recompute : activations);
+           (recompute ? activations_recompute : activations) + workspaces + libraries;
   }
 };
 
@@ -41,6 +44,9 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
 // What a run takes: its own micro-batch, context and precision; in fine-tuning gradients and moments of what is trained
 // alone (of chosen experts, which nobody knows before: of all).
 MemoryEstimate estimate_memory(const RunConfig& config);
+
+// What may still be taken of the memory of the device in use, as far as it is known.
+std::optional<int64_t> free_memory_bytes(const Machine& machine);
 
 // Throws kEnvironment, naming need and have, if a run would take more than this process may have now. Not for a GPU.
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where);

@@ -53,7 +53,7 @@ RunPlan plan_run(const RunConfig& config, const std::string& where, const fs::pa
   plan.flops_per_token = train_flops_per_token(config.model, config.model.context);
   plan.train_flops = plan.flops_per_token * static_cast<double>(plan.tokens);
   plan.memory_bytes = estimate_memory(config).total(config.train.recompute);
-  plan.free_memory_bytes = machine.free_bytes();
+  plan.free_memory_bytes = free_memory_bytes(machine);
   const int64_t model_bytes = 4 * plan.params;
   plan.checkpoint_bytes = 3 * model_bytes;  // parameters and two moments
   // One more checkpoint while the next is written, and an old and a new copy of what is exported.

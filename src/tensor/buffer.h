@@ -64,7 +64,7 @@ class Buffer {
   std::span<const T> span() const { return {data(), static_cast<size_t>(size_)}; }
   // Grows to at least `size` elements; contents are lost when it grows.
   void reserve(int64_t size) {
-    if (size > size_) *this = Buffer(size, memory());
+    if (size > size_) *this = Buffer(memory()), *this = Buffer(size, memory());  // never both at once
   }
 
  private:

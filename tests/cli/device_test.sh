@@ -26,7 +26,15 @@ says "a command without a model" "" with cuInit=999 "$program" config reference
 says "--quiet" "" with cuInit=999 "${cost[@]}" --quiet
 expect "TROUPE_DEVICE=gpu" 2 "error: TROUPE_DEVICE: expected cpu, auto, cuda or cuda:N, got gpu" \
   env TROUPE_DEVICE=gpu "${cost[@]}"
-expect "TROUPE_DEVICE=cuda" 4 "cuda:0: expected a GPU, got none" with cuInit=100 env TROUPE_DEVICE=cuda "${cost[@]}"
+expect "TROUPE_DEVICE=cuda" 4 "cuda:0: expected a GPU, got none" \
+  with cuInit=100 env TROUPE_DEVICE=cuda "$program" bench gemm --seconds 0
+
+# No card is opened where none is needed: memory on a card that is not there, and the process that only starts others.
+says "memory on a card" "" with cuInit=100 "${cost[@]}" --device cuda
+grep -q 'workspaces of libraries' out || fail "memory is not the GPU's: $(cat out)"
+{ small_model 1 16; printf '%s\n' '[train]' 'steps = 1' 'batch_sequences = 2' '[data]' 'train = ["data"]'; } >start.toml
+expect "the process that starts a run again" 4 "got one that died with status 4 after 1 restart" \
+  with cuInit=100 "$program" train start.toml --restarts 1 --device cuda
 
 if with "" "${cost[@]}" 2>&1 | grep -q 'built without nvcc'; then
   says "a program without kernels" "device: cpu; no GPU is used: this program was built without nvcc, so it has no kernels for it" \

@@ -173,6 +173,7 @@ def row_of(program, name, shape, line, flops_per_s, ratio):
     row = {'program': program, 'name': name, 'shape': shape, 'flops_per_s': flops_per_s,
            'mfu': flops_per_s / H100_BF16_FLOPS, 'ratio_to_peak': ratio, 'tokens_per_s': line['tokens_per_s'],
            'memory_bytes': line['memory_bytes'], 'repetitions': line['repetitions']}
+    row |= {part: line[part] for part in ('arena_bytes', 'stores_bytes', 'workspaces_bytes') if part in line}
     print(f'{program:8} {name:14} {line["tokens_per_s"]:9.0f} tokens/s, mfu {row["mfu"]:.3f}, of the measured peak '
           f'{ratio or 0:.3f}, {line["memory_bytes"] / 2**30:.1f} GiB; {shape}', flush=True)
     return row

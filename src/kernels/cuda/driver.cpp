@@ -152,6 +152,13 @@ class CardMachine final : public Machine {
     ranges_.erase(pointer);
   }
 
+  std::optional<int64_t> free_bytes() override {
+    enter();
+    size_t free = 0, total = 0;
+    check(api_.memory_info(&free, &total), "cuMemGetInfo");
+    return static_cast<int64_t>(free);
+  }
+
   void copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) override {
     enter();
     const auto from = reinterpret_cast<driver::Pointer>(src), to = reinterpret_cast<driver::Pointer>(dst);

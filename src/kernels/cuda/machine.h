@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,6 +45,7 @@ class Machine {
   // `bytes` > 0 zeros. Throws kEnvironment when they are refused.
   virtual void* allocate(int64_t bytes) = 0;
   virtual void free(void* data) noexcept = 0;
+  virtual std::optional<int64_t> free_bytes() { return std::nullopt; }  // that can be allocated now, if it is known
   // Rows of `width` bytes, `src_pitch` and `dst_pitch` bytes apart; each side is the host's or the device's. The host
   // may use its side when the call returns.
   virtual void copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) = 0;

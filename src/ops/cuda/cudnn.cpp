@@ -10,7 +10,6 @@ namespace troupe {
 namespace {
 
 constexpr int64_t kDnnWidestHead = 256;
-// Bytes that a call of the backward pass may keep of probabilities and their gradients, to add them in order.
 constexpr int64_t kDnnBackwardBytes = int64_t{1} << 30;
 
 // A task in the library's words, and where its tensors are.
@@ -53,12 +52,9 @@ DnnTask dnn_task(const Task& task) {
   return described;
 }
 
-// Sequences of one call: the backward pass keeps S x S numbers of two bytes a head.
+// Of one call.
 int64_t sequences_at_a_time(const cuda::DnnAttention& all) {
-  if (!all.backward) return all.B;
-  const int64_t most = std::max<int64_t>(1, kDnnBackwardBytes / (all.H * all.S * all.S * 2));
-  const int64_t calls = (all.B + most - 1) / most;
-  return (all.B + calls - 1) / calls;
+  return all.backward ? dnn_backward_sequences(all.B, all.S, all.H) : all.B;
 }
 
 template <class Task>
@@ -97,6 +93,12 @@ void run_by_cudnn(const Task& task, Context& context) {
 }
 
 }  // namespace
+
+int64_t dnn_backward_sequences(int64_t B, int64_t S, int64_t H) {
+  const int64_t most = std::max<int64_t>(1, kDnnBackwardBytes / (H * S * S * 2));
+  const int64_t calls = (B + most - 1) / most;
+  return (B + calls - 1) / calls;
+}
 
 template <class P>
 std::string refused_by_cudnn(const AttentionForward<P>& task) {

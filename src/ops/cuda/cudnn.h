@@ -12,6 +12,10 @@ namespace troupe {
 TROUPE_BY(cudnn, AttentionForward)
 TROUPE_BY(cudnn, AttentionBackward)
 
+// Sequences of one call of the backward pass, which keeps S x S numbers of two bytes a head to add them in order: as
+// many of B as keep a GiB.
+int64_t dnn_backward_sequences(int64_t B, int64_t S, int64_t H);
+
 template <class P>
 std::string cudnn_unavailable() {
   return std::is_same_v<P, Bf16> ? cuda::dnn_unavailable() : "cuDNN's attention takes bf16 alone";

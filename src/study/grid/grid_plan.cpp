@@ -10,6 +10,7 @@
 #include "base/machine.h"
 #include "base/quantity.h"
 #include "io/json_fields.h"
+#include "study/memory.h"
 #include "train/run_data.h"
 
 namespace troupe {
@@ -71,7 +72,7 @@ GridPlan plan_grid(const Grid& grid, const GridConfig& config, const Speeds& spe
     fail(ErrorCode::kUsage, "study.grid.max_hours: expected study.grid.speed_seconds above 0 with it, got 0");
   GridPlan plan;
   plan.max_hours = config.max_hours;
-  plan.free_memory_bytes = read_machine().free_bytes();
+  plan.free_memory_bytes = free_memory_bytes(read_machine());
   for (size_t p = 0; p < grid.points.size(); ++p) {
     const GridPoint& point = grid.points[p];
     const GridModel& model = grid.models[point.model];

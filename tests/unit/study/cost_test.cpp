@@ -143,6 +143,25 @@ TEST(MemoryEstimate, CountsStoresByHand) {
   EXPECT_LT(memory.activations_recompute, memory.activations);
 }
 
+// What `bench step` held of an H200 (bf16, 2,048 positions), the whole of it; of which libraries' part is a guess.
+TEST(MemoryEstimate, OfAGpuIsWhatOneHeld) {
+  use_device(Device::kCuda);
+  for (const auto& [layers, width, experts, sequences, held] : {std::tuple{12, 768, 0, 16, 15'076'040'704},
+                                                                {12, 768, 8, 16, 24'172'401'280},
+                                                                {12, 768, 64, 16, 52'789'242'624},
+                                                                {24, 2048, 0, 8, 55'259'083'008},
+                                                                {24, 2048, 8, 4, 97'870'275'200}}) {
+    ModelConfig config;
+    config.num_layers = layers, config.d_model = width, config.num_heads = width / 64, config.d_ff = 4 * width;
+    config.vocab_size = 50257, config.context = 2048, config.moe.num_experts = experts;
+    const MemoryEstimate memory = estimate_memory(config, sequences, 2048, Precision::kBf16);
+    EXPECT_NEAR(static_cast<double>(memory.total(false)), static_cast<double>(held), 0.01 * held) << layers << experts;
+    EXPECT_GT(memory.workspaces, int64_t{1} << 30);
+    EXPECT_LT(memory.libraries, int64_t{33} << 20);  // attention works where logits were
+  }
+  use_device(Device::kCpu);
+}
+
 // One moment of the matrices of layers instead of two, and room for the largest update: [768, 192] in float32.
 TEST(MemoryEstimate, UnderMuonHasOneMomentOfMatrices) {
   RunConfig run;
