@@ -5,9 +5,9 @@
 # correct: every row for CUDA, whole models, a run that goes on on the other device, a layer under compute-sanitizer.
 # speed: training steps, and two of PyTorch's beside them; peers: all of PyTorch's. Each part takes less than four minutes
 # and begins with smoke; speed and peers stop after --seconds with what they have.
-# Switches to what was before, to be measured beside what is new (docs/performance.md); those set stand in OUT.json:
-#   TROUPE_CUDA_GROUPED=0|1    experts' products never / always in one launch; not set: those of fewer than 2,048 rows each
-#   TROUPE_CUDA_WIDE_SUMS=1    sums that an activation follows in float32
+# Switches (docs/architecture.md), to be measured beside what is the default; those set stand in OUT.json:
+#   TROUPE_CUDA_GROUPED=0|1      experts' products never / always in one launch; not set: those of fewer than 256 rows each
+#   TROUPE_CUDA_DETERMINISTIC=0  attention's backward pass adds in any order, as PyTorch's does
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 command -v python3 >/dev/null || { echo "check.sh: expected python3, got none" >&2; exit 4; }

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/activation.h"
+#include "kernels/cuda/fours.h"
 #include "kernels/cuda/grid.h"
+#include "tensor/bf16.h"
 
 namespace troupe::cuda {
 
@@ -49,5 +52,142 @@ TROUPE_KERNEL float activation_derivative(Activation kind, float z) {
   }
   return 1.0f;
 }
+
+// For results that are rounded to bf16, whose steps are 2^-8: the same functions within 2^-15 of their value, in a
+// third of the instructions and without a branch.
+namespace quick {
+
+TROUPE_KERNEL float exp(float x) {
+#ifdef __CUDACC__
+  return __expf(x);
+#else
+  return expf(x);
+#endif
+}
+TROUPE_KERNEL float inverse(float x) {
+#ifdef __CUDACC__
+  return __fdividef(1.0f, x);
+#else
+  return 1.0f / x;
+#endif
+}
+TROUPE_KERNEL float sigmoid(float z) { return inverse(1.0f + exp(-z)); }
+
+// P(Z < z) of the normal distribution, where gauss = exp(-z^2 / 2): below 0 it is gauss p(t) with
+// t = 1 / (1 + 0.35 |z| / sqrt(2)), and p the polynomial of degree 5 with the least relative error for z in [-14, 0],
+// 2e-5.
+TROUPE_KERNEL float normal_cdf(float z, float gauss) {
+  const float t = inverse(1.0f + 0.24748737341529163f * fabsf(z));
+  const float p =
+      ((((0.275554881f * t - 0.174548258f) * t + 0.240048243f) * t + 0.0536631804f) * t + 0.105722261f) * t -
+      0.000430789476f;
+  const float tail = gauss * p;
+  return z < 0.0f ? tail : 1.0f - tail;
+}
+
+template <Activation kind>
+TROUPE_KERNEL float activate(float z) {
+  if constexpr (kind == Activation::kGeluErf) return z * normal_cdf(z, exp(-0.5f * z * z));
+  // 1 + tanh(u) = 2 sigmoid(2 u)
+  if constexpr (kind == Activation::kGeluTanh)
+    return z * sigmoid(1.59576912160573071176f * (z + 0.044715f * z * z * z));
+  if constexpr (kind == Activation::kSilu) return z * sigmoid(z);
+  return cuda::activate(kind, z);
+}
+
+template <Activation kind>
+TROUPE_KERNEL float derivative(float z) {
+  if constexpr (kind == Activation::kGeluErf) {
+    const float gauss = exp(-0.5f * z * z);
+    return normal_cdf(z, gauss) + z * (0.39894228040143267794f * gauss);
+  }
+  if constexpr (kind == Activation::kGeluTanh) {
+    const float c = 1.59576912160573071176f, s = sigmoid(c * (z + 0.044715f * z * z * z));
+    return s + z * s * (1.0f - s) * (c * (1.0f + 3 * 0.044715f * z * z));
+  }
+  if constexpr (kind == Activation::kSilu) {
+    const float s = sigmoid(z);
+    return s * (1.0f + z * (1.0f - s));
+  }
+  return activation_derivative(kind, z);
+}
+
+// body(std::integral_constant<Activation, kind>), so that a loop does not choose at every element.
+template <class Body>
+TROUPE_KERNEL void with_kind(Activation kind, const Body& body) {
+  switch (kind) {
+    case Activation::kNone:
+      return body(std::integral_constant<Activation, Activation::kNone>());
+    case Activation::kGeluErf:
+      return body(std::integral_constant<Activation, Activation::kGeluErf>());
+    case Activation::kGeluTanh:
+      return body(std::integral_constant<Activation, Activation::kGeluTanh>());
+    case Activation::kRelu:
+      return body(std::integral_constant<Activation, Activation::kRelu>());
+    case Activation::kRelu2:
+      return body(std::integral_constant<Activation, Activation::kRelu2>());
+    case Activation::kSilu:
+      return body(std::integral_constant<Activation, Activation::kSilu>());
+  }
+}
+
+// In the precision of operands.
+template <class operand, Activation kind>
+TROUPE_KERNEL float activate_as(float z) {
+  if constexpr (std::is_same_v<operand, bf16>) return activate<kind>(z);
+  return cuda::activate(kind, z);
+}
+template <class operand, Activation kind>
+TROUPE_KERNEL float derivative_as(float z) {
+  if constexpr (std::is_same_v<operand, bf16>) return derivative<kind>(z);
+  return activation_derivative(kind, z);
+}
+
+}  // namespace quick
+
+// out = activation(z)
+struct ActivationForwardKernel {
+  static constexpr int kThreads = kElementThreads, kCount = 8;
+  using Shared = NoShared;
+
+  Activation activation;
+  View<const bf16> z;
+  View<bf16> out;  // may be z
+
+  int64_t blocks() const { return blocks_of_packs<kCount>(out.rows, out.cols); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    quick::with_kind(activation, [&](auto kind) {
+      each_pack<kCount>(block, out.rows, out.cols, [&](int64_t r, int64_t f, int count) {
+        float a[kCount];
+        load_pack(&z(r, f), count, a);
+        for (int i = 0; i < kCount; ++i) a[i] = quick::activate<decltype(kind)::value>(a[i]);
+        store_pack(&out(r, f), count, a);
+      });
+    });
+  }
+};
+
+// dz = dy activation'(z)
+struct ActivationBackwardKernel {
+  static constexpr int kThreads = kElementThreads, kCount = 8;
+  using Shared = NoShared;
+
+  Activation activation;
+  View<const bf16> z, dy;
+  View<bf16> dz;  // may be dy
+
+  int64_t blocks() const { return blocks_of_packs<kCount>(dz.rows, dz.cols); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    quick::with_kind(activation, [&](auto kind) {
+      each_pack<kCount>(block, dz.rows, dz.cols, [&](int64_t r, int64_t f, int count) {
+        float a[kCount], d[kCount];
+        load_pack(&z(r, f), count, a);
+        load_pack(&dy(r, f), count, d);
+        for (int i = 0; i < kCount; ++i) d[i] *= quick::derivative<decltype(kind)::value>(a[i]);
+        store_pack(&dz(r, f), count, d);
+      });
+    });
+  }
+};
 
 }  // namespace troupe::cuda

@@ -130,8 +130,9 @@ void describe(const DnnAttention& a, fe::graph::Graph& graph) {
   const auto q = input(kDnnQ), k = input(kDnnK), v = input(kDnnV);
   if (a.backward) {
     const auto ctx = input(kDnnCtx), lse = input(kDnnLse), dctx = input(kDnnDctx);
-    const auto [dq, dk, dv] = graph.sdpa_backward(
-        q, k, v, ctx, dctx, lse, options_of<fe::graph::SDPA_backward_attributes>(a).set_deterministic_algorithm(true));
+    const auto options =
+        options_of<fe::graph::SDPA_backward_attributes>(a).set_deterministic_algorithm(a.deterministic);
+    const auto [dq, dk, dv] = graph.sdpa_backward(q, k, v, ctx, dctx, lse, options);
     output(dq, kDnnDq), output(dk, kDnnDk), output(dv, kDnnDv);
   } else {
     const auto [ctx, lse] = graph.sdpa(q, k, v, options_of<fe::graph::SDPA_attributes>(a).set_generate_stats(true));

@@ -16,6 +16,7 @@ enum DnnTensor { kDnnQ, kDnnK, kDnnV, kDnnCtx, kDnnLse, kDnnDctx, kDnnDq, kDnnDk
 // What a graph is made for (see ops/attention.h).
 struct DnnAttention {
   bool backward = false;  // else the forward pass, with the first five tensors
+  bool deterministic = true;
   int64_t B = 0, S = 0, H = 0, G = 0, C = 0, window = 0;
   float scale = 1.0f;
   // Elements from token to token; a head is C from the next one. Log-sums are float [B, H, S].
@@ -33,7 +34,8 @@ using DnnData = std::array<void*, kNumDnnTensors>;
 std::string dnn_unavailable();
 // Why it does not compute this one, or "": it is asked once, and keeps its graph.
 std::string dnn_refusal(const DnnAttention& attention);
-// In the order of the machine's other work. The same bits for the same shapes, library and card.
+// In the order of the machine's other work. The same bits for the same shapes, library and card if it is
+// deterministic.
 void dnn_attention(const DnnAttention& attention, const DnnData& data, Context& context);
 
 // What is wrong with a version (91900: 9.19.0), or "".

@@ -66,49 +66,53 @@ struct AddKernel {
 // The gated feed-forward network (ops/gate.h).
 template <class operand>
 struct GateForwardKernel {
-  static constexpr int kThreads = kElementThreads;
+  static constexpr int kThreads = kElementThreads, kCount = 16 / sizeof(operand);
   using Shared = NoShared;
 
   Activation activation;
   View<const operand> z;
   View<operand> hidden;
 
-  int64_t blocks() const { return blocks_of_fours(hidden.rows, hidden.cols); }
+  int64_t blocks() const { return blocks_of_packs<kCount>(hidden.rows, hidden.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     const int64_t F = hidden.cols;
-    each_four(block, hidden.rows, F, [&](int64_t r, int64_t f, int count) {
-      float a[4], b[4];
-      load_four(&z(r, f), count, a);
-      load_four(&z(r, F + f), count, b);
-      for (int i = 0; i < 4; ++i) a[i] = activate(activation, a[i]) * b[i];
-      store_four(&hidden(r, f), count, a);
+    quick::with_kind(activation, [&](auto kind) {
+      each_pack<kCount>(block, hidden.rows, F, [&](int64_t r, int64_t f, int count) {
+        float a[kCount], b[kCount];
+        load_pack(&z(r, f), count, a);
+        load_pack(&z(r, F + f), count, b);
+        for (int i = 0; i < kCount; ++i) a[i] = quick::activate_as<operand, decltype(kind)::value>(a[i]) * b[i];
+        store_pack(&hidden(r, f), count, a);
+      });
     });
   }
 };
 
 template <class operand>
 struct GateBackwardKernel {
-  static constexpr int kThreads = kElementThreads;
+  static constexpr int kThreads = kElementThreads, kCount = 16 / sizeof(operand);
   using Shared = NoShared;
 
   Activation activation;
   View<const operand> z, dhidden;
   View<operand> dz;
 
-  int64_t blocks() const { return blocks_of_fours(dhidden.rows, dhidden.cols); }
+  int64_t blocks() const { return blocks_of_packs<kCount>(dhidden.rows, dhidden.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     const int64_t F = dhidden.cols;
-    each_four(block, dhidden.rows, F, [&](int64_t r, int64_t f, int count) {
-      float a[4], b[4], dh[4];
-      load_four(&z(r, f), count, a);
-      load_four(&z(r, F + f), count, b);
-      load_four(&dhidden(r, f), count, dh);
-      for (int i = 0; i < 4; ++i) {
-        b[i] = dh[i] * b[i] * activation_derivative(activation, a[i]);
-        a[i] = dh[i] * activate(activation, a[i]);
-      }
-      store_four(&dz(r, f), count, b);
-      store_four(&dz(r, F + f), count, a);
+    quick::with_kind(activation, [&](auto kind) {
+      each_pack<kCount>(block, dhidden.rows, F, [&](int64_t r, int64_t f, int count) {
+        float a[kCount], b[kCount], dh[kCount];
+        load_pack(&z(r, f), count, a);
+        load_pack(&z(r, F + f), count, b);
+        load_pack(&dhidden(r, f), count, dh);
+        for (int i = 0; i < kCount; ++i) {
+          b[i] = dh[i] * b[i] * quick::derivative_as<operand, decltype(kind)::value>(a[i]);
+          a[i] = dh[i] * quick::activate_as<operand, decltype(kind)::value>(a[i]);
+        }
+        store_pack(&dz(r, f), count, b);
+        store_pack(&dz(r, F + f), count, a);
+      });
     });
   }
 };

@@ -1,4 +1,5 @@
-// Layer norm (ops/layer_norm.h): a block a row; sums over tokens over fixed chunks in order.
+// Layer norm (ops/layer_norm.h): a block a row, forward of one warp, which waits for no other; sums over tokens over
+// fixed chunks in order.
 #pragma once
 
 #include <cmath>
@@ -11,7 +12,7 @@ namespace troupe::cuda {
 
 template <class operand>
 struct LayerNormForwardKernel {
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = kWarp;
   using Shared = NoShared;
 
   View<const float> x;
@@ -152,8 +153,8 @@ struct LayerNormPartsKernel {
   }
 };
 
-// sum[i] += parts[0][i] + parts[1][i] + ...: eight sums of every eighth part, which are then added in order. Columns from
-// `count` on, of which there are as many, are those of `second`.
+// sum[i] += parts[0][i] + parts[1][i] + ...: eight sums of every eighth part, which are then added in order. Columns
+// from `count` on, of which there are as many, are those of `second`.
 struct AddPartsKernel {
   static constexpr int kThreads = 256, kColumns = 32, kLanes = kThreads / kColumns;
   struct Shared {

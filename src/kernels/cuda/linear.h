@@ -127,8 +127,8 @@ struct RowTiles {
     return rows == 0 ? 0 : (rows / size + num_experts) * blocks_of(columns, size);
   }
   // The tile of a block: its expert, its rows [first, end), where first = end if there are none, and its first column.
-  TROUPE_KERNEL void find(int64_t block, int64_t columns, int64_t& expert, int64_t& first, int64_t& end, int64_t& column0,
-                          int size = kTile) const {
+  TROUPE_KERNEL void find(int64_t block, int64_t columns, int64_t& expert, int64_t& first, int64_t& end,
+                          int64_t& column0, int size = kTile) const {
     const int64_t across = (columns + size - 1) / size;
     int64_t tile = block / across;
     column0 = block % across * size, first = end = 0;
@@ -235,10 +235,29 @@ struct LinearBackwardWeightKernel {
   }
 };
 
-// db[e] += column sums of dy over the expert's rows: 32 rows at a time for 32 columns.
+// part[lane] = the sums of columns n0 on over rows begin + lane, begin + lane + kLanes, ... before `end`.
+template <int kLanes, int kThreads, class operand, int kColumns>
+TROUPE_KERNEL void sum_columns(const Block<kThreads>& block, const View<const operand>& dy, int64_t begin, int64_t end,
+                               int64_t n0, float (&part)[kLanes][kColumns]) {
+  constexpr int kPacks = kThreads / kLanes, kCount = kColumns / kPacks;
+  block.each([&](int thread) {
+    const int lane = thread / kPacks, at = thread % kPacks * kCount;
+    const int64_t left = dy.cols - n0 - at;
+    const int count = static_cast<int>(left < kCount ? left : kCount);
+    float sum[kCount] = {}, row[kCount];
+    for (int64_t r = begin + lane; count > 0 && r < end; r += kLanes) {
+      load_pack(&dy(r, n0 + at), count, row);
+      for (int i = 0; i < kCount; ++i) sum[i] += row[i];
+    }
+    for (int i = 0; i < kCount; ++i) part[lane][at + i] = sum[i];
+  });
+}
+
+// db[e] += column sums of dy over the expert's rows: kLanes rows at a time for 64 columns.
 template <class operand>
 struct BiasGradientKernel {
-  static constexpr int kThreads = 1024, kColumns = 32, kLanes = kThreads / kColumns;
+  static constexpr int kThreads = 1024, kColumns = 64, kCount = 16 / sizeof(operand);
+  static constexpr int kPacks = kColumns / kCount, kLanes = kThreads / kPacks;
   struct Shared {
     float part[kLanes][kColumns];
   };
@@ -253,14 +272,7 @@ struct BiasGradientKernel {
     const int64_t expert = block.index() / column_blocks, n0 = block.index() % column_blocks * kColumns;
     const int64_t begin = experts.begin(expert), end = experts.begin(expert + 1);
     if (begin == end) return;
-    block.each([&](int thread) {
-      const int lane = thread / kColumns;
-      const int64_t n = n0 + thread % kColumns;
-      float sum = 0.0f;
-      if (n < N)
-        for (int64_t r = begin + lane; r < end; r += kLanes) sum += static_cast<float>(dy(r, n));
-      shared.part[lane][thread % kColumns] = sum;
-    });
+    sum_columns<kLanes>(block, dy, begin, end, n0, shared.part);
     block.each([&](int thread) {
       if (thread >= kColumns || n0 + thread >= N) return;
       float sum = 0.0f;
@@ -270,10 +282,11 @@ struct BiasGradientKernel {
   }
 };
 
-// parts[chunk] = column sums of dy over the rows of a chunk, of one map: eight rows at a time for 128 columns.
+// parts[chunk] = column sums of dy over the rows of a chunk, of one map: kLanes rows at a time for 128 columns.
 template <class operand>
 struct BiasPartsKernel {
-  static constexpr int kThreads = 256, kLanes = 8, kFours = kThreads / kLanes, kColumns = 4 * kFours;
+  static constexpr int kThreads = 256, kColumns = 128, kCount = 16 / sizeof(operand);
+  static constexpr int kPacks = kColumns / kCount, kLanes = kThreads / kPacks;
   static constexpr int64_t kChunk = 256;
   struct Shared {
     float part[kLanes][kColumns];
@@ -288,16 +301,7 @@ struct BiasPartsKernel {
     const int64_t N = dy.cols, column_blocks = (N + kColumns - 1) / kColumns;
     const int64_t chunk = block.index() / column_blocks, n0 = block.index() % column_blocks * kColumns;
     const int64_t end = (chunk + 1) * kChunk < dy.rows ? (chunk + 1) * kChunk : dy.rows;
-    block.each([&](int thread) {
-      const int lane = thread / kFours, at = thread % kFours * 4;
-      const int count = static_cast<int>(N - n0 - at < 4 ? N - n0 - at : 4);
-      float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f}, row[4];
-      for (int64_t r = chunk * kChunk + lane; count > 0 && r < end; r += kLanes) {
-        load_four(&dy(r, n0 + at), count, row);
-        for (int i = 0; i < 4; ++i) sum[i] += row[i];
-      }
-      for (int i = 0; i < 4; ++i) shared.part[lane][at + i] = sum[i];
-    });
+    sum_columns<kLanes>(block, dy, chunk * kChunk, end, n0, shared.part);
     block.each([&](int thread) {
       if (thread >= kColumns || n0 + thread >= N) return;
       float sum = 0.0f;
@@ -308,12 +312,12 @@ struct BiasPartsKernel {
 };
 
 // What a library left in z, of one expert: bias and the rest of the epilogue. z may be where the result goes.
-template <class operand, class Sum = float>
+template <class operand>
 struct ForwardStoreKernel {
   static constexpr int kThreads = kElementThreads;
   using Shared = NoShared;
 
-  View<const Sum> z;
+  View<const float> z;
   const float* bias;  // or nullptr
   ForwardStore<operand> store;
   int64_t first_row;  // of the epilogue's rows
@@ -330,12 +334,12 @@ struct ForwardStoreKernel {
   }
 };
 
-template <class operand, class Sum = float>
+template <class operand>
 struct BackwardStoreKernel {
   static constexpr int kThreads = kElementThreads;
   using Shared = NoShared;
 
-  View<const Sum> dx;
+  View<const float> dx;
   BackwardStore<operand> store;
   int64_t first_row;
 

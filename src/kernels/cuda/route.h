@@ -94,8 +94,7 @@ struct RouteChooseKernel {
     for (int64_t k = 1; k < s.K; ++k)
       choose_next(k, expert_K, [&](int64_t e) {
         float value = z[e];
-        if (s.noisy)
-          value -= static_cast<float>(::log(-::log(s.uniform_at(token * static_cast<uint64_t>(s.E) + e))));
+        if (s.noisy) value -= static_cast<float>(::log(-::log(s.uniform_at(token * static_cast<uint64_t>(s.E) + e))));
         return value;
       });
     if (s.random && 2.0 * static_cast<double>(p[expert_K[1]]) <= s.uniform_at(token)) expert_K[1] = -1;
@@ -346,7 +345,7 @@ struct TileCountsKernel {
 
 // counts[g, tile, e] becomes the sum over the tiles before; totals[g, e] that over all.
 struct ScanTilesKernel {
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = 128, kAhead = 16;  // kAhead: counts on their way to a thread
   using Shared = NoShared;
 
   int64_t groups, E, tiles;
@@ -357,12 +356,14 @@ struct ScanTilesKernel {
     block.each([&](int thread) {
       const int64_t at = block.index() * kThreads + thread, g = at / E, e = at % E;
       if (at >= groups * E) return;
-      int32_t sum = 0;
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t i = (g * tiles + tile) * E + e;
-        const int32_t count = counts[i];
-        counts[i] = sum;
-        sum += count;
+      int32_t sum = 0, ahead[kAhead];
+      for (int64_t first = 0; first < tiles; first += kAhead) {
+        int32_t* const from = counts + (g * tiles + first) * E + e;
+        for (int i = 0; i < kAhead; ++i) ahead[i] = first + i < tiles ? from[i * E] : 0;
+        for (int i = 0; i < kAhead; ++i) {
+          if (first + i < tiles) from[i * E] = sum;
+          sum += ahead[i];
+        }
       }
       totals[at] = sum;
     });

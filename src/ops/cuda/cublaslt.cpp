@@ -2,9 +2,6 @@
 // own. Refused, and so left to our own products, is what it wants aligned and is not.
 #include "kernels/cuda/cublaslt.h"
 
-#include <cstdlib>
-#include <string_view>
-
 #include "ops/cuda/cublaslt.h"
 #include "ops/cuda/linear.h"
 #include "ops/cuda/row.h"
@@ -102,11 +99,6 @@ bool stores_alone(const BackwardEpilogue<P>& epilogue) {
   return epilogue.activation == Activation::kNone && aligned(epilogue.out_operand) && aligned(epilogue.out_real);
 }
 
-bool wide_sums() {
-  const char* const value = std::getenv(kWideSumsVariable);
-  return value && std::string_view(value) == "1";
-}
-
 // The products of all experts, made if the library takes them all.
 template <class ProductOf>
 bool multiply_all(RowOffsets offsets, int64_t rows, const ProductOf& product_of, Context& context) {
@@ -123,8 +115,7 @@ bool rounds_sums_first(const LinearForward<P>& task, Context& context) {
   if constexpr (std::is_same_v<P, Bf16>) {
     const ForwardEpilogue<P>& epilogue = task.epilogue;
     const bool scales = epilogue.dropout.active() || epilogue.dropout.multiplier != 1.0f;
-    if (epilogue.activation == Activation::kNone || !epilogue.out_operand || epilogue.residual || scales || wide_sums())
-      return false;
+    if (epilogue.activation == Activation::kNone || !epilogue.out_operand || epilogue.residual || scales) return false;
     const WeightView<P>& view = task.bank.view();
     const Matrix<bf16> sums = epilogue.pre_activation ? epilogue.pre_activation : epilogue.out_operand;
     if (!aligned(sums) || !bias_fits(view)) return false;
@@ -134,9 +125,9 @@ bool rounds_sums_first(const LinearForward<P>& task, Context& context) {
                              {.bias = view.bias ? task.bank.device_bias() + e * view.out : nullptr});
     };
     if (!multiply_all(task.offsets, task.x_RK.rows, product_of, context)) return false;
-    cuda::ForwardStore<bf16> store = device_store(epilogue);
-    store.pre_activation = {};
-    cuda::launch(cuda::ForwardStoreKernel<bf16, bf16>{cuda::view(Matrix<const bf16>(sums)), nullptr, store, 0});
+    const Matrix<bf16> out = epilogue.out_operand.rows_from(0, sums.rows);
+    cuda::launch(
+        cuda::ActivationForwardKernel{epilogue.activation, cuda::view(Matrix<const bf16>(sums)), cuda::view(out)});
     return true;
   }
   return false;
@@ -146,14 +137,14 @@ template <class P>
 bool rounds_sums_first(const LinearBackwardInput<P>& task, Context& context) {
   if constexpr (std::is_same_v<P, Bf16>) {
     const Matrix<bf16> sums = task.epilogue.out_operand;
-    if (task.epilogue.activation == Activation::kNone || !sums || !aligned(sums) || wide_sums()) return false;
+    if (task.epilogue.activation == Activation::kNone || !sums || !aligned(sums)) return false;
     const auto product_of = [&](int64_t e, int64_t first, int64_t rows) {
       return product_into<P>(sums.rows_from(first, rows), {}, factor(weights_of(task.bank, e), false),
                              factor(task.dy_RN.rows_from(first, rows), false));
     };
     if (!multiply_all(task.offsets, task.dy_RN.rows, product_of, context)) return false;
-    cuda::launch(
-        cuda::BackwardStoreKernel<bf16, bf16>{cuda::view(Matrix<const bf16>(sums)), device_store(task.epilogue), 0});
+    cuda::launch(cuda::ActivationBackwardKernel{task.epilogue.activation, cuda::view(task.epilogue.pre_activation),
+                                                cuda::view(Matrix<const bf16>(sums)), cuda::view(sums)});
     return true;
   }
   return false;

@@ -10,10 +10,6 @@
 
 namespace troupe {
 
-// Set to 1: sums that an activation follows, or its derivative, stay in float32 until it has. Otherwise they are
-// rounded to the type of operands first, which is half as much to write and to read.
-inline constexpr const char* kWideSumsVariable = "TROUPE_CUDA_WIDE_SUMS";
-
 // The three products. They refuse what the library would not take, or take slowly for where it starts.
 TROUPE_BY(cublaslt, LinearForward)
 TROUPE_BY(cublaslt, LinearBackwardInput)

@@ -3,6 +3,8 @@
 #include "ops/cuda/cudnn.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 #include "ops/attention.h"
 
@@ -11,6 +13,11 @@ namespace {
 
 constexpr int64_t kDnnWidestHead = 256;
 constexpr int64_t kDnnBackwardBytes = int64_t{1} << 30;
+
+bool is_deterministic() {
+  const char* const value = std::getenv(kDeterministicVariable);
+  return !value || std::string_view(value) != "0";
+}
 
 // A task in the library's words, and where its tensors are.
 struct DnnTask {
@@ -44,6 +51,7 @@ DnnTask dnn_task(const Task& task) {
   described.data[cuda::kDnnLse] = const_cast<float*>(static_cast<const float*>(task.lse_BHS.data()));
   if constexpr (requires { task.dctx_THC; }) {
     described.attention.backward = true;
+    described.attention.deterministic = is_deterministic();
     described.set(cuda::kDnnDctx, task.dctx_THC);
     described.set(cuda::kDnnDq, task.dq_THC);
     described.set(cuda::kDnnDk, task.dk_TGC);
@@ -54,7 +62,7 @@ DnnTask dnn_task(const Task& task) {
 
 // Of one call.
 int64_t sequences_at_a_time(const cuda::DnnAttention& all) {
-  return all.backward ? dnn_backward_sequences(all.B, all.S, all.H) : all.B;
+  return all.backward && all.deterministic ? dnn_backward_sequences(all.B, all.S, all.H) : all.B;
 }
 
 template <class Task>
