@@ -78,11 +78,12 @@ expect "another name" 2 "destination: expected a file NAME.gguf" "$program" conv
 expect "... for ids alone" 0 "tokenizer.ggml.model: none" "$program" inspect "$work/l.gguf"
 cp -r "$hf/llama" "$work/pieces"
 cp "$2/tokenizer/sentencepiece/unigram.model" "$work/pieces/tokenizer.model"
-expect "a tokenizer that is not read" 0 "expected bpe, got unigram: no tokenizer.json, the model takes token ids only" \
+printf '\022\002\030\003' >>"$work/pieces/tokenizer.model" # a model of words
+expect "a tokenizer that is not read" 0 "expected unigram or bpe, got word: no tokenizer.json, the model takes token ids only" \
   "$program" convert "$work/pieces" "$work/of-pieces"
-expect "... in GGUF" 0 "expected bpe, got unigram: the file is for ids alone" \
+expect "... in GGUF" 0 "expected unigram or bpe, got word: the file is for ids alone" \
   "$program" convert "$work/pieces" "$work/pieces.gguf" --to gguf
-expect "... that was asked for" 3 "expected bpe, got unigram" \
+expect "... that was asked for" 3 "expected unigram or bpe, got word" \
   "$program" convert "$work/pieces" "$work/x.gguf" --to gguf --tokenizer "$work/pieces"
 sed -i 's/"vocab_size": [0-9]*/"vocab_size": 500/' "$work/pieces/config.json"
 python3 - "$work/pieces/model.safetensors" 500 <<'END'  # as many rows as the pieces need
@@ -105,7 +106,13 @@ open(path, 'wb').write(struct.pack('<Q', len(text)) + text + body)
 END
 cp "$2/tokenizer/sentencepiece/bpe.model" "$work/pieces/tokenizer.model"
 expect "SentencePiece" 0 "19 tensors" "$program" convert "$work/pieces" "$work/with-pieces"
-for model in pieces with-pieces; do
+cp -r "$work/pieces" "$work/unigram"
+cp "$2/tokenizer/sentencepiece/unigram.model" "$work/unigram/tokenizer.model"
+expect "a unigram model" 0 "19 tensors" "$program" convert "$work/unigram" "$work/with-unigram"
+expect "... and back" 0 "19 tensors" "$program" convert "$work/with-unigram" "$work/unigram-hf" --to hf
+expect "... as it was" 0 "" cmp "$work/unigram-hf/tokenizer.model" "$work/unigram/tokenizer.model"
+expect "... alone" 2 "" ls "$work/unigram-hf/tokenizer.json"
+for model in pieces with-pieces with-unigram; do
   expect "... which GGUF cannot hold" 0 "$model: no byte-level BPE" \
     "$program" convert "$work/$model" "$work/$model.gguf" --to gguf --force
 done
