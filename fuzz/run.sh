@@ -17,7 +17,8 @@ shift 2
 seeds() {
   data=$root/tests/data
   case $1 in
-    tokenizer_json) ls "$data"/tokenizer/*.json "$data"/tokenizer/published/* ;;
+    tokenizer_json) ls "$data"/tokenizer/*.json "$data"/tokenizer/published/* "$data"/tokenizer/sentencepiece/*.json ;;
+    sentencepiece) ls "$data"/tokenizer/sentencepiece/*.model ;;
     tokenizer_config) find "$data" -name tokenizer_config.json ;;
     hf_config) find "$data/golden/hf-small" -name config.json ;;
     gguf) ls "$data"/gguf/* ;;

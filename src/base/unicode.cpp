@@ -135,6 +135,21 @@ std::string nfc(std::string_view text) {
   return std::string(reinterpret_cast<const char*>(composed), static_cast<size_t>(size));
 }
 
+size_t first_grapheme(std::string_view text) {
+  std::string_view character = first_character(text);
+  size_t bytes = character.size();
+  char32_t before = code_point(character);
+  int32_t state = 0;
+  while (bytes < text.size()) {
+    character = first_character(text.substr(bytes));
+    const char32_t next = code_point(character);
+    if (utf8proc_grapheme_break_stateful(number(before), number(next), &state)) break;
+    bytes += character.size();
+    before = next;
+  }
+  return bytes;
+}
+
 size_t columns(std::string_view text) {
   size_t count = 0;
   for (const std::string_view character : characters(text))

@@ -20,6 +20,9 @@ std::string capitalized(std::string_view text);
 // Normalization Form C: what can be one character is one.
 std::string nfc(std::string_view text);
 
+// Bytes of the first extended grapheme cluster (UAX #29), what a reader takes for one character; text is not empty.
+size_t first_grapheme(std::string_view text);
+
 // How many columns of a terminal the text takes: two for most characters of East Asia, none for marks.
 size_t columns(std::string_view text);
 

@@ -155,6 +155,7 @@ void run(const ConvertFlags& flags) {
   const Conversion converted = convert_model(flags.source, gelu_flag(flags), out.path(), target);
   carry_tokenizer(flags.tokenizer.empty() ? converted.folder : fs::path(flags.tokenizer), out.path(),
                   converted.config.vocab_size);
+  if (flags.to == "hf") publish_tokenizer(out.path());
   out.commit(flags.force ? AtomicDirectory::Existing::kReplace : AtomicDirectory::Existing::kRefuse);
   print_conversion(flags, converted);
 }

@@ -79,7 +79,9 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
       optimizer_(
           adapters_ ? adapters_->parameters.table : model.table(),
           {.adam = options.adam, .optimizer = options.optimizer, .muon = options.muon, .precision = model.precision()},
-          moved(shares_, options), model.params().memory()) {}
+          moved(shares_, options), model.params().memory()) {
+  if (adapters_) merge_adapters();  // so that the first gradient is projected on A
+}
 
 void Trainer::scale_experts() {
   const auto shares = static_cast<double>(std::min<int64_t>(model_.ranks()->size(), model_.config().moe.num_experts));

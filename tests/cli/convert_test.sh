@@ -25,7 +25,14 @@ expect "inspecting it" 0 "Hugging Face model" "$program" inspect "$work/llama-hf
 expect "scoring it" 0 '"nll_sum":28' "$program" score --model "$work/llama-hf" --tokens "$llama/golden.safetensors" --out "$work/scores"
 expect "a dense model of the study" 0 '"model_type": "xglm"' \
   sh -c "'$program' convert '$data/dense/model.pt' '$work/xglm' --to hf && cat '$work/xglm/config.json'"
-expect "what no family can say" 2 "expected a model that one of the families gpt2" "$program" convert "$data/moe" "$work/x" --to hf
+expect "what a family cannot say" 2 "expected a model that the family xglm can say, got moe.num_experts: 8 in the model" \
+  "$program" convert "$data/moe" "$work/x" --to hf --family xglm
+expect "a mixture of the study" 0 "xglm_moe: a schema of Troupe's" "$program" convert "$data/moe" "$work/xglm-moe" --to hf
+expect "... is read" 0 "hf to troupe" "$program" convert "$work/xglm-moe" "$work/of-xglm-moe"
+expect "... as it was" 0 "" sh -c "'$program' convert '$data/moe' '$work/of-moe' && \
+  cmp '$work/of-moe/model.safetensors' '$work/of-xglm-moe/model.safetensors'"
+expect "... with its gates" 0 "" sh -c "sed '/\"family\"/d' '$work/of-xglm-moe/config.json' >'$work/its.json' && \
+  sed '/\"family\"/d' '$work/of-moe/config.json' | diff - '$work/its.json'"
 expect "another family" 2 "the family qwen3 can say, got qk_norm: \"none\" in the model, \"head\" in qwen3" \
   "$program" convert "$llama" "$work/x" --to hf --family qwen3
 expect "no family" 2 "--family: expected auto or one of gpt2" "$program" convert "$llama" "$work/x" --to hf --family gpt9
@@ -78,11 +85,12 @@ expect "another name" 2 "destination: expected a file NAME.gguf" "$program" conv
 expect "... for ids alone" 0 "tokenizer.ggml.model: none" "$program" inspect "$work/l.gguf"
 cp -r "$hf/llama" "$work/pieces"
 cp "$2/tokenizer/sentencepiece/unigram.model" "$work/pieces/tokenizer.model"
-expect "a tokenizer that is not read" 0 "expected bpe, got unigram: no tokenizer.json, the model takes token ids only" \
+printf '\022\002\030\003' >>"$work/pieces/tokenizer.model" # a model of words
+expect "a tokenizer that is not read" 0 "expected unigram or bpe, got word: no tokenizer.json, the model takes token ids only" \
   "$program" convert "$work/pieces" "$work/of-pieces"
-expect "... in GGUF" 0 "expected bpe, got unigram: the file is for ids alone" \
+expect "... in GGUF" 0 "expected unigram or bpe, got word: the file is for ids alone" \
   "$program" convert "$work/pieces" "$work/pieces.gguf" --to gguf
-expect "... that was asked for" 3 "expected bpe, got unigram" \
+expect "... that was asked for" 3 "expected unigram or bpe, got word" \
   "$program" convert "$work/pieces" "$work/x.gguf" --to gguf --tokenizer "$work/pieces"
 sed -i 's/"vocab_size": [0-9]*/"vocab_size": 500/' "$work/pieces/config.json"
 python3 - "$work/pieces/model.safetensors" 500 <<'END'  # as many rows as the pieces need
@@ -105,7 +113,13 @@ open(path, 'wb').write(struct.pack('<Q', len(text)) + text + body)
 END
 cp "$2/tokenizer/sentencepiece/bpe.model" "$work/pieces/tokenizer.model"
 expect "SentencePiece" 0 "19 tensors" "$program" convert "$work/pieces" "$work/with-pieces"
-for model in pieces with-pieces; do
+cp -r "$work/pieces" "$work/unigram"
+cp "$2/tokenizer/sentencepiece/unigram.model" "$work/unigram/tokenizer.model"
+expect "a unigram model" 0 "19 tensors" "$program" convert "$work/unigram" "$work/with-unigram"
+expect "... and back" 0 "21 tensors" "$program" convert "$work/with-unigram" "$work/unigram-hf" --to hf
+expect "... as it was" 0 "" cmp "$work/unigram-hf/tokenizer.model" "$work/unigram/tokenizer.model"
+expect "... alone" 2 "" ls "$work/unigram-hf/tokenizer.json"
+for model in pieces with-pieces with-unigram; do
   expect "... which GGUF cannot hold" 0 "$model: no byte-level BPE" \
     "$program" convert "$work/$model" "$work/$model.gguf" --to gguf --force
 done

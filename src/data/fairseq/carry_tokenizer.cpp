@@ -87,4 +87,13 @@ void carry_tokenizer(const fs::path& from, const fs::path& to, int64_t vocab_siz
     tokenizer->save((to / "tokenizer.json").string());
 }
 
+void publish_tokenizer(const fs::path& folder) {
+  const fs::path file = folder / kTokenizerFile;
+  if (!fs::exists(file)) return;
+  const std::string model = parse_tokenizer_json(read_file(file), file.string()).sentencepiece;
+  if (model.empty()) return;
+  write_file_atomically(folder / kSentencePieceFile, model);
+  fs::remove(file);
+}
+
 }  // namespace troupe

@@ -12,4 +12,7 @@ namespace troupe {
 // Throws kData for a tokenizer of more ids than the model has.
 void carry_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to, int64_t vocab_size);
 
+// For a folder that transformers reads: a tokenizer.json that only holds a tokenizer.model becomes that.
+void publish_tokenizer(const std::filesystem::path& folder);
+
 }  // namespace troupe

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "data/tokenizer/bpe.h"
 #include "data/tokenizer/normalizer.h"
 #include "data/tokenizer/tokenizer_config.h"
+#include "data/tokenizer/unigram.h"
 #include "data/tokenizer/word_pipeline.h"
 
 namespace troupe {
@@ -71,6 +73,7 @@ struct TokenizerDefinition {
   // ("byte_fallback").
   std::vector<std::pair<char32_t, int32_t>> characters;
   std::vector<Merge> merges;  // in order of priority
+  std::optional<UnigramModel> unigram;  // in place of merges
   std::vector<AddedToken> added;
   std::vector<Normalizer> normalizers;
   std::vector<PreTokenizer> pre_tokenizers = {PreTokenizer{}};
@@ -79,7 +82,8 @@ struct TokenizerDefinition {
   bool ignore_merges = false;                             // a word that is a token stays whole, whatever the merges say
   bool fuse_unk = false;                                  // these two have no effect, since every byte has a token
   std::string unk_token = {};
-  TokenizerConfig config;  // no part of tokenizer.json
+  std::string sentencepiece = {};  // all of a tokenizer.model whose rules a tokenizer.json cannot say: it holds that
+  TokenizerConfig config;          // no part of tokenizer.json
 
   bool byte_level() const { return decoders.front().kind == TokenDecoder::Kind::kByteLevel; }
 };

@@ -41,6 +41,7 @@ class JsonValue {
   bool is_object() const { return element_.is_object(); }
   std::string_view string() const { return get<std::string_view>("a string"); }
   int64_t integer() const { return get<int64_t>("an integer"); }
+  double number() const { return get<double>("a number"); }
   bool boolean() const { return get<bool>("true or false"); }
 
   // Fails for a key outside `known` and for one given twice.

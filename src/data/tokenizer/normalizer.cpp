@@ -3,7 +3,10 @@
 #include <algorithm>
 
 #include "base/unicode.h"
+#include "data/tokenizer/charsmap.h"
+#include "data/tokenizer/regex.h"
 #include "data/tokenizer/utf8_runs.h"
+#include "data/tokenizer/white_space.h"
 
 namespace troupe {
 namespace {
@@ -53,6 +56,25 @@ std::string replaced(std::string_view text, const std::string& from, const std::
   return out.append(text.substr(at));
 }
 
+std::string matches_replaced(std::string_view text, const Regex& regex, const std::string& to) {
+  RegexMatcher matcher(regex);
+  std::string out;
+  const auto in_run = [&](std::string_view run) {
+    size_t at = 0;
+    for (size_t begin, end; matcher.find(run, at, begin, end); at = end)
+      out.append(run.substr(at, begin - at)).append(to);
+    out.append(run.substr(at));
+  };
+  for_each_utf8_run(text, in_run, [&](std::string_view run) { out += run; });
+  return out;
+}
+
+std::string_view stripped(std::string_view text, const Normalizer& step) {
+  if (step.strips_start) text.remove_prefix(leading_white_space(text));
+  if (step.strips_end) text.remove_suffix(trailing_white_space(text));
+  return text;
+}
+
 }  // namespace
 
 std::string_view normalize(const std::vector<Normalizer>& steps, std::string_view text, std::string& storage) {
@@ -69,6 +91,18 @@ std::string_view normalize(const std::vector<Normalizer>& steps, std::string_vie
       case Normalizer::Kind::kReplace:
         if (text.find(step.from) == text.npos) continue;
         storage = replaced(text, step.from, step.to);
+        break;
+      case Normalizer::Kind::kPattern:
+        storage = matches_replaced(text, *step.regex, step.to);
+        break;
+      case Normalizer::Kind::kStrip:
+        storage = std::string(stripped(text, step));
+        break;
+      case Normalizer::Kind::kPrecompiled:
+        storage = precompiled_normalized(*step.charsmap, text);
+        break;
+      case Normalizer::Kind::kSentencePiece:
+        storage = sentencepiece_normalized(step.charsmap.get(), step.removes_spaces, step.dummy_prefix, text);
         break;
     }
     text = storage;

@@ -2,7 +2,10 @@
 
 #include <functional>
 
+#include "base/base64.h"
+#include "data/tokenizer/charsmap.h"
 #include "data/tokenizer/oniguruma.h"
+#include "data/tokenizer/regex.h"
 
 namespace troupe {
 namespace {
@@ -78,10 +81,29 @@ void read_normalizer(const JsonValue& object, const JsonValue& type, TokenizerDe
   } else if (name == "Replace") {
     object.require_known_keys({"type", "pattern", "content"});
     step.kind = Normalizer::Kind::kReplace;
-    step.from = read_literal(object.at("pattern"));
     step.to = object.at("content").string();
+    if (const JsonValue pattern = object.at("pattern"); pattern.find("Regex")) {
+      pattern.require_known_keys({"Regex"});
+      step.kind = Normalizer::Kind::kPattern;
+      step.from = pattern.at("Regex").string();
+      const std::string where = pattern.at("Regex").where();
+      step.regex = std::make_shared<Regex>(oniguruma_to_pcre2(step.from, where), Regex::Mode::kUtf, where);
+    } else {
+      step.from = read_literal(pattern);
+    }
+  } else if (name == "Strip") {
+    object.require_known_keys({"type", "strip_left", "strip_right"});
+    step.kind = Normalizer::Kind::kStrip;
+    step.strips_start = object.at("strip_left").boolean(), step.strips_end = object.at("strip_right").boolean();
+  } else if (name == "Precompiled") {
+    object.require_known_keys({"type", "precompiled_charsmap"});
+    const JsonValue map = object.at("precompiled_charsmap");
+    std::optional<std::string> blob = from_base64(map.string());
+    if (!blob) fail(ErrorCode::kData, "{}: expected base64, got other text", map.where());
+    step.kind = Normalizer::Kind::kPrecompiled;
+    step.charsmap = std::make_shared<Charsmap>(std::move(*blob), map.where());
   } else {
-    type.refuse("\"NFC\", \"Prepend\", \"Replace\" or \"Sequence\"");
+    type.refuse("\"NFC\", \"Precompiled\", \"Prepend\", \"Replace\", \"Strip\" or \"Sequence\"");
   }
   definition.normalizers.push_back(std::move(step));
 }
@@ -92,7 +114,14 @@ Json normalizer_step_json(const Normalizer& step) {
       return {{"type", "Prepend"}, {"prepend", step.to}};
     case Normalizer::Kind::kReplace:
       return {{"type", "Replace"}, {"pattern", {{"String", step.from}}}, {"content", step.to}};
+    case Normalizer::Kind::kPattern:
+      return {{"type", "Replace"}, {"pattern", {{"Regex", step.from}}}, {"content", step.to}};
+    case Normalizer::Kind::kStrip:
+      return {{"type", "Strip"}, {"strip_left", step.strips_start}, {"strip_right", step.strips_end}};
+    case Normalizer::Kind::kPrecompiled:
+      return {{"type", "Precompiled"}, {"precompiled_charsmap", to_base64(step.charsmap->blob())}};
     case Normalizer::Kind::kNfc:
+    case Normalizer::Kind::kSentencePiece:  // such a tokenizer is written as its own file
       break;
   }
   return {{"type", "NFC"}};
@@ -157,7 +186,12 @@ PreTokenizer read_pre_tokenizer(const JsonValue& object, const JsonValue& type) 
   if (name == "ByteLevel") return read_byte_level(object);
   if (name == "Split") return read_split(object);
   if (name == "Metaspace") return read_metaspace(object);
-  if (name != "Digits") type.refuse("\"ByteLevel\", \"Digits\", \"Metaspace\", \"Split\" or \"Sequence\"");
+  if (name == "WhitespaceSplit") {
+    object.require_known_keys({"type"});
+    return {.kind = PreTokenizer::Kind::kWhiteSpace};
+  }
+  if (name != "Digits")
+    type.refuse("\"ByteLevel\", \"Digits\", \"Metaspace\", \"Split\", \"WhitespaceSplit\" or \"Sequence\"");
   object.require_known_keys({"type", "individual_digits"});
   return {.kind = PreTokenizer::Kind::kDigits, .individual_digits = boolean_or(object, "individual_digits", false)};
 }
@@ -176,6 +210,8 @@ Json pre_tokenizer_step_json(const PreTokenizer& step) {
               {"replacement", kMetaspace},
               {"prepend_scheme", spelling_of(step.prepend, kPrepends)},
               {"split", step.split}};
+    case PreTokenizer::Kind::kWhiteSpace:
+      return {{"type", "WhitespaceSplit"}};
     case PreTokenizer::Kind::kByteLevel:
       break;
   }

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 #include <vector>
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "data/tokenizer/charsmap.h"
 #include "data/tokenizer/vocabulary.h"
 #include "io/json_text.h"
 
@@ -87,6 +89,7 @@ class ProtoMessage {
 
 // Stored values never change (sentencepiece_model.proto).
 enum class PieceType : uint64_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
+constexpr uint64_t kUnigramModel = 1, kBpeModel = 2;
 constexpr const char* kModelTypes[] = {"unigram", "bpe", "word", "char"};
 
 struct SentencePiece {
@@ -99,7 +102,8 @@ struct SentencePieceModel {
   std::vector<SentencePiece> pieces;
   uint64_t model_type = 1;
   bool byte_fallback = false, whitespace_as_suffix = false;
-  bool has_charsmap = false, dummy_prefix = true, removes_spaces = true, escapes_spaces = true;
+  std::string_view charsmap;
+  bool dummy_prefix = true, removes_spaces = true, escapes_spaces = true;
   uint64_t bos = 1, eos = 2;
 };
 
@@ -128,7 +132,7 @@ SentencePieceModel parse_model(std::string_view file, const std::string& where) 
     if (field.number == 42) model.eos = field.integer;
   };
   const auto normalizer = [&](const ProtoField& field) {
-    if (field.number == 2) model.has_charsmap = !field.bytes.empty();
+    if (field.number == 2) model.charsmap = field.bytes;
     if (field.number == 3) model.dummy_prefix = field.integer != 0;
     if (field.number == 4) model.removes_spaces = field.integer != 0;
     if (field.number == 5) model.escapes_spaces = field.integer != 0;
@@ -158,18 +162,14 @@ void check_pieces(const std::vector<SentencePiece>& pieces, const std::string& w
 }
 
 void check_model(const SentencePieceModel& model, const std::string& where) {
-  if (model.model_type != 2)
-    fail(ErrorCode::kData, "{}: trainer_spec.model_type: expected bpe, got {}", where,
+  if (model.model_type != kUnigramModel && model.model_type != kBpeModel)
+    fail(ErrorCode::kData, "{}: trainer_spec.model_type: expected unigram or bpe, got {}", where,
          model.model_type >= 1 && model.model_type <= 4 ? kModelTypes[model.model_type - 1] : "another");
   const auto require = [&](const char* setting, bool value, bool only) {
     if (value != only) fail(ErrorCode::kData, "{}: {}: expected {}, got {}", where, setting, only, value);
   };
-  require("trainer_spec.byte_fallback", model.byte_fallback, true);
+  if (model.model_type == kBpeModel) require("trainer_spec.byte_fallback", model.byte_fallback, true);
   require("trainer_spec.treat_whitespace_as_suffix", model.whitespace_as_suffix, false);
-  if (model.has_charsmap)
-    fail(ErrorCode::kData, "{}: normalizer_spec.precompiled_charsmap: expected none (identity), got a normalisation",
-         where);
-  require("normalizer_spec.remove_extra_whitespaces", model.removes_spaces, false);
   require("normalizer_spec.escape_whitespaces", model.escapes_spaces, true);
   check_pieces(model.pieces, where);
 }
@@ -196,6 +196,26 @@ void add_merges(const SentencePieceModel& model, VocabularyBuilder& builder, con
   for (const Split& split : splits) builder.add_merge(split.left, split.right, where + ": pieces");
 }
 
+// Scores of all but pieces that stand for no text.
+UnigramModel unigram_of(const SentencePieceModel& model, const std::string& where) {
+  UnigramModel unigram{.byte_fallback = model.byte_fallback, .float_sums = true};
+  float lowest = std::numeric_limits<float>::max();
+  for (size_t id = 0; id < model.pieces.size(); ++id) {
+    const SentencePiece& piece = model.pieces[id];
+    if (piece.type == PieceType::kUnknown) {
+      if (unigram.unknown >= 0)
+        fail(ErrorCode::kData, "{}: pieces[{}].type: expected one unknown piece, got another", where, id);
+      unigram.unknown = static_cast<int32_t>(id);
+    }
+    if (piece.type != PieceType::kNormal) continue;
+    unigram.pieces.push_back({static_cast<int32_t>(id), static_cast<double>(piece.score)});
+    lowest = std::min(lowest, piece.score);
+  }
+  if (unigram.unknown < 0) fail(ErrorCode::kData, "{}: pieces: expected one unknown piece, got none", where);
+  unigram.lowest_score = static_cast<double>(lowest);
+  return unigram;
+}
+
 std::string piece_name(const SentencePieceModel& model, uint64_t id) {
   return id < model.pieces.size() && model.pieces[id].type == PieceType::kControl ? model.pieces[id].text : "";
 }
@@ -207,8 +227,19 @@ TokenizerDefinition parse_sentencepiece(std::string_view bytes, const std::strin
   check_model(model, where);
   const std::string space(kSpacePiece);
   TokenizerDefinition definition;
-  if (model.dummy_prefix) definition.normalizers.push_back({.kind = Normalizer::Kind::kPrepend, .to = space});
-  definition.normalizers.push_back({.kind = Normalizer::Kind::kReplace, .from = " ", .to = space});
+  const bool is_unigram = model.model_type == kUnigramModel;
+  if (is_unigram || model.removes_spaces || !model.charsmap.empty()) {
+    Normalizer step{.kind = Normalizer::Kind::kSentencePiece};
+    step.removes_spaces = model.removes_spaces, step.dummy_prefix = model.dummy_prefix;
+    if (!model.charsmap.empty())
+      step.charsmap = std::make_shared<Charsmap>(std::string(model.charsmap),
+                                                 where + ": normalizer_spec.precompiled_charsmap");
+    definition.normalizers.push_back(std::move(step));
+    definition.sentencepiece = bytes;
+  } else {
+    if (model.dummy_prefix) definition.normalizers.push_back({.kind = Normalizer::Kind::kPrepend, .to = space});
+    definition.normalizers.push_back({.kind = Normalizer::Kind::kReplace, .from = " ", .to = space});
+  }
   definition.pre_tokenizers.clear();
   using Decoder = TokenDecoder::Kind;
   definition.decoders = {{.kind = Decoder::kReplace, .from = space, .to = " "},
@@ -226,7 +257,10 @@ TokenizerDefinition parse_sentencepiece(std::string_view bytes, const std::strin
       builder.add_added_token({.content = text, .id = static_cast<int32_t>(id), .special = true},
                               fmt::format("{}: pieces[{}]", where, id));
   }
-  add_merges(model, builder, where);
+  if (is_unigram)
+    definition.unigram = unigram_of(model, where);
+  else
+    add_merges(model, builder, where);
   builder.finish();
 
   TokenizerConfig& config = definition.config;

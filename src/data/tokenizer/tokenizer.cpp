@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -38,7 +39,13 @@ struct Tokenizer::Tables {
         bpe(definition.byte_ids, definition.merges, definition.characters),
         words(definition.pre_tokenizers, where + ": pre_tokenizer"),
         added(definition.added, where, definition.normalizers),
-        cut_at_metaspaces(!definition.byte_level() && no_token_goes_past_metaspace()) {
+        cut_at_metaspaces(!definition.byte_level() && !definition.unigram && no_token_goes_past_metaspace()) {
+    if (definition.unigram) {
+      std::vector<std::string_view> names;
+      for (const UnigramModel::Piece& piece : definition.unigram->pieces)
+        names.push_back(name_of(definition.tokens[static_cast<size_t>(piece.id)]));
+      unigram.emplace(*definition.unigram, names, definition.byte_ids);
+    }
     end_of_text = id_of(kEndOfText);
     if (const std::string& token = definition.config.eos_token; !token.empty()) {
       end_of_text = id_of(token);
@@ -103,6 +110,7 @@ struct Tokenizer::Tables {
 
   TokenizerDefinition definition;
   Bpe bpe;
+  std::optional<Unigram> unigram;  // in its place
   WordPipeline words;
   AddedTokenFinder added;
   bool cut_at_metaspaces;
@@ -117,7 +125,7 @@ struct Tokenizer::Tables {
     if (definition.ignore_merges) {
       if (const auto whole = whole_words.find(word); whole != whole_words.end()) return out.push_back(whole->second);
     }
-    bpe.encode(word, out);
+    unigram ? unigram->encode(word, out) : bpe.encode(word, out);
   }
 
   // `end` is the end of the readable memory around `word`.

@@ -1,9 +1,10 @@
-// Byte-pair encoding, of bytes (Radford et al. 2019) or of characters with bytes for the rest (SentencePiece): text to
-// token ids and back, exactly, for every string of bytes, as far as a tokenizer does not rewrite text itself.
+// Byte-pair encoding, of bytes (Radford et al. 2019) or of characters with bytes for the rest (SentencePiece), and
+// SentencePiece's unigram models: text to token ids and back, exactly, for every string of bytes, as far as a tokenizer
+// does not rewrite text or know no token for it.
 //
-//   text --added tokens--> parts --normalizers--> normalised --steps--> words --merges--> ids
+//   text --added tokens--> parts --normalizers--> normalised --steps--> words --merges or scores--> ids
 //
-// Each arrow has its own file: added_token_finder.h, normalizer.h, word_pipeline.h, bpe.h. Files: definition.h.
+// Each arrow has its own file: added_token_finder.h, normalizer.h, word_pipeline.h, bpe.h and unigram.h. Files: definition.h.
 // Training: bpe_trainer.h.
 #pragma once
 

@@ -2,13 +2,17 @@
 // What is around the model: pipeline_json.h.
 #include <simdjson.h>
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "data/tokenizer/byte_alphabet.h"
 #include "data/tokenizer/definition.h"
 #include "data/tokenizer/json_value.h"
 #include "data/tokenizer/pipeline_json.h"
+#include "data/tokenizer/sentencepiece.h"
 #include "data/tokenizer/vocabulary.h"
 #include "io/json_text.h"
 
@@ -79,6 +83,52 @@ void check_template(const JsonValue& root, const TokenizerDefinition& definition
              root.at("post_processor").where(), name, id);
 }
 
+// [["<unk>", 0.0], ...]: the place of a piece is its id. Special tokens are found as added tokens alone, so that text
+// like one of them is text.
+void read_unigram_vocabulary(const JsonValue& model, VocabularyBuilder& builder, UnigramModel& unigram) {
+  double lowest = std::numeric_limits<double>::infinity();
+  model.at("vocab").for_each_item([&](const JsonValue& item) {
+    std::optional<std::string_view> name;
+    std::optional<double> score;
+    if (!item.is_array()) item.refuse("[\"PIECE\", SCORE]");
+    item.for_each_item([&](const JsonValue& part) {
+      if (!name)
+        name = part.string();
+      else if (!score)
+        score = part.number();
+      else
+        item.refuse("[\"PIECE\", SCORE]");
+    });
+    if (!score) item.refuse("[\"PIECE\", SCORE]");
+    const auto id = static_cast<int32_t>(unigram.pieces.size());
+    builder.add_token(*name, id);
+    unigram.pieces.push_back({id, *score});
+    lowest = std::min(lowest, *score);
+  });
+  unigram.lowest_score = lowest;
+  const JsonValue unknown = model.at("unk_id");
+  if (unknown.is_null() || unknown.integer() < 0 || unknown.integer() >= std::ssize(unigram.pieces))
+    unknown.refuse("the place of a piece in vocab");
+  unigram.unknown = static_cast<int32_t>(unknown.integer());
+}
+
+void leave_out_special(TokenizerDefinition& definition) {
+  for (const AddedToken& token : definition.added)
+    if (token.special && token.id < std::ssize(definition.unigram->pieces))
+      definition.unigram->pieces[static_cast<size_t>(token.id)].in_text = false;
+}
+
+// A tokenizer.model within a tokenizer.json: ours alone, which Hugging Face tokenizers refuses.
+constexpr const char* kSentencePieceModel = "SentencePiece";
+constexpr std::string_view kUnigramType = "Unigram";
+
+TokenizerDefinition read_sentencepiece(const JsonValue& model) {
+  model.require_known_keys({"type", "file"});
+  const std::optional<std::string> bytes = from_base64(model.at("file").string());
+  if (!bytes) fail(ErrorCode::kData, "{}: file: expected base64, got other text", model.where());
+  return parse_sentencepiece(*bytes, model.where() + ": file");
+}
+
 }  // namespace
 
 TokenizerDefinition parse_tokenizer_json(std::string_view text, const std::string& where) {
@@ -91,9 +141,17 @@ TokenizerDefinition parse_tokenizer_json(std::string_view text, const std::strin
   require_absent_or_null(root, "padding");
 
   const JsonValue model = root.at("model");
-  model.require_known_keys({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
-                            "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
-  if (model.find("type")) require_type(model, "BPE");  // early files leave it out
+  if (const auto type = model.find("type"); type && type->string() == kSentencePieceModel)
+    return read_sentencepiece(model);
+  const bool is_unigram = model.find("type") && model.at("type").string() == kUnigramType;
+  if (is_unigram)
+    model.require_known_keys({"type", "unk_id", "vocab", "byte_fallback"});
+  else
+    model.require_known_keys({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+                              "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
+  // Early files leave out the type of BPE.
+  if (const auto type = model.find("type"); type && !is_unigram && type->string() != "BPE")
+    type->refuse("\"BPE\" or \"Unigram\"");
   require_absent_or_null(model, "dropout");
   require_absent_or_empty(model, "continuing_subword_prefix");
   require_absent_or_empty(model, "end_of_word_suffix");
@@ -101,13 +159,20 @@ TokenizerDefinition parse_tokenizer_json(std::string_view text, const std::strin
   TokenizerDefinition definition;
   definition.ignore_merges = boolean_or(model, "ignore_merges", false);
   read_pipeline(root, definition);
-  read_unknown(model, definition);
+  if (is_unigram)
+    definition.unigram = UnigramModel{.byte_fallback = boolean_or(model, "byte_fallback", false)};
+  else
+    read_unknown(model, definition);
+  if (is_unigram && definition.byte_level()) root.at("decoder").refuse("no ByteLevel with Unigram");
 
   VocabularyBuilder builder(definition, model.at("vocab").where());
-  read_vocabulary(model, builder);
+  is_unigram ? read_unigram_vocabulary(model, builder, *definition.unigram) : read_vocabulary(model, builder);
   if (const auto added = root.find("added_tokens"))
     added->for_each_item([&](const JsonValue& token) { read_added_token(token, builder); });
-  read_merges(model, builder);
+  if (is_unigram)
+    leave_out_special(definition);
+  else
+    read_merges(model, builder);
   builder.finish();
   check_template(root, definition);
   return definition;
@@ -115,6 +180,10 @@ TokenizerDefinition parse_tokenizer_json(std::string_view text, const std::strin
 
 std::string tokenizer_json(const TokenizerDefinition& definition) {
   using Json = nlohmann::ordered_json;
+  if (!definition.sentencepiece.empty())
+    return json_file_text(
+        Json{{"version", "1.0"},
+             {"model", {{"type", kSentencePieceModel}, {"file", to_base64(definition.sentencepiece)}}}});
   std::vector<bool> is_added(definition.tokens.size());
   Json added = Json::array();
   for (const AddedToken& token : definition.added) {
@@ -136,7 +205,12 @@ std::string tokenizer_json(const TokenizerDefinition& definition) {
   for (const Merge& merge : definition.merges) merges.push_back(name(merge.left) + " " + name(merge.right));
   // Written by hand around json_file_text(): an ordered_json object of 50,000 keys takes quadratic time.
   std::string vocab;
-  for (size_t id = 0; id < definition.tokens.size(); ++id) {
+  const bool is_unigram = definition.unigram.has_value();
+  for (size_t i = 0; is_unigram && i < definition.unigram->pieces.size(); ++i) {
+    const UnigramModel::Piece& piece = definition.unigram->pieces[i];
+    vocab += fmt::format("{}\n   {}", i > 0 ? "," : "", json_text(Json::array({name(piece.id), piece.score})));
+  }
+  for (size_t id = 0; !is_unigram && id < definition.tokens.size(); ++id) {
     if (definition.tokens[id].kind != TokenizerDefinition::Kind::kModel) continue;
     const std::string key = json_text(Json(name(static_cast<int32_t>(id))));
     vocab += fmt::format("{}\n   {}: {}", vocab.empty() ? "" : ",", key, id);
@@ -160,9 +234,15 @@ std::string tokenizer_json(const TokenizerDefinition& definition) {
                  {"ignore_merges", definition.ignore_merges},
                  {"vocab", Json::object()},
                  {"merges", std::move(merges)}}}};
+  if (is_unigram)
+    root["model"] = {{"type", kUnigramType},
+                     {"unk_id", definition.unigram->unknown},
+                     {"vocab", Json::object()},
+                     {"byte_fallback", definition.unigram->byte_fallback}};
   std::string text = json_file_text(root);
   const std::string_view empty_vocab = "\"vocab\": {}";
-  text.replace(text.rfind(empty_vocab), empty_vocab.size(), "\"vocab\": {" + vocab + "\n  }");
+  text.replace(text.rfind(empty_vocab), empty_vocab.size(),
+               fmt::format("\"vocab\": {}{}\n  {}", is_unigram ? '[' : '{', vocab, is_unigram ? ']' : '}'));
   return text;
 }
 

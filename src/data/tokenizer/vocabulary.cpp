@@ -141,7 +141,8 @@ void VocabularyBuilder::finish_byte_level() {
 }
 
 void VocabularyBuilder::finish_characters() {
-  for (int byte = 0; byte < 256; ++byte) {
+  const bool has_bytes = !definition_.unigram || definition_.unigram->byte_fallback;
+  for (int byte = 0; has_bytes && byte < 256; ++byte) {
     const std::string name = fmt::format("<0x{:02X}>", byte);
     const int32_t id = definition_.byte_ids[static_cast<size_t>(byte)] = find(name);
     if (id < 0) fail(ErrorCode::kData, "{}: expected a token for each of the 256 bytes, got none for {}", where_, name);

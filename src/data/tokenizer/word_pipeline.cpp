@@ -15,6 +15,8 @@ std::unique_ptr<WordSplitter> splitter_of(const PreTokenizer& step, const std::s
       return make(step.pattern, step.options);
     case PreTokenizer::Kind::kDigits:
       return make(step.individual_digits ? "\\p{N}" : "\\p{N}+");
+    case PreTokenizer::Kind::kWhiteSpace:
+      return make("\\s+", {.behavior = SplitBehavior::kRemoved});
     case PreTokenizer::Kind::kMetaspace:
       break;
   }

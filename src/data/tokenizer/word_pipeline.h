@@ -20,6 +20,7 @@ struct PreTokenizer {
     kSplit,      // `pattern`
     kDigits,     // digits apart from the rest, each by itself with `individual_digits`
     kMetaspace,  // spaces become U+2581, one goes before the text as `prepend` says; cut before each with `split`
+    kWhiteSpace, // white space goes
   };
   enum class Prepend { kFirst, kAlways, kNever };
 

@@ -2,8 +2,10 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
+#include "io/json_config.h"
 #include "model/hf/rope_settings.h"
 
 namespace troupe {
@@ -227,6 +229,17 @@ void xglm(HfConfig& hf, ModelConfig& c) {
   fairseq_padding(hf, c);
 }
 
+// The study's mixtures, which transformers has no class for: xglm with the table [model.moe] as it is.
+void xglm_moe(HfConfig& hf, ModelConfig& c) {
+  xglm(hf, c);
+  if (hf.writes()) return hf.set("moe", to_json(fields_of(std::as_const(c.moe))));
+  const ordered_json& table = hf.at("moe");
+  if (!table.is_object()) hf.refuse("moe", "an object", table);
+  c.moe = MoeConfig();
+  FieldList fields = fields_of(c.moe);
+  from_json(table, hf.where() + ": moe", fields);
+}
+
 void gpt_neox(HfConfig& hf, ModelConfig& c) {
   sizes(hf, c);
   hf("intermediate_size", c.d_ff);
@@ -400,6 +413,7 @@ constexpr HfName kXglmNames[] = {{"embed_tokens.", "model.embed_tokens."}, {"fin
                                  {"output.", "lm_head."}};
 constexpr HfName kFairseqLayer[] = {{"attn_norm.", "self_attn_layer_norm."}, {"ffn_norm.", "final_layer_norm."},
                                     {"attn.", "self_attn."}, {"ffn.", ""}};
+constexpr HfName kFairseqExperts[] = {{"moe.router.", "moe_layer.gate.wg."}, {"moe.", "moe_layer."}};
 constexpr HfName kNeoxNames[] = {{"embed_tokens.", "gpt_neox.embed_in."}, {"final_norm.", "gpt_neox.final_layer_norm."},
                                  {"output.", "embed_out."}};
 constexpr HfName kNeoxLayer[] = {{"attn_norm.", "input_layernorm."}, {"ffn_norm.", "post_attention_layernorm."},
@@ -448,6 +462,9 @@ constexpr HfFamily kFamilies[] = {
      "mlp.experts"},
     {"granitemoe", "GraniteMoeForCausalLM", granitemoe, "model.", "model.layers.", kLlamaNames, kGraniteExperts,
      kLlamaLayer, "block_sparse_moe.experts"},
+    {.model_type = "xglm_moe", .architecture = "XGLMMoeForCausalLM", .facts = xglm_moe, .base = "model.",
+     .layers = "model.layers.", .names = kXglmNames, .layer_names = kFairseqExperts, .more_names = kFairseqLayer,
+     .ours = true},
 };
 // clang-format on
 

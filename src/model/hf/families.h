@@ -38,6 +38,7 @@ struct HfFamily {
   std::span<const HfName> layer_names;     // ".attn.q_proj.", ... of a layer
   std::span<const HfName> more_names = {};  // of a layer, too
   std::string_view experts = {};            // module with gate_up_proj and down_proj of all experts, as transformers 5 has it
+  bool ours = false;                        // transformers has no class for it
 };
 
 std::span<const HfFamily> hf_families();

@@ -93,9 +93,9 @@ std::vector<HfPiece> hf_pieces(const HfFamily& family, const ModelConfig& config
   const std::string rest = pattern.substr(row->ours.size());
   const auto full = [&](std::string_view theirs) {
     std::string name = parameter.layer < 0 ? "" : fmt::format("{}{}.", family.layers, parameter.layer);
-    name.append(theirs);
+    name.append(theirs).append(rest);
     if (const size_t at = name.find("{}"); at != name.npos) name.replace(at, 2, std::to_string(parameter.expert));
-    return name.append(rest);
+    return name;
   };
   const Shape& shape = parameter.shape;
   const int64_t rows = shape.front(), cols = shape.size() == 2 ? shape[1] : 1;

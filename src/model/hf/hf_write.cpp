@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "io/fields.h"
 #include "io/json_file.h"
 #include "model/decoder_parameters.h"
@@ -105,6 +106,9 @@ const HfFamily& hf_family_for(const ModelConfig& config, const std::string& name
 
 int64_t write_hf_model(const fs::path& folder, const ModelConfig& config, const HfFamily& family,
                        const ParameterSource& source, const SaveOptions& options) {
+  if (family.ours)
+    log::warning("--to hf: {}: a schema of Troupe's (docs/formats/huggingface.md), which transformers has no class for",
+                 family.model_type);
   // Which parameters make a tensor, in the order of the tensors' first ones.
   struct Part {
     Parameter parameter;
@@ -119,6 +123,13 @@ int64_t write_hf_model(const fs::path& folder, const ModelConfig& config, const 
       if (is_new) tensors.push_back({piece.tensor, piece.shape}), parts.emplace_back();
       parts[found->second].push_back({parameter, std::move(piece)});
     }
+  for (size_t i = 0; i < tensors.size(); ++i) {  // each value of a file is one of the model's
+    int64_t size = 0;
+    for (const Part& part : parts[i]) size += part.piece.rows * part.piece.cols;
+    if (size != num_elements(tensors[i].shape))
+      fail(ErrorCode::kInternal, "{}: expected parts of {} values, got {}", tensors[i].name,
+           num_elements(tensors[i].shape), size);
+  }
   Buffer<float> values;
   write_tensors(
       folder, tensors,

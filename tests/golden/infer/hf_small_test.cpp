@@ -13,10 +13,12 @@
 #include "error_of.h"
 #include "golden.h"
 #include "infer/generator.h"
+#include "infer/incremental.h"
 #include "io/atomic_file.h"
 #include "io/json_text.h"
 #include "model/convert.h"
 #include "model/decoder_weights.h"
+#include "model/flops.h"
 #include "model/hf/hf_model.h"
 #include "model/hf/hf_write.h"
 #include "model/model_directory.h"
@@ -168,7 +170,137 @@ void expect_round_trip(const std::string& name) {
   EXPECT_EQ(config_json(read_model_config(back.path())), config_json(read_model_config(ours.path())));
 }
 
+std::vector<float> log_probabilities(LanguageModel& model, const Batch& batch) {
+  std::vector<float> nll(static_cast<size_t>(batch.tokens()));
+  model.score(batch, {}, nll);
+  for (float& value : nll) value = -value;
+  return nll;
+}
+
+double mean_distance(std::span<const float> a, std::span<const float> b) {
+  double sum = 0.0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+  return sum / static_cast<double>(a.size());
+}
+
+double cosine(const ParameterStore<float>& a, const ParameterStore<float>& b) {
+  double ab = 0.0, aa = 0.0, bb = 0.0;
+  for (size_t i = 0; i < a.all().size(); ++i) {
+    const auto x = static_cast<double>(a.all()[i]), y = static_cast<double>(b.all()[i]);
+    ab += x * y, aa += x * x, bb += y * y;
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
+// The first sequence as two continuations of a past that they share, of one pass each, and the second of them token by
+// token.
+std::vector<float> by_shared_prefix(LanguageModel& model, const Batch& batch) {
+  return model.visit([&]<class P>(Decoder<P>& decoder) {
+    constexpr size_t kPrefix = 7;
+    const auto S = static_cast<size_t>(batch.S);
+    const std::span<const int32_t> src = std::span(batch.src).first(S), tgt = std::span(batch.tgt).first(S);
+    IncrementalDecoder<P> incremental(decoder);
+    KvPool<P> pool(model.config(), host_memory());
+    KvSequence<P> prefix(pool);
+    std::vector<float> nll(S);
+    const auto pass = [&](KvSequence<P>& past, size_t begin, size_t end) {
+      const NewTokens<P> request{src.subspan(begin, end - begin), &past};
+      incremental.score(incremental.run({&request, 1}), tgt.subspan(begin, end - begin),
+                        std::span(nll).subspan(begin, end - begin));
+    };
+    pass(prefix, 0, kPrefix);
+    KvSequence<P> whole = prefix.fork(), single = prefix.fork();
+    for (size_t t = kPrefix; t < S; ++t) pass(single, t, t + 1);
+    const std::vector<float> one_by_one = nll;
+    pass(whole, kPrefix, S);
+    EXPECT_LE(mean_distance(one_by_one, nll), model.precision() == Precision::kFp32 ? 2e-6 : 0.03);
+    for (float& value : nll) value = -value;
+    return nll;
+  });
+}
+
+// Parameters and FLOPs by the tensors themselves, as `troupe cost` has them by formulas.
+void expect_counts(const std::string& name, const ModelConfig& config) {
+  const ParameterTable table = make_parameter_table(config);
+  const SafetensorsFile file(hf_folder() / name / "model.safetensors");
+  int64_t all = 0, experts = 0, products = 0;
+  for (const TensorView& tensor : file.tensors()) {
+    all += num_elements(tensor.shape);
+    const bool of_expert = tensor.name.find("experts.") != std::string::npos ||
+                           tensor.name.find("block_sparse_moe.input_linear") != std::string::npos ||
+                           tensor.name.find("block_sparse_moe.output_linear") != std::string::npos;
+    if (of_expert) experts += num_elements(tensor.shape);
+  }
+  const int64_t idle = config.moe.num_experts > 0
+                           ? experts / config.moe.num_experts * (config.moe.num_experts - config.moe.top_k)
+                           : 0;
+  // GPT-2's file lacks our two rows of positions that no token has.
+  const int64_t rows = config.positions == Positions::kLearned && name.starts_with("gpt2") ? 2 * config.d_model : 0;
+  int64_t ours = 0;
+  for (const Parameter& parameter : table.entries()) {
+    ours += parameter.size();
+    const bool multiplies = parameter.shape.size() == 2 && !parameter.name.starts_with("embed_") &&
+                            !parameter.name.starts_with("output.") && !parameter.name.ends_with("shared_gate.weight");
+    if (multiplies && parameter.expert < config.moe.top_k) products += parameter.size();  // K of them: all are alike
+  }
+  EXPECT_EQ(ours, all + rows);
+  EXPECT_EQ(num_active_parameters(config), ours - idle);
+  constexpr int64_t kLength = 16;
+  const ForwardFlops flops = forward_flops_per_token(config, kLength);
+  EXPECT_EQ(flops.total() - flops.attention, static_cast<double>(2 * (products + config.d_model * config.vocab_size)));
+  EXPECT_EQ(train_flops_per_token(config, kLength), 3.0 * flops.total());
+}
+
 class HfSmall : public testing::TestWithParam<const char*> {};
+
+TEST_P(HfSmall, IsCountedScoredAndTrainedInBothPrecisions) {
+  if (!fs::exists(hf_folder() / GetParam())) GTEST_SKIP() << "not in the data: " << hf_folder() / GetParam();
+  HfCase c(GetParam(), "config.json");
+  const ModelConfig& config = c.model->config();
+  expect_counts(GetParam(), config);
+  const bool grows = config.rope.scaling == RopeScaling::kDynamic;  // keys keep the frequencies of their pass
+  const std::vector<float> logprobs = values_of<float>(c.golden, "logprobs");
+  ParameterStore<float> exact(c.model->table());
+  c.model->forward_backward(c.batch, {}, exact);
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+    SCOPED_TRACE(to_string(precision));
+    const bool wide = precision == Precision::kFp32;
+    LanguageModel model(config, precision), again(config, precision, {.recompute = true});
+    load_parameters(c.folder.path(), model);
+    load_parameters(c.folder.path(), again);
+    const std::vector<float> whole = log_probabilities(model, c.batch);
+    const double distance = mean_distance(whole, logprobs);
+    EXPECT_LE(distance, wide ? 2e-6 : 0.04);
+    if (!grows) {
+      EXPECT_LE(mean_distance(by_shared_prefix(model, c.batch), whole), wide ? 2e-6 : 0.03);
+    }
+    ParameterStore<float> grads(model.table()), recomputed(model.table());
+    model.forward_backward(c.batch, {}, grads);
+    again.forward_backward(c.batch, {}, recomputed);
+    const double angle = cosine(grads, exact);
+    EXPECT_GE(angle, wide ? 1.0 - 1e-9 : 0.99);
+    EXPECT_TRUE(std::ranges::equal(std::as_const(grads).all(), std::as_const(recomputed).all()));
+    RecordProperty(wide ? "fp32" : "bf16", fmt::format("{} {}", distance, angle));
+  }
+}
+
+// Weights rounded to bf16 once stay as they are.
+TEST_P(HfSmall, ComesBackToTheBitInBf16) {
+  if (!fs::exists(hf_folder() / GetParam())) GTEST_SKIP() << "not in the data: " << hf_folder() / GetParam();
+  const test::TemporaryFolder folder;
+  const auto narrow = [&](const fs::path& from, const char* to) {
+    const fs::path made = folder / to;
+    fs::create_directory(made);
+    convert_model(from, {}, made, {.format = "hf", .save = {.dtype = DType::kBf16}});
+    return made;
+  };
+  const fs::path once = narrow(hf_folder() / GetParam(), "once"), ours = folder / "ours";
+  fs::create_directory(ours);
+  convert_model(once, {}, ours);
+  const fs::path twice = narrow(ours, "twice");
+  EXPECT_EQ(read_file(once / "model.safetensors"), read_file(twice / "model.safetensors"));
+  EXPECT_EQ(read_file(once / "config.json"), read_file(twice / "config.json"));
+}
 
 TEST_P(HfSmall, EqualsTransformers) {
   if (!fs::exists(hf_folder() / GetParam())) GTEST_SKIP() << "not in the data: " << hf_folder() / GetParam();

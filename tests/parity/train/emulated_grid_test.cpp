@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,9 @@
 #include "small_model.h"
 #include "temporary_folder.h"
 #include "train/checkpoint.h"
+#include "train/freeze.h"
+#include "train/lora_config.h"
+#include "train/packed_texts.h"
 #include "train/trainer.h"
 
 namespace troupe {
@@ -71,7 +75,7 @@ class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, P
     std::get<0>(GetParam()).set(config_, options_);
   }
 
-  Batch batch(int64_t step, int64_t micro) const { return test::padded_batch(config_, step, micro); }
+  virtual Batch batch(int64_t step, int64_t micro) const { return test::padded_batch(config_, step, micro); }
 
   struct Outcome {
     std::vector<double> losses, norms;
@@ -83,7 +87,12 @@ class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, P
     LanguageModel model(config_, std::get<1>(GetParam()), options_, memory);
     initialize(model.params(), 1);
     Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100),
-                    {.micro_batches = 2, .clip_norm = 0.1, .z_loss = 1e-3, .optimizer = {.matrices = matrices_}},
+                    {.micro_batches = 2,
+                     .clip_norm = 0.1,
+                     .z_loss = 1e-3,
+                     .optimizer = {.matrices = matrices_},
+                     .trained = trained_,
+                     .lora = lora_},
                     [this](int64_t step, int64_t micro) { return batch(step, micro); });
     Outcome result;
     result.nll.resize(16);
@@ -111,6 +120,8 @@ class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, P
   ModelConfig config_;
   DecoderOptions options_;
   MatrixOptimizer matrices_ = MatrixOptimizer::kAdam;
+  Selection trained_;
+  std::optional<LoraOptions> lora_;
 };
 
 // Root mean square of the difference by that of what is expected.
@@ -293,6 +304,70 @@ INSTANTIATE_TEST_SUITE_P(Models, EmulatedMuon,
                          [](const auto& info) {
                            return std::string(std::get<0>(info.param).name) + "_" + to_string(std::get<1>(info.param));
                          });
+
+// What fine-tuning does beside pretraining: texts side by side that do not see each other, and parts that stay as they are.
+class EmulatedFinetuning : public EmulatedGrid {
+ protected:
+  void SetUp() override {
+    EmulatedGrid::SetUp();
+    config_.num_layers = 1, config_.eos_id = 2, config_.moe.num_experts = 4, config_.moe.every = 1;
+    config_.moe.expert_dropout = 0.4;
+  }
+
+  Batch batch(int64_t step, int64_t micro) const override {
+    std::vector<TrainingText> texts;
+    for (int32_t text = 0; text < 3; ++text) {
+      std::vector<int32_t> context, answer;
+      for (int32_t i = 0; i < 3 + text; ++i)
+        context.push_back(5 + (7 * i + 3 * text + static_cast<int32_t>(step)) % 40);
+      for (int32_t i = 0; i < 1 + text % 3; ++i) answer.push_back(5 + (11 * i + text) % 40);
+      texts.push_back(text_of(context, answer, config_.context));
+    }
+    std::vector<const TrainingText*> chosen;
+    for (const TrainingText& text : texts) chosen.push_back(&text);
+    Batch packed = pack(chosen, {.id = static_cast<int32_t>(config_.pad_id), .context = config_.context});
+    packed.first_sequence = micro * packed.B;
+    return packed;
+  }
+
+  // All is as on the processor; where experts decide (see above), in float32.
+  void expect_equal() const {
+    const Outcome expected = outcome(host_memory(), [] {}), actual = on_the_grid();
+    const bool single = std::get<1>(GetParam()) == Precision::kFp32;
+    const double tolerance = single ? 2e-5 : 2e-2;
+    EXPECT_LE(distance(actual.weights, expected.weights), tolerance);
+    EXPECT_LE(distance(actual.nll, expected.nll), tolerance);
+    ASSERT_EQ(actual.gradient.size(), expected.gradient.size());
+    ASSERT_FALSE(expected.gradient.empty());
+    if (single) {
+      EXPECT_LE(distance(actual.gradient, expected.gradient), tolerance);
+      EXPECT_EQ(actual.loads, expected.loads);
+    }
+  }
+};
+
+TEST_P(EmulatedFinetuning, TrainsWhatIsNotFrozenAsTheProcessorDoes) {
+  for (const Freeze freeze : {Freeze::kAllButAttention, Freeze::kAllButChosenExperts, Freeze::kExperts}) {
+    if (freeze == Freeze::kExperts && std::get<1>(GetParam()) == Precision::kBf16) break;  // each takes seconds
+    SCOPED_TRACE(name_of_enum(freeze));
+    trained_ = trained_of(freeze, {{0, {1, 3}}});
+    expect_equal();
+  }
+}
+
+TEST_P(EmulatedFinetuning, TrainsAdaptersAsTheProcessorDoes) {
+  lora_ = LoraOptions{.adapted = lora_targets({"q_proj", "v_proj", "up_proj", "down_proj", "experts", "router"}),
+                      .rank = 2,
+                      .scale = 8.0,
+                      .seed = 3};
+  expect_equal();
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, EmulatedFinetuning,
+                         testing::Combine(testing::Values(test::ModelCase{
+                                              "moe", [](ModelConfig&, DecoderOptions&) {}}),
+                                          testing::Values(Precision::kFp32, Precision::kBf16)),
+                         [](const auto& info) { return to_string(std::get<1>(info.param)); });
 
 }  // namespace
 }  // namespace troupe

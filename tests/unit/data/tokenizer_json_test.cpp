@@ -31,6 +31,26 @@ std::string error_with(const std::string& pointer, const Json& value, const std:
   return error_of_text(root.dump());
 }
 
+TEST(TokenizerJson, RefusesUnigramModelsThatAreNoneNamingTheField) {
+  const auto error = [](const std::string& pointer, const Json& value) {
+    return error_with(pointer, value, "sentencepiece/unigram.json");
+  };
+  EXPECT_EQ(error("/model/byte_fallback", false), "");
+  EXPECT_EQ(error("/model/byte_fallback", true),
+            "t.json: model.vocab: expected a token for each of the 256 bytes, got none for <0x00>");
+  EXPECT_EQ(error("/model/unk_id", nullptr), "t.json: model.unk_id: expected the place of a piece in vocab, got null");
+  EXPECT_EQ(error("/model/unk_id", 402), "t.json: model.unk_id: expected the place of a piece in vocab, got 402");
+  EXPECT_EQ(error("/model/vocab/7", "x"), "t.json: model.vocab[7]: expected [\"PIECE\", SCORE], got \"x\"");
+  EXPECT_EQ(error("/model/vocab/7", Json::array({"x"})),
+            "t.json: model.vocab[7]: expected [\"PIECE\", SCORE], got [\"x\"]");
+  EXPECT_EQ(error("/model/vocab/7", Json::array({"x", "y"})), "t.json: model.vocab[7][1]: expected a number, got \"y\"");
+  EXPECT_EQ(error("/model/vocab/7", Json::array({"<s>", -1.0})),
+            "t.json: model.vocab: \"<s>\": expected each token once, got it twice");
+  EXPECT_THAT(error("/model/merges", Json::array()), HasSubstr("t.json: model.merges: expected no such field"));
+  EXPECT_EQ(error_of_text(R"({"model": {"type": "SentencePiece", "file": "!"}})"),
+            "t.json: model: file: expected base64, got other text");
+}
+
 TEST(TokenizerJson, ReadsAllKindsOfItsTestData) {
   for (const char* const file : {"byte_level.json", "split_whole_words.json", "prefix_space.json", "added_tokens.json"})
     EXPECT_EQ(error_of_text(read_file(kFolder + file)), "") << file;
@@ -46,16 +66,23 @@ TEST(TokenizerJson, RefusesWhatItWouldDoDifferentlyNamingTheField) {
       {"/padding", {{"strategy", "BatchLongest"}}, "t.json: padding: expected null, got"},
       {"/normalizer",
        {{"type", "NFKC"}},
-       "t.json: normalizer.type: expected \"NFC\", \"Prepend\", \"Replace\" or \"Sequence\", got \"NFKC\""},
+       "t.json: normalizer.type: expected \"NFC\", \"Precompiled\", \"Prepend\", \"Replace\", \"Strip\" or \"Sequence\", "
+       "got \"NFKC\""},
       {"/normalizer",
        {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "Lowercase"}}}}},
        "t.json: normalizer.normalizers[1].type: expected"},
       {"/normalizer",
-       {{"type", "Replace"}, {"pattern", {{"Regex", " +"}}}, {"content", " "}},
-       "t.json: normalizer.pattern.Regex: expected no such field"},
+       {{"type", "Replace"}, {"pattern", {{"Regex", "\\w+"}}}, {"content", " "}},
+       "t.json: normalizer.pattern.Regex: "},
+      {"/normalizer",
+       {{"type", "Precompiled"}, {"precompiled_charsmap", "AAA"}},
+       "t.json: normalizer.precompiled_charsmap: expected base64, got other text"},
+      {"/normalizer",
+       {{"type", "Precompiled"}, {"precompiled_charsmap", "AAAA"}},
+       "t.json: normalizer.precompiled_charsmap: expected a trie of at most 3 bytes"},
       {"/extra", 1, "t.json: extra: expected no such field (it would be ignored)"},
       {"/version", "2.0", "t.json: version: expected \"1.0\", got \"2.0\""},
-      {"/model/type", "WordPiece", "t.json: model.type: expected \"BPE\", got \"WordPiece\""},
+      {"/model/type", "WordPiece", "t.json: model.type: expected \"BPE\" or \"Unigram\", got \"WordPiece\""},
       {"/model/dropout", 0.1, "t.json: model.dropout: expected null, got 0.1"},
       {"/model/unk_token", 3, "t.json: model.unk_token: expected a string, got 3"},
       {"/model/continuing_subword_prefix", "##",

@@ -80,8 +80,17 @@ TEST(LoraTraining, BeginsWithTheModelAsItIs) {
   LanguageModel model(sparse_model(), Precision::kFp32), before(sparse_model(), Precision::kFp32);
   initialize(before.params(), 3);
   Trainer trainer = lora_trainer(model, kAll);
-  trainer.merge_adapters();
   EXPECT_TRUE(std::ranges::equal(std::as_const(model).params().all(), std::as_const(before).params().all()));
+}
+
+// Of A it is 0, as B is.
+TEST(LoraTraining, TheFirstUpdateHasAGradientOfB) {
+  LanguageModel model(sparse_model(), Precision::kFp32);
+  Trainer trainer = lora_trainer(model, kAll);
+  EXPECT_GT(trainer.step().grad_norm, 0.0);
+  for (const LoraTarget& target : trainer.adapters()->targets)
+    EXPECT_TRUE(std::ranges::any_of(std::as_const(trainer).gradients().at(target.b), [](float g) { return g != 0.0f; }))
+        << target.weight.name;
 }
 
 TEST(LoraTraining, HoldsMomentsOfAdaptersAlone) {
