@@ -6,7 +6,7 @@
 # speed: training steps, and two of PyTorch's beside them; peers: all of PyTorch's. Each part takes less than four minutes
 # and begins with smoke; speed and peers stop after --seconds with what they have.
 # Switches (docs/architecture.md), to be measured beside what is the default; those set stand in OUT.json:
-#   TROUPE_CUDA_GROUPED=0|1      experts' products never / always in one launch; not set: those of fewer than 256 rows each
+#   TROUPE_CUDA_GROUPED=0|1      experts' products never / always in one launch; not set: small ones
 #   TROUPE_CUDA_DETERMINISTIC=0  attention's backward pass adds in any order, as PyTorch's does
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

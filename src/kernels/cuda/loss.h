@@ -9,8 +9,8 @@
 
 namespace troupe::cuda {
 
-// So many that one block, whose row stays in the L2 cache for the second pass over it, fills a multiprocessor.
-constexpr int kLossThreads = 1024;
+// 1,024, one block a multiprocessor whose row would stay in the L2 cache, took 1.03 ms instead of 0.90 on an H200.
+constexpr int kLossThreads = 256;
 
 // log sum_v exp(l_v), in one pass: a thread's sum is of exp(l_v - its largest so far).
 TROUPE_KERNEL float log_sum_exp(const Block<kLossThreads>& block, const float* logits, int64_t V, float& largest) {
