@@ -28,6 +28,8 @@ ADAPTERS = {
                             rank_pattern={'mlp.experts.gate_up_proj': 3}),
     'qwen2_moe-down': dict(r=2, lora_alpha=4, target_modules=[], target_parameters=['experts.down_proj']),
     'granitemoe-gate_up': dict(r=2, lora_alpha=5, target_modules=[], target_parameters=['experts.gate_up_proj']),
+    'olmoe-router': dict(r=2, lora_alpha=4, target_modules=[], target_parameters=['mlp.gate.weight'],
+                         rank_pattern={'mlp.gate.weight': 1}),
     'opt-qv': dict(r=2, lora_alpha=3, target_modules=['q_proj', 'v_proj', 'fc1']),
 }
 

@@ -37,8 +37,9 @@ struct HfFamily {
   std::span<const HfName> names;           // "embed_tokens.", ... of the whole model
   std::span<const HfName> layer_names;     // ".attn.q_proj.", ... of a layer
   std::span<const HfName> more_names = {};  // of a layer, too
-  std::string_view experts = {};            // module with gate_up_proj and down_proj of all experts, as transformers 5 has it
-  bool ours = false;                        // transformers has no class for it
+  std::string_view experts = {};  // module with gate_up_proj and down_proj of all experts, as transformers 5 has it
+  std::string_view router = {};   // module whose weight is the router's, as transformers 5 has it
+  bool ours = false;              // transformers has no class for it
 };
 
 std::span<const HfFamily> hf_families();

@@ -49,6 +49,8 @@ struct Module {
   std::vector<ModulePiece> pieces;
 };
 
+bool is_router(const Parameter& parameter) { return parameter.name.find(".moe.router.") != std::string::npos; }
+
 // A slice of a tensor of experts, as a linear layer.
 std::string slice_name(const std::string& tensor, int64_t expert) { return fmt::format("{}[{}]", tensor, expert); }
 
@@ -60,9 +62,11 @@ class Modules {
     for (const Parameter& parameter : make_parameter_table(config).entries()) {
       if (parameter.shape.size() != 2 || parameter.name.starts_with("embed_")) continue;
       const bool slice = family && parameter.role == Role::kExpert && !family->experts.empty();
+      const bool router = family && is_router(parameter) && !family->router.empty();
       if (slice && names != Names::kOurs) add_slice(*family, parameter);
-      if (family && (names == Names::kAll || (names == Names::kTheirs && !slice)))
+      if (family && (names == Names::kAll || (names == Names::kTheirs && !slice && !router)))
         add_theirs(*family, config, parameter);
+      if (router && names != Names::kOurs) add_router(*family, parameter);
       if (!family || names != Names::kTheirs) add_ours(parameter);
     }
     base_ = family ? family->base : "";
@@ -91,6 +95,11 @@ class Modules {
     const int64_t rows = parameter.shape[0] / parameter.stacked;
     for (int64_t part = 0; part < parameter.stacked; ++part)
       module.pieces.push_back({parameter, part * rows, rows, part * rows});
+  }
+  void add_router(const HfFamily& family, const Parameter& parameter) {
+    Module& module = of_name(fmt::format("{}{}.{}", family.layers, parameter.layer, family.router), parameter.shape[0],
+                             parameter.shape[1]);
+    if (module.pieces.empty()) module.pieces.push_back({parameter, 0, parameter.shape[0], 0});  // else it is there
   }
   Module& of_name(std::string_view name, int64_t out, int64_t in) {
     const auto [found, is_new] = index_.emplace(name, modules_.size());
@@ -140,6 +149,7 @@ double by_pattern(const json& patterns, const std::string& key, const std::strin
     const bool whole = name.starts_with('^');
     if (whole) name.erase(0, 1);
     for (size_t at; (at = name.find("\\.")) != name.npos;) name.erase(at, 1);
+    if (name.ends_with(kDotWeight)) name.resize(name.size() - kDotWeight.size());  // of target_parameters
     if (name.find_first_of("\\*+?[](){}|^$") != name.npos)
       fail(ErrorCode::kData, "{}: {}: expected names of modules, got {} (regular expressions are not read)", where, key,
            json_excerpt(json(pattern)));
@@ -168,8 +178,8 @@ class AdapterConfig {
       if (const auto found = object_.find(key); found != object_.end() && !says_nothing(*found))
         refuse(key, "none (this decoder merges A and B of linear layers and experts alone)", *found);
     for (const std::string& name : facts_.target_parameters.value_or(std::vector<std::string>()))
-      if (!targets(name, kGateUp) && !targets(name, kDown))
-        refuse("target_parameters", "gate_up_proj and down_proj of experts", json(name));
+      if (!targets(name, kGateUp) && !targets(name, kDown) && !name.ends_with(kDotWeight))
+        refuse("target_parameters", "gate_up_proj and down_proj of experts, and MODULE.weight", json(name));
     if (const auto found = object_.find("init_lora_weights"); found != object_.end() && found->is_string())
       if (*found != "gaussian" && *found != "eva" && *found != "orthogonal" && *found != "")
         refuse("init_lora_weights", "a way that leaves the model's weights as they are", *found);
@@ -356,13 +366,10 @@ void PeftAdapter::add_to(const Parameter& parameter, std::span<float> values) co
 
 int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapters, const ParameterStore<float>& values,
                            const ModelConfig& config, const HfFamily* family, const PeftFacts& facts) {
-  const bool without_router = std::ranges::all_of(adapters.targets, [](const LoraTarget& target) {
-    return target.weight.name.find(".moe.router.") == std::string::npos;
-  });
-  const bool theirs = family && without_router;
+  const bool theirs = family && !family->ours;
   if (!theirs)
-    log::info("adapter: its modules have Troupe's names, which PEFT does not know ({})",
-              family ? "it has routers" : "the model is of no family of transformers");
+    log::info(
+        "adapter: its modules have Troupe's names, which PEFT does not know (the model is of no family of transformers)");
   const int64_t rank = adapters.rank;
   struct Written {
     std::string name;
@@ -371,7 +378,7 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
     int64_t experts = 0;  // whose they are; 0: a linear layer's
   };
   std::vector<Written> written;
-  std::set<std::string> suffixes, parameters;  // of modules, and of tensors of experts
+  std::set<std::string> suffixes, parameters;  // of modules, and of tensors of experts and routers
   ordered_json ranks = ordered_json::object(), alphas = ordered_json::object();
   Buffer<float> a_room, b_room;
   const Modules modules(config, family, theirs ? Modules::Names::kTheirs : Modules::Names::kOurs);
@@ -430,7 +437,9 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
     // As PEFT matches names, from a dot on: that below the layer.
     const std::string in_layer = fmt::format(".{}.", module.pieces.front().parameter.layer);
     const size_t at = made.name.find(in_layer);
-    (slice ? parameters : suffixes).insert(at == made.name.npos ? made.name : made.name.substr(at + in_layer.size()));
+    const bool router = theirs && is_router(module.pieces.front().parameter);
+    const std::string suffix = at == made.name.npos ? made.name : made.name.substr(at + in_layer.size());
+    (slice || router ? parameters : suffixes).insert(router ? suffix + std::string(kDotWeight) : suffix);
     written.push_back(std::move(made));
   }
   std::vector<TensorToWrite> tensors;

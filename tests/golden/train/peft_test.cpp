@@ -66,7 +66,7 @@ TEST_P(PeftGolden, AnAdapterThatIsReadGivesTheirLoss) {
 
 INSTANTIATE_TEST_SUITE_P(Adapters, PeftGolden,
                          testing::Values("llama-qv", "llama-all", "gpt2-all", "gpt_neox-all", "opt-qv", "mixtral-experts",
-                                         "qwen2_moe-down", "granitemoe-gate_up"),
+                                         "qwen2_moe-down", "granitemoe-gate_up", "olmoe-router"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');
@@ -169,9 +169,11 @@ TEST(PeftFiles, OfEveryFamilyComeBack) {
       const PeftAdapter read(out.path(), model.config(), family);
       EXPECT_EQ(read.num_modules(), modules);
       const nlohmann::json said = read_json_file(out.path() / "adapter_config.json");
-      const std::string experts = name == std::string_view("granitemoe") ? "block_sparse_moe.experts" : "mlp.experts";
+      const bool granite = name == std::string_view("granitemoe");
+      const std::string experts = granite ? "block_sparse_moe.experts" : "mlp.experts";
       nlohmann::json expected = nlohmann::json::array();
-      if (theirs && moe && !router) expected = {experts + ".down_proj", experts + ".gate_up_proj"};
+      if (theirs && moe) expected = {experts + ".down_proj", experts + ".gate_up_proj"};
+      if (theirs && moe && router) expected.push_back(granite ? "block_sparse_moe.router.weight" : "mlp.gate.weight");
       EXPECT_EQ(said.value("target_parameters", nlohmann::json::array()), expected);
       EXPECT_EQ(said.contains("target_parameters"), !expected.empty());
       const OpenParameters source = open_parameters(base, table);
@@ -208,8 +210,8 @@ TEST(PeftFiles, NamesWhatIsWrong) {
   EXPECT_THAT(error("r", "4"), HasSubstr("adapter_config.json: r: expected a whole number"));
   EXPECT_THAT(error("use_dora", true), HasSubstr("use_dora: expected none"));
   EXPECT_THAT(error("modules_to_save", {"lm_head"}), HasSubstr("modules_to_save: expected none"));
-  EXPECT_THAT(error("target_parameters", {"mlp.gate.weight"}),
-              HasSubstr("target_parameters: expected gate_up_proj and down_proj of experts, got \"mlp.gate.weight\""));
+  EXPECT_THAT(error("target_parameters", {"mlp.gate.bias"}),
+              HasSubstr("expected gate_up_proj and down_proj of experts, and MODULE.weight, got \"mlp.gate.bias\""));
   EXPECT_THAT(error("bias", "all"), HasSubstr("bias: expected \"none\", got \"all\""));
   EXPECT_THAT(error("init_lora_weights", "pissa"), HasSubstr("init_lora_weights: expected a way that leaves"));
   EXPECT_THAT(error("alpha_pattern", {{"q_.*", 3}}),
