@@ -1,6 +1,7 @@
 #include "dist/communicator.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
@@ -21,6 +22,17 @@ class Alone : public Communicator {
                    int64_t row_bytes, const char*) override {
     copy(sent, received, rows_sent[0] * row_bytes);
   }
+  std::unique_ptr<Pending> do_begin_exchange(const void* sent, const RankRows& rows_sent, void* received,
+                                             const RankRows& rows_received, int64_t row_bytes, const char*) override {
+    class Done : public Pending {
+      bool is_done() override { return true; }
+      void wait() override {}
+    };
+    copy(static_cast<const std::byte*>(sent) + rows_sent.starts[0] * row_bytes,
+         static_cast<std::byte*>(received) + rows_received.starts[0] * row_bytes, rows_sent.counts[0] * row_bytes);
+    return std::make_unique<Done>();
+  }
+  void do_progress() override {}
   void do_gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes, const char*) override {
     copy(own, all, rows[0] * row_bytes);
   }
@@ -43,6 +55,33 @@ void Communicator::exchange(const void* sent, std::span<const int64_t> rows_sent
   bytes_sent_ += (all - rows_sent[static_cast<size_t>(rank_)]) * row_bytes;
   const Clock::time_point start = Clock::now();
   do_exchange(sent, rows_sent, received, rows_received, row_bytes, place);
+  seconds_ += seconds_since(start);
+}
+
+std::unique_ptr<Communicator::Pending> Communicator::begin_exchange(const void* sent, const RankRows& rows_sent,
+                                                                    void* received, const RankRows& rows_received,
+                                                                    int64_t row_bytes, const char* place) {
+  const Clock::time_point start = Clock::now();
+  std::unique_ptr<Pending> pending = do_begin_exchange(sent, rows_sent, received, rows_received, row_bytes, place);
+  const int64_t all = std::accumulate(rows_sent.counts.begin(), rows_sent.counts.end(), int64_t{0});
+  pending->bytes_ = (all - rows_sent.counts[static_cast<size_t>(rank_)]) * row_bytes;
+  bytes_sent_ += pending->bytes_;
+  seconds_ += seconds_since(start);
+  return pending;
+}
+
+void Communicator::progress() {
+  const Clock::time_point start = Clock::now();
+  do_progress();
+  seconds_ += seconds_since(start);
+}
+
+void Communicator::finish(std::unique_ptr<Pending> pending) {
+  const Clock::time_point start = Clock::now();
+  if (pending->is_done())
+    bytes_overlapped_ += pending->bytes_;
+  else
+    pending->wait();
   seconds_ += seconds_since(start);
 }
 

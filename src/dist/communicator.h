@@ -29,8 +29,34 @@ struct Share {
 // Consecutive shares of `count` items that differ by at most one; in whole units of `unit` items, but for the last.
 Share share_of(int64_t count, int rank, int ranks, int64_t unit = 1);
 
+// Rows to or from every rank: how many, and at which row of the memory they begin.
+struct RankRows {
+  std::vector<int64_t> counts, starts;
+};
+
+// How much is worth a message of its own; less is not cut further.
+struct MessageSizes {
+  int64_t chunk_bytes = 512 << 10;    // rows of a layer's experts, while those of other experts are computed
+  int64_t bucket_elements = 1 << 20;  // gradients of dense parameters, and of what is moved to all
+};
+
 class Communicator {
  public:
+  // An exchange that was begun.
+  class Pending {
+   public:
+    Pending() = default;
+    virtual ~Pending() = default;
+    Pending(const Pending&) = delete;
+    Pending& operator=(const Pending&) = delete;
+
+   private:
+    friend class Communicator;
+    virtual bool is_done() = 0;
+    virtual void wait() = 0;
+    int64_t bytes_ = 0;
+  };
+
   virtual ~Communicator() = default;
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
@@ -42,6 +68,12 @@ class Communicator {
   // Rows to every rank and from every rank, both back to back in the order of ranks; counts are in rows.
   void exchange(const void* sent, std::span<const int64_t> rows_sent, void* received,
                 std::span<const int64_t> rows_received, int64_t row_bytes, const char* place);
+  // The same, begun: this rank computes meanwhile, and lets it go on by progress() from time to time. Both memories are
+  // MPI's until finish(), which waits. All ranks begin the same exchanges in the same order.
+  std::unique_ptr<Pending> begin_exchange(const void* sent, const RankRows& rows_sent, void* received,
+                                          const RankRows& rows_received, int64_t row_bytes, const char* place);
+  void progress();
+  void finish(std::unique_ptr<Pending> pending);
   // The rows of all ranks, in their order, on every rank; `rows` counts them by rank. `own` is not within `all`.
   void gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes, const char* place);
 
@@ -65,15 +97,23 @@ class Communicator {
   // Ends all ranks at once; for a rank that alone cannot go on.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 
-  // Of exchange() and gather(), which all others are made of: bytes to other ranks, and the time inside, in which this
-  // rank also waits for others.
+  const MessageSizes& message_sizes() const { return message_sizes_; }
+  void set_message_sizes(const MessageSizes& sizes) { message_sizes_ = sizes; }  // on all ranks alike
+
+  // Of exchanges and gather(), which all others are made of: bytes to other ranks, and the time inside, in which this
+  // rank also waits for others. Of what was begun, the bytes that had arrived and left when finish() asked.
   int64_t bytes_sent() const { return bytes_sent_; }
+  int64_t bytes_overlapped() const { return bytes_overlapped_; }
   double seconds() const { return seconds_; }
 
  protected:
   Communicator(int rank, int size) : rank_(rank), size_(size) {}
   virtual void do_exchange(const void* sent, std::span<const int64_t> rows_sent, void* received,
                            std::span<const int64_t> rows_received, int64_t row_bytes, const char* place) = 0;
+  virtual std::unique_ptr<Pending> do_begin_exchange(const void* sent, const RankRows& rows_sent, void* received,
+                                                     const RankRows& rows_received, int64_t row_bytes,
+                                                     const char* place) = 0;
+  virtual void do_progress() = 0;
   virtual void do_gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes,
                          const char* place) = 0;
 
@@ -82,7 +122,8 @@ class Communicator {
   void sum_in_order(std::span<T> values, const char* place);
 
   int rank_, size_;
-  int64_t bytes_sent_ = 0;
+  MessageSizes message_sizes_;
+  int64_t bytes_sent_ = 0, bytes_overlapped_ = 0;
   double seconds_ = 0.0;
 };
 

@@ -1,13 +1,15 @@
 // Of the headers only C: the C++ interface is gone from MPI, but not from Debian's.
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
+#include "dist/mpi.h"
+
 #include <mpi.h>
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 #include <vector>
 
-#include "dist/mpi.h"
 #include "dist/watchdog.h"
 
 namespace troupe {
@@ -33,6 +35,15 @@ struct Counts {
   std::vector<int> counts, starts;
 };
 
+int as_int(int64_t rows, const char* place) {
+  if (rows > std::numeric_limits<int>::max())
+    fail(ErrorCode::kUsage,
+         "{}: expected at most {} rows in one message, got more (train.micro_sequences makes "
+         "micro-batches smaller)",
+         place, std::numeric_limits<int>::max());
+  return static_cast<int>(rows);
+}
+
 class World : public Communicator {
  public:
   World(int rank, int size, const WorldOptions& options)
@@ -48,18 +59,63 @@ class World : public Communicator {
   }
 
  private:
-  Counts counts_of(std::span<const int64_t> rows, const char* place) const {
+  static Counts counts_of(std::span<const int64_t> rows, const char* place) {
     Counts all;
     int64_t start = 0;
     for (const int64_t count : rows) {
-      if (start + count > std::numeric_limits<int>::max())
-        fail(ErrorCode::kUsage, "{}: expected at most {} rows in one message, got more (train.micro_sequences makes "
-             "micro-batches smaller)", place, std::numeric_limits<int>::max());
+      as_int(start + count, place);
       all.counts.push_back(static_cast<int>(count));
       all.starts.push_back(static_cast<int>(start));
       start += count;
     }
     return all;
+  }
+  static Counts counts_of(const RankRows& rows, const char* place) {
+    Counts all;
+    for (size_t r = 0; r < rows.counts.size(); ++r) {
+      as_int(rows.starts[r] + rows.counts[r], place);
+      all.counts.push_back(static_cast<int>(rows.counts[r]));
+      all.starts.push_back(static_cast<int>(rows.starts[r]));
+    }
+    return all;
+  }
+
+  // MPI reads counts and type until it is done. Nothing of Open MPI's runs beside the program: messages go on inside
+  // calls.
+  struct Request : Pending {
+    Request(World& world, Counts sent, Counts received, int64_t row_bytes, const char* where)
+        : all(world), out(std::move(sent)), in(std::move(received)), row(row_bytes), place(where) {
+      all.requests_.push_back(this);
+    }
+    ~Request() override { std::erase(all.requests_, this); }
+    bool is_done() override {
+      int done = 0;
+      MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+      return done != 0;
+    }
+    void wait() override {
+      const Watchdog::Waiting waiting(all.watchdog_, place);
+      MPI_Wait(&request, MPI_STATUS_IGNORE);
+    }
+
+    World& all;
+    const Counts out, in;
+    const RowType row;
+    const char* const place;
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
+
+  std::unique_ptr<Pending> do_begin_exchange(const void* sent, const RankRows& rows_sent, void* received,
+                                             const RankRows& rows_received, int64_t row_bytes,
+                                             const char* place) override {
+    auto begun = std::make_unique<Request>(*this, counts_of(rows_sent, place), counts_of(rows_received, place),
+                                           row_bytes, place);
+    MPI_Ialltoallv(sent, begun->out.counts.data(), begun->out.starts.data(), begun->row.get(), received,
+                   begun->in.counts.data(), begun->in.starts.data(), begun->row.get(), MPI_COMM_WORLD, &begun->request);
+    return begun;
+  }
+  void do_progress() override {
+    for (Request* const request : requests_) request->is_done();
   }
 
   void do_exchange(const void* sent, std::span<const int64_t> rows_sent, void* received,
@@ -81,6 +137,7 @@ class World : public Communicator {
   }
 
   Watchdog watchdog_;
+  std::vector<Request*> requests_;  // begun
 };
 
 }  // namespace

@@ -232,7 +232,7 @@ struct MicroBatch {
   }
 
   // From the gradient of the final norm's output, in scratch.dnorm_TD.
-  void backward(ParameterStore<real>& grads) const {
+  void backward(ParameterStore<real>& grads, const LayerDone& layer_done) const {
     const std::vector<double> scale = router_loss_scale();
     Pass<P> back = pass();
     back.loss_scale = scale;
@@ -253,6 +253,7 @@ struct MicroBatch {
           [&](const auto& block) { block.backward(back, parallel ? x : mid, dout, acts.of(block), dx, grads); },
           layer.feed_forward);
       layer.attention.backward(back, x, dout, acts.attention, dx, grads);
+      if (layer_done) layer_done(l);
     }
     run(EmbeddingBackward<P>{.tokens_T = work.ids_T,
                              .positions_T = work.positions_T,
@@ -366,7 +367,8 @@ MicroBatch<P> evaluated(typename Decoder<P>::State& s, const Batch& batch, const
 }  // namespace
 
 template <class P>
-LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads) {
+LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads,
+                                     const LayerDone& layer_done) {
   State& s = *state_;
   s.read_batch(batch, s.options.ranks != nullptr);
   if (s.is_shared() && (batch.B + s.routing_unit() - 1) / s.routing_unit() < s.options.ranks->size())
@@ -395,7 +397,7 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
                                 .squared_lse = &squared_lse,
                                 .teacher = taught<P>(s, batch, divergence),
                                 .dbias_V = dbias.empty() ? nullptr : dbias.data()});
-  micro.backward(grads);
+  micro.backward(grads, layer_done);
   LossSum loss = micro.sums(s.work.nll_T, squared_lse);
   loss.divergence = divergence;
   if (s.teacher) loss.total += s.distillation.alpha * (divergence - loss.nll);

@@ -7,14 +7,15 @@
 // caller.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "model/batch.h"
-#include "ops/route/router_stats.h"
 #include "nn/parameters.h"
 #include "nn/run_mode.h"
+#include "ops/route/router_stats.h"
 #include "tensor/arena.h"
 #include "tensor/matrix.h"
 #include "tensor/precision.h"
@@ -41,6 +42,8 @@ struct Distillation {
   double alpha = 0.5, temperature = 1.0;
 };
 
+using LayerDone = std::function<void(int64_t layer)>;
+
 template <class P>
 class Decoder {
  public:
@@ -53,8 +56,10 @@ class Decoder {
   const ModelConfig& config() const;
 
   // Losses of a micro-batch; adds the gradient of LossSum::total (a sum over tokens, not yet divided) to `grads`.
-  // Parameters that `grads` does not hold are frozen: their gradient is not computed.
-  LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads);
+  // Parameters that `grads` does not hold are frozen: their gradient is not computed. `layer_done` is called on the way
+  // back, from the last layer to the first, when nothing more is added to the gradients of a layer.
+  LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads,
+                           const LayerDone& layer_done = {});
 
   // From now on forward_backward() learns from what `teacher` makes of the same batches too, which must outlive this
   // decoder, know the same tokens and lie in the same memory; one process only.

@@ -89,10 +89,11 @@ LossSum LanguageModel::score(const Batch& batch, const RunMode& mode, std::span<
   return visit([&](auto& decoder) { return decoder.score(batch, mode, nll_T, argmax_T); });
 }
 
-LossSum LanguageModel::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads) {
+LossSum LanguageModel::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads,
+                                        const LayerDone& layer_done) {
   if (packed_)
     fail(ErrorCode::kInternal, "model: expected one for training, got one for inference: its weights are packed");
-  return visit([&](auto& decoder) { return decoder.forward_backward(batch, mode, grads); });
+  return visit([&](auto& decoder) { return decoder.forward_backward(batch, mode, grads, layer_done); });
 }
 
 void LanguageModel::learn_from(LanguageModel& teacher, const Distillation& distillation) {

@@ -39,7 +39,8 @@ class LanguageModel {
 
   // As Decoder::score and Decoder::forward_backward.
   LossSum score(const Batch& batch, const RunMode& mode, std::span<float> nll_T = {}, std::span<int32_t> argmax_T = {});
-  LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads);
+  LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads,
+                           const LayerDone& layer_done = {});
   void learn_from(LanguageModel& teacher, const Distillation& distillation);  // of the same precision
   std::span<const RouterStats> router_stats() const;
   const Arena& arena() const;

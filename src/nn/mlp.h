@@ -31,6 +31,10 @@ class Mlp {
     Matrix<operand> pre_RF, hidden_RF;
 
     void plan(Arena& arena, const MlpSpec& spec, int64_t R);
+    // Those of `count` rows of a larger pass.
+    Activations rows_from(int64_t begin, int64_t count) const {
+      return {pre_RF.rows_from(begin, count), hidden_RF.rows_from(begin, count)};
+    }
   };
 
   Mlp() = default;

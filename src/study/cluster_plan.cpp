@@ -149,7 +149,8 @@ ClusterLayout plan_layout(const PlannedTraining& training, const ClusterConfig& 
     }
   }
   if (several) {
-    const double rounds = std::ceil(static_cast<double>(dense.most) / kRoundElements);
+    const auto bucket = static_cast<double>(bucket_elements({}, static_cast<int>(ranks)));
+    const double rounds = std::ceil(static_cast<double>(dense.all) / bucket);
     // Gradients of all to each mover; what a rank moved to all.
     layout.dense = links.share(2.0 * real * static_cast<double>(dense.all));
     layout.seconds.dense = links.seconds(layout.dense, 2.0 * rounds);

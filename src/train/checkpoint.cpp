@@ -20,15 +20,6 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 constexpr const char* kFormat = "troupe.train_state/1";
-constexpr const char* kMoments = "optimizer";  // .safetensors, or parts with an index
-constexpr const char* kAdapters = "adapter";
-
-void append(std::vector<TensorToWrite>& list, const std::string& prefix, const ParameterStore<float>& moments) {
-  for (TensorToWrite& tensor : tensors_of(moments)) {
-    tensor.name = prefix + tensor.name;
-    list.push_back(std::move(tensor));
-  }
-}
 
 void read(const ModelTensors& tensors, const std::string& prefix, ParameterStore<float>& store,
           const char* what = "moments") {
@@ -114,6 +105,15 @@ MetricsInterval interval_of(const IntervalState& state) {
   return interval;
 }
 
+// Settings that decide what the run computes next; the others may change with a line that says so.
+bool decides_the_run(std::string_view path) {
+  return path.starts_with("model.") || path == "train.seed" || path == "train.batch_sequences" ||
+         path == "train.optimizer.matrices" || path == "finetune.freeze" || path == "finetune.top_p" ||
+         path.starts_with("finetune.lora.");
+}
+
+}  // namespace
+
 ordered_json to_json(const TrainState& state) {
   ordered_json json = json_of(StateFile{.step = state.step,
                                         .validated_step = state.validated_step,
@@ -125,101 +125,6 @@ ordered_json to_json(const TrainState& state) {
                                         .config = {}});
   json["config"] = troupe::to_json(fields_of(state.config));  // in the order of its fields
   return json;
-}
-
-// Settings that decide what the run computes next; the others may change with a line that says so.
-bool decides_the_run(std::string_view path) {
-  return path.starts_with("model.") || path == "train.seed" || path == "train.batch_sequences" ||
-         path == "train.optimizer.matrices" || path == "finetune.freeze" || path == "finetune.top_p" ||
-         path.starts_with("finetune.lora.");
-}
-
-std::vector<TensorToWrite> moments_of(Trainer& trainer) {
-  std::vector<TensorToWrite> moments;
-  append(moments, "m.", trainer.optimizer().first_moment());
-  append(moments, "v.", trainer.optimizer().second_moment());
-  return moments;
-}
-
-void add_model(CheckpointWriter& writer, const LanguageModel& model, const fs::path& tokenizer_json) {
-  writer.add_file("config.json", [&](FileWriter& file) { file.write(config_json(model.config())); });
-  if (fs::exists(tokenizer_json))
-    for (const char* name : kTokenizerFiles)
-      if (const fs::path source = tokenizer_json.parent_path() / name; fs::exists(source))
-        writer.add_file(name, [&](FileWriter& file) { file.write(read_file(source)); });
-}
-
-// STEM.safetensors in parts: every rank writes its tensors as one file, and the first an index that names all.
-void add_parts(std::optional<CheckpointWriter>& writer, const fs::path& folder, const std::string& stem,
-               const std::vector<TensorToWrite>& tensors, Communicator& ranks) {
-  constexpr const char* kPlace = "checkpoint";
-  const auto name_of = [&](int rank) {
-    return fmt::format("{}-{:05}-of-{:05}.safetensors", stem, rank + 1, ranks.size());
-  };
-  FileSummary written;
-  std::string names;
-  ranks.together(
-      [&] {
-        FileWriter file(folder / name_of(ranks.rank()));
-        write_safetensors(file, tensors);
-        written = file.close();
-        for (const TensorToWrite& tensor : tensors) names += tensor.name + '\n';
-      },
-      kPlace);
-  const std::vector<FileSummary> parts = ranks.all_of(written, kPlace);
-  const std::vector<std::string> names_of = ranks.texts(names, kPlace);
-  if (!writer) return;
-  ordered_json weight_map = ordered_json::object();
-  for (int r = 0; r < ranks.size(); ++r) {
-    writer->add_written(name_of(r), parts[static_cast<size_t>(r)]);
-    std::istringstream lines(names_of[static_cast<size_t>(r)]);
-    for (std::string name; std::getline(lines, name);) weight_map[name] = name_of(r);
-  }
-  writer->add_json(tensors_index_name(stem), {{"weight_map", weight_map}});
-}
-
-// All ranks write: each what it moves.
-Checkpoint save_together(const fs::path& root, const TrainState& state, Trainer& trainer, const RankShares& shares,
-                         const fs::path& tokenizer_json) {
-  constexpr const char* kPlace = "checkpoint";
-  Communicator& ranks = shares.ranks();
-  const ParameterTable& table = trainer.model().table();
-  std::optional<CheckpointWriter> writer;  // the first rank's
-  ranks.together(
-      [&] {
-        if (ranks.rank() > 0) return;
-        writer.emplace(root, state.step);
-        add_model(*writer, trainer.model(), tokenizer_json);
-        writer->add_json(kTrainStateFile, to_json(state));
-      },
-      kPlace);
-  const fs::path folder = ranks.texts(writer ? fs::absolute(writer->path()).string() : "", kPlace).front();
-  std::vector<TensorToWrite> weights = tensors_of(trainer.model().params());
-  std::erase_if(weights, [&](const TensorToWrite& tensor) { return !shares.is_own(table.find(tensor.name)); });
-  add_parts(writer, folder, "model", weights, ranks);
-  add_parts(writer, folder, kMoments, moments_of(trainer), ranks);
-  Checkpoint done{.folder = {}, .step = state.step};
-  ranks.together(
-      [&] {
-        if (writer) done = writer->commit();
-      },
-      kPlace);
-  done.folder = ranks.texts(done.folder.string(), kPlace).front();
-  return done;
-}
-
-}  // namespace
-
-Checkpoint save_checkpoint(const fs::path& root, const TrainState& state, Trainer& trainer,
-                           const fs::path& tokenizer_json) {
-  if (const RankShares* shares = trainer.shares()) return save_together(root, state, trainer, *shares, tokenizer_json);
-  CheckpointWriter writer(root, state.step);
-  add_model(writer, trainer.model(), tokenizer_json);
-  writer.add_tensors("model.safetensors", tensors_of(trainer.model().params()));
-  writer.add_tensors(std::string(kMoments) + ".safetensors", moments_of(trainer));
-  if (trainer.adapters()) writer.add_tensors(kAdapterFile, tensors_of(trainer.trained()));
-  writer.add_json(kTrainStateFile, to_json(state));
-  return writer.commit();
 }
 
 TrainState load_train_state(const Checkpoint& checkpoint) {
@@ -252,7 +157,7 @@ std::optional<int64_t> trained_tokens(const fs::path& model_folder) {
 }
 
 void load_adapters(const fs::path& folder, ParameterStore<float>& values) {
-  read(ModelTensors(folder, kAdapters), "", values, "adapters");
+  read(ModelTensors(folder, kAdapterStem), "", values, "adapters");
 }
 
 void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer& trainer) {
@@ -262,7 +167,7 @@ void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer
   } else {
     load_parameters(checkpoint.folder, trainer.model().params());
   }
-  const ModelTensors moments(checkpoint.folder, kMoments);
+  const ModelTensors moments(checkpoint.folder, kMomentsStem);
   read(moments, "m.", trainer.optimizer().first_moment());
   read(moments, "v.", trainer.optimizer().second_moment());
   trainer.optimizer().set_updates(state.step);

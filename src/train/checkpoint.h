@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@
 namespace troupe {
 
 inline constexpr const char* kTrainStateFile = "train_state.json";
+// .safetensors, or parts with an index.
+inline constexpr const char* kMomentsStem = "optimizer";
+inline constexpr const char* kAdapterStem = "adapter";
 
 // The data that a run reads, by content: resuming on other data would repeat or skip.
 struct DatasetIdentity {
@@ -58,7 +62,10 @@ struct TrainState {
   }
 };
 
-// Where ranks share the model, all call it and each writes a part; which plays no part when it is read.
+nlohmann::ordered_json to_json(const TrainState& state);  // as in kTrainStateFile
+
+// Where ranks share the model, all call it and each writes a part; which plays no part when it is read. In the
+// background: checkpoint_save.h.
 Checkpoint save_checkpoint(const std::filesystem::path& root, const TrainState& state, Trainer& trainer,
                            const std::filesystem::path& tokenizer_json);
 

@@ -72,10 +72,13 @@ class TrialRun {
         if (finished()) break;
         if (interrupted()) throw Stopped();
         step();
+        folder_.go_on_saving();
         const int64_t every = trial_.config.train.checkpoint_every;
-        if (every > 0 && state_.step % every == 0 && !evaluation_due()) checkpoint();
+        if (every > 0 && state_.step % every == 0 && !evaluation_due())
+          checkpoint(train().checkpoint_in_background ? SaveMode::kInBackground : SaveMode::kNow);
       }
-      if (state_.step > 0 && folder_.newest().step != state_.step) checkpoint();
+      if (state_.step > 0 && folder_.saved_step() != state_.step) checkpoint(SaveMode::kNow);
+      folder_.finish_saving();
       folder_.export_model({.folder = folder_.files().best(), .step = state_.best.step}, folder_.files().model());
       if (trainer_.adapters()) export_adapter();
       log::info("model: {}, of epoch {}", folder_.files().model().string(),
@@ -83,11 +86,12 @@ class TrialRun {
       folder_.record("complete", state_, {{"best_step", state_.best.step}});
       return true;
     } catch (const Stopped&) {
-      if (folder_.newest().step != state_.step) checkpoint();
+      if (folder_.saved_step() != state_.step) checkpoint(SaveMode::kNow);
+      folder_.finish_saving();
       folder_.record("interrupted", state_);
       return false;
     } catch (const Error& error) {
-      folder_.record_failure(error.what(), state_);
+      folder_.record_failure(error, state_);
       throw;
     }
   }
@@ -310,13 +314,13 @@ class TrialRun {
       state_.best = {.step = state_.step, .nll = loss, .since = 0};
     else
       ++state_.best.since;
-    checkpoint();
+    checkpoint(SaveMode::kNow);
     if (better) folder_.export_model(folder_.newest(), folder_.files().best());
   }
 
-  void checkpoint() {
+  void checkpoint(SaveMode mode) {
     trainer_.require_finite_moments();
-    folder_.save(state_, trainer_, tokenizer_json_);
+    folder_.save(state_, trainer_, tokenizer_json_, mode);
   }
 
   // The model's; where it has its tokenizer in other files, the run has it as tokenizer.json.

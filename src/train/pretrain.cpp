@@ -78,7 +78,7 @@ class Run {
         folder_.record("complete", state_);
       return result;
     } catch (const Error& error) {
-      folder_.record_failure(error.what(), state_);
+      folder_.record_failure(error, state_);
       throw;
     }
   }
@@ -91,14 +91,17 @@ class Run {
       look();
       while (!finished()) {
         step();
+        saving([&] { folder_.go_on_saving(); });
         if (!interrupted()) look();
-        if (checkpoint_due() && folder_.newest().step != state_.step) checkpoint();
+        if (checkpoint_due() && folder_.saved_step() != state_.step) checkpoint(mode_of_checkpoints());
         if (interrupted() && !finished()) throw Interrupted();
       }
     } catch (const Interrupted&) {
-      if (folder_.newest().step != state_.step) checkpoint();
+      if (folder_.saved_step() != state_.step) checkpoint(SaveMode::kNow);
+      saving([&] { folder_.finish_saving(); });
       return {.step = state_.step, .interrupted = true, .model = {}, .checkpoint = folder_.newest().folder};
     }
+    saving([&] { folder_.finish_saving(); });
     if (state_.step < steps_)
       log::info("stopped early: {} validations in a row were not better than the {:.4f} nats per token of step {}",
                 state_.best.since, state_.best.nll, state_.best.step);
@@ -129,6 +132,9 @@ class Run {
     return !samples_.empty() && state_.step > 0 && state_.sampled_step != state_.step &&
            (every(config_.train.samples.every) || state_.step == steps_);
   }
+  SaveMode mode_of_checkpoints() const {
+    return config_.train.checkpoint_in_background && !finished() ? SaveMode::kInBackground : SaveMode::kNow;
+  }
   bool checkpoint_due() const { return every(config_.train.checkpoint_every) || finished(); }
   std::filesystem::path tokenizer() const { return loader_.corpora().front().data->tokenizer_path(); }
 
@@ -156,8 +162,8 @@ class Run {
     if (samples) sample();
     const bool is_best = config_.train.keep_best && state_.best.step != best_before;
     // A checkpoint of this very step, from which the run went on, knows nothing of what was just seen.
-    const bool is_saved = folder_.newest().step == state_.step;
-    if (is_best || (is_saved && (validates || samples))) checkpoint();
+    const bool is_saved = folder_.saved_step() == state_.step;
+    if (is_best || (is_saved && (validates || samples))) checkpoint(SaveMode::kNow);
     if (is_best) folder_.export_model(folder_.newest(), folder_.files().best());
   }
 
@@ -185,11 +191,19 @@ class Run {
     if (interrupted()) throw Interrupted();
   }
 
-  void checkpoint() {
+  void checkpoint(SaveMode mode) {
+    saving([&] {
+      trainer_.require_finite_moments();
+      folder_.save(state_, trainer_, tokenizer(), mode);
+    });
+    summary_.count_checkpoint();
+  }
+
+  // Training waits for it.
+  void saving(const std::function<void()>& work) {
     const Clock::time_point start = Clock::now();
-    trainer_.require_finite_moments();
-    folder_.save(state_, trainer_, tokenizer());
-    summary_.add_checkpoint(seconds_since(start));
+    work();
+    summary_.add_saving(seconds_since(start));
   }
 
   void write(nlohmann::ordered_json line) {

@@ -10,6 +10,7 @@ namespace troupe {
 namespace {
 
 constexpr int64_t kChunk = 1 << 14;
+constexpr size_t kUnderWay = 4;  // sums at a time, so that buffers stay small
 
 bool is_moved(const Parameter& parameter, const Selection& trained) {
   return parameter.trainable() && (!trained || trained(parameter));
@@ -43,11 +44,16 @@ std::vector<int64_t> dense_loads(const ParameterTable& table, const Selection& t
   return given.loads();
 }
 
+int64_t bucket_elements(const MessageSizes& sizes, int ranks) {
+  return sizes.bucket_elements * std::max(1, ranks / 16);  // of which each rank gets its part: not too small a message
+}
+
 RankShares::RankShares(const ParameterTable& table, const Selection& trained, Communicator& ranks)
-    : ranks_(ranks), streams_(static_cast<size_t>(ranks.size())) {
+    : ranks_(ranks), round_elements_(ranks.message_sizes().bucket_elements) {
   owners_.assign(static_cast<size_t>(table.num_entries()), 0);
   sizes_.assign(static_cast<size_t>(table.num_entries()), 0);
   LeastLoaded given(ranks.size());
+  std::vector<std::vector<Stream>> of_layers;  // by layer + 1, by rank
   for (const ParameterFamily& family : table.families()) {
     for (int64_t i = 0; i < family.count(); ++i) {
       const Parameter parameter = family.member(i);
@@ -59,12 +65,33 @@ RankShares::RankShares(const ParameterTable& table, const Selection& trained, Co
           if (const Share held = share_of(family.count(), r, ranks.size()); i >= held.begin && i < held.end) owners_[at] = r;
       } else if (const int owner = given.owner(family.aligned && i == 0, moves ? parameter.size() : 0); moves) {
         owners_[at] = owner;
-        Stream& stream = streams_[static_cast<size_t>(owner)];
+        const auto layer = static_cast<size_t>(parameter.layer + 1);
+        if (of_layers.size() <= layer)
+          of_layers.resize(layer + 1, std::vector<Stream>(static_cast<size_t>(ranks.size())));
+        Stream& stream = of_layers[layer][static_cast<size_t>(owner)];
         stream.slots.push_back(parameter.slot);
         stream.size += parameter.size();
       }
       if (moves && is_own(parameter)) own_elements_ += parameter.size();
     }
+  }
+  make_buckets(of_layers);
+}
+
+// What is of no layer is final last: the embedding.
+void RankShares::make_buckets(std::vector<std::vector<Stream>>& of_layers) {
+  const int64_t worth = bucket_elements(ranks_.message_sizes(), ranks_.size());
+  int64_t size = 0;
+  for (int64_t layer = static_cast<int64_t>(of_layers.size()) - 2; layer >= -1; --layer) {
+    if (size == 0)
+      buckets_.push_back({.first_layer = -1, .streams = std::vector<Stream>(static_cast<size_t>(ranks_.size()))});
+    for (size_t r = 0; r < buckets_.back().streams.size(); ++r) {
+      Stream &all = buckets_.back().streams[r], &more = of_layers[static_cast<size_t>(layer + 1)][r];
+      all.slots.insert(all.slots.end(), more.slots.begin(), more.slots.end());
+      all.size += more.size, size += more.size;
+    }
+    buckets_.back().first_layer = layer;
+    if (size >= worth) size = 0;
   }
 }
 
@@ -81,81 +108,109 @@ void RankShares::each_piece(const Stream& stream, Share part, const F& f) const 
   }
 }
 
-int64_t RankShares::rounds() const {
-  int64_t most = 0;
-  for (const Stream& stream : streams_) most = std::max(most, stream.size);
-  return (most + kRoundElements - 1) / kRoundElements;
+Share RankShares::part_of_round(const Stream& stream, int64_t round) const {
+  return {std::min(stream.size, round * round_elements_), std::min(stream.size, (round + 1) * round_elements_)};
 }
 
-void RankShares::sum_gradients(ParameterStore<float>& grads) const {
-  const auto N = static_cast<size_t>(ranks_.size()), own = static_cast<size_t>(ranks_.rank());
-  const auto at = [](ParameterStore<float>& store, Slot slot, Share part) {
-    return store.at(slot).subspan(static_cast<size_t>(part.begin), static_cast<size_t>(part.size()));
-  };
-  std::vector<float> sent, received;
-  for (int64_t round = 0; round < rounds(); ++round) {
-    const std::vector<int64_t> counts = counts_of_round(round);
-    const std::vector<int64_t> from(N, counts[own]);
-    sent.resize(static_cast<size_t>(std::accumulate(counts.begin(), counts.end(), int64_t{0})));
-    received.resize(N * static_cast<size_t>(counts[own]));
-    auto to = sent.begin();
-    for (size_t r = 0; r < N; ++r) {
-      const int64_t begin = round * kRoundElements;
-      each_piece(streams_[r], {begin, begin + counts[r]}, [&](Slot slot, Share part, int64_t place) {
-        const std::span<float> values = at(grads, slot, part);
-        std::copy(values.begin(), values.end(), to + place);
-      });
-      to += counts[r];
+std::vector<int64_t> RankShares::counts_of_round(const Bucket& bucket, int64_t round) const {
+  std::vector<int64_t> counts;
+  for (const Stream& stream : bucket.streams) counts.push_back(part_of_round(stream, round).size());
+  return counts;
+}
+
+int64_t RankShares::rounds(const Bucket& bucket) const {
+  int64_t rounds = 0;
+  for (const Stream& stream : bucket.streams)
+    while (part_of_round(stream, rounds).size() > 0) ++rounds;
+  return rounds;
+}
+
+void RankShares::layer_done(ParameterStore<float>& grads, int64_t layer) {
+  begin_sums(grads, layer);
+  ranks_.progress();
+}
+
+// Of buckets that are final with `layer`.
+void RankShares::begin_sums(ParameterStore<float>& grads, int64_t layer) {
+  for (; next_bucket_ < buckets_.size() && buckets_[next_bucket_].first_layer >= layer; ++next_bucket_)
+    for (int64_t round = 0; round < rounds(buckets_[next_bucket_]); ++round) {
+      if (sums_.size() == kUnderWay) finish_first_sum(grads);
+      sums_.push_back({.bucket = &buckets_[next_bucket_], .round = round, .sent = {}, .received = {}, .pending = {}});
+      begin_sum(grads, sums_.back());
     }
-    ranks_.exchange(sent.data(), counts, received.data(), from, sizeof(float), "dense gradients");
-    parallel_chunks(counts[own], kChunk, [&](int64_t begin, int64_t end) {
-      for (int64_t r = 1; r < ranks_.size(); ++r) {
-        const float* const more = received.data() + r * counts[own];
-        for (int64_t i = begin; i < end; ++i) received[static_cast<size_t>(i)] += more[i];
-      }
+}
+
+void RankShares::begin_sum(const ParameterStore<float>& grads, Sum& sum) {
+  const auto N = static_cast<size_t>(ranks_.size()), own = static_cast<size_t>(ranks_.rank());
+  RankRows to{.counts = counts_of_round(*sum.bucket, sum.round), .starts = {}};
+  RankRows from{.counts = std::vector<int64_t>(N, to.counts[own]), .starts = {}};
+  sum.sent.resize(static_cast<size_t>(std::accumulate(to.counts.begin(), to.counts.end(), int64_t{0})));
+  sum.received.resize(N * static_cast<size_t>(to.counts[own]));
+  int64_t start = 0;
+  for (size_t r = 0; r < N; ++r) {
+    const Stream& stream = sum.bucket->streams[r];
+    each_piece(stream, part_of_round(stream, sum.round), [&](Slot slot, Share part, int64_t place) {
+      std::copy_n(grads.at(slot).begin() + part.begin, part.size(), sum.sent.begin() + start + place);
     });
-    const int64_t begin = round * kRoundElements;
-    each_piece(streams_[own], {begin, begin + counts[own]}, [&](Slot slot, Share part, int64_t place) {
-      const std::span<float> values = at(grads, slot, part);
-      std::copy_n(received.begin() + place, values.size(), values.begin());
-    });
+    to.starts.push_back(start), from.starts.push_back(static_cast<int64_t>(r) * to.counts[own]);
+    start += to.counts[r];
   }
-  for (size_t r = 0; r < N; ++r)
-    if (r != own)
-      for (const Slot slot : streams_[r].slots) {
-        const std::span<float> values = grads.at(slot);
-        std::fill(values.begin(), values.end(), 0.0f);
-      }
+  sum.pending = ranks_.begin_exchange(sum.sent.data(), to, sum.received.data(), from, sizeof(float), "dense gradients");
+}
+
+void RankShares::finish_first_sum(ParameterStore<float>& grads) {
+  Sum& sum = sums_.front();
+  ranks_.finish(std::move(sum.pending));
+  const Stream& stream = sum.bucket->streams[static_cast<size_t>(ranks_.rank())];
+  const Share round = part_of_round(stream, sum.round);
+  parallel_chunks(round.size(), kChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t r = 1; r < ranks_.size(); ++r) {
+      const float* const more = sum.received.data() + r * round.size();
+      for (int64_t i = begin; i < end; ++i) sum.received[static_cast<size_t>(i)] += more[i];
+    }
+  });
+  each_piece(stream, round, [&](Slot slot, Share part, int64_t place) {
+    std::copy_n(sum.received.begin() + place, part.size(), grads.at(slot).begin() + part.begin);
+  });
+  sums_.pop_front();
+}
+
+void RankShares::sum_gradients(ParameterStore<float>& grads) {
+  begin_sums(grads, -1);
+  while (!sums_.empty()) finish_first_sum(grads);
+  next_bucket_ = 0;
+  for (const Bucket& bucket : buckets_)
+    for (size_t r = 0; r < bucket.streams.size(); ++r)
+      if (static_cast<int>(r) != ranks_.rank())
+        for (const Slot slot : bucket.streams[r].slots) {
+          const std::span<float> values = grads.at(slot);
+          std::fill(values.begin(), values.end(), 0.0f);
+        }
 }
 
 void RankShares::spread(ParameterStore<float>& params) const {
   const auto own = static_cast<size_t>(ranks_.rank());
   std::vector<float> sent, received;
-  for (int64_t round = 0; round < rounds(); ++round) {
-    const std::vector<int64_t> counts = counts_of_round(round);
-    const int64_t begin = round * kRoundElements;
-    sent.resize(static_cast<size_t>(counts[own]));
-    received.resize(static_cast<size_t>(std::accumulate(counts.begin(), counts.end(), int64_t{0})));
-    each_piece(streams_[own], {begin, begin + counts[own]}, [&](Slot slot, Share part, int64_t place) {
-      const std::span<const float> values = std::as_const(params).at(slot);
-      std::copy_n(values.begin() + part.begin, part.size(), sent.begin() + place);
-    });
-    ranks_.gather(sent.data(), received.data(), counts, sizeof(float), "moved parameters");
-    auto from = received.begin();
-    for (size_t r = 0; r < streams_.size(); ++r) {
-      if (r != own)
-        each_piece(streams_[r], {begin, begin + counts[r]}, [&](Slot slot, Share part, int64_t place) {
-          std::copy_n(from + place, part.size(), params.at(slot).begin() + part.begin);
-        });
-      from += counts[r];
+  for (const Bucket& bucket : buckets_)
+    for (int64_t round = 0; round < rounds(bucket); ++round) {
+      const std::vector<int64_t> counts = counts_of_round(bucket, round);
+      sent.resize(static_cast<size_t>(counts[own]));
+      received.resize(static_cast<size_t>(std::accumulate(counts.begin(), counts.end(), int64_t{0})));
+      each_piece(bucket.streams[own], part_of_round(bucket.streams[own], round),
+                 [&](Slot slot, Share part, int64_t place) {
+                   std::copy_n(std::as_const(params).at(slot).begin() + part.begin, part.size(), sent.begin() + place);
+                 });
+      ranks_.gather(sent.data(), received.data(), counts, sizeof(float), "moved parameters");
+      auto from = received.begin();
+      for (size_t r = 0; r < bucket.streams.size(); ++r) {
+        if (r != own)
+          each_piece(bucket.streams[r], part_of_round(bucket.streams[r], round),
+                     [&](Slot slot, Share part, int64_t place) {
+                       std::copy_n(from + place, part.size(), params.at(slot).begin() + part.begin);
+                     });
+        from += counts[r];
+      }
     }
-  }
-}
-
-std::vector<int64_t> RankShares::counts_of_round(int64_t round) const {
-  std::vector<int64_t> counts;
-  for (const Stream& stream : streams_) counts.push_back(std::clamp<int64_t>(stream.size - round * kRoundElements, 0, kRoundElements));
-  return counts;
 }
 
 }  // namespace troupe

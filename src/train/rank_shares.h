@@ -1,10 +1,13 @@
-// Who moves which parameter, where several ranks train one model. An expert is moved by the rank that holds it, which has
-// its whole gradient. Every rank holds all dense parameters and has a part of their gradients, that of its tokens; one
-// rank sums these parts, in the order of ranks, keeps the moments (ZeRO-1), moves the parameter and tells the others. All
-// are sums over tokens, so there is no factor to forget.
+// Who moves which parameter, where several ranks train one model. An expert is moved by the rank that holds it, which
+// has its whole gradient. Every rank holds all dense parameters and has a part of their gradients, that of its tokens;
+// one rank sums these parts, in the order of ranks, keeps the moments (ZeRO-1), moves the parameter and tells the
+// others. All are sums over tokens, so there is no factor to forget. The gradients of the last layers are final first:
+// they travel in buckets while the way back goes on through the others.
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <memory>
 #include <vector>
 
 #include "dist/communicator.h"
@@ -12,8 +15,8 @@
 
 namespace troupe {
 
-// Elements that a rank sends in one exchange of dense parameters, at most, so that buffers stay small.
-inline constexpr int64_t kRoundElements = 1 << 20;
+// Elements that are worth an exchange of dense parameters: a message to every rank.
+int64_t bucket_elements(const MessageSizes& sizes, int ranks);
 
 // Elements of dense parameters that each of so many ranks moves.
 std::vector<int64_t> dense_loads(const ParameterTable& table, const Selection& trained, int ranks);
@@ -27,8 +30,10 @@ class RankShares {
   int owner(const Parameter& parameter) const { return owners_[static_cast<size_t>(parameter.slot.begin)]; }
   bool is_own(const Parameter& parameter) const { return owner(parameter) == ranks_.rank(); }
 
-  // Leaves whole gradients of what this rank moves, and zeros of what others do.
-  void sum_gradients(ParameterStore<float>& grads) const;
+  // Nothing more is added to the gradients of this layer, nor of those behind it: sums that are now worth it begin.
+  void layer_done(ParameterStore<float>& grads, int64_t layer);
+  // All others, to the end. Leaves whole gradients of what this rank moves, and zeros of what others do.
+  void sum_gradients(ParameterStore<float>& grads);
   // Dense parameters that were moved, to all ranks.
   void spread(ParameterStore<float>& params) const;
   // Elements of what this rank moves.
@@ -40,15 +45,35 @@ class RankShares {
     std::vector<Slot> slots;
     int64_t size = 0;
   };
+  // Of consecutive layers. It is exchanged in rounds, of which each has so much of every stream that buffers stay
+  // small.
+  struct Bucket {
+    int64_t first_layer = -1;     // with which it is final; -1: at the end of the way back
+    std::vector<Stream> streams;  // by rank
+  };
+  struct Sum {
+    const Bucket* bucket = nullptr;
+    int64_t round = 0;
+    std::vector<float> sent, received;
+    std::unique_ptr<Communicator::Pending> pending;
+  };
   template <class F>
   void each_piece(const Stream& stream, Share part, const F& f) const;
-  std::vector<int64_t> counts_of_round(int64_t round) const;
-  int64_t rounds() const;
+  void make_buckets(std::vector<std::vector<Stream>>& of_layers);
+  Share part_of_round(const Stream& stream, int64_t round) const;
+  std::vector<int64_t> counts_of_round(const Bucket& bucket, int64_t round) const;
+  int64_t rounds(const Bucket& bucket) const;
+  void begin_sums(ParameterStore<float>& grads, int64_t layer);
+  void begin_sum(const ParameterStore<float>& grads, Sum& sum);
+  void finish_first_sum(ParameterStore<float>& grads);
 
   Communicator& ranks_;
+  int64_t round_elements_;       // of a rank, at most
   std::vector<int> owners_;      // by entry of the table
   std::vector<int64_t> sizes_;   // elements, by entry
-  std::vector<Stream> streams_;  // by rank
+  std::vector<Bucket> buckets_;  // from the last layers on
+  size_t next_bucket_ = 0;
+  std::deque<Sum> sums_;  // under way
   int64_t own_elements_ = 0;
 };
 

@@ -75,6 +75,7 @@ struct TrainConfig {
   std::string best_by;
   int64_t patience = 0;
   int64_t checkpoint_every = 500;
+  bool checkpoint_in_background = true;
   int64_t keep_last = 2;
   SamplesConfig samples;
   TasksConfig tasks;
@@ -113,6 +114,8 @@ struct TrainConfig {
       "validations in a row that are not better than the best after which the run ends; 0: never");
     v("checkpoint_every", checkpoint_every, range(0, 1e12),
       "updates between checkpoints; 0 writes one at the end only");
+    v("checkpoint_in_background", checkpoint_in_background, any_value(),
+      "go on with a copy being written, where there is memory for one (12 bytes per parameter); else training waits");
     v("keep_last", keep_last, range(1, 1e6), "checkpoints that are kept");
     v("samples", samples);
     v("tasks", tasks);

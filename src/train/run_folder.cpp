@@ -1,6 +1,7 @@
 #include "train/run_folder.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -197,20 +198,47 @@ void RunFolder::record(std::string_view event, const TrainState& state, nlohmann
 void RunFolder::record(std::string_view event, const TrainState& state) const {
   record(event, state, nlohmann::ordered_json::object());
 }
-void RunFolder::record_failure(const char* what, const TrainState& state) const {
-  log::write_to_file(std::string("error: ") + what);
+
+void RunFolder::record_failure(const Error& error, const TrainState& state) {
+  log::write_to_file(std::string("error: ") + error.what());
   try {
-    record("failed", state, {{"error", what}});
-  } catch (const Error&) {
+    record("failed", state, {{"error", error.what()}});
+    if (!ranks_ || dynamic_cast<const SharedError*>(&error)) finish_saving();
+  } catch (const Error& another) {
+    log::warning("{}", another.what());
   }
 }
 
-void RunFolder::save(const TrainState& state, Trainer& trainer, const fs::path& tokenizer_json) {
-  newest_ = save_checkpoint(files_.checkpoints(), state, trainer, tokenizer_json);
-  lead([&] {
-    record("checkpoint", state);
-    prune_checkpoints(files_.checkpoints(), state.config.train.keep_last);
-  });
+bool RunFolder::has_room_for_copy(Trainer& trainer) {
+  const CopyRoom room = room_for_copy(trainer);
+  if (!room.fits() && !std::exchange(told_of_room_, true))
+    log::info("checkpoints: training waits while they are written: a copy takes {}, of which {} are free",
+              short_bytes(static_cast<double>(room.needed_bytes)), short_bytes(static_cast<double>(*room.free_bytes)));
+  return room.fits();
+}
+
+void RunFolder::save(const TrainState& state, Trainer& trainer, const fs::path& tokenizer_json, SaveMode mode) {
+  finish_saving();
+  if (mode == SaveMode::kInBackground && !has_room_for_copy(trainer)) mode = SaveMode::kNow;
+  saving_ = std::make_unique<CheckpointSave>(files_.checkpoints(), state, trainer, tokenizer_json, mode,
+                                             [this, state](const Checkpoint&) {
+                                               record("checkpoint", state);
+                                               prune_checkpoints(files_.checkpoints(), state.config.train.keep_last);
+                                             });
+  if (mode == SaveMode::kNow) finish_saving();
+}
+
+void RunFolder::finish_saving() {
+  if (const std::unique_ptr<CheckpointSave> saving = std::move(saving_)) newest_ = saving->finish();
+}
+
+void RunFolder::go_on_saving() {
+  if (!saving_) return;
+  std::unique_ptr<CheckpointSave> saving = std::move(saving_);  // gone if it throws
+  if (saving->advance())
+    newest_ = saving->finish();
+  else
+    saving_ = std::move(saving);
 }
 
 void RunFolder::export_model(const Checkpoint& checkpoint, const fs::path& destination) const {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@
 #include "io/tokenizer_files.h"
 #include "io/writer_lock.h"
 #include "train/checkpoint.h"
+#include "train/checkpoint_save.h"
 #include "train/run_history.h"
 
 namespace troupe {
@@ -61,8 +63,10 @@ class RunFolder {
   RunFolder(const std::filesystem::path& folder, const std::string& precision, Communicator* ranks = nullptr);
 
   const RunFiles& files() const { return files_; }
-  // The newest checkpoint; step -1 if there is none yet.
+  // The newest checkpoint that is whole; step -1 if there is none yet.
   const Checkpoint& newest() const { return newest_; }
+  // Of that, or of the one that is being written.
+  int64_t saved_step() const { return saving_ ? saving_->step() : newest_.step; }
 
   struct Start {
     RunConfig config;                   // with which the run shall go on
@@ -80,12 +84,16 @@ class RunFolder {
   // A line of history.jsonl; of the first rank alone, without a word to the others.
   void record(std::string_view event, const TrainState& state, nlohmann::ordered_json more) const;
   void record(std::string_view event, const TrainState& state) const;
-  // That the run ends with this error, which main() says; in its log, too. Throws nothing of its own: the error matters
-  // more.
-  void record_failure(const char* what, const TrainState& state) const;
+  // That the run ends with this error, which main() says; in its log, too. A checkpoint that is being written becomes
+  // whole, if all ranks know of the error. Throws nothing of its own: the error matters more.
+  void record_failure(const Error& error, const TrainState& state);
 
-  // Writes a checkpoint, then removes all but the newest train.keep_last.
-  void save(const TrainState& state, Trainer& trainer, const std::filesystem::path& tokenizer_json);
+  // Writes a checkpoint, then removes all but the newest train.keep_last; after the one that is being written. In the
+  // background training may go on at once; where there is no memory for a copy it waits, which the log says. What goes
+  // wrong there, the next of these calls throws.
+  void save(const TrainState& state, Trainer& trainer, const std::filesystem::path& tokenizer_json, SaveMode mode);
+  void go_on_saving();   // after every update: without waiting
+  void finish_saving();  // waits
   // Makes `destination` the model of a checkpoint.
   void export_model(const Checkpoint& checkpoint, const std::filesystem::path& destination) const;
 
@@ -97,6 +105,7 @@ class RunFolder {
   void set_aside_broken(const FoundCheckpoints& found) const;
   void restore_best(const TrainState& state) const;
   nlohmann::ordered_json by() const;
+  bool has_room_for_copy(Trainer& trainer);
 
   RunFiles files_;
   std::string precision_;
@@ -105,6 +114,8 @@ class RunFolder {
   std::optional<log::File> log_;  // once the run is this process's
   RunHistory history_;
   Checkpoint newest_{.folder = {}, .step = -1};
+  bool told_of_room_ = false;
+  std::unique_ptr<CheckpointSave> saving_;  // last: it waits for its threads
 };
 
 }  // namespace troupe

@@ -51,23 +51,24 @@ void RunSummary::describe(Communicator& all) const {
 
 void RunSummary::begin_step() {
   if (!ranks_) return;
-  bytes_before_ = ranks_->bytes_sent();
+  bytes_before_ = ranks_->bytes_sent(), overlapped_before_ = ranks_->bytes_overlapped();
   seconds_before_ = ranks_->seconds();
 }
 
 void RunSummary::end_step(double seconds) {
   steps_.add(seconds);
   if (!ranks_) return;
-  bytes_ += ranks_->bytes_sent() - bytes_before_;
+  bytes_ += ranks_->bytes_sent() - bytes_before_, overlapped_ += ranks_->bytes_overlapped() - overlapped_before_;
   exchange_seconds_ += ranks_->seconds() - seconds_before_;
 }
 
-void RunSummary::add_checkpoint(double seconds) { checkpoints_.add(seconds); }
-
 void RunSummary::finish() {
-  seconds_per_step = steps_.mean(), seconds_per_checkpoint = checkpoints_.mean();
+  seconds_per_step = steps_.mean();
+  if (num_checkpoints_ > 0) seconds_per_checkpoint = saving_seconds_ / static_cast<double>(num_checkpoints_);
   const double share = steps_.count ? exchange_seconds_ / steps_.seconds : kNan;
+  const double overlap = bytes_ ? static_cast<double>(overlapped_) / static_cast<double>(bytes_) : 0.0;
   exchange_share_per_rank = ranks_ ? ranks_->all_of(share, "summary") : std::vector<double>{share};
+  overlap_share_per_rank = ranks_ ? ranks_->all_of(overlap, "summary") : std::vector<double>{overlap};
   if (!ranks_ || steps_.count == 0) return;
   ranks_->sum(std::span(&bytes_, 1), "summary");
   bytes_exchanged_per_step = bytes_ / steps_.count;

@@ -17,17 +17,19 @@ struct RunSummary {
   // By rank: of a micro-batch; in every MoE layer; parameters that it holds; moments of those that it moves.
   std::vector<int64_t> sequences_per_rank, experts_per_rank, parameter_bytes_per_rank, moment_bytes_per_rank;
   // On average over the updates of this process: bytes between all ranks; time; by rank the share of it inside calls to
-  // other ranks, which is waiting for them, too. And over its checkpoints.
+  // other ranks, which is waiting for them, too, and the share of the bytes that it sent which went while it computed.
+  // And over its checkpoints: what training waits for them.
   int64_t bytes_exchanged_per_step = 0;
   double seconds_per_step = kNan, seconds_per_checkpoint = kNan;
-  std::vector<double> exchange_share_per_rank;
+  std::vector<double> exchange_share_per_rank, overlap_share_per_rank;
 
   RunSummary(const RunConfig& config, Trainer& trainer);
   void describe(Communicator& all) const;  // in the log
   // Around each update, and all of them.
   void begin_step();
   void end_step(double seconds);
-  void add_checkpoint(double seconds);
+  void count_checkpoint() { ++num_checkpoints_; }
+  void add_saving(double seconds) { saving_seconds_ += seconds; }
   void finish();
 
   template <class V>
@@ -37,7 +39,8 @@ struct RunSummary {
     v("sequences_per_rank", sequences_per_rank), v("experts_per_rank", experts_per_rank);
     v("parameter_bytes_per_rank", parameter_bytes_per_rank), v("moment_bytes_per_rank", moment_bytes_per_rank);
     v.count("bytes_exchanged_per_step", bytes_exchanged_per_step), v("seconds_per_step", seconds_per_step);
-    v("exchange_share_per_rank", exchange_share_per_rank), v("seconds_per_checkpoint", seconds_per_checkpoint);
+    v("exchange_share_per_rank", exchange_share_per_rank), v("overlap_share_per_rank", overlap_share_per_rank);
+    v("seconds_per_checkpoint", seconds_per_checkpoint);
   }
 
  private:
@@ -48,8 +51,10 @@ struct RunSummary {
     void add(double more) { ++count, seconds += more; }
     double mean() const { return count ? seconds / static_cast<double>(count) : kNan; }
   };
-  Sum steps_, checkpoints_;
-  int64_t bytes_before_ = 0, bytes_ = 0;  // to other ranks, within updates
+  Sum steps_;
+  int64_t num_checkpoints_ = 0;
+  double saving_seconds_ = 0.0;
+  int64_t bytes_before_ = 0, bytes_ = 0, overlapped_before_ = 0, overlapped_ = 0;  // to other ranks, within updates
   double seconds_before_ = 0.0, exchange_seconds_ = 0.0;
 };
 

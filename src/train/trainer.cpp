@@ -93,6 +93,11 @@ void Trainer::scale_experts() {
 
 void Trainer::merge_adapters() { adapters_->lora.merge(model_.params(), grads_); }
 
+LayerDone Trainer::layer_done(int64_t micro) {
+  if (!shares_ || micro + 1 < options_.micro_batches) return {};
+  return [this](int64_t layer) { shares_->layer_done(grads_, layer); };
+}
+
 // Of several ranks each computes its sequences of every micro-batch (model/decoder.cpp): loss and statistics are already
 // those of all.
 StepStats Trainer::step() {
@@ -100,7 +105,8 @@ StepStats Trainer::step() {
   grads_.set_zero();
   for (int64_t micro = 0; micro < options_.micro_batches; ++micro) {
     const Batch batch = batch_at_(step_, micro);
-    stats.loss += model_.forward_backward(batch, training_mode(options_, step_, stats.routers), grads_);
+    stats.loss +=
+        model_.forward_backward(batch, training_mode(options_, step_, stats.routers), grads_, layer_done(micro));
     add(stats.routers, model_.router_stats());
   }
   Communicator* const ranks = model_.ranks();

@@ -82,6 +82,7 @@ class Trainer {
     Lora<F32> lora;
     ParameterStore<float> grads;
   };
+  LayerDone layer_done(int64_t micro);  // of a micro-batch
   void scale_experts();
 
   LanguageModel& model_;

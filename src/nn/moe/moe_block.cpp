@@ -1,5 +1,7 @@
 #include "nn/moe/moe_block.h"
 
+#include <algorithm>
+
 #include "ops/elementwise.h"
 #include "ops/moe_rows.h"
 #include "ops/route/policy.h"
@@ -174,6 +176,17 @@ void MoeBlock<P>::route_tokens_backward(const Pass<P>& pass, const Activations& 
   run(Copy<real>{scratch.dlogits_TE.rows_from(first, pass.shape.tokens()), dlogits_TE});
 }
 
+// As many as are worth it, of whole experts; from what all ranks know.
+template <class P>
+int64_t MoeBlock<P>::num_chunks(const Pass<P>& pass) const {
+  constexpr int64_t kMost = 4;
+  const SequenceShape& own = pass.shape;
+  const int64_t N = spec_.ranks->size(), tokens = own.whole.B > 0 ? own.whole.B * own.S : own.tokens() * N;
+  const int64_t bytes = tokens * spec_.routing.top_k / N * spec_.mlp.d_model * static_cast<int64_t>(sizeof(operand));
+  const int64_t experts = (spec_.routing.num_experts + N - 1) / N;
+  return std::clamp<int64_t>(std::min(bytes / spec_.ranks->message_sizes().chunk_bytes, experts), 1, kMost);
+}
+
 template <class P>
 void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, Activations& acts,
                               Matrix<real> ye_RD) const {
@@ -182,15 +195,17 @@ void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, 
   const int64_t D = spec_.mlp.d_model;
   RankedRows<P>& keep = *acts.ranked;
   RankedScratch<P>& scratch = *pass.scratch.ranked;
-  keep.exchange.plan(*spec_.ranks, offsets);
-  const int64_t R = keep.exchange.num_received();
+  keep.exchange.plan(*spec_.ranks, offsets, num_chunks(pass));
   keep.plan_rows(spec_.mlp);
-  scratch.plan_rows(spec_.mlp, R);
-  keep.exchange.to_experts(xe_RD.data, D * static_cast<int64_t>(sizeof(operand)), keep.xe_RD.data, "rows to experts");
-  if (R > 0)
-    mlp_.forward(keep.xe_RD.rows_from(0, R), keep.exchange.offsets(), pass.mode.training, keep.mlp,
-                 {.out_real = scratch.ye_RD.rows_from(0, R)});
-  keep.exchange.to_tokens(scratch.ye_RD.data, D * static_cast<int64_t>(sizeof(real)), ye_RD.data, "rows of experts");
+  scratch.plan_rows(spec_.mlp, keep.exchange.num_received());
+  keep.exchange.there_and_back(
+      {xe_RD.data, keep.xe_RD.data, D * static_cast<int64_t>(sizeof(operand)), "rows to experts"},
+      {scratch.ye_RD.data, ye_RD.data, D * static_cast<int64_t>(sizeof(real)), "rows of experts"},
+      [&](Share rows, std::span<const int64_t> of_chunk) {
+        const auto part = [&](const auto& matrix) { return matrix.rows_from(rows.begin, rows.size()); };
+        auto mlp = keep.mlp.rows_from(rows.begin, rows.size());
+        mlp_.forward(part(keep.xe_RD), {of_chunk, nullptr}, pass.mode.training, mlp, {.out_real = part(scratch.ye_RD)});
+      });
 }
 
 template <class P>
@@ -202,14 +217,15 @@ void MoeBlock<P>::run_experts_backward(const Pass<P>& pass, Matrix<const operand
                          pass.scratch.dhidden_RF.rows_from(0, own_rows), dxe_RD, grads);
   RankedRows<P>& keep = *acts.ranked;
   RankedScratch<P>& scratch = *pass.scratch.ranked;
-  const int64_t R = keep.exchange.num_received();
-  keep.exchange.to_experts(dye_RD.data, D * static_cast<int64_t>(sizeof(operand)), scratch.dye_RD.data,
-                           "gradients to experts");
-  if (R > 0)
-    mlp_.backward(scratch.dye_RD.rows_from(0, R), keep.xe_RD.rows_from(0, R), keep.exchange.offsets(), keep.mlp,
-                  scratch.dhidden_RF.rows_from(0, R), scratch.dxe_RD.rows_from(0, R), grads);
-  keep.exchange.to_tokens(scratch.dxe_RD.data, D * static_cast<int64_t>(sizeof(real)), dxe_RD.data,
-                          "gradients of experts");
+  keep.exchange.there_and_back(
+      {dye_RD.data, scratch.dye_RD.data, D * static_cast<int64_t>(sizeof(operand)), "gradients to experts"},
+      {scratch.dxe_RD.data, dxe_RD.data, D * static_cast<int64_t>(sizeof(real)), "gradients of experts"},
+      [&](Share rows, std::span<const int64_t> of_chunk) {
+        const auto part = [&](const auto& matrix) { return matrix.rows_from(rows.begin, rows.size()); };
+        mlp_.backward(part(scratch.dye_RD), part(keep.xe_RD), {of_chunk, nullptr},
+                      keep.mlp.rows_from(rows.begin, rows.size()), part(scratch.dhidden_RF), part(scratch.dxe_RD),
+                      grads);
+      });
 }
 
 template <class P>

@@ -80,6 +80,7 @@ class MoeBlock {
   // route(), of its way back and of the experts.
   bool routes_whole(const Pass<P>& pass) const;
   RouteRequest whole_request(const Pass<P>& pass) const;
+  int64_t num_chunks(const Pass<P>& pass) const;  // of an exchange of rows
   RouterStats route_tokens(const Pass<P>& pass, Matrix<const real> logits_TE, Activations& acts) const;
   void route_tokens_backward(const Pass<P>& pass, const Activations& acts, Matrix<real> dlogits_TE) const;
   void run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, Activations& acts, Matrix<real> ye_RD) const;

@@ -19,9 +19,8 @@ namespace fs = std::filesystem;
 // What is seen or kept of a run while it goes on, where its data lie (which have a checksum), and the name of a recipe,
 // whose values stand for themselves.
 bool is_no_matter(std::string_view line) {
-  constexpr std::string_view kKeys[] = {
-      "data.",       "train.log_every",        "train.valid_every", "train.valid_at_start",
-      "train.keep_", "train.checkpoint_every", "train.samples.",    "train.tasks."};
+  constexpr std::string_view kKeys[] = {"data.",       "train.log_every",   "train.valid_every", "train.valid_at_start",
+                                        "train.keep_", "train.checkpoint_", "train.samples.",    "train.tasks."};
   return std::any_of(std::begin(kKeys), std::end(kKeys), [&](std::string_view key) { return line.starts_with(key); });
 }
 

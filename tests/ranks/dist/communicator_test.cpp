@@ -52,6 +52,24 @@ TEST(Communicator, AnErrorOfOneRankIsThatOfAll) {
   world().together([] {}, "test");
 }
 
+// What was complete when it was asked for counts as overlapped: nothing of it was waited for.
+TEST(Communicator, CountsWhatWentMeanwhile) {
+  const int N = world().size();
+  std::vector<int> sent(static_cast<size_t>(N), 1), received(sent.size());
+  RankRows all{.counts = std::vector<int64_t>(sent.size(), 1), .starts = {}};
+  for (int r = 0; r < N; ++r) all.starts.push_back(r);
+  const int64_t before = world().bytes_overlapped(), sent_before = world().bytes_sent();
+  auto pending = world().begin_exchange(sent.data(), all, received.data(), all, sizeof(int), "test");
+  world().any(false, "test");
+  for (int i = 0; i < 1000; ++i) {
+    world().progress();
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
+  world().finish(std::move(pending));
+  EXPECT_EQ(world().bytes_overlapped() - before, 4 * (N - 1));
+  EXPECT_GE(world().bytes_sent() - sent_before, 4 * (N - 1));
+}
+
 TEST(Communicator, TextsOfAnyLength) {
   const std::vector<std::string> all = world().texts(std::string(static_cast<size_t>(world().rank()) * 3, 'x'), "test");
   for (int r = 0; r < world().size(); ++r) EXPECT_EQ(all[static_cast<size_t>(r)].size(), static_cast<size_t>(r) * 3);
@@ -91,6 +109,19 @@ TEST(Communicator, CallsDoNotCrossWhateverTheDelays) {
       world().gather(sent.data(), received.data(), counts, sizeof(int), "test");
       for (int r = 0; r < N; ++r)
         for (int64_t i = 0; i < rows; ++i) ASSERT_EQ(received[static_cast<size_t>(r * rows + i)], call * N + r) << call;
+    } else if (call % 5 == 0) {  // begun, with other calls between
+      std::vector<int> first(static_cast<size_t>(rows * N), call * N + own), second(first), a(first.size()),
+          b(first.size());
+      RankRows all{.counts = counts, .starts = {}};
+      for (int r = 0; r < N; ++r) all.starts.push_back(r * rows);
+      auto one = world().begin_exchange(first.data(), all, a.data(), all, sizeof(int), "test");
+      auto two = world().begin_exchange(second.data(), all, b.data(), all, sizeof(int), "test");
+      ASSERT_FALSE(world().any(false, "test"));
+      world().progress();
+      world().finish(std::move(two)), world().finish(std::move(one));
+      for (int r = 0; r < N; ++r)
+        for (int64_t i = 0; i < rows; ++i) ASSERT_EQ(a[static_cast<size_t>(r * rows + i)], call * N + r) << call;
+      ASSERT_EQ(a, b);
     } else {
       ASSERT_EQ(world().any(own == call % (N + 1), "test"), call % (N + 1) < N) << call;
     }
@@ -115,14 +146,30 @@ void expect_sorted_by_expert_and_token(int64_t experts, int64_t tokens, int64_t 
     expected_offsets.push_back(static_cast<int64_t>(expected.size()) / 2);
   }
   RowExchange exchange;
-  for (int round = 0; round < 2; ++round) {  // memory is used again
-    exchange.plan(world(), offsets);
+  for (const int64_t chunks : {1, 2, 3, 9}) {  // memory is used again; some chunks have no experts, or no rows
+    SCOPED_TRACE(chunks);
+    exchange.plan(world(), offsets, chunks);
     EXPECT_EQ(exchange.offsets(), expected_offsets);
-    std::vector<int64_t> received(static_cast<size_t>(2 * exchange.num_received()), -1), back(rows.size(), -1);
-    exchange.to_experts(rows.data(), 16, received.data(), "test");
+    std::vector<int64_t> received(static_cast<size_t>(2 * exchange.num_received()), -1), made(received.size() / 2, -1),
+        back(rows.size() / 2, -1);
+    int64_t done = 0;
+    exchange.there_and_back({rows.data(), received.data(), 16, "test"}, {made.data(), back.data(), 8, "test"},
+                            [&](Share part, std::span<const int64_t> of_chunk) {
+                              EXPECT_EQ(part.begin, done);
+                              EXPECT_EQ(of_chunk.front(), 0);
+                              EXPECT_EQ(of_chunk.back(), part.size());
+                              for (int64_t e = held.begin; e < held.end; ++e)
+                                for (int64_t i = of_chunk[static_cast<size_t>(e - held.begin)];
+                                     i < of_chunk[static_cast<size_t>(e - held.begin + 1)]; ++i) {
+                                  const auto at = static_cast<size_t>(part.begin + i);
+                                  EXPECT_EQ(received[2 * at], e);
+                                  made[at] = 1000 * e + received[2 * at + 1];
+                                }
+                              done = part.end;
+                            });
+    EXPECT_EQ(done, exchange.num_received());
     EXPECT_EQ(received, expected);
-    exchange.to_tokens(received.data(), 16, back.data(), "test");
-    EXPECT_EQ(back, rows);
+    for (size_t i = 0; i < back.size(); ++i) EXPECT_EQ(back[i], 1000 * rows[2 * i] + rows[2 * i + 1]);
   }
 }
 
