@@ -17,6 +17,7 @@ struct Decoder<P>::State {
   DecoderWeights<P> weights;
   DecoderOptions options;
   Workspace<P> work;
+  ModelConfig sizes;  // of what `work` has memory for
 
   // The batch at hand as the host has it, and what its MoE layers reported. Where ranks share it, all have the whole of
   // it, of which the pass takes `own` sequences.
@@ -158,9 +159,10 @@ void Decoder<P>::State::merge_reports() {
 
 template <class P>
 Decoder<P>::Decoder(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options)
-    : state_(new State{.weights = {config, params, options.ranks}, .options = options, .work = Workspace<P>(params.memory())}) {
-  if (options.ranks && config.num_moe_layers() > 0 && config.moe.router == RouterKind::kExpertChoice)
-    fail(ErrorCode::kUsage, "model.moe.router: expected top_k or hash on several ranks, got expert_choice");
+    : state_(new State{.weights = {config, params, options.ranks}, .options = options, .work = Workspace<P>(params.memory()), .sizes = config}) {
+  // All experts may choose the tokens of one rank: rows for that. Untouched memory is none.
+  if (options.ranks && config.moe.router == RouterKind::kExpertChoice)
+    state_->sizes.moe.top_k = config.moe.num_experts;
 }
 
 template <class P>
@@ -357,7 +359,7 @@ template <class P>
 MicroBatch<P> evaluated(typename Decoder<P>::State& s, const Batch& batch, const RunMode& mode) {
   Communicator* const ranks = s.options.ranks;
   s.read_batch(batch, ranks && (batch.B + s.routing_unit() - 1) / s.routing_unit() >= ranks->size());
-  s.work.plan(s.weights.config, s.own.size(), batch.S, Keep::kNothing);
+  s.work.plan(s.sizes, s.own.size(), batch.S, Keep::kNothing);
   s.place_batch();
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, false, s.own)};
   micro.forward();
@@ -377,7 +379,7 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
          s.routing_unit() == 1 ? std::string("sequence")
                                : fmt::format("routing group of {} sequences", s.routing_unit()),
          s.options.ranks->size(), batch.B);
-  s.work.plan(config(), s.own.size(), batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
+  s.work.plan(s.sizes, s.own.size(), batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
   s.place_batch();
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true, s.own)};
   micro.forward();

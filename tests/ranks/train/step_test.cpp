@@ -285,6 +285,11 @@ INSTANTIATE_TEST_SUITE_P(
                m.moe.input_jitter = 0.1;
              }},
         Case{"hash", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.router = RouterKind::kHash; }},
+        Case{"expert_choice",
+             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+               m.moe.router = RouterKind::kExpertChoice, m.moe.normalize = Normalize::kNever;
+             },
+             Precision::kFp32, 10},
         Case{"one_expert", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.num_experts = 1, m.moe.top_k = 1; }},
         Case{"recompute", [](ModelConfig&, DecoderOptions& d, TrainerOptions&) { d.recompute = true; }},
         Case{"shared_expert",
