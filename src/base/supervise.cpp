@@ -73,31 +73,47 @@ class PassOn {
   _exit(127);
 }
 
-// Whether it started processes and all have ended without its noticing.
-bool has_only_ended_children(pid_t parent) {
-  int ended = 0;
+// Processes that another one started.
+struct Children {
+  int ended = 0, alive = 0;
+  int alike = 0;  // of those alive the ones that run the program that this process runs
+};
+
+Children children_of(pid_t parent) {
+  std::string own;
+  std::getline(std::ifstream("/proc/self/comm"), own);
+  Children found;
   std::error_code error;
   for (const auto& thread : std::filesystem::directory_iterator(fmt::format("/proc/{}/task", parent), error)) {
     std::ifstream children(thread.path() / "children");
-    for (pid_t child = 0; children >> child; ++ended) {
-      std::ifstream file(fmt::format("/proc/{}/stat", child));
-      std::string text;
-      std::getline(file, text);
-      const size_t name_end = text.rfind(") ");
-      if (name_end == text.npos || text[name_end + 2] != 'Z') return false;
+    for (pid_t child = 0; children >> child;) {
+      std::string text;  // "PID (NAME) STATE ..."
+      std::getline(std::ifstream(fmt::format("/proc/{}/stat", child)), text);
+      const size_t name = text.find('('), name_end = text.rfind(") ");
+      if (name_end == text.npos || text[name_end + 2] == 'Z') {
+        ++found.ended;
+        continue;
+      }
+      ++found.alive;
+      found.alike += text.substr(name + 1, name_end - name - 1) == own;
     }
   }
-  return ended > 0;
+  return found;
 }
 
-// What waitpid() says at its end. mpirun of Open MPI 4.1 may wait for ever in itself after a rank was killed.
+// What waitpid() says at its end. mpirun of Open MPI 4.1 may wait for ever in itself after a rank was killed, or for a
+// machine that is cut off, to which an ssh of its own still lives.
 int status_of(pid_t child) {
   constexpr double kUnnoticed = 10.0;  // seconds
   int status = 0;
+  bool had_alike = false;
   Clock::time_point well = Clock::now();
   while (waitpid(child, &status, WNOHANG) == 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    if (!has_only_ended_children(child)) well = Clock::now();
+    const Children children = children_of(child);
+    had_alike |= children.alike > 0;
+    const bool all_ended = had_alike ? children.alike == 0 : children.alive == 0 && children.ended > 0;
+    if (!all_ended) well = Clock::now();
     if (seconds_since(well) < kUnnoticed) continue;
     log::warning("process {} hangs: all that it started has ended, which it did not notice for {} s; it is killed", child,
                  kUnnoticed);

@@ -79,6 +79,10 @@ expect "no launcher" 4 "no-such-launcher: expected a program that can be started
 # A launcher that hangs although its ranks have ended, as mpirun may.
 printf 'import os, time\nif os.fork() == 0: os._exit(1)\ntime.sleep(1000)\n' >hangs.py
 expect "a launcher that hangs" 4 "hangs: all that it started has ended" "$program" train run.toml --run gone --launch "python3 hangs.py"
+# The same with an ssh to a machine that is cut off.
+printf 'import subprocess, sys, time\nsubprocess.Popen(["sleep", "20"])\nsubprocess.run(sys.argv[1:])\ntime.sleep(1000)\n' >cut_off.py
+expect "a launcher that waits for a lost machine" 4 "hangs: all that it started has ended" \
+  "$program" train run.toml --run gone --set train.steps=0 --launch "python3 cut_off.py"
 # Its own settings of threads are not those of what it starts.
 env -u OMP_NUM_THREADS -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY "$program" train run.toml --run placed --launch env >settings 2>&1
 grep -q 'TROUPE_PLACED\|GOMP_SPINCOUNT' settings && fail "settings are handed on: $(cat settings)"
