@@ -3,8 +3,8 @@
 
     finetune_tables.py RESULTS.jsonl
 
-For everything learnt: means over seeds with half their 95 % interval (t), the difference of MoE and dense paired by seed, and
-what every setting does to each model beside the default of the same seeds. ** marks an interval that excludes zero; none is
+For everything learnt: means over seeds with half their 95 % interval (t), the difference of MoE and dense paired by seed, what
+fine-tuning changed of each model's zero-shot figure, and what every setting does beside the default of the same seeds. ** marks an interval that excludes zero; none is
 corrected for their number, which is said.
 """
 import json
@@ -25,11 +25,6 @@ def interval(values):
     return mean, T_975[n - 1] * math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
 
 
-def paired(first, second):
-    """Differences second - first of the seeds that both have."""
-    return [second[seed] - first[seed] for seed in sorted(first) if seed in second]
-
-
 def shown(values, sign=''):
     if not values:
         return ''
@@ -38,6 +33,11 @@ def shown(values, sign=''):
         return f'{mean:{sign}.4f}'
     marks = '**' if sign and abs(mean) > half else ''
     return f'{marks}{mean:{sign}.4f} ± {half:.4f}{marks}'
+
+
+def minus(first, second):
+    """first - second by seed."""
+    return {seed: first[seed] - second[seed] for seed in first if seed in second}
 
 
 def excludes_zero(values):
@@ -79,8 +79,10 @@ def tables(study):
     """Lines of text."""
     comparisons = claims = 0
 
-    def compared(values):
+    def compared(first, second):
+        """first - second, paired by seed."""
         nonlocal comparisons, claims
+        values = list(minus(first, second).values())
         if len(values) > 1:
             comparisons, claims = comparisons + 1, claims + excludes_zero(values)
         return shown(values, '+')
@@ -97,14 +99,19 @@ def tables(study):
             rows.append((f'the best of each ({best[0]}; {best[1]})', *best))
         for name, *settings in rows:
             dense, moe = (study.of(learnt, family, setting) for family, setting in zip(FAMILIES, settings))
-            yield (f'| {name} | {shown(list(dense.values()))} | {shown(list(moe.values()))} | {compared(paired(dense, moe))} | '
+            yield (f'| {name} | {shown(list(dense.values()))} | {shown(list(moe.values()))} | {compared(moe, dense)} | '
                    f'{len(dense)}, {len(moe)} |')
+        yield ''
+        yield '| setting - zero-shot | dense | MoE | MoE - dense, paired by seed |'
+        yield '|---|---|---|---|'
+        for setting in study.settings(learnt):
+            dense, moe = (minus(study.of(learnt, family, setting), study.of(learnt, family, '')) for family in FAMILIES)
+            yield f'| {setting} | {shown(list(dense.values()), "+")} | {shown(list(moe.values()), "+")} | {compared(moe, dense)} |'
         yield ''
         yield '| setting - default, paired by seed | dense | MoE |'
         yield '|---|---|---|'
         for setting in study.settings(learnt)[1:]:
-            cells = [compared(paired(study.of(learnt, family, DEFAULT), study.of(learnt, family, setting)))
-                     for family in FAMILIES]
+            cells = [compared(study.of(learnt, family, setting), study.of(learnt, family, DEFAULT)) for family in FAMILIES]
             yield f'| {setting} | {cells[0]} | {cells[1]} |'
         yield ''
     yield f'{comparisons} intervals, {claims} of which exclude zero; by chance about {0.05 * comparisons:.1f} would'

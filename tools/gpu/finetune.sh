@@ -11,7 +11,8 @@
 #   DEVICE         cuda
 #   JOBS           6 trainings at once
 #   SHAPE          --set of both models and of their training, for trials
-#   TOKENS         0: as many as there is time for
+#   TOKENS         0: as many as there is time for; with an OUT that an earlier call filled, what that call took (run.log): the
+#                    models are made again, and what is not in OUT is learnt
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 device=${DEVICE:-cuda} jobs=${JOBS:-6} tokens=${TOKENS:-0} began=$SECONDS
