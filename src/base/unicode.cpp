@@ -125,15 +125,23 @@ std::string capitalized(std::string_view text) {
   return out;
 }
 
-std::string nfc(std::string_view text) {
+namespace {
+
+// In a composed form of Unicode.
+std::string composed_form(std::string_view text, int more) {
   utf8proc_uint8_t* composed = nullptr;
   const utf8proc_ssize_t size =
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                   &composed, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+                   &composed, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | more));
   if (size < 0) throw std::bad_alloc();  // the text is well-formed
   const std::unique_ptr<utf8proc_uint8_t, void (*)(void*)> owner(composed, std::free);
   return std::string(reinterpret_cast<const char*>(composed), static_cast<size_t>(size));
 }
+
+}  // namespace
+
+std::string nfc(std::string_view text) { return composed_form(text, 0); }
+std::string nfkc(std::string_view text) { return composed_form(text, UTF8PROC_COMPAT); }
 
 size_t first_grapheme(std::string_view text) {
   std::string_view character = first_character(text);

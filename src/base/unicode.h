@@ -19,6 +19,8 @@ std::string capitalized(std::string_view text);
 
 // Normalization Form C: what can be one character is one.
 std::string nfc(std::string_view text);
+// Form KC: characters that differ from others by their looks alone are those, too.
+std::string nfkc(std::string_view text);
 
 // Bytes of the first extended grapheme cluster (UAX #29), what a reader takes for one character; text is not empty.
 size_t first_grapheme(std::string_view text);

@@ -1,43 +1,36 @@
 #include "data/tokenizer/added_token_finder.h"
 
-#include <algorithm>
-
 #include "data/tokenizer/white_space.h"
 
 namespace troupe {
 
-AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens, const std::string& where,
-                                   std::vector<Normalizer> normalizers)
-    : normalizers_(std::move(normalizers)) {
+AddedTokenFinder::AddedTokenFinder(const std::vector<AddedToken>& tokens, std::vector<Normalizer> normalizers)
+    : tokens_(tokens), normalizers_(std::move(normalizers)) {
   std::string storage;
-  for (const AddedToken& token : tokens)
-    by_content_[token.normalized].emplace(
-        token.normalized ? normalize(normalizers_, token.content, storage) : token.content, token);
-  for (const bool normalized : {false, true}) {
-    std::vector<std::string_view> contents;
-    for (const auto& [content, token] : by_content_[normalized]) contents.push_back(content);
-    if (contents.empty()) continue;
-    // Alternatives are tried in order, so the longest comes first.
-    std::sort(contents.begin(), contents.end(),
-              [](auto a, auto b) { return std::pair(b.size(), a) < std::pair(a.size(), b); });
-    std::string pattern;
-    for (const std::string_view content : contents) {
-      if (!pattern.empty()) pattern += '|';
-      for (const char byte : content) pattern += fmt::format("\\x{:02x}", static_cast<uint8_t>(byte));
-    }
-    passes_[normalized] = std::make_unique<Regex>(pattern, Regex::Mode::kBytes, where + ": added_tokens");
+  for (size_t i = tokens.size(); i-- > 0;) {  // of equal ones the first counts
+    const AddedToken& token = tokens[i];
+    const std::string_view content =
+        token.normalized ? normalize(normalizers_, token.content, storage) : std::string_view(token.content);
+    if (content.empty()) continue;
+    Pass& pass = passes_[token.normalized];
+    pass.contents.add(content, static_cast<int32_t>(i));
+    pass.begins[static_cast<uint8_t>(content[0])] = true;
   }
 }
 
-AddedTokenFinder::Matcher::Matcher(const AddedTokenFinder& tokens) : tokens_(tokens) {
-  for (size_t pass = 0; pass < 2; ++pass)
-    if (tokens.passes_[pass]) matchers_[pass] = std::make_unique<RegexMatcher>(*tokens.passes_[pass]);
-}
-
 bool AddedTokenFinder::Matcher::find(size_t pass, std::string_view whole, size_t& from, size_t done, Match& match) {
-  if (!matchers_[pass] || !matchers_[pass]->find(whole, from, match.begin, match.end)) return false;
-  const AddedToken& token =
-      tokens_.by_content_[pass].find(std::string(whole.substr(match.begin, match.end - match.begin)))->second;
+  const auto& [contents, begins] = tokens_.passes_[pass];
+  if (contents.empty()) return false;
+  int32_t found = -1;
+  for (match.begin = from; match.begin < whole.size(); ++match.begin) {
+    if (!begins[static_cast<uint8_t>(whole[match.begin])]) continue;
+    int32_t node = ByteTrie::kRoot;
+    for (size_t at = match.begin; at < whole.size() && (node = contents.step(node, whole[at])) >= 0; ++at)
+      if (const int32_t value = contents.value(node); value >= 0) found = value, match.end = at + 1;
+    if (found >= 0) break;
+  }
+  if (found < 0) return false;
+  const AddedToken& token = tokens_.tokens_[static_cast<size_t>(found)];
   match.id = token.id;
   from = match.end;
   if (token.lstrip && match.begin > done) match.begin -= trailing_white_space(whole.substr(done, match.begin - done));

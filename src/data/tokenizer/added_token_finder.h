@@ -4,27 +4,25 @@
 // where that one ends.
 #pragma once
 
-#include <memory>
+#include <array>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
+#include "data/tokenizer/byte_trie.h"
 #include "data/tokenizer/definition.h"
 #include "data/tokenizer/normalizer.h"
-#include "data/tokenizer/regex.h"
 
 namespace troupe {
 
 class AddedTokenFinder {
  public:
-  AddedTokenFinder(const std::vector<AddedToken>& tokens, const std::string& where,
-                   std::vector<Normalizer> normalizers = {});
+  explicit AddedTokenFinder(const std::vector<AddedToken>& tokens, std::vector<Normalizer> normalizers = {});
 
   // One per thread.
   class Matcher {
    public:
-    explicit Matcher(const AddedTokenFinder& tokens);
+    explicit Matcher(const AddedTokenFinder& tokens) : tokens_(tokens) {}
 
     // Calls text(part, first) and token(id) for the parts of `whole`, in order; parts of text are normalised and not
     // empty, `first` says that one begins where the whole does. A part is valid until the next call.
@@ -66,13 +64,16 @@ class AddedTokenFinder {
     bool find(size_t pass, std::string_view whole, size_t& from, size_t done, Match& match);
 
     const AddedTokenFinder& tokens_;
-    std::unique_ptr<RegexMatcher> matchers_[2];  // null if the pass has no tokens
     std::string normalized_;
   };
 
  private:
-  std::unordered_map<std::string, AddedToken> by_content_[2];  // by pass
-  std::unique_ptr<Regex> passes_[2];
+  struct Pass {
+    ByteTrie contents;  // of the places of tokens
+    std::array<bool, 256> begins{};
+  };
+  std::vector<AddedToken> tokens_;
+  Pass passes_[2];
   std::vector<Normalizer> normalizers_;
 };
 

@@ -47,6 +47,18 @@ std::string nfc_of_runs(std::string_view text) {
   return out;
 }
 
+std::string nfkc_of_runs(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for_each_utf8_run(
+      text, [&](std::string_view run) { out += unicode::nfkc(run); }, [&](std::string_view run) { out += run; });
+  return out;
+}
+
+bool is_ascii(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char byte) { return static_cast<uint8_t>(byte) >= 0x80; });
+}
+
 std::string replaced(std::string_view text, const std::string& from, const std::string& to) {
   std::string out;
   out.reserve(text.size() + text.size() / 4);
@@ -83,6 +95,10 @@ std::string_view normalize(const std::vector<Normalizer>& steps, std::string_vie
       case Normalizer::Kind::kNfc:
         if (is_nfc_by_its_bytes(text)) continue;
         storage = nfc_of_runs(text);
+        break;
+      case Normalizer::Kind::kNfkc:
+        if (is_ascii(text)) continue;
+        storage = nfkc_of_runs(text);
         break;
       case Normalizer::Kind::kPrepend:
         if (text.empty()) continue;

@@ -15,6 +15,7 @@ class Regex;
 struct Normalizer {
   enum class Kind {
     kNfc,      // Normalization Form C (Unicode 15)
+    kNfkc,     // Form KC
     kPrepend,  // `to` goes before a text that is not empty
     kReplace,  // every `from`, from left to right, becomes `to`
     kPattern,  // every match of the pattern `from`, likewise

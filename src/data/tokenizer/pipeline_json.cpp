@@ -1,8 +1,10 @@
 #include "data/tokenizer/pipeline_json.h"
 
+#include <algorithm>
 #include <functional>
 
 #include "base/base64.h"
+#include "base/utf8.h"
 #include "data/tokenizer/charsmap.h"
 #include "data/tokenizer/oniguruma.h"
 #include "data/tokenizer/regex.h"
@@ -72,8 +74,9 @@ std::string read_literal(const JsonValue& pattern) {
 void read_normalizer(const JsonValue& object, const JsonValue& type, TokenizerDefinition& definition) {
   const std::string_view name = type.string();
   Normalizer step;
-  if (name == "NFC") {
+  if (name == "NFC" || name == "NFKC") {
     object.require_known_keys({"type"});
+    if (name == "NFKC") step.kind = Normalizer::Kind::kNfkc;
   } else if (name == "Prepend") {
     object.require_known_keys({"type", "prepend"});
     step.kind = Normalizer::Kind::kPrepend;
@@ -103,7 +106,7 @@ void read_normalizer(const JsonValue& object, const JsonValue& type, TokenizerDe
     step.kind = Normalizer::Kind::kPrecompiled;
     step.charsmap = std::make_shared<Charsmap>(std::move(*blob), map.where());
   } else {
-    type.refuse("\"NFC\", \"Precompiled\", \"Prepend\", \"Replace\", \"Strip\" or \"Sequence\"");
+    type.refuse("\"NFC\", \"NFKC\", \"Precompiled\", \"Prepend\", \"Replace\", \"Strip\" or \"Sequence\"");
   }
   definition.normalizers.push_back(std::move(step));
 }
@@ -116,6 +119,8 @@ Json normalizer_step_json(const Normalizer& step) {
       return {{"type", "Replace"}, {"pattern", {{"String", step.from}}}, {"content", step.to}};
     case Normalizer::Kind::kPattern:
       return {{"type", "Replace"}, {"pattern", {{"Regex", step.from}}}, {"content", step.to}};
+    case Normalizer::Kind::kNfkc:
+      return {{"type", "NFKC"}};
     case Normalizer::Kind::kStrip:
       return {{"type", "Strip"}, {"strip_left", step.strips_start}, {"strip_right", step.strips_end}};
     case Normalizer::Kind::kPrecompiled:
@@ -238,7 +243,8 @@ void read_decoder(const JsonValue& object, const JsonValue& type, TokenizerDefin
     step.start = object.at("start").integer();
     if (step.start < 0) object.at("start").refuse("a number from 0 on");
     if (object.at("stop").integer() != 0) object.at("stop").refuse("0");
-    if (definition.decoders.empty() || definition.decoders.back().kind != Kind::kFuse)
+    if (std::none_of(definition.decoders.begin(), definition.decoders.end(),
+                     [](const TokenDecoder& decoder) { return decoder.kind == Kind::kFuse; }))
       object.refuse("a Fuse before it (it concerns the text, not each token)");
   } else if (name == "Metaspace") {
     object.require_known_keys({"type", "replacement", "prepend_scheme", "split", "add_prefix_space"});
@@ -247,8 +253,12 @@ void read_decoder(const JsonValue& object, const JsonValue& type, TokenizerDefin
   } else {
     type.refuse("\"ByteLevel\", \"ByteFallback\", \"Fuse\", \"Metaspace\", \"Replace\", \"Strip\" or \"Sequence\"");
   }
-  const bool fused = !definition.decoders.empty() && definition.decoders.back().kind >= Kind::kFuse;
-  if (fused && step.kind != Kind::kStrip) object.refuse("no such step behind a Fuse");
+  // Behind a Fuse, what concerns the text as it does each token: one character replaced.
+  const bool fused = std::any_of(definition.decoders.begin(), definition.decoders.end(),
+                                 [](const TokenDecoder& decoder) { return decoder.kind >= Kind::kFuse; });
+  const bool of_a_character = step.kind == Kind::kReplace && first_character(step.from).size() == step.from.size();
+  if (fused && step.kind != Kind::kStrip && !of_a_character)
+    object.refuse("no such step behind a Fuse (but a Replace of one character)");
   definition.decoders.push_back(std::move(step));
 }
 

@@ -38,7 +38,7 @@ struct Tokenizer::Tables {
       : definition(std::move(source)),
         bpe(definition.byte_ids, definition.merges, definition.characters),
         words(definition.pre_tokenizers, where + ": pre_tokenizer"),
-        added(definition.added, where, definition.normalizers),
+        added(definition.added, definition.normalizers),
         cut_at_metaspaces(!definition.byte_level() && !definition.unigram && no_token_goes_past_metaspace()) {
     if (definition.unigram) {
       std::vector<std::string_view> names;

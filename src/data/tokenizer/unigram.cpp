@@ -8,27 +8,21 @@ namespace troupe {
 
 Unigram::Unigram(const UnigramModel& model, const std::vector<std::string_view>& names,
                  const std::array<int32_t, 256>& byte_ids)
-    : byte_ids_(byte_ids),
+    : pieces_(model.pieces),
+      byte_ids_(byte_ids),
       unknown_score_(model.lowest_score - 10.0),
       unknown_(model.unknown),
       byte_fallback_(model.byte_fallback),
       float_sums_(model.float_sums) {
-  for (size_t i = 0; i < model.pieces.size(); ++i) {
-    if (!model.pieces[i].in_text) continue;
-    int32_t node = 0;
-    for (const char byte : names[i]) {
-      int32_t& next = edges_.insert(node, static_cast<uint8_t>(byte), static_cast<int32_t>(nodes_.size()));
-      if (next == static_cast<int32_t>(nodes_.size())) nodes_.emplace_back();
-      node = next;
-    }
-    nodes_[static_cast<size_t>(node)] = {model.pieces[i].id, model.pieces[i].score};
-  }
+  for (size_t i = 0; i < pieces_.size(); ++i)
+    if (pieces_[i].in_text) trie_.add(names[i], static_cast<int32_t>(i));
 }
 
 int32_t Unigram::piece_of(std::string_view text) const {
-  int32_t node = 0;
-  for (size_t at = 0; at < text.size() && node >= 0; ++at) node = step(node, text[at]);
-  return node < 0 ? -1 : nodes_[static_cast<size_t>(node)].id;
+  int32_t node = ByteTrie::kRoot;
+  for (size_t at = 0; at < text.size() && node >= 0; ++at) node = trie_.step(node, text[at]);
+  const int32_t piece = node < 0 ? -1 : trie_.value(node);
+  return piece < 0 ? -1 : pieces_[static_cast<size_t>(piece)].id;
 }
 
 void Unigram::encode(std::string_view word, std::vector<int32_t>& ids) const {
@@ -51,13 +45,13 @@ void Unigram::encode_as(std::string_view word, std::vector<int32_t>& ids) const 
   for (size_t begin = 0; begin < word.size();) {
     const size_t character = first_character(word.substr(begin)).size();
     bool known = false;
-    int32_t node = 0;
+    int32_t node = ByteTrie::kRoot;
     for (size_t end = begin; end < word.size();) {
-      node = step(node, word[end++]);
+      node = trie_.step(node, word[end++]);
       if (node < 0) break;
-      const auto& [id, score] = nodes_[static_cast<size_t>(node)];
-      if (id < 0) continue;
-      offer(begin, end, id, score);
+      const int32_t piece = trie_.value(node);
+      if (piece < 0) continue;
+      offer(begin, end, pieces_[static_cast<size_t>(piece)].id, pieces_[static_cast<size_t>(piece)].score);
       known |= end - begin == character;
     }
     if (!known) offer(begin, begin + character, -1, unknown_score_);

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/tokenizer/pair_table.h"
+#include "data/tokenizer/byte_trie.h"
 
 namespace troupe {
 
@@ -36,21 +36,12 @@ class Unigram {
   void encode(std::string_view word, std::vector<int32_t>& ids) const;
 
  private:
-  struct Node {
-    int32_t id = -1;  // of the piece that ends here; -1: none
-    double score = 0.0;
-  };
-  // The node behind `node` by one byte, -1 if there is none.
-  int32_t step(int32_t node, char byte) const {
-    const int32_t* const next = edges_.find(node, static_cast<uint8_t>(byte));
-    return next ? *next : -1;
-  }
   int32_t piece_of(std::string_view text) const;
   template <class Sum>
   void encode_as(std::string_view word, std::vector<int32_t>& ids) const;
 
-  std::vector<Node> nodes_ = {Node{}};
-  PairTable<int32_t> edges_;  // by node and byte
+  std::vector<UnigramModel::Piece> pieces_;
+  ByteTrie trie_;  // of those that stand for text: their places in pieces_
   std::array<int32_t, 256> byte_ids_;
   double unknown_score_;
   int32_t unknown_;

@@ -78,7 +78,12 @@ void VocabularyBuilder::finish() {
   // A token that is found in normalised text stands for normalised text.
   for (const AddedToken& added : definition_.added) {
     std::string storage;
-    if (!added.normalized || normalize(definition_.normalizers, added.content, storage) == added.content) continue;
+    if (!added.normalized) continue;
+    const std::string_view normalised = normalize(definition_.normalizers, added.content, storage);
+    if (normalised == added.content) continue;
+    if (normalised.empty())
+      fail(ErrorCode::kData, "{}: added token \"{}\": expected one that normalizers leave something of, got none", where_,
+           added.content);
     TokenizerDefinition::Token& token = definition_.tokens[static_cast<size_t>(added.id)];
     token.bytes = decoded_name(definition_.decoders, storage);
     token.name = added.content;
@@ -144,7 +149,8 @@ void VocabularyBuilder::finish_characters() {
   const bool has_bytes = !definition_.unigram || definition_.unigram->byte_fallback;
   for (int byte = 0; has_bytes && byte < 256; ++byte) {
     const std::string name = fmt::format("<0x{:02X}>", byte);
-    const int32_t id = definition_.byte_ids[static_cast<size_t>(byte)] = find(name);
+    int32_t& id = definition_.byte_ids[static_cast<size_t>(byte)] = find(name);
+    if (id < 0 && byte < 0x80) id = find(std::string(1, static_cast<char>(byte)));  // text has it as a character alone
     if (id < 0) fail(ErrorCode::kData, "{}: expected a token for each of the 256 bytes, got none for {}", where_, name);
   }
   for (size_t id = 0; id < definition_.tokens.size(); ++id) {

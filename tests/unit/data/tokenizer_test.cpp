@@ -141,8 +141,7 @@ TEST(AddedTokens, AreFoundInWhiteSpaceThatAnotherTakesAlong) {
   const AddedTokenFinder finder({{.content = "<u>", .id = 1, .rstrip = true},
                                  {.content = "\n\n", .id = 2},
                                  {.content = "<l>", .id = 3, .lstrip = true},
-                                 {.content = "<b>", .id = 4, .lstrip = true, .rstrip = true}},
-                                "test");
+                                 {.content = "<b>", .id = 4, .lstrip = true, .rstrip = true}});
   const auto parts = [&](std::string_view text) {
     std::string joined;
     AddedTokenFinder::Matcher(finder).split(
