@@ -26,7 +26,7 @@ import time
 import finetune_tables
 
 DOMAIN = 'domain'
-KEPT = 'result.json', 'metrics.jsonl', 'train.log', 'config.toml'  # of a finished training: neither weights nor checkpoints
+KEPT = 'metrics.jsonl', 'train.log', 'config.toml'  # of a finished training, beside its result: neither weights nor checkpoints
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument('troupe')
@@ -36,6 +36,7 @@ parser.add_argument('--text', help='NAME=PATH of a domain to adapt to')
 parser.add_argument('--others', default='', help='tasks to learn with the settings that were best on SST-2')
 parser.add_argument('--go', action='store_true'), parser.add_argument('--minutes', type=float, default=math.inf)
 parser.add_argument('--only', choices=finetune_tables.FAMILIES, help='train one of the models')
+parser.add_argument('--settings', default='', help='only these (and the default), each with every seed')
 parser.add_argument('--jobs', type=int, default=1, help='trainings at once')
 parser.add_argument('--work', type=pathlib.Path, help='where trainings run, with their checkpoints, if not in OUT')
 parser.add_argument('--device', default='', help='as in troupe --device')
@@ -43,7 +44,7 @@ parser.add_argument('--epochs', type=int, default=3), parser.add_argument('--bat
 parser.add_argument('--lr', type=float, default=1e-4)
 parser.add_argument('--seeds', type=int, default=3, choices=range(1, max(finetune_tables.T_975) + 2),
                     metavar=f'1..{max(finetune_tables.T_975) + 1}')
-parser.add_argument('--limit', type=int, default=2000, help='items of a task to train on')
+parser.add_argument('--limit', type=int, default=2000, help='items of a task to train on; 0: no SST-2')
 parser.add_argument('--eval-limit', type=int, default=0, help='items of a task that are evaluated; 0: all')
 parser.add_argument('--pieces', type=int, default=400, help='pieces of the domain to train on')
 parser.add_argument('--held-out', type=int, default=200, help='held-out pieces of the domain that are measured')
@@ -77,8 +78,11 @@ beyond_of_experts = {
     'router noise 0.1': ['model.moe.input_jitter=0.1'],
 }
 FACTORS = {'dense': both | beyond, 'moe': both | of_experts | beyond | beyond_of_experts}
+SETTINGS = [setting for setting in flags.settings.split(',') if setting]
+if unknown := [setting for setting in SETTINGS if setting not in FACTORS['moe']]:
+    parser.error(f'--settings: expected some of {", ".join(FACTORS["moe"])}, got {unknown[0]}')
 SEEDS = range(1, flags.seeds + 1)
-TASKS = ['sst2'] + ([DOMAIN] if flags.text else [])
+TASKS = (['sst2'] if flags.limit else []) + ([DOMAIN] if flags.text else [])
 OTHERS = [task for task in flags.others.split(',') if task]
 work = flags.work or flags.out
 begin = time.monotonic()
@@ -137,6 +141,9 @@ class Scheduler:
         self.taken, self.over, self.failed, self.running = set(), set(), [], {}
         self.stopping = False
 
+    def is_over(self):
+        return self.stopping or time.monotonic() >= end
+
     def is_late(self):
         return time.monotonic() > begin + (end - begin) * 2 / 3
 
@@ -146,6 +153,11 @@ class Scheduler:
             for seed in SEEDS:
                 for family in FACTORS:
                     yield learnt, family, 'default', seed
+        for setting in SETTINGS:
+            yield from ((learnt, family, setting, seed) for learnt in TASKS for seed in SEEDS for family in FACTORS
+                        if setting in FACTORS[family])
+        if SETTINGS:
+            return
         tried = [(learnt, family, factor, SEEDS[0]) for factor in FACTORS['moe'] for learnt in TASKS for family in FACTORS
                  if factor in FACTORS[family]]
         if not self.is_late():
@@ -173,8 +185,8 @@ class Scheduler:
     def work(self):
         while True:
             with self.changed:
-                while not (job := None if self.stopping else self.next_job()):
-                    if self.stopping or not self.running:
+                while not (job := None if self.is_over() else self.next_job()):
+                    if self.is_over() or not self.running:
                         self.changed.notify_all()
                         return
                     self.changed.wait()
@@ -215,12 +227,12 @@ class Scheduler:
         for folder in 'checkpoints', 'best', 'model':
             shutil.rmtree(run / folder)
         kept.mkdir(parents=True, exist_ok=True)
-        (run / 'result.json.tmp').write_text(json.dumps(result) + '\n')
-        (run / 'result.json.tmp').rename(run / 'result.json')
         if kept != run:
-            for file in reversed(KEPT):
+            for file in KEPT:
                 shutil.copy(run / file, kept)
             shutil.rmtree(run)
+        (kept / 'result.json.tmp').write_text(json.dumps(result) + '\n')
+        (kept / 'result.json.tmp').rename(kept / 'result.json')  # whole or not there: others read it at any time
         with self.changed:
             write_results()
         print(f'{name_of(job)}: {result["zero_shot"]:.4f} -> {result["value"]:.4f} in {result["seconds"]:.0f} s', file=sys.stderr,

@@ -13,6 +13,14 @@ args = sys.argv[1:]
 value = lambda flag: args[args.index(flag) + 1]
 settings = dict(args[i + 1].split('=', 1) for i, arg in enumerate(args) if arg == '--set')
 run = pathlib.Path(value('--run'))
+if 'train' in args:
+    (run / 'model').mkdir(parents=True)
+    (run / 'model' / 'config.json').write_text('{}')
+    for file in 'train.log', 'config.toml':
+        (run / file).write_text('')
+    (run / 'metrics.jsonl').write_text(json.dumps({'schema': 'troupe.train/1', 'tokens_per_s': 1000 + int(settings['train.seed'])}) + '\n')
+    print(*args, file=open(os.environ['TRAINED'], 'a'))
+    sys.exit()
 print(run, file=open('asked', 'a'))
 if settings.get('finetune.freeze') == os.environ.get('FAILS', '-'):
     sys.exit('error: as the test wanted')
@@ -34,7 +42,10 @@ print(json.dumps({'schema': 'troupe.finetune_result/1', 'task': 'man_pages' if n
 END_OF_PROGRAM
 chmod +x troupe
 for model in dense moe; do for seed in 1 2 3; do mkdir -p pair/$model/seed-$seed/model; done; done
-pair() { expect "$1" "$2" "$3" "$tools/finetune_pair.py" ./troupe pair tasks "${@:4}"; }
+pair() {
+  expect "$1" "$2" "$3" "$tools/finetune_pair.py" ./troupe pair tasks "${@:4}"
+  [ "$2" = 1 ] || ! grep FAILED out || fail "$1"
+}
 
 pair "a study" 0 "exclude zero; by chance" made --text man_pages=x --lr 1e-3 --jobs 3 --go --work work
 row() { grep -qF -- "$1" made.md || fail "expected the row $1, got: $(cat made.md)"; }
@@ -52,7 +63,7 @@ row '| rate x 3 | 0.2800 ± 0.0248 | 0.2580 ± 0.0273 | **-0.0220 ± 0.0025** | 
 [ -z "$(find work -type f)" ] || fail "work keeps $(find work -type f)"
 [ -f made/sst2/moe/rate-x-3/seed-2/metrics.jsonl ] || fail "no metrics"
 [ "$(sort asked | uniq -d)" = "" ] || fail "trained twice: $(sort asked | uniq -d)"
-head -12 asked | grep -qv /default/ && fail "expected the defaults first, got $(head -12 asked)"
+head -10 asked | grep -qv /default/ && fail "expected the defaults first, got $(head -10 asked)"  # three at once
 [ "$(grep -c rate-x-10 asked)" = 12 ] || fail "expected the two best with all seeds of both models and data, got $(grep rate-x-10 asked)"
 rm asked
 pair "nothing is done twice" 0 "rate x 3" made --text man_pages=x --lr 1e-3 --go
@@ -79,7 +90,23 @@ rm -r pair/moe/seed-3
 pair "a model that is not there" 0 "pair/moe/model: no such model" fewer --go
 grep -q '"family": "moe", "setting": "default", "seed": 2' fewer/results.jsonl || fail "no pair of seed 2"
 grep -q '"family": "moe", "setting": "default", "seed": 3' fewer/results.jsonl && fail "trained from no model"
+expect "a setting that is none" 2 "--settings: expected some of default, rate x 3, " "$tools/finetune_pair.py" ./troupe pair tasks none --settings x
 expect "usage of the tables" 2 "finetune_tables.py RESULTS.jsonl" "$tools/finetune_tables.py"
+
+# On a GPU all of it in the time given: a speed, six models, their fine-tunings; further seeds and tasks are for longer times.
+mkdir -p ft/data/news ft/tasks gpu && touch ft/man_pages.jsonl && tar -c ft | xz >ft.tar.xz && rm -r ft
+export TRAINED=$PWD/trained TROUPE=$PWD/troupe FINETUNE_DATA=$PWD/ft.tar.xz DEVICE=cpu JOBS=3
+expect "a study in 60 s" 0 "12 fine-tunings are finished (exit code 0)" "$tools/gpu/finetune.sh" gpu 60 --limit 0 --seeds 3 \
+  --settings "rate x 3"
+grep -q ': 100000 tokens for each model' out || fail "expected the fewest tokens at 1,001 a second, got $(cat out)"
+[ "$(grep -c 'train.steps=60' trained)" = 6 ] && [ "$(grep -c 'train.tokens=100000' trained)" = 6 ] || fail "trained: $(cat trained)"
+[ "$(grep -c 'model.moe.expert_d_ff=512' trained)" = 6 ] || fail "expected experts in half of them: $(cat trained)"
+[ -f gpu/pair/moe/seed-3/metrics.jsonl ] && grep -q '"device": "cpu"' gpu/results.jsonl && [ -s gpu/tables.md ] || fail "no results"
+[ -z "$(find gpu -name model)" ] || fail "weights stay"
+expect "no data" 4 "none.tar.xz: expected text and tasks" env FINETUNE_DATA=none.tar.xz "$tools/gpu/finetune.sh" gpu 60
+expect "no program" 4 "expected the program, got none" env TROUPE=none "$tools/gpu/finetune.sh" gpu 60
+expect "no folder" 2 "usage: finetune.sh OUT" "$tools/gpu/finetune.sh"
+unset TROUPE FINETUNE_DATA DEVICE
 
 # Every setting is one that the program takes.
 cats 40 >text.txt
