@@ -31,6 +31,8 @@ ALLOWED = {
     'src/model/torch_tensors': ('a tensor of the host', 'tensors of a file that do not lie row by row in it'),
     'src/model/hf/': ('a tensor of the host', 'a parameter on its way between two layouts of files'),
     'src/model/gguf/': ('a tensor of the host', 'a parameter on its way between two layouts of files'),
+    'src/train/optimizer': ('a tensor of the host', 'room for moments on their way, in the memory of the model'),
+    'src/train/checkpoint.cpp': ('a tensor of the host', 'moments of bf16 on their way from a file'),
     'src/infer/sampler.cpp': ('an element of a tensor', 'draws on the host from logits'),
     'src/infer/': ('a tensor of the host', 'keys and values, which ops alone fill; logits, which the sampler reads'),
     'src/eval/': ('a tensor of the host', 'hidden states that are scored, which ops alone fill'),

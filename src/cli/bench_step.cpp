@@ -83,7 +83,16 @@ void add_parts(int64_t bytes, int64_t arena, std::vector<std::pair<std::string, 
   more.emplace_back("workspaces_bytes", workspaces);
 }
 
-void run_model(const BenchFlags& flags, const StepModel& row, Precision precision, MatrixOptimizer matrices) {
+std::string choices_text(const OptimizerConfig& optimizer) {
+  std::string text;
+  if (optimizer.matrices == MatrixOptimizer::kMuon) text += ", muon";
+  if (optimizer.moments == Precision::kBf16) text += ", moments bf16";
+  if (optimizer.offload) text += ", offload";
+  if (optimizer.release_gradients) text += ", gradients released";
+  return text;
+}
+
+void run_model(const BenchFlags& flags, const StepModel& row, Precision precision, const OptimizerConfig& optimizer) {
   const ModelConfig config = config_of(row);
   LanguageModel model(config, precision);
   initialize(model.params(), 1);
@@ -91,7 +100,7 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
   Progress progress(row.name);
   Trainer trainer(
       model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-4}, 1 << 20),
-      {.micro_batches = micro_batches, .optimizer = {.matrices = matrices}}, [&](int64_t step, int64_t micro) {
+      {.micro_batches = micro_batches, .optimizer = optimizer}, [&](int64_t step, int64_t micro) {
         progress.update(
             0.0, fmt::format("step {} (the first is not counted), part {} of {}", step + 1, micro + 1, micro_batches));
         return random_batch(row, step, micro);
@@ -107,11 +116,10 @@ void run_model(const BenchFlags& flags, const StepModel& row, Precision precisio
   std::vector<std::pair<std::string, double>> more = {{"tokens_per_s", result.rate / flops_per_token},
                                                       {"peak_memory_gib", in_gib(bytes)}};
   add_parts(bytes, model.arena().bytes(), more);
-  print_result(
-      flags, row.name,
-      fmt::format("{} x {} tokens, {} at a time, {}{}", row.sequences, row.context, row.micro,
-                  precision == Precision::kBf16 ? "bf16" : "fp32", matrices == MatrixOptimizer::kMuon ? ", muon" : ""),
-      result, peak, bytes, std::move(more));
+  print_result(flags, row.name,
+               fmt::format("{} x {} tokens, {} at a time, {}{}", row.sequences, row.context, row.micro,
+                           precision == Precision::kBf16 ? "bf16" : "fp32", choices_text(optimizer)),
+               result, peak, bytes, std::move(more));
 }
 
 // Forward and backward of one micro-batch, without an optimizer.
@@ -188,15 +196,20 @@ void add_bench_step(CLI::App& bench) {
       ->transform(positive_count(1 << 24));
   command->add_option("--micro", sizes->micro, "Sequences at a time; default: the model's of the table")
       ->transform(positive_count(1 << 24));
-  const auto matrices = std::make_shared<MatrixOptimizer>(MatrixOptimizer::kAdam);
+  const auto optimizer = std::make_shared<OptimizerConfig>();
   add_choice(*command, "--precision", *precision, "auto: bf16 on a GPU, and if the processor multiplies it");
-  add_choice(*command, "--matrices", *matrices, "What moves the matrices of the layers; its FLOPs are not counted");
-  add_bench_flags(*command, flags, [flags, names, sizes, precision, matrices] {
+  add_choice(*command, "--matrices", optimizer->matrices,
+             "What moves the matrices of the layers; its FLOPs are not counted");
+  add_choice(*command, "--moments", optimizer->moments, "As train.optimizer.moments");
+  command->add_flag("--offload", optimizer->offload, "As train.optimizer.offload");
+  command->add_flag("--release-gradients", optimizer->release_gradients,
+                    "As train.optimizer.release_gradients; --micro is all of --sequences then");
+  add_bench_flags(*command, flags, [flags, names, sizes, precision, optimizer] {
     const std::vector<std::string> chosen =
         names->empty() ? std::vector<std::string>{"dense-6x256", "moe16-6x256"} : *names;
     for (const std::string& name : chosen)
       for (const StepModel& row : kModels)
-        if (name == row.name) run_model(*flags, sized(row, *sizes), precision_of(*precision), *matrices);
+        if (name == row.name) run_model(*flags, sized(row, *sizes), precision_of(*precision), *optimizer);
   });
 }
 

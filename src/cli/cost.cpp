@@ -84,6 +84,7 @@ Json to_json(const MemoryEstimate& memory) {
           {"gradients", part_to_json(memory.gradients)},
           {"optimizer", part_to_json(memory.optimizer)},
           {"packed", part_to_json(memory.packed)},
+          {"offloaded", part_to_json(memory.offloaded)},
           {"inference", part_to_json(memory.inference)},
           {"activations", memory.activations},
           {"activations_recompute", memory.activations_recompute},
@@ -232,7 +233,9 @@ void print_memory(const Question& question, const MemoryEstimate& memory) {
   };
   memory_row("weights, float32", memory.weights);
   memory_row("gradients, float32", memory.gradients);
+  if (memory.offloaded.total > 0) memory_row("(moments, in the host's memory)", memory.offloaded);
   memory_row(question.optimizer.matrices == MatrixOptimizer::kMuon ? "optimizer (moments, Muon's workspace)"
+             : memory.offloaded.total > 0                          ? "optimizer (room of moments on their way)"
                                                                    : "optimizer (two moments)",
              memory.optimizer);
   if (question.precision == Precision::kBf16)

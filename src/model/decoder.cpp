@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "dist/communicator.h"
@@ -234,7 +235,7 @@ struct MicroBatch {
   }
 
   // From the gradient of the final norm's output, in scratch.dnorm_TD.
-  void backward(ParameterStore<real>& grads, const LayerDone& layer_done) const {
+  void backward(ParameterStore<real>& grads, const std::function<void(int64_t layer)>& layer_done) const {
     const std::vector<double> scale = router_loss_scale();
     Pass<P> back = pass();
     back.loss_scale = scale;
@@ -255,7 +256,7 @@ struct MicroBatch {
           [&](const auto& block) { block.backward(back, parallel ? x : mid, dout, acts.of(block), dx, grads); },
           layer.feed_forward);
       layer.attention.backward(back, x, dout, acts.attention, dx, grads);
-      if (layer_done) layer_done(l);
+      layer_done(l);
     }
     run(EmbeddingBackward<P>{.tokens_T = work.ids_T,
                              .positions_T = work.positions_T,
@@ -316,6 +317,23 @@ struct MicroBatch {
     }
     loss.total += mode.z_loss * loss.z;
     return loss;
+  }
+
+  // Sums come last unless they are asked for before, so that neither a GPU nor ranks wait in between.
+  LossSum backward(ParameterStore<real>& grads, const LayerDone& layer_done, double squared_lse,
+                   double divergence) const {
+    std::optional<LossSum> loss;
+    const std::function<LossSum()> total = [&] {
+      if (loss) return *loss;
+      loss = sums(s.work.nll_T, squared_lse);
+      loss->divergence = divergence;
+      if (s.teacher) loss->total += s.distillation.alpha * (divergence - loss->nll);
+      return *loss;
+    };
+    backward(grads, [&](int64_t layer) {
+      if (layer_done) layer_done(layer, total);
+    });
+    return total();
   }
 
   std::vector<double> router_loss_scale() const {
@@ -399,11 +417,7 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
                                 .squared_lse = &squared_lse,
                                 .teacher = taught<P>(s, batch, divergence),
                                 .dbias_V = dbias.empty() ? nullptr : dbias.data()});
-  micro.backward(grads, layer_done);
-  LossSum loss = micro.sums(s.work.nll_T, squared_lse);
-  loss.divergence = divergence;
-  if (s.teacher) loss.total += s.distillation.alpha * (divergence - loss.nll);
-  return loss;
+  return micro.backward(grads, layer_done, squared_lse, divergence);
 }
 
 template <class P>

@@ -42,7 +42,8 @@ struct Distillation {
   double alpha = 0.5, temperature = 1.0;
 };
 
-using LayerDone = std::function<void(int64_t layer)>;
+// What is done when a layer's gradients are complete; the loss is summed up if it is asked for.
+using LayerDone = std::function<void(int64_t layer, const std::function<LossSum()>& loss)>;
 
 template <class P>
 class Decoder {
@@ -57,7 +58,8 @@ class Decoder {
 
   // Losses of a micro-batch; adds the gradient of LossSum::total (a sum over tokens, not yet divided) to `grads`.
   // Parameters that `grads` does not hold are frozen: their gradient is not computed. `layer_done` is called on the way
-  // back, from the last layer to the first, when nothing more is added to the gradients of a layer.
+  // back, from the last layer to the first, when nothing more is added to the gradients of a layer: it may take them, put
+  // zeros in their place and move the layer's parameters.
   LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads,
                            const LayerDone& layer_done = {});
 

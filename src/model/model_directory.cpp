@@ -153,17 +153,25 @@ std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision prec
   return model;
 }
 
-std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params) {
+namespace {
+
+template <class T>
+std::vector<TensorToWrite> tensors_in(DType dtype, const ParameterStore<T>& params) {
   std::vector<TensorToWrite> tensors;
-  const auto room = std::make_shared<Buffer<float>>();
+  const auto room = std::make_shared<Buffer<T>>();
   for (const Parameter& parameter : params.entries()) {
-    const std::span<const float> values = params.at(parameter.slot);
-    tensors.push_back({.name = parameter.name, .shape = parameter.shape, .fetch = [values, room] {
+    const std::span<const T> values = params.at(parameter.slot);
+    tensors.push_back({.name = parameter.name, .dtype = dtype, .shape = parameter.shape, .fetch = [values, room] {
                          return static_cast<const void*>(to_host(values, *room).data());
                        }});
   }
   return tensors;
 }
+
+}  // namespace
+
+std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params) { return tensors_in(DType::kF32, params); }
+std::vector<TensorToWrite> tensors_of(const ParameterStore<bf16>& params) { return tensors_in(DType::kBf16, params); }
 
 void write_model(const fs::path& folder, const ModelConfig& config, const ParameterSource& source,
                  const SaveOptions& options) {

@@ -68,6 +68,7 @@ std::vector<std::filesystem::path> model_files(const std::filesystem::path& fold
 
 // The parameters of a store as float32 tensors to write, in the table's order.
 std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params);
+std::vector<TensorToWrite> tensors_of(const ParameterStore<bf16>& params);
 
 // Writes config and parameters into `folder` (which exists), one parameter at a time in memory.
 void write_model(const std::filesystem::path& folder, const ModelConfig& config, const ParameterSource& source,

@@ -1,11 +1,13 @@
 #include "nn/parameters.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/threads.h"
 #include "ops/transfer.h"
+#include "tensor/bf16.h"
 
 namespace troupe {
 namespace {
@@ -92,11 +94,16 @@ Parameter ParameterTable::find(std::string_view name) const {
 }
 
 template <class real>
-ParameterStore<real>::ParameterStore(const ParameterTable& table, const Selection& selected, Memory& memory)
+ParameterStore<real>::ParameterStore(const ParameterTable& table, const Selection& selected, Memory& memory,
+                                     LayersLie layers)
     : table_(&table) {
+  const auto place_of = [&](const Parameter& parameter) {
+    return layers == LayersLie::kTogether ? parameter.layer : int64_t{-1};
+  };
+  std::map<int64_t, int64_t> ends = {{-1, 0}};  // of a layer, from where it begins; -1: of what is apart
   bounds_.reserve(static_cast<size_t>(table.num_entries()));
-  int64_t end = 0;
   for (const ParameterFamily& family : table.families()) {
+    int64_t& end = ends[place_of(family.pattern)];
     if (family.aligned) end = align(end);
     const int64_t size = family.pattern.size();
     for (int64_t i = 0; i < family.count(); ++i) {
@@ -105,7 +112,14 @@ ParameterStore<real>::ParameterStore(const ParameterTable& table, const Selectio
       bounds_.emplace_back(begin, end);
     }
   }
-  values_ = Buffer<real>(align(end), memory);
+  int64_t place = 0;
+  for (const auto& [layer, end] : ends)
+    if (layer >= 0) place = std::max(place, align(end));
+  for (const ParameterFamily& family : table.families())
+    for (int64_t i = family.pattern.slot.begin; place > 0 && i < family.pattern.slot.end; ++i)
+      if (place_of(family.pattern) < 0) bounds_[i].first += place, bounds_[i].second += place;
+  place_size_ = static_cast<size_t>(place);
+  values_ = Buffer<real>(place + align(ends[-1]), memory);
 }
 
 template <class real>
@@ -121,6 +135,11 @@ std::vector<Parameter> ParameterStore<real>::entries() const {
 template <class real>
 void ParameterStore<real>::set_zero() {
   run(Fill<real>{.x = {all().data(), 1, values_.size()}});
+}
+
+template <class real>
+void ParameterStore<real>::set_layers_place_zero() {
+  run(Fill<real>{.x = {all().data(), 1, static_cast<int64_t>(place_size_)}});
 }
 
 namespace {
@@ -169,6 +188,7 @@ void initialize(ParameterStore<real>& store, uint64_t seed) {
 
 template class ParameterStore<float>;
 template class ParameterStore<double>;
+template class ParameterStore<bf16>;
 template void initialize(ParameterStore<float>&, uint64_t);
 template void initialize(ParameterStore<double>&, uint64_t);
 

@@ -92,11 +92,16 @@ class ParameterTable {
 // Which parameters a store holds: local experts, one rank's share, those that are trained. Empty: all.
 using Selection = std::function<bool(const Parameter&)>;
 
+// Where the layers of a model lie in a store: each in its own place, or all in one, for values that are of use while
+// one layer is at work.
+enum class LayersLie { kApart, kTogether };
+
 template <class real>
 class ParameterStore {
  public:
   // Zeros. The table must outlive the store.
-  explicit ParameterStore(const ParameterTable& table, const Selection& selected = {}, Memory& memory = host_memory());
+  explicit ParameterStore(const ParameterTable& table, const Selection& selected = {}, Memory& memory = host_memory(),
+                          LayersLie layers = LayersLie::kApart);
 
   const ParameterTable& table() const { return *table_; }
   std::vector<Parameter> entries() const;  // those held
@@ -111,6 +116,11 @@ class ParameterStore {
   std::span<real> at(std::string_view name) { return at(table_->find(name).slot); }
   std::span<const real> at(std::string_view name) const { return at(table_->find(name).slot); }
   void set_zero();
+  // The one place of all layers, with zeros where a layer is smaller, and what belongs to none; kApart: nothing, and
+  // all.
+  std::span<const real> layers_place() const { return all().first(place_size_); }
+  std::span<const real> beside_layers() const { return all().subspan(place_size_); }
+  void set_layers_place_zero();
 
   // Grows with every span for writing that is handed out: who keeps something made from the values (nn/linear.h) sees
   // here that it is out of date.
@@ -122,6 +132,7 @@ class ParameterStore {
 
   const ParameterTable* table_;
   std::vector<std::pair<int64_t, int64_t>> bounds_;  // of every parameter of the table; equal if it is not held
+  size_t place_size_ = 0;
   Buffer<real> values_;
   uint64_t version_ = 1;
 };

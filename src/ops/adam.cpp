@@ -24,6 +24,18 @@ void vectorized(const AdamUpdate<float>& task, Context&) {
   });
 }
 
+// The reference itself, by all threads.
+template <Isa level>
+void vectorized(const AdamUpdateBf16<float>& task, Context&) {
+  parallel_chunks(static_cast<int64_t>(task.p.size()), kUpdateChunk, [&](int64_t begin, int64_t end) {
+    const auto part = [first = static_cast<size_t>(begin), count = static_cast<size_t>(end - begin)](auto all) {
+      return all.subspan(first, count);
+    };
+    ref::adam_update_bf16(AdamUpdateBf16<float>{part(task.p), part(task.g), part(task.m), part(task.v), task.step,
+                                                task.grad_scale, task.key, task.first + begin});
+  });
+}
+
 template <Isa level>
 void vectorized(const SumOfSquares<float>& task, Context& context) {
   const int64_t size = static_cast<int64_t>(task.values.size()), num_chunks = (size + kChunk - 1) / kChunk;
@@ -52,6 +64,10 @@ void vectorized(const FindNonFinite<float>& task, Context&) {
   });
   *task.first = first == size ? -1 : first.load();
 }
+
+// In bf16 there is the reference alone: it looks at moments before they are saved.
+template <class Real>
+using FloatLevels = std::conditional_t<std::is_same_v<Real, bf16>, Levels<>, VectorLevels<Real>>;
 
 constexpr auto kAdamAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
 
@@ -82,6 +98,13 @@ Implementations<AdamUpdate<Real>> AdamUpdate<Real>::implementations() {
 }
 
 template <class Real>
+Implementations<AdamUpdateBf16<Real>> AdamUpdateBf16<Real>::implementations() {
+  static const auto rows = with_cuda(
+      rows_at<AdamUpdateBf16>(Levels<Isa::kGeneric>(), kAdamAt, [](const auto& task) { ref::adam_update_bf16(task); }));
+  return rows;
+}
+
+template <class Real>
 Implementations<SumOfSquares<Real>> SumOfSquares<Real>::implementations() {
   static const auto rows = with_cuda(
       rows_at<SumOfSquares>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::sum_of_squares(task); }));
@@ -91,15 +114,17 @@ Implementations<SumOfSquares<Real>> SumOfSquares<Real>::implementations() {
 template <class Real>
 Implementations<FindNonFinite<Real>> FindNonFinite<Real>::implementations() {
   static const auto rows = with_cuda(
-      rows_at<FindNonFinite>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::find_non_finite(task); }));
+      rows_at<FindNonFinite>(FloatLevels<Real>(), kAdamAt, [](const auto& task) { ref::find_non_finite(task); }));
   return rows;
 }
 
 template struct AdamUpdate<double>;
 template struct AdamUpdate<float>;
+template struct AdamUpdateBf16<float>;
 template struct SumOfSquares<double>;
 template struct SumOfSquares<float>;
 template struct FindNonFinite<double>;
 template struct FindNonFinite<float>;
+template struct FindNonFinite<bf16>;
 
 }  // namespace troupe

@@ -8,6 +8,7 @@
 
 #include "kernels/adam_step.h"
 #include "ops/op.h"
+#include "tensor/bf16.h"
 
 namespace troupe {
 
@@ -27,6 +28,25 @@ struct AdamUpdate {
   double grad_scale = 1.0;  // carries the clipping factor and 1 / tokens
 
   static Implementations<AdamUpdate> implementations();
+};
+
+// The same with moments in bf16: they are widened, moved and move p as above, and are then rounded by chance
+// (kernels/chance.h). Element i takes its chances from word n % 4 of Philox(key, n / 4), n = first + i: m the lower
+// half, v the upper one.
+template <class Real>
+struct AdamUpdateBf16 {
+  using real = Real;
+  static constexpr std::string_view kName = "adam_update_bf16";
+
+  std::span<real> p;
+  std::span<const real> g;
+  std::span<bf16> m, v;
+  AdamStep step;
+  double grad_scale = 1.0;
+  uint64_t key = 0;  // of this update and this stream of elements
+  int64_t first = 0;
+
+  static Implementations<AdamUpdateBf16> implementations();
 };
 
 // What the kernels of both forms read.
@@ -65,9 +85,9 @@ double sum_of_squares(std::span<const real> values) {
 }
 
 template <class real>
-int64_t find_non_finite(std::span<const real> values) {
+int64_t find_non_finite(std::span<const real> values, Device device = active_device()) {
   int64_t first = -1;
-  run(FindNonFinite<real>{values, &first});
+  run_on(device, FindNonFinite<real>{values, &first}, Context::of_this_thread());
   return first;
 }
 

@@ -63,6 +63,7 @@ Implementations<Sum<Real>> Sum<Real>::implementations() {
 
 template struct Fill<double>;
 template struct Fill<float>;
+template struct Fill<bf16>;
 template struct Copy<double>;
 template struct Copy<float>;
 template struct Copy<bf16>;

@@ -1,6 +1,8 @@
 #include "study/memory.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/device.h"
@@ -52,7 +54,8 @@ void add_gpu_workspaces(MemoryEstimate& memory, const ModelConfig& config, int64
 }
 
 // As Trainer holds them (nn/lora.h).
-void add_adapters(MemoryEstimate& memory, const ParameterTable& table, const LoraConfig& lora) {
+void add_adapters(MemoryEstimate& memory, const ParameterTable& table, const OptimizerConfig& optimizer,
+                  const LoraConfig& lora) {
   const Selection copied = lora_targets(lora.targets);
   const LoraParameters adapters = make_lora_parameters(table, copied, lora.rank);
   const Selection passed = lora_gradients(table, adapters);
@@ -66,7 +69,7 @@ void add_adapters(MemoryEstimate& memory, const ParameterTable& table, const Lor
   }
   for (const ParameterFamily& family : adapters.table.families()) {
     add(memory.weights, family, 2 * 4);  // and as they are multiplied
-    add(memory.gradients, family, 4), add(memory.optimizer, family, 8);
+    add(memory.gradients, family, 4), add(memory.optimizer, family, optimizer.moments == Precision::kBf16 ? 4 : 8);
   }
 }
 
@@ -80,7 +83,9 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
                                 : trained_of(freeze == Freeze::kAllButChosenExperts ? Freeze::kAllButExperts : freeze);
   const bool bf16 = precision == Precision::kBf16;
   const ParameterTable table = make_parameter_table(config);
-  int64_t workspace = 0;
+  const int64_t of_two = optimizer.moments == Precision::kBf16 ? 4 : 8;  // bytes of two moments
+  int64_t workspace = 0, at_once = 0;
+  std::map<int64_t, MemoryPart> of_layers;  // gradients that lie in one place
   for (const ParameterFamily& family : table.families()) {
     const Parameter& parameter = family.pattern;
     const auto add = [&](MemoryPart& part, int64_t bytes_per_value) {
@@ -90,8 +95,11 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     add(memory.weights, 4);
     const bool is_trained = !trained || trained(parameter);
     const bool muon = moved_by_muon(parameter, optimizer);
-    if (is_trained) add(memory.gradients, 4);
-    if (is_trained) add(memory.optimizer, muon ? 4 : 8);
+    const bool shares = optimizer.release_gradients && parameter.layer >= 0;
+    if (is_trained) add(shares ? of_layers[parameter.layer] : memory.gradients, 4);
+    if (is_trained) add(memory.optimizer, muon ? 4 : of_two);
+    if (is_trained)
+      at_once = of_two == 8 ? at_once + of_two * family.size() : std::max(at_once, of_two * family.size());
     if (is_trained && muon) workspace = std::max(workspace, muon_workspace(family, precision));
     // A tied output is multiplied, and looked up in float32.
     const bool output = config.tied_output && parameter.name == "embed_tokens.weight";
@@ -99,8 +107,17 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     if (bf16 && (parameter.product || output)) add(memory.packed, copies * 2);
     add(memory.inference, bf16 && parameter.product ? 2 : bf16 && output ? 4 + 2 : 4);
   }
+  MemoryPart largest;
+  for (const auto& [layer, gradients] : of_layers)
+    if (gradients.total > largest.total) largest = gradients;
+  memory.gradients.total += largest.total, memory.gradients.experts += largest.experts;
+  if (lora.is_used()) add_adapters(memory, table, optimizer, lora);
+  // A GPU's room for moments on their way, which in float32 are one stream and else that of a family.
+  if (optimizer.offload && active_device() == Device::kCuda) {
+    memory.offloaded = std::exchange(memory.optimizer, {});
+    memory.optimizer.total = std::min(of_two * kMomentsAtATime, at_once);
+  }
   memory.optimizer.total += workspace;
-  if (lora.is_used()) add_adapters(memory, table, lora);
   const int64_t T = micro_batch * seq_len;
   const auto activations = [&](Keep keep) {
     return bf16 ? Workspace<Bf16>::bytes(config, T, keep) : Workspace<F32>::bytes(config, T, keep);

@@ -20,8 +20,10 @@ struct MemoryPart {
 
 struct MemoryEstimate {
   MemoryPart weights;       // float32 masters; with adapters copies of their matrices, too, and they themselves
-  MemoryPart gradients;     // float32; with adapters theirs and those of their matrices
-  MemoryPart optimizer;     // Adam's two moments, float32; Muon's momentum, and what its largest update works in
+  MemoryPart gradients;  // float32; of the largest layer alone if they are released; with adapters theirs and those of
+                         // their matrices
+  MemoryPart optimizer;  // Adam's two moments; Muon's momentum, and what its largest update works in
+  MemoryPart offloaded;  // moments that lie in the host's memory beside a GPU: not of its memory
   MemoryPart packed;        // bf16 copies of the matrices, one for forward and one for backward, on a GPU one for
                             // both; none in float32
   MemoryPart inference;     // all weights of a model for use: packed matrices alone in bf16, else float32

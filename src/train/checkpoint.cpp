@@ -1,5 +1,6 @@
 #include "train/checkpoint.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -21,15 +22,26 @@ using nlohmann::ordered_json;
 
 constexpr const char* kFormat = "troupe.train_state/1";
 
-void read(const ModelTensors& tensors, const std::string& prefix, ParameterStore<float>& store,
+// Of whichever type the file has them: to bf16 they are rounded to the nearest.
+template <class T>
+void read(const ModelTensors& tensors, const std::string& prefix, ParameterStore<T>& store,
           const char* what = "moments") {
+  Buffer<float> widened;
   for (const Parameter& parameter : store.entries()) {
-    const std::span<float> values = store.at(parameter.slot);
-    from_host(values,
-              [&](std::span<float> room) { tensors.read_f32(prefix + parameter.name, parameter.shape, room); });
-    if (const int64_t at = find_non_finite<float>(values); at >= 0)
+    const std::span<T> values = store.at(parameter.slot);
+    from_host(values, [&](std::span<T> room) {
+      if constexpr (std::is_same_v<T, float>) {
+        tensors.read_f32(prefix + parameter.name, parameter.shape, room);
+      } else {
+        widened.reserve(parameter.size());
+        const std::span<float> read = widened.span().first(room.size());
+        tensors.read_f32(prefix + parameter.name, parameter.shape, read);
+        std::ranges::transform(read, room.begin(), [](float value) { return T(value); });
+      }
+    });
+    if (const int64_t at = find_non_finite<T>(values, store.memory().device()); at >= 0)
       fail(ErrorCode::kData, "{}: {}{}: expected finite {}, got {} at index {}", tensors.where(), prefix,
-           parameter.name, what, to_host<float>(values, at), at);
+           parameter.name, what, static_cast<float>(to_host<T>(values, at)), at);
   }
 }
 
@@ -168,8 +180,7 @@ void load_trainer(const Checkpoint& checkpoint, const TrainState& state, Trainer
     load_parameters(checkpoint.folder, trainer.model().params());
   }
   const ModelTensors moments(checkpoint.folder, kMomentsStem);
-  read(moments, "m.", trainer.optimizer().first_moment());
-  read(moments, "v.", trainer.optimizer().second_moment());
+  trainer.optimizer().each_moment([&](const char* prefix, auto& store) { read(moments, prefix, store); });
   trainer.optimizer().set_updates(state.step);
   trainer.set_steps_done(state.step);
 }

@@ -20,7 +20,8 @@ namespace fs = std::filesystem;
 constexpr const char* kSaving = "checkpoint";  // to the watchdog
 constexpr int64_t kCopyChunk = 1 << 20;
 
-void append(std::vector<TensorToWrite>& list, const std::string& prefix, const ParameterStore<float>& moments) {
+template <class T>
+void append(std::vector<TensorToWrite>& list, const std::string& prefix, const ParameterStore<T>& moments) {
   for (TensorToWrite& tensor : tensors_of(moments)) {
     tensor.name = prefix + tensor.name;
     list.push_back(std::move(tensor));
@@ -29,8 +30,7 @@ void append(std::vector<TensorToWrite>& list, const std::string& prefix, const P
 
 std::vector<TensorToWrite> moments_of(Trainer& trainer) {
   std::vector<TensorToWrite> moments;
-  append(moments, "m.", trainer.optimizer().first_moment());
-  append(moments, "v.", trainer.optimizer().second_moment());
+  trainer.optimizer().each_moment([&](const char* prefix, const auto& store) { append(moments, prefix, store); });
   return moments;
 }
 

@@ -12,13 +12,16 @@ namespace troupe {
 namespace {
 
 // "NAME: expected finite values, got nan at index 5", or nothing.
-std::optional<std::string> first_non_finite(const ParameterStore<float>& store) {
-  if (find_non_finite<float>(store.all()) < 0) return std::nullopt;
+template <class T>
+std::optional<std::string> first_non_finite(const ParameterStore<T>& store, const Selection& of = {}) {
+  const Device device = store.memory().device();  // moments may lie on the host while a GPU is in use
+  if (find_non_finite<T>(store.all(), device) < 0) return std::nullopt;
   for (const Parameter& parameter : store.entries()) {
-    const std::span<const float> values = store.at(parameter.slot);
-    if (const int64_t at = find_non_finite<float>(values); at >= 0)
+    if (of && !of(parameter)) continue;
+    const std::span<const T> values = store.at(parameter.slot);
+    if (const int64_t at = find_non_finite<T>(values, device); at >= 0)
       return fmt::format("{}: expected finite values, got {} at index {}", parameter.name,
-                         to_host<float>(values, at), at);
+                         static_cast<float>(to_host<T>(values, at)), at);
   }
   return std::nullopt;
 }
@@ -47,12 +50,27 @@ void require_finite(int64_t step, const LossSum& loss, double norm, const Parame
   fail(ErrorCode::kNonFinite, "step {}: loss: expected a finite value, got {} ({})", step, loss.total, kHint);
 }
 
-void require_finite_update(int64_t step, const std::string& kind, const ParameterStore<float>& values) {
+void require_finite_layer(int64_t step, const LossSum& loss, double squares, const ParameterStore<float>& grads,
+                          int64_t layer) {
+  if (std::isfinite(loss.total) && std::isfinite(squares)) return;
+  constexpr const char* kHint =
+      "nothing of this step is saved; a lower train.schedule.lr or a longer warm-up may help, or train.clip_norm "
+      "without train.optimizer.release_gradients";
+  if (const auto found = first_non_finite(grads, [&](const Parameter& parameter) { return parameter.layer == layer; }))
+    fail(ErrorCode::kNonFinite, "step {}: gradient of {} ({})", step, *found, kHint);
+  fail(ErrorCode::kNonFinite, "step {}: loss: expected a finite value, got {} ({})", step, loss.total, kHint);
+}
+
+template <class T>
+void require_finite_update(int64_t step, const std::string& kind, const ParameterStore<T>& values) {
   if (const auto found = first_non_finite(values))
     fail(ErrorCode::kNonFinite,
          "step {}: after the update: {}{} (nothing of this step is saved; a lower train.schedule.lr, a longer warm-up "
          "or train.clip_norm may help)",
          step, kind, *found);
 }
+
+template void require_finite_update(int64_t, const std::string&, const ParameterStore<float>&);
+template void require_finite_update(int64_t, const std::string&, const ParameterStore<bf16>&);
 
 }  // namespace troupe

@@ -23,8 +23,14 @@ double clip_factor(double norm, double max_norm);
 void require_finite(int64_t step, const LossSum& loss, double norm, const ParameterStore<float>& params,
                     const ParameterStore<float>& grads);
 
+// The same of the gradients of one layer, or of what belongs to none (-1), whose squares add up to `squares`, before
+// they are taken; those of other layers were taken before.
+void require_finite_layer(int64_t step, const LossSum& loss, double squares, const ParameterStore<float>& grads,
+                          int64_t layer);
+
 // Throws kNonFinite naming the step and the first tensor if update `step` made a value that is not finite. `kind`
 // stands before the tensor's name: "first moment of ".
-void require_finite_update(int64_t step, const std::string& kind, const ParameterStore<float>& values);
+template <class T>
+void require_finite_update(int64_t step, const std::string& kind, const ParameterStore<T>& values);
 
 }  // namespace troupe

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <variant>
 
 #include "kernels/adam_step.h"
+#include "model/precision_choice.h"
 #include "nn/parameters.h"
 #include "ops/muon.h"
 #include "train/parameter_groups.h"
@@ -79,12 +81,22 @@ struct EnumNames<MatrixOptimizer> {
 
 struct OptimizerConfig {
   MatrixOptimizer matrices = MatrixOptimizer::kAdam;
+  Precision moments = Precision::kFp32;
+  bool offload = false;
+  bool release_gradients = false;
   GroupRates lr;
 
   template <class V>
   void fields(V& v) {
     v("matrices", matrices, any_value(),
       "what moves the matrices of attention and feed-forward layers, each by itself; Adam moves the rest");
+    v("moments", moments, any_value(),
+      "Adam's two, which bf16 halves, rounded by chance; Muon's momentum is float32 always");
+    v("offload", offload, any_value(),
+      "moments lie in the host's memory and pass through a GPU's in parts: slower, with the same bits");
+    v("release_gradients", release_gradients, any_value(),
+      "gradients of a layer are taken as soon as they are complete and lie where the next layer's will; with clip_norm "
+      "0 and one micro-batch an update");
     v("lr", lr);
   }
 };
@@ -99,7 +111,11 @@ struct OptimizerOptions {
   OptimizerConfig optimizer = {};
   MuonConfig muon = {};
   Precision precision = Precision::kFp32;  // of Muon's products
+  uint64_t seed = 1;                       // of what is rounded by chance
 };
+
+// Elements of moments that pass through a GPU's memory at a time.
+inline constexpr int64_t kMomentsAtATime = int64_t{1} << 24;
 
 class Optimizer {
  public:
@@ -116,12 +132,27 @@ class Optimizer {
     update(params, grads, {lr, lr, lr, lr}, grad_scale);
   }
 
+  // The same in parts: the parameters of a layer, or of none (-1), of an update that begin_update() began.
+  void begin_update() { ++updates_; }
+  void update_layer(int64_t layer, ParameterStore<float>& params, const ParameterStore<float>& grads,
+                    const GroupRates& rates, double grad_scale);
+
   int64_t updates() const { return updates_; }
   void set_updates(int64_t updates) { updates_ = updates; }  // after the moments were loaded
   ParameterStore<float>& first_moment() { return m_; }       // Muon's momentum too
   ParameterStore<float>& second_moment() { return v_; }      // of what Adam moves
   const ParameterStore<float>& first_moment() const { return m_; }
   const ParameterStore<float>& second_moment() const { return v_; }
+  // Calls visit("m.", store) and visit("v.", store) with every store of moments: those above, and their like in bf16,
+  // which hold what Adam moves if moments are in bf16; then those above hold Muon's alone.
+  template <class Visit>
+  void each_moment(const Visit& visit) {
+    visit("m.", m_), visit("v.", v_), visit("m.", m_bf16_), visit("v.", v_bf16_);
+  }
+  template <class Visit>
+  void each_moment(const Visit& visit) const {
+    visit("m.", m_), visit("v.", v_), visit("m.", m_bf16_), visit("v.", v_bf16_);
+  }
 
  private:
   // What an update does to a parameter.
@@ -137,10 +168,21 @@ class Optimizer {
   struct Stretch {
     Slot slot;
     Treatment treatment;
+    int64_t family = 0, first = 0;  // if moments are rounded by chance: whose it is, its first element's number there
   };
+  // Where parts of moments are while a GPU works with them.
+  template <class T>
+  struct Room {
+    Buffer<T> m, v;
+  };
+  bool in_bf16(Slot slot) const { return !m_bf16_.at(slot).empty(); }
+  template <class T, class Update>
+  void in_parts(std::span<T> m, std::span<T> v, Room<T>& room, const Update& update);
   Treatment treatment_of(const Parameter& parameter, const GroupRates& rates) const;
   std::vector<Stretch> stretches(const ParameterStore<float>& params, const ParameterStore<float>& grads,
-                                 const GroupRates& rates) const;
+                                 const GroupRates& rates, std::optional<int64_t> layer) const;
+  void update_some(std::optional<int64_t> layer, ParameterStore<float>& params, const ParameterStore<float>& grads,
+                   const GroupRates& rates, double grad_scale);
   bool continues(const Stretch& stretch, int64_t next, const ParameterStore<float>& params,
                  const ParameterStore<float>& grads) const;
   void run_adam(const Stretch& stretch, ParameterStore<float>& params, const ParameterStore<float>& grads,
@@ -150,7 +192,11 @@ class Optimizer {
                 const ParameterStore<float>& grads, double grad_scale);
 
   OptimizerOptions options_;
+  bool passes_;  // moments lie in the host's memory, and are updated elsewhere
   ParameterStore<float> m_, v_;
+  ParameterStore<bf16> m_bf16_, v_bf16_;
+  Room<float> room_;
+  Room<bf16> room_bf16_;
   std::variant<MuonWorkspace<F32>, MuonWorkspace<Bf16>> workspace_;
   int64_t updates_ = 0;
 };

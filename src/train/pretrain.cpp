@@ -269,6 +269,9 @@ TrainerOptions trainer_options(const TrainConfig& train) {
 }
 
 void check_shares(const RunConfig& config, const std::string& where, int ranks) {
+  if (config.train.optimizer.release_gradients)
+    fail(ErrorCode::kUsage, "{}: train.optimizer.release_gradients: expected one process with it, got {} ranks", where,
+         ranks);
   const int64_t group = config.model.num_moe_layers() > 0 ? config.model.moe.group_sequences : 0;
   const int64_t unit = std::max<int64_t>(1, group), rows = micro_batch(config.train);
   if ((rows + unit - 1) / unit >= ranks) return;

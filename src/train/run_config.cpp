@@ -34,6 +34,22 @@ int64_t tokens_per_step(const RunConfig& config, const std::string& where) {
                          where + ": train.batch_sequences x model.context");
 }
 
+// Gradients that are gone after their layer's backward pass are not there to be added up, scaled or passed on.
+void check_released_gradients(const RunConfig& config, const std::string& where) {
+  const TrainConfig& train = config.train;
+  if (!train.optimizer.release_gradients) return;
+  const auto refuse = [&](const std::string& expected, const std::string& got, const char* why) {
+    fail(ErrorCode::kUsage, "{}: train.optimizer.release_gradients: expected {} with it, got {} ({})", where, expected,
+         got, why);
+  };
+  if (train.clip_norm > 0.0)
+    refuse("train.clip_norm = 0", fmt::format("{}", train.clip_norm), "the norm is of all gradients at once");
+  if (micro_batch(train) != train.batch_sequences)
+    refuse(fmt::format("train.micro_sequences = {}, all of an update", train.batch_sequences),
+           fmt::format("{}", micro_batch(train)), "gradients of several micro-batches are added up");
+  if (config.finetune) refuse("`troupe train`", "`troupe finetune`", "its updates are several micro-batches");
+}
+
 // A rate of its own is of some parameters, and follows a schedule; what decays is moved by who decays it.
 void check_optimizer(const RunConfig& config, const std::string& where) {
   const AdamConfig& adam = config.train.adam;
@@ -111,6 +127,7 @@ void check_rules(const RunConfig& config, const std::string& where) {
                   where + ": train.steps x train.batch_sequences x model.context");
   if (steps > 0) static_cast<void>(Schedule(train.schedule, steps, where + ": train.schedule"));
   check_optimizer(config, where);
+  check_released_gradients(config, where);
   data_weights(config.data, where);
 }
 

@@ -12,8 +12,9 @@
 namespace troupe {
 namespace {
 
-int64_t bytes_of(const ParameterStore<float>& store) {
-  return static_cast<int64_t>(store.all().size() * sizeof(float));
+template <class T>
+int64_t bytes_of(const ParameterStore<T>& store) {
+  return static_cast<int64_t>(store.all().size_bytes());
 }
 
 std::vector<double> in_megabytes(const std::vector<int64_t>& bytes) {
@@ -27,7 +28,8 @@ std::vector<double> in_megabytes(const std::vector<int64_t>& bytes) {
 RunSummary::RunSummary(const RunConfig& config, Trainer& trainer)
     : threads_per_rank(num_threads()), ranks_(trainer.model().ranks()) {
   const int64_t parameters = bytes_of(trainer.model().params());
-  const int64_t moments = bytes_of(trainer.optimizer().first_moment()) + bytes_of(trainer.optimizer().second_moment());
+  int64_t moments = 0;
+  trainer.optimizer().each_moment([&](const char*, const auto& store) { moments += bytes_of(store); });
   ranks = ranks_ ? ranks_->size() : 1;
   const int64_t unit = config.model.num_moe_layers() > 0 ? std::max<int64_t>(1, config.model.moe.group_sequences) : 1;
   const int64_t experts = config.model.num_moe_layers() > 0 ? config.model.moe.num_experts : 0;

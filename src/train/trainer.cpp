@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "ops/adam.h"
 #include "train/balance_bias.h"
 #include "train/gradients.h"
 
@@ -75,12 +76,23 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
       batch_at_(std::move(batch_at)),
       shares_(shares_of(model, options)),
       adapters_(options.lora ? std::make_unique<Adapters>(model, *options.lora) : nullptr),
-      grads_(model.table(), held(model, options, adapters()), model.params().memory()),
-      optimizer_(
-          adapters_ ? adapters_->parameters.table : model.table(),
-          {.adam = options.adam, .optimizer = options.optimizer, .muon = options.muon, .precision = model.precision()},
-          moved(shares_, options), model.params().memory()) {
+      grads_(model.table(), held(model, options, adapters()), model.params().memory(),
+             options.optimizer.release_gradients ? LayersLie::kTogether : LayersLie::kApart),
+      optimizer_(adapters_ ? adapters_->parameters.table : model.table(),
+                 {.adam = options.adam,
+                  .optimizer = options.optimizer,
+                  .muon = options.muon,
+                  .precision = model.precision(),
+                  .seed = options.seed},
+                 moved(shares_, options), model.params().memory()) {
   if (adapters_) merge_adapters();  // so that the first gradient is projected on A
+  if (!options.optimizer.release_gradients) return;
+  if (options.micro_batches != 1 || options.clip_norm > 0.0 || model.ranks() || options.lora)
+    fail(ErrorCode::kUsage,
+         "train.optimizer.release_gradients: expected one micro-batch an update, no clipping, one process and no "
+         "adapters with it, got {} micro-batches, train.clip_norm {}, {} and {}",
+         options.micro_batches, options.clip_norm, model.ranks() ? "ranks" : "one process",
+         options.lora ? "adapters" : "no adapters");
 }
 
 void Trainer::scale_experts() {
@@ -95,14 +107,12 @@ void Trainer::merge_adapters() { adapters_->lora.merge(model_.params(), grads_);
 
 LayerDone Trainer::layer_done(int64_t micro) {
   if (!shares_ || micro + 1 < options_.micro_batches) return {};
-  return [this](int64_t layer) { shares_->layer_done(grads_, layer); };
+  return [this](int64_t layer, const auto&) { shares_->layer_done(grads_, layer); };
 }
 
 // Of several ranks each computes its sequences of every micro-batch (model/decoder.cpp): loss and statistics are already
 // those of all.
-StepStats Trainer::step() {
-  StepStats stats{.step = step_ + 1, .loss = {}, .lr = schedule_(step_), .grad_norm = 0.0, .routers = {}};
-  grads_.set_zero();
+void Trainer::pass_and_update(StepStats& stats) {
   for (int64_t micro = 0; micro < options_.micro_batches; ++micro) {
     const Batch batch = batch_at_(step_, micro);
     stats.loss +=
@@ -118,8 +128,37 @@ StepStats Trainer::step() {
       ranks, [&] { require_finite(stats.step, stats.loss, stats.grad_norm, trained(), gradients()); }, kFinite);
   const double scale = clip_factor(stats.grad_norm, options_.clip_norm) / static_cast<double>(stats.loss.tokens);
   optimizer_.update(trained(), gradients(), rates_at(options_.optimizer.lr, stats.lr, schedule_.peak()), scale);
+}
+
+// The optimizer takes the gradients of a layer at the end of its backward pass, and those of the layer before lie where
+// they did. Numbers are those of the other way, but for the order in which the squares of the norm are added.
+void Trainer::pass_and_update_by_layers(StepStats& stats) {
+  const GroupRates rates = rates_at(options_.optimizer.lr, stats.lr, schedule_.peak());
+  double squares = 0.0;
+  bool begun = false;
+  const auto take = [&](int64_t layer, const LossSum& loss) {
+    const ParameterStore<float>& held = grads_;
+    const double of_layer = sum_of_squares<float>(layer < 0 ? held.beside_layers() : held.layers_place());
+    require_finite_layer(stats.step, loss, of_layer, held, layer);
+    squares += of_layer;
+    if (!std::exchange(begun, true)) optimizer_.begin_update();
+    optimizer_.update_layer(layer, model_.params(), held, rates, 1.0 / static_cast<double>(loss.tokens));
+    if (layer > 0) grads_.set_layers_place_zero();
+  };
+  const Batch batch = batch_at_(step_, 0);
+  stats.loss = model_.forward_backward(batch, training_mode(options_, step_, stats.routers), grads_,
+                                       [&](int64_t layer, const auto& loss) { take(layer, loss()); });
+  add(stats.routers, model_.router_stats());
+  take(-1, stats.loss);
+  stats.grad_norm = std::sqrt(squares) / static_cast<double>(stats.loss.tokens);
+}
+
+StepStats Trainer::step() {
+  StepStats stats{.step = step_ + 1, .loss = {}, .lr = schedule_(step_), .grad_norm = 0.0, .routers = {}};
+  grads_.set_zero();
+  options_.optimizer.release_gradients ? pass_and_update_by_layers(stats) : pass_and_update(stats);
   run_together(
-      ranks, [&] { require_finite_update(stats.step, "", trained()); }, kFinite);
+      model_.ranks(), [&] { require_finite_update(stats.step, "", trained()); }, kFinite);
   if (adapters_) {
     merge_adapters();
     require_finite_update(stats.step, "", model_.params());
@@ -133,8 +172,9 @@ StepStats Trainer::step() {
 
 void Trainer::require_finite_moments() const {
   const auto check = [&] {
-    require_finite_update(step_, "first moment of ", optimizer_.first_moment());
-    require_finite_update(step_, "second moment of ", optimizer_.second_moment());
+    optimizer_.each_moment([&](std::string_view which, const auto& moments) {
+      require_finite_update(step_, which == "m." ? "first moment of " : "second moment of ", moments);
+    });
   };
   run_together(model_.ranks(), check, kFinite);
 }

@@ -65,7 +65,7 @@ class Trainer {
 
   LanguageModel& model() { return model_; }
   Optimizer& optimizer() { return optimizer_; }
-  // Of the last step: sums over tokens.
+  // Of the last step: sums over tokens; if they were released (OptimizerConfig), of what belongs to no layer alone.
   const ParameterStore<float>& gradients() const { return adapters_ ? adapters_->grads : grads_; }
   // What is trained: the model's parameters, or adapters, after whose loading merge_adapters() is due.
   ParameterStore<float>& trained() { return adapters_ ? adapters_->lora.values() : model_.params(); }
@@ -84,6 +84,8 @@ class Trainer {
   };
   LayerDone layer_done(int64_t micro);  // of a micro-batch
   void scale_experts();
+  void pass_and_update(StepStats& stats);
+  void pass_and_update_by_layers(StepStats& stats);
 
   LanguageModel& model_;
   Schedule schedule_;

@@ -4,7 +4,10 @@
 
 #include <cmath>
 
+#include "base/rng.h"
 #include "kernels/adam_step.h"
+#include "kernels/chance.h"
+#include "kernels/cuda/fours.h"
 #include "kernels/cuda/grid.h"
 
 namespace troupe::cuda {
@@ -26,6 +29,44 @@ struct AdamKernel {
       p[i] = p[i] * c.decay - m_i * c.rate / (sqrtf(v_i) + c.epsilon);
       m[i] = m_i;
       v[i] = v_i;
+    });
+  }
+};
+
+// A thread takes the four elements whose chances are one call of Philox.
+struct AdamBf16Kernel {
+  static constexpr int kThreads = kElementThreads;
+  using Shared = NoShared;
+
+  AdamCoefficients c;
+  const float* g;
+  int64_t count;
+  float* p;
+  bf16 *m, *v;
+  uint64_t key;
+  int64_t first;
+
+  int64_t groups() const { return count == 0 ? 0 : (first + count + 3) / 4 - first / 4; }
+  int64_t blocks() const { return blocks_of(groups(), kElementsPerBlock); }
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+    const int64_t all = count == 0 ? 0 : (first + count + 3) / 4 - first / 4;
+    each_element(block, all, [&](int64_t i) {
+      const int64_t group = first / 4 + i, start = 4 * group - first;
+      const int64_t begin = start < 0 ? 0 : start, end = start + 4 < count ? start + 4 : count;
+      const auto number = static_cast<int>(end - begin);
+      float g_i[4], p_i[4], m_i[4], v_i[4];
+      load_four(g + begin, number, g_i), load_four(p + begin, number, p_i);
+      load_four(m + begin, number, m_i), load_four(v + begin, number, v_i);
+      const auto words = philox(key, static_cast<uint64_t>(group));
+      for (int j = 0; j < 4; ++j) {
+        m_i[j] = m_i[j] * c.beta1 + g_i[j] * c.rest1;
+        v_i[j] = v_i[j] * c.beta2 + g_i[j] * g_i[j] * c.rest2;
+        p_i[j] = p_i[j] * c.decay - m_i[j] * c.rate / (sqrtf(v_i[j]) + c.epsilon);
+        const uint32_t word = words[static_cast<size_t>(begin - start + j) & 3];
+        m_i[j] = static_cast<float>(round_by_chance(m_i[j], word & 0xFFFF));
+        v_i[j] = static_cast<float>(round_by_chance(v_i[j], word >> 16));
+      }
+      store_four(p + begin, number, p_i), store_four(m + begin, number, m_i), store_four(v + begin, number, v_i);
     });
   }
 };
@@ -58,11 +99,12 @@ struct SumOfSquaresKernel {
 };
 
 // first[chunk] = index of the chunk's first value that is not finite, `count` if there is none
+template <class T>
 struct FindNonFiniteKernel {
   static constexpr int kThreads = 256;
   using Shared = NoShared;
 
-  const float* values;
+  const T* values;
   int64_t count;
   int64_t* first;
 
@@ -73,7 +115,7 @@ struct FindNonFiniteKernel {
     block.each([&](int thread) {
       found[thread] = count;
       for (int64_t i = begin + thread; i < end && found[thread] == count; i += kThreads)
-        if (!(fabsf(values[i]) <= 3.4028234663852886e38f)) found[thread] = i;
+        if (!(fabsf(static_cast<float>(values[i])) <= 3.4028234663852886e38f)) found[thread] = i;
     });
     const int64_t lowest = block.min(found);
     block.each([&](int thread) {

@@ -226,6 +226,13 @@ void on_cuda(const AdamUpdate<Real>& task, Context&) {
 }
 
 template <class Real>
+void on_cuda(const AdamUpdateBf16<Real>& task, Context&) {
+  cuda::launch(cuda::AdamBf16Kernel{adam_coefficients(task.step, task.grad_scale), task.g.data(),
+                                    static_cast<int64_t>(task.p.size()), task.p.data(), task.m.data(), task.v.data(),
+                                    task.key, task.first});
+}
+
+template <class Real>
 void on_cuda(const SumOfSquares<Real>& task, Context& context) {
   cuda::SumOfSquaresKernel kernel{task.values.data(), static_cast<int64_t>(task.values.size()), nullptr};
   std::vector<double> sums(static_cast<size_t>(kernel.blocks()));
@@ -238,7 +245,7 @@ void on_cuda(const SumOfSquares<Real>& task, Context& context) {
 
 template <class Real>
 void on_cuda(const FindNonFinite<Real>& task, Context& context) {
-  cuda::FindNonFiniteKernel kernel{task.values.data(), static_cast<int64_t>(task.values.size()), nullptr};
+  cuda::FindNonFiniteKernel<Real> kernel{task.values.data(), static_cast<int64_t>(task.values.size()), nullptr};
   std::vector<int64_t> first(static_cast<size_t>(kernel.blocks()));
   const Context::Lease lease(context, kernel.blocks() * static_cast<int64_t>(sizeof(int64_t)));
   kernel.first = lease.as<int64_t>();
@@ -258,6 +265,9 @@ template void on_cuda(const Add<float>&, Context&);
 template void on_cuda(const RotaryTable<float>&, Context&);
 template void on_cuda(const SinusoidalPositions<float>&, Context&);
 template void on_cuda(const AdamUpdate<float>&, Context&);
+template void on_cuda(const AdamUpdateBf16<float>&, Context&);
+template void on_cuda(const FindNonFinite<bf16>&, Context&);
+template void on_cuda(const Fill<bf16>&, Context&);
 template void on_cuda(const SumOfSquares<float>&, Context&);
 template void on_cuda(const FindNonFinite<float>&, Context&);
 #define TROUPE_INSTANTIATE(P)                                   \

@@ -18,6 +18,7 @@ namespace troupe {
   template <class T>         \
   void on_cuda(const Task<T>&, Context&);
 TROUPE_ON_CUDA(AdamUpdate)
+TROUPE_ON_CUDA(AdamUpdateBf16)
 TROUPE_ON_CUDA(Add)
 TROUPE_ON_CUDA(AttentionBackward)
 TROUPE_ON_CUDA(AttentionDecode)

@@ -9,6 +9,7 @@
 
 #include "guarded.h"
 #include "implementations.h"
+#include "kernels/ref/adam.h"
 #include "parity.h"
 
 namespace troupe {
@@ -65,6 +66,70 @@ TEST(AdamParity, AnElementDependsOnItselfAlone) {
   }
 }
 
+struct StateInBf16 {
+  explicit StateInBf16(int64_t n) : p(1, n, {0, 1}), g(1, n, {0, 2}), m(1, n, {0, 3}), v(1, n) {
+    p.fill_normal(1), g.fill_normal(2, 1e3), m.fill_normal(3, 0.1), v.fill_normal(4);
+    for (int64_t i = 0; i < n; ++i) v(0, i) = bf16(v(0, i) * v(0, i) * 0.01f);
+  }
+  template <class T>
+  static std::span<T> flat(Guarded<T>& x, int64_t begin, int64_t end) {
+    return std::span<T>(x.view().data, static_cast<size_t>(x.cols()))
+        .subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+  }
+  AdamUpdateBf16<float> task(int64_t begin, int64_t end, const AdamStep& step, int64_t first) {
+    return {flat(p, begin, end), flat(g, begin, end), flat(m, begin, end), flat(v, begin, end), step, 1e-3, 77,
+            first + begin};
+  }
+  Guarded<float> p, g;
+  Guarded<bf16> m, v;
+};
+
+// With decays of 0 a moment is a gradient or its square, the same number for every implementation: so are its chances.
+TEST(AdamParity, MomentsInBf16AreRoundedByTheSameChances) {
+  for (const int64_t n : {0, 1, 3, 4, 17, 40001})
+    for (const int64_t first : {0, 5, 1 << 20}) {
+      const AdamStep exact{.lr = 0.01, .beta1 = 0.0, .beta2 = 0.0, .eps = 1e-3, .t = 3};
+      StateInBf16 start(n), expected(n);
+      for (Guarded<float>* g : {&start.g, &expected.g})  // times 2^-10: no rounding but by chance
+        for (int64_t i = 0; i < n; ++i) (*g)(0, i) = static_cast<float>(static_cast<int>((*g)(0, i)) % 4096);
+      AdamUpdateBf16<float> task = expected.task(0, n, exact, first);
+      task.grad_scale = 0x1p-10;
+      ref::adam_update_bf16(task);
+      for (const std::string_view row : test::usable<AdamUpdateBf16<float>>()) {
+        const std::string what = fmt::format("{} n {} first {}", row, n, first);
+        StateInBf16 state(n);
+        state.g.for_each([&](int64_t i, int64_t j) { return start.g(i, j); });
+        for (const auto& [begin, end] : {std::pair{int64_t{0}, n / 3}, {n / 3, n}}) {  // however it is cut
+          AdamUpdateBf16<float> part = state.task(begin, end, exact, first);
+          part.grad_scale = 0x1p-10;
+          test::run_as(row, part);
+        }
+        EXPECT_TRUE(test::equal_bits(state.m, expected.m)) << what;
+        EXPECT_TRUE(test::equal_bits(state.v, expected.v)) << what;
+        test::expect_close(state.p, widened(expected.p), 8 * 0x1p-24, what + " p");
+        state.p.expect_guards_intact(what);
+        for (const Guarded<bf16>* x : {&state.m, &state.v}) x->expect_guards_intact(what);
+      }
+    }
+}
+
+TEST(AdamParity, EveryImplementationWithMomentsInBf16MatchesTheReference) {
+  for (const auto form : {AdamStep::Form::kFairseq, AdamStep::Form::kUsual})
+    for (const int64_t n : {1, 17, 40001}) {
+      const AdamStep step{.lr = 0.01, .eps = 1e-3, .weight_decay = 0.1, .t = 2, .form = form};
+      StateInBf16 expected(n);
+      ref::adam_update_bf16(expected.task(0, n, step, 0));
+      for (const std::string_view row : test::usable<AdamUpdateBf16<float>>()) {
+        const std::string what = fmt::format("{} n {} form {}", row, n, static_cast<int>(form));
+        StateInBf16 state(n);
+        test::run_as(row, state.task(0, n, step, 0));
+        test::expect_close(state.p, widened(expected.p), 8 * 0x1p-24, what + " p");
+        test::expect_close(state.m, widened(expected.m), 0x1p-7, what + " m");  // a sum's last bit may lift it
+        test::expect_close(state.v, widened(expected.v), 0x1p-7, what + " v");
+      }
+    }
+}
+
 TEST(AdamParity, SumsOfSquaresAgreeAndDoNotDependOnThreads) {
   for (const int64_t n : {0, 1, 15, 16384, 16385, 100003}) {
     State state(n);
@@ -82,6 +147,17 @@ TEST(AdamParity, SumsOfSquaresAgreeAndDoNotDependOnThreads) {
       });
     }
   }
+}
+
+TEST(AdamParity, EveryImplementationFindsTheFirstMomentInBf16ThatIsNotFinite) {
+  for (const std::string_view row : test::usable<FindNonFinite<bf16>>())
+    for (const int64_t bad : {-1, 0, 39999}) {
+      StateInBf16 state(40001);
+      if (bad >= 0) state.m(0, bad) = bf16(std::nanf("")), state.m(0, 40000) = bf16(HUGE_VALF);
+      int64_t first = -2;
+      test::run_as(row, FindNonFinite<bf16>{StateInBf16::flat(state.m, 0, 40001), &first});
+      EXPECT_EQ(first, bad) << row;
+    }
 }
 
 TEST(AdamParity, EveryImplementationFindsTheFirstValueThatIsNotFinite) {

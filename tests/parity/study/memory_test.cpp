@@ -84,14 +84,26 @@ Held held_by_training(const CountedGrid& grid, const ModelConfig& config, Precis
 TEST(MemoryOfAGpu, IsWithinFivePercentOfTheEstimate) {
   if (!cuda::machine() || cuda::machine()->stream()) GTEST_SKIP() << "the grid is not emulated";
   CountedGrid grid;
-  for (const auto& [experts, muon, recompute, precision] : {std::tuple{0, false, false, Precision::kBf16},
-                                                            {8, false, true, Precision::kBf16},
-                                                            {0, true, false, Precision::kBf16},
-                                                            {4, true, false, Precision::kFp32}}) {
-    SCOPED_TRACE(testing::Message() << experts << " experts, muon " << muon << ", recompute " << recompute);
+  struct Case {
+    int64_t experts;
+    bool recompute;
+    Precision precision;
+    OptimizerConfig optimizer = {};
+  };
+  for (const auto& [experts, recompute, precision, optimizer] :
+       {Case{0, false, Precision::kBf16}, Case{8, true, Precision::kBf16},
+        Case{0, false, Precision::kBf16, {.matrices = MatrixOptimizer::kMuon}},
+        Case{4, false, Precision::kFp32, {.matrices = MatrixOptimizer::kMuon}},
+        Case{8, false, Precision::kBf16, {.moments = Precision::kBf16}},
+        Case{8, false, Precision::kBf16, {.offload = true}},
+        Case{0, false, Precision::kBf16, {.moments = Precision::kBf16, .offload = true}},
+        Case{8, true, Precision::kBf16, {.release_gradients = true}}}) {
+    SCOPED_TRACE(testing::Message() << experts << " experts, recompute " << recompute << ", optimizer "
+                                    << name_of_enum(optimizer.matrices) << ", moments "
+                                    << name_of_enum(optimizer.moments) << ", offload " << optimizer.offload
+                                    << ", gradients released " << optimizer.release_gradients);
     ModelConfig config{.num_layers = 2, .d_model = 64, .num_heads = 2, .d_ff = 256, .vocab_size = 512, .context = 32};
     config.moe.num_experts = experts;
-    const OptimizerConfig optimizer{.matrices = muon ? MatrixOptimizer::kMuon : MatrixOptimizer::kAdam};
     Batch batch{.B = 2, .S = 32};
     for (int32_t i = 0; i < 64; ++i) batch.src.push_back(5 + i * 7 % 400), batch.tgt.push_back(5 + i * 11 % 400);
     const Held held = held_by_training(grid, config, precision, {.recompute = recompute}, optimizer, batch);

@@ -87,10 +87,10 @@ class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, P
     LanguageModel model(config_, std::get<1>(GetParam()), options_, memory);
     initialize(model.params(), 1);
     Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-3}, 100),
-                    {.micro_batches = 2,
-                     .clip_norm = 0.1,
+                    {.micro_batches = whole_ ? 1 : 2,
+                     .clip_norm = whole_ ? 0.0 : 0.1,
                      .z_loss = 1e-3,
-                     .optimizer = {.matrices = matrices_},
+                     .optimizer = optimizer_,
                      .trained = trained_,
                      .lora = lora_},
                     [this](int64_t step, int64_t micro) { return batch(step, micro); });
@@ -119,7 +119,8 @@ class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, P
 
   ModelConfig config_;
   DecoderOptions options_;
-  MatrixOptimizer matrices_ = MatrixOptimizer::kAdam;
+  OptimizerConfig optimizer_;
+  bool whole_ = false;  // an update is one micro-batch, without clipping
   Selection trained_;
   std::optional<LoraOptions> lora_;
 };
@@ -286,7 +287,7 @@ INSTANTIATE_TEST_SUITE_P(Models, EmulatedGrid,
 class EmulatedMuon : public EmulatedGrid {};
 
 TEST_P(EmulatedMuon, MovesMatricesAsTheProcessorDoes) {
-  matrices_ = MatrixOptimizer::kMuon;
+  optimizer_.matrices = MatrixOptimizer::kMuon;
   const Outcome expected = outcome(host_memory(), [] {}), actual = on_the_grid();
   const double tolerance = std::get<1>(GetParam()) == Precision::kFp32 ? 2e-5 : 2e-2;
   EXPECT_LE(distance(actual.weights, expected.weights), tolerance);
@@ -368,6 +369,43 @@ INSTANTIATE_TEST_SUITE_P(Models, EmulatedFinetuning,
                                               "moe", [](ModelConfig&, DecoderOptions&) {}}),
                                           testing::Values(Precision::kFp32, Precision::kBf16)),
                          [](const auto& info) { return to_string(std::get<1>(info.param)); });
+
+// What is chosen to save memory, on the grid.
+class EmulatedOptimizer : public EmulatedGrid {};
+
+TEST_P(EmulatedOptimizer, MomentsOnTheHostChangeNoBit) {
+  for (const auto& [matrices, moments] :
+       {std::pair{MatrixOptimizer::kAdam, Precision::kFp32}, {MatrixOptimizer::kMuon, Precision::kBf16}}) {
+    optimizer_ = {.matrices = matrices, .moments = moments};
+    const Outcome there = on_the_grid();
+    optimizer_.offload = true;
+    EXPECT_EQ(on_the_grid().weights, there.weights);
+  }
+}
+
+TEST_P(EmulatedOptimizer, ReleasedGradientsChangeNoBit) {
+  whole_ = true;
+  const Outcome kept = on_the_grid();
+  optimizer_.release_gradients = true;
+  const Outcome released = on_the_grid();
+  EXPECT_EQ(released.weights, kept.weights);
+  EXPECT_EQ(released.losses, kept.losses);
+  EXPECT_LT(released.gradient.size(), kept.gradient.size());
+}
+
+TEST_P(EmulatedOptimizer, MomentsInBf16MoveAsTheProcessorDoes) {
+  const Outcome exact = on_the_grid();
+  optimizer_.moments = Precision::kBf16;
+  const Outcome expected = outcome(host_memory(), [] {}), actual = on_the_grid();
+  EXPECT_LE(distance(actual.weights, expected.weights), 2e-5);
+  EXPECT_EQ(on_the_grid(true).weights, actual.weights);
+  EXPECT_NE(actual.weights, exact.weights);
+  EXPECT_LE(distance(actual.weights, exact.weights), 1e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, EmulatedOptimizer,
+                         testing::Combine(testing::ValuesIn(kMuonCases), testing::Values(Precision::kFp32)),
+                         [](const auto& info) { return std::string(std::get<0>(info.param).name); });
 
 }  // namespace
 }  // namespace troupe

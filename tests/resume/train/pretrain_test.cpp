@@ -269,6 +269,29 @@ TEST(Pretrain, CheckpointsUnderMuonHoldNoSecondMomentOfMatrices) {
   EXPECT_GT(first, second);
 }
 
+// Moments in bf16 are half as long in files, from which a run of either type goes on, one of the same type bit by bit;
+// they learn what float32 learns.
+TEST(Moments, InBf16) {
+  const TemporaryFolder folder;
+  RunConfig config = small_run(folder.path(), Kind::kMoe), other = config;
+  config.train.steps = other.train.steps = 40;
+  other.train.optimizer.moments = Precision::kBf16;
+  const auto last_nll = [](const fs::path& run) {
+    return nlohmann::json::parse(metrics(run).back())["nll"].get<double>();
+  };
+  const PretrainResult wide = run(config, folder / "wide"), half = run(other, folder / "half");
+  EXPECT_NEAR(last_nll(folder / "half"), last_nll(folder / "wide"), 0.01);
+  for (const auto& [result, dtype] : {std::pair{&half, DType::kBf16}, {&wide, DType::kF32}}) {
+    const SafetensorsFile moments(result->checkpoint / "optimizer.safetensors");
+    for (const TensorView& tensor : moments.tensors()) EXPECT_EQ(tensor.dtype, dtype) << tensor.name;
+  }
+  run(other, folder / "parts", {.stop_after = 17});
+  expect_same_checkpoint(run(other, folder / "parts", {.resume = true}).checkpoint, half.checkpoint);
+  config.train.steps = other.train.steps = 44;
+  run(other, folder / "wide", {.resume = true}), run(config, folder / "half", {.resume = true});
+  EXPECT_NEAR(last_nll(folder / "half"), last_nll(folder / "wide"), 0.01);
+}
+
 TEST(Pretrain, LearnsAndExportsTheModel) {
   const TemporaryFolder folder;
   RunConfig config = small_run(folder.path(), Kind::kMoe);

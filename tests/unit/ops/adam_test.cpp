@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
+
+#include "kernels/chance.h"
 
 namespace troupe {
 namespace {
@@ -42,6 +45,38 @@ TEST(Adam, MovesMomentsAtRateZero) {
   EXPECT_EQ(p[0], 1.0f);
   EXPECT_GT(m[0], 0.0f);
   EXPECT_GT(v[0], 0.0f);
+}
+
+// Of the 65,536 chances as many lift a value as it is 65,536ths of the way to the next number away from 0.
+TEST(RoundByChance, GivesAValueOnAverage) {
+  for (const float value : {1.0f, 1.0001f, -1.0001f, 3.14159f, -2.71828e-20f, 1e-39f, 65504.0f, 0.0f}) {
+    const auto word = std::bit_cast<uint32_t>(value);
+    const auto below = static_cast<uint16_t>(word >> 16);
+    int64_t lifted = 0;
+    for (uint32_t chance = 0; chance < 65536; ++chance) {
+      const uint16_t bits = round_by_chance(value, chance).bits;
+      ASSERT_TRUE(bits == below || bits == below + 1) << value;
+      lifted += bits != below;
+    }
+    EXPECT_EQ(lifted, word & 0xFFFF) << value;
+  }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(static_cast<float>(round_by_chance(-kInfinity, 65535)), -kInfinity);
+  EXPECT_TRUE(std::isnan(static_cast<float>(round_by_chance(std::bit_cast<float>(0x7F800001u), 0))));
+}
+
+// Steps of a second moment that is near its mean are smaller than half of what bf16 tells apart: rounded to the nearest
+// it would stand at 0.34.
+TEST(Adam, MomentsInBf16ReachTheirMean) {
+  constexpr size_t kElements = 1024;
+  std::vector<float> p(kElements), g(kElements, 1.0f);
+  std::vector<bf16> m(kElements), v(kElements);
+  for (uint64_t t = 1; t <= 4000; ++t)
+    run(AdamUpdateBf16<float>{p, g, m, v, {.lr = 0.0, .beta1 = 0.9, .beta2 = 0.999}, 1.0, t, 0});
+  double mean_m = 0.0, mean_v = 0.0;
+  for (size_t i = 0; i < kElements; ++i) mean_m += m[i] / double{kElements}, mean_v += v[i] / double{kElements};
+  EXPECT_NEAR(mean_m, 1.0, 0.002);
+  EXPECT_NEAR(mean_v, 1.0 - std::pow(0.999, 4000), 0.005);
 }
 
 TEST(GradientScan, SumsSquares) {

@@ -162,6 +162,27 @@ TEST(MemoryEstimate, OfAGpuIsWhatOneHeld) {
   use_device(Device::kCpu);
 }
 
+// 6.7 billion parameters on a card of 80 GB, in two ways: in updates of one micro-batch, or of many.
+TEST(MemoryEstimate, OfSixtyFourExpertsFitsOneCard) {
+  use_device(Device::kCuda);
+  ModelConfig config;
+  config.num_layers = 24, config.d_model = 1024, config.num_heads = 16, config.d_ff = 4096;
+  config.vocab_size = 50257, config.context = 2048, config.moe.num_experts = 64;
+  const auto recomputing = [&](const OptimizerConfig& optimizer) {
+    return estimate_memory(config, 4, 2048, Precision::kBf16, optimizer);
+  };
+  const MemoryEstimate plain = recomputing({}),
+                       released = recomputing({.moments = Precision::kBf16, .release_gradients = true}),
+                       offloaded = recomputing({.offload = true});
+  EXPECT_GT(plain.total(true), 120'000'000'000);
+  EXPECT_EQ(released.optimizer.total, plain.optimizer.total / 2);
+  EXPECT_LT(released.gradients.total, plain.gradients.total / 10);
+  EXPECT_LT(released.total(true), 78'000'000'000);
+  EXPECT_EQ(offloaded.offloaded.total, plain.optimizer.total);
+  EXPECT_LT(offloaded.total(true), 78'000'000'000);
+  use_device(Device::kCpu);
+}
+
 // One moment of the matrices of layers instead of two, and room for the largest update: [768, 192] in float32.
 TEST(MemoryEstimate, UnderMuonHasOneMomentOfMatrices) {
   RunConfig run;

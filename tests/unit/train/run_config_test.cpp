@@ -87,6 +87,17 @@ TEST(RunConfig, WhatDecaysIsMovedByWhoDecaysIt) {
                 "(train.muon.weight_decay is"));
 }
 
+TEST(RunConfig, ReleasedGradientsExcludeWhatNeedsAllOfThem) {
+  const std::string key = "train.optimizer.release_gradients=true";
+  EXPECT_EQ(objection({key}), "");
+  EXPECT_THAT(
+      objection({key, "train.clip_norm=1"}),
+      HasSubstr("run.toml: train.optimizer.release_gradients: expected train.clip_norm = 0 with it, got 1 (the "));
+  EXPECT_THAT(
+      objection({key, "train.batch_sequences=8", "train.micro_sequences=4"}),
+      HasSubstr("release_gradients: expected train.micro_sequences = 8, all of an update with it, got 4 (gradi"));
+}
+
 TEST(RunConfig, ARecipeStandsBelowTheFileItsBaseAndOverrides) {
   const test::TemporaryFolder folder;
   const auto write = [&](const char* name, std::string_view text) {
