@@ -103,6 +103,9 @@ grep -q ': 100000 tokens for each model' out || fail "expected the fewest tokens
 [ "$(grep -c 'model.moe.expert_d_ff=512' trained)" = 6 ] || fail "expected experts in half of them: $(cat trained)"
 [ -f gpu/pair/moe/seed-3/metrics.jsonl ] && grep -q '"device": "cpu"' gpu/results.jsonl && [ -s gpu/tables.md ] || fail "no results"
 [ -z "$(find gpu -name model)" ] || fail "weights stay"
+FAILS=router expect "one that fails" 1 "router frozen, seed 2: FAILED" bash -c '"$0/gpu/finetune.sh" two 60 --limit 0 --settings "router frozen"; \
+  code=$?; cat two/finetune.log; exit $code' "$tools"
+[ "$(grep -c default two/results.jsonl)" = 6 ] || fail "the others were not trained: $(cat out)"
 expect "no data" 4 "none.tar.xz: expected text and tasks" env FINETUNE_DATA=none.tar.xz "$tools/gpu/finetune.sh" gpu 60
 expect "no program" 4 "expected the program, got none" env TROUPE=none "$tools/gpu/finetune.sh" gpu 60
 expect "no folder" 2 "usage: finetune.sh OUT" "$tools/gpu/finetune.sh"

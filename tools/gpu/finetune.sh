@@ -4,6 +4,7 @@
 # Three seeds of each are trained on as many tokens as a third of SECONDS (250) allows, by a speed that is measured first with all
 # six at work; then tools/finetune_pair.py fine-tunes them (SST-2, and man pages, which no model has read) until the time is up,
 # and if all is done before, further seeds and tasks. OUT has what stays: results.jsonl, tables.md, logs and metrics, no weights.
+# Exit code 1 if one of them failed; the others are there.
 #   TROUPE         the program (build/gpu/troupe-gpu/troupe, as tools/gpu/pack.sh makes it)
 #   FINETUNE_DATA  text and tasks, an archive (build/gpu/finetune-data.tar.xz), made where they are by
 #                    tools/gpu/finetune.sh pack CORPUS TASKS
@@ -131,9 +132,12 @@ fi
 say "$tokens tokens for each model"
 pretrain $((seconds * 6 / 10)) "$work/pair" "1 2 3" "train.tokens=$tokens" || say "training: $? of 6 failed"
 keep
-say "$(ls -d "$work"/pair/*/*/model 2>/dev/null | wc -l) models are trained"
+models=$(ls -d "$work"/pair/*/*/model 2>/dev/null | wc -l)
+say "$models models are trained"
+[ "$models" -gt 0 ] || fail "no model to fine-tune"
 
 # finetune SECONDS FLAG...: what is not finished yet.
+failed=0
 finetune() {
   local most=$1
   shift
@@ -144,6 +148,7 @@ finetune() {
   children=($!)
   wait "${children[0]}"
   local code=$?
+  failed=$((failed > code ? failed : code))
   children=()
   mv "$out/tables.tmp" "$out/tables.md"
   say "$(wc -l <"$out/results.jsonl") fine-tunings are finished (exit code $code)"
@@ -157,3 +162,4 @@ if [ "$(left)" -gt 60 ]; then  # all is done: further seeds
 fi
 [ "$(left)" -lt 20 ] || finetune "$(left)" "$@" --seeds 5 --others mnli,boolq
 cat "$out/tables.md"
+exit $failed
