@@ -88,6 +88,26 @@ def tokenizer(name, pre, add_bos, chat_template=None):
     writer.close()
 
 
+def pieces():
+    """SentencePiece's BPE, as Llama 2's files have it."""
+    from sentencepiece import sentencepiece_model_pb2
+    proto = sentencepiece_model_pb2.ModelProto()
+    with open(os.path.join(data, "tokenizer", "sentencepiece", "bpe.model"), "rb") as file:
+        proto.ParseFromString(file.read())
+    writer = gguf.GGUFWriter(os.path.join(out, "tokenizer-pieces.gguf"), "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([piece.piece for piece in proto.pieces])
+    writer.add_token_scores([piece.score for piece in proto.pieces])
+    writer.add_token_types([piece.type for piece in proto.pieces])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 LAYER = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
          "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
          "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate",
@@ -229,3 +249,4 @@ for name, architecture in [("llama", "llama"), ("qwen3", "qwen3"), ("mixtral", "
 gpt2("gpt2")
 tokenizer("smollm", "smollm", False, "{% for m in messages %}{{ m.content }}{% endfor %}")
 tokenizer("llama3", "llama-bpe", True)
+pieces()

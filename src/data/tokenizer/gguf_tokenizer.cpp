@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "data/tokenizer/byte_alphabet.h"
+#include "data/tokenizer/sentencepiece.h"
 #include "data/tokenizer/vocabulary.h"
 #include "io/json_file.h"
 #include "io/json_text.h"
@@ -126,18 +127,33 @@ bool has_gguf_tokenizer(const std::filesystem::path& path) {
 
 GgufMetadata no_gguf_tokenizer() { return {{kModelKey, GgufValue::string(kNoTokenizer)}}; }
 
-TokenizerDefinition read_gguf_tokenizer(const GgufFile& file) {
-  const std::string& where = file.where();
-  if (const std::string& model = file.string(kModelKey); model != "gpt2")
-    fail(ErrorCode::kData, "{}: {}: expected gpt2 (byte-level BPE), got {}", where, kModelKey, model);
-  const PreRow& row = row_named(file.string("tokenizer.ggml.pre", "gpt-2"), where);
-  const std::vector<std::string>& names = file.strings("tokenizer.ggml.tokens");
-  std::vector<double> types(names.size(), kNormal);
-  if (file.has("tokenizer.ggml.token_type")) types = file.numbers("tokenizer.ggml.token_type");
-  if (types.size() != names.size())
-    fail(ErrorCode::kData, "{}: tokenizer.ggml.token_type: expected {} of them, as tokens, got {}", where, names.size(),
-         types.size());
+namespace {
 
+// One for each token of the file.
+std::vector<double> of_tokens(const GgufFile& file, const char* key, size_t count) {
+  std::vector<double> values = file.numbers(key);
+  if (values.size() != count)
+    fail(ErrorCode::kData, "{}: {}: expected {} of them, as tokens, got {}", file.where(), key, count, values.size());
+  return values;
+}
+
+// Llama 2's kind: SentencePiece's BPE by scores.
+TokenizerDefinition read_pieces(const GgufFile& file, const std::vector<std::string>& names) {
+  const std::vector<double> types = of_tokens(file, "tokenizer.ggml.token_type", names.size()),
+                            scores = of_tokens(file, "tokenizer.ggml.scores", names.size());
+  std::vector<SentencePiece> pieces;
+  for (size_t id = 0; id < names.size(); ++id) {
+    const auto type = static_cast<PieceType>(types[id] >= 1 && types[id] <= 6 ? types[id] : 0);
+    pieces.push_back({names[id], static_cast<float>(scores[id]), type});
+  }
+  return sentencepiece_bpe(pieces, file.boolean("tokenizer.ggml.add_space_prefix", true),
+                           file.where() + ": tokenizer.ggml.tokens");
+}
+
+TokenizerDefinition read_byte_level(const GgufFile& file, const std::vector<std::string>& names,
+                                    const std::vector<double>& types) {
+  const std::string& where = file.where();
+  const PreRow& row = row_named(file.string("tokenizer.ggml.pre", "gpt-2"), where);
   TokenizerDefinition definition;
   definition.normalizers = normalizers_of(row);
   definition.pre_tokenizers = steps_of(row);
@@ -152,7 +168,22 @@ TokenizerDefinition read_gguf_tokenizer(const GgufFile& file) {
                               fmt::format("{}: tokenizer.ggml.tokens[{}]", where, id));
   read_merges(file, builder);
   builder.finish();
+  return definition;
+}
 
+}  // namespace
+
+TokenizerDefinition read_gguf_tokenizer(const GgufFile& file) {
+  const std::string& where = file.where();
+  const std::string& model = file.string(kModelKey);
+  const bool in_pieces = model == "llama";
+  if (model != "gpt2" && !in_pieces)
+    fail(ErrorCode::kData, "{}: {}: expected gpt2 (byte-level BPE) or llama (SentencePiece's BPE), got {}", where,
+         kModelKey, model);
+  const std::vector<std::string>& names = file.strings("tokenizer.ggml.tokens");
+  std::vector<double> types(names.size(), kNormal);
+  if (file.has("tokenizer.ggml.token_type")) types = of_tokens(file, "tokenizer.ggml.token_type", names.size());
+  TokenizerDefinition definition = in_pieces ? read_pieces(file, names) : read_byte_level(file, names, types);
   const auto token = [&](const char* key) -> std::string {
     const int64_t id = file.integer(key, -1);
     if (id < 0) return {};
@@ -161,7 +192,8 @@ TokenizerDefinition read_gguf_tokenizer(const GgufFile& file) {
     return names[static_cast<size_t>(id)];
   };
   const std::string bos = token("tokenizer.ggml.bos_token_id"), eos = token("tokenizer.ggml.eos_token_id");
-  if (!bos.empty() && file.boolean("tokenizer.ggml.add_bos_token", row.add_bos))
+  const bool opens = in_pieces || row_named(file.string("tokenizer.ggml.pre", "gpt-2"), where).add_bos;
+  if (!bos.empty() && file.boolean("tokenizer.ggml.add_bos_token", opens))
     add_around(definition.around, true, static_cast<int32_t>(file.integer("tokenizer.ggml.bos_token_id")), bos);
   if (!eos.empty() && file.boolean("tokenizer.ggml.add_eos_token", false))
     add_around(definition.around, false, static_cast<int32_t>(file.integer("tokenizer.ggml.eos_token_id")), eos);

@@ -87,16 +87,8 @@ class ProtoMessage {
   const std::string& where_;
 };
 
-// Stored values never change (sentencepiece_model.proto).
-enum class PieceType : uint64_t { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
 constexpr uint64_t kUnigramModel = 1, kBpeModel = 2;
 constexpr const char* kModelTypes[] = {"unigram", "bpe", "word", "char"};
-
-struct SentencePiece {
-  std::string text;
-  float score = 0.0f;
-  PieceType type = PieceType::kNormal;
-};
 
 struct SentencePieceModel {
   std::vector<SentencePiece> pieces;
@@ -148,10 +140,11 @@ SentencePieceModel parse_model(std::string_view file, const std::string& where) 
   return model;
 }
 
+// `where` names the list.
 void check_pieces(const std::vector<SentencePiece>& pieces, const std::string& where) {
   for (size_t id = 0; id < pieces.size(); ++id) {
     const auto& [text, score, type] = pieces[id];
-    const std::string at = fmt::format("{}: pieces[{}]", where, id);
+    const std::string at = fmt::format("{}[{}]", where, id);
     if (type < PieceType::kNormal || type > PieceType::kByte)
       fail(ErrorCode::kData, "{}.type: expected a kind of piece from 1 to 6, got {}", at, static_cast<uint64_t>(type));
     if (!std::isfinite(score)) fail(ErrorCode::kData, "{}.score: expected a finite number, got {}", at, score);
@@ -171,19 +164,19 @@ void check_model(const SentencePieceModel& model, const std::string& where) {
   if (model.model_type == kBpeModel) require("trainer_spec.byte_fallback", model.byte_fallback, true);
   require("trainer_spec.treat_whitespace_as_suffix", model.whitespace_as_suffix, false);
   require("normalizer_spec.escape_whitespaces", model.escapes_spaces, true);
-  check_pieces(model.pieces, where);
+  check_pieces(model.pieces, where + ": pieces");
 }
 
-void add_merges(const SentencePieceModel& model, VocabularyBuilder& builder, const std::string& where) {
+void add_merges(const std::vector<SentencePiece>& pieces, VocabularyBuilder& builder, const std::string& where) {
   struct Split {
     std::string_view left, right;
     float score;
   };
   std::unordered_map<std::string_view, size_t> normal;
-  for (size_t id = 0; id < model.pieces.size(); ++id)
-    if (model.pieces[id].type == PieceType::kNormal) normal.emplace(model.pieces[id].text, id);
+  for (size_t id = 0; id < pieces.size(); ++id)
+    if (pieces[id].type == PieceType::kNormal) normal.emplace(pieces[id].text, id);
   std::vector<Split> splits;
-  for (const SentencePiece& piece : model.pieces) {
+  for (const SentencePiece& piece : pieces) {
     if (piece.type != PieceType::kNormal) continue;
     const std::string_view text = piece.text;
     for (size_t at = first_character(text).size(); at < text.size(); at += first_character(text.substr(at)).size())
@@ -193,7 +186,36 @@ void add_merges(const SentencePieceModel& model, VocabularyBuilder& builder, con
   std::stable_sort(splits.begin(), splits.end(), [](const Split& a, const Split& b) {
     return a.score != b.score ? a.score > b.score : a.left.size() > b.left.size();
   });
-  for (const Split& split : splits) builder.add_merge(split.left, split.right, where + ": pieces");
+  for (const Split& split : splits) builder.add_merge(split.left, split.right, where);
+}
+
+// Tokens, and as added ones those that no text becomes.
+void add_tokens(const std::vector<SentencePiece>& pieces, TokenizerDefinition& definition, VocabularyBuilder& builder,
+                const std::string& where) {
+  for (size_t id = 0; id < pieces.size(); ++id)
+    if (pieces[id].type != PieceType::kUnused) builder.add_token(pieces[id].text, static_cast<int64_t>(id));
+  for (size_t id = 0; id < pieces.size(); ++id) {
+    const auto& [text, score, type] = pieces[id];
+    if (type == PieceType::kUnknown) definition.unk_token = text;
+    if (type == PieceType::kUnknown || type == PieceType::kControl)
+      builder.add_added_token({.content = text, .id = static_cast<int32_t>(id), .special = true},
+                              fmt::format("{}[{}]", where, id));
+  }
+}
+
+void set_decoders(TokenizerDefinition& definition, bool dummy_prefix) {
+  using Decoder = TokenDecoder::Kind;
+  definition.pre_tokenizers.clear();
+  definition.decoders = {{.kind = Decoder::kReplace, .from = std::string(kSpacePiece), .to = " "},
+                         {.kind = Decoder::kByteFallback},
+                         {.kind = Decoder::kFuse}};
+  if (dummy_prefix) definition.decoders.push_back({.kind = Decoder::kStrip, .from = " ", .start = 1});
+}
+
+void set_spaces(TokenizerDefinition& definition, bool dummy_prefix) {
+  const std::string space(kSpacePiece);
+  if (dummy_prefix) definition.normalizers.push_back({.kind = Normalizer::Kind::kPrepend, .to = space});
+  definition.normalizers.push_back({.kind = Normalizer::Kind::kReplace, .from = " ", .to = space});
 }
 
 // Scores of all but pieces that stand for no text.
@@ -222,11 +244,24 @@ std::string piece_name(const SentencePieceModel& model, uint64_t id) {
 
 }  // namespace
 
+TokenizerDefinition sentencepiece_bpe(const std::vector<SentencePiece>& pieces, bool dummy_prefix,
+                                      const std::string& where) {
+  check_pieces(pieces, where);
+  TokenizerDefinition definition;
+  set_decoders(definition, dummy_prefix);
+  set_spaces(definition, dummy_prefix);
+  VocabularyBuilder builder(definition, where);
+  add_tokens(pieces, definition, builder, where);
+  add_merges(pieces, builder, where);
+  builder.finish();
+  return definition;
+}
+
 TokenizerDefinition parse_sentencepiece(std::string_view bytes, const std::string& where) {
   const SentencePieceModel model = parse_model(bytes, where);
   check_model(model, where);
-  const std::string space(kSpacePiece);
   TokenizerDefinition definition;
+  set_decoders(definition, model.dummy_prefix);
   const bool is_unigram = model.model_type == kUnigramModel;
   if (is_unigram || model.removes_spaces || !model.charsmap.empty()) {
     Normalizer step{.kind = Normalizer::Kind::kSentencePiece};
@@ -237,30 +272,14 @@ TokenizerDefinition parse_sentencepiece(std::string_view bytes, const std::strin
     definition.normalizers.push_back(std::move(step));
     definition.sentencepiece = bytes;
   } else {
-    if (model.dummy_prefix) definition.normalizers.push_back({.kind = Normalizer::Kind::kPrepend, .to = space});
-    definition.normalizers.push_back({.kind = Normalizer::Kind::kReplace, .from = " ", .to = space});
+    set_spaces(definition, model.dummy_prefix);
   }
-  definition.pre_tokenizers.clear();
-  using Decoder = TokenDecoder::Kind;
-  definition.decoders = {{.kind = Decoder::kReplace, .from = space, .to = " "},
-                         {.kind = Decoder::kByteFallback},
-                         {.kind = Decoder::kFuse}};
-  if (model.dummy_prefix) definition.decoders.push_back({.kind = Decoder::kStrip, .from = " ", .start = 1});
-
   VocabularyBuilder builder(definition, where + ": pieces");
-  for (size_t id = 0; id < model.pieces.size(); ++id)
-    if (model.pieces[id].type != PieceType::kUnused) builder.add_token(model.pieces[id].text, static_cast<int64_t>(id));
-  for (size_t id = 0; id < model.pieces.size(); ++id) {
-    const auto& [text, score, type] = model.pieces[id];
-    if (type == PieceType::kUnknown) definition.unk_token = text;
-    if (type == PieceType::kUnknown || type == PieceType::kControl)
-      builder.add_added_token({.content = text, .id = static_cast<int32_t>(id), .special = true},
-                              fmt::format("{}: pieces[{}]", where, id));
-  }
+  add_tokens(model.pieces, definition, builder, where + ": pieces");
   if (is_unigram)
     definition.unigram = unigram_of(model, where);
   else
-    add_merges(model, builder, where);
+    add_merges(model.pieces, builder, where + ": pieces");
   builder.finish();
 
   TokenizerConfig& config = definition.config;

@@ -47,6 +47,23 @@ TEST(GgufTokenizer, GivesTheIdsOfItsTokenizerJson) {
   EXPECT_THAT(llama.prefix(), ElementsAre(1));
 }
 
+// Llama 2's kind.
+TEST(GgufTokenizer, OfPiecesGivesTheIdsOfSentencePiece) {
+  const Tokenizer tokenizer = Tokenizer::load(kData + "/gguf/tokenizer-pieces.gguf");
+  std::ifstream file(kData + "/tokenizer/sentencepiece/bpe.jsonl");
+  int count = 0;
+  for (std::string line; std::getline(file, line); ++count) {
+    const nlohmann::json vector = nlohmann::json::parse(line);
+    const auto text = vector.at("text").get<std::string>();
+    EXPECT_EQ(tokenizer.encode(text, Tokenizer::AddedTokens::kAsText), vector.at("ids").get<std::vector<int32_t>>())
+        << text;
+  }
+  EXPECT_GT(count, 50);
+  EXPECT_THAT(tokenizer.prefix(), ElementsAre(1));
+  EXPECT_EQ(tokenizer.end_of_text(), 2);
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode(" caf\u00e9 \u65e5")), " caf\u00e9 \u65e5");
+}
+
 TEST(GgufTokenizer, ReadsBackWhatItWrites) {
   const test::TemporaryFolder folder;
   for (const std::string name : {"smollm", "llama3", "qwen", "nemo"}) {
@@ -80,8 +97,9 @@ TEST(GgufTokenizer, RefusesWhatTheFormatOrTheTableLacks) {
     write_file_atomically(folder / "x.gguf", [&](FileWriter& file) { GgufWriter(file, metadata, {}).finish(); });
     return test::error_of([&] { Tokenizer::load((folder / "x.gguf").string()); });
   };
-  EXPECT_THAT(read_error("tokenizer.ggml.model", GgufValue::string("llama")),
-              HasSubstr("x.gguf: tokenizer.ggml.model: expected gpt2 (byte-level BPE), got llama"));
+  EXPECT_THAT(read_error("tokenizer.ggml.model", GgufValue::string("t5")),
+              HasSubstr("x.gguf: tokenizer.ggml.model: expected gpt2 (byte-level BPE) or llama (SentencePiece's BPE), got t5"));
+  EXPECT_THAT(read_error("tokenizer.ggml.model", GgufValue::string("llama")), HasSubstr("x.gguf: tokenizer.ggml.scores: "));
   EXPECT_THAT(read_error("tokenizer.ggml.pre", GgufValue::string("porcupine")),
               HasSubstr("x.gguf: tokenizer.ggml.pre: expected one of gpt-2, smollm,"));
   EXPECT_THAT(read_error("tokenizer.ggml.eos_token_id", GgufValue::u32(99999)),
