@@ -44,10 +44,23 @@ int as_int(int64_t rows, const char* place) {
   return static_cast<int>(rows);
 }
 
+// Whether all ranks lie on one machine.
+bool shares_machine(int ranks) {
+  MPI_Comm machine;
+  int here = 0;
+  MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
+  MPI_Comm_size(machine, &here);
+  MPI_Comm_free(&machine);
+  return here == ranks;
+}
+
 class World : public Communicator {
  public:
   World(int rank, int size, const WorldOptions& options)
-      : Communicator(rank, size), watchdog_(rank, size, options.watchdog_s) {}
+      : Communicator(rank, size), watchdog_(rank, size, options.watchdog_s) {
+    // Within a machine rows travel by the processors that would compute meanwhile: cutting them costs, and hides nothing.
+    if (shares_machine(size)) set_message_sizes({.chunk_bytes = std::numeric_limits<int64_t>::max()});
+  }
   ~World() override {
     const Watchdog::Waiting waiting(watchdog_, "the end");
     MPI_Finalize();
