@@ -80,6 +80,8 @@ expect "no use" 3 "metrics.jsonl: expected a line with the load of experts (moe)
 hf="$2/golden/hf-small"
 expect "to GGUF" 0 "hf to gguf: 21 tensors" "$program" convert "$hf/llama" "$work/l.gguf" --to gguf
 expect "... and back" 0 "gguf to hf: 21 tensors" "$program" convert "$work/l.gguf" "$work/l" --to hf
+expect "not as a model" 3 "l.gguf: expected a model's folder, got a file (troupe convert" \
+  "$program" generate --model "$work/l.gguf" --prompt x
 expect "no overwriting" 2 "l.gguf: expected a new file, got one that is there" "$program" convert "$hf/llama" "$work/l.gguf" --to gguf
 expect "another name" 2 "destination: expected a file NAME.gguf" "$program" convert "$hf/llama" "$work/l2" --to gguf
 expect "... for ids alone" 0 "tokenizer.ggml.model: none" "$program" inspect "$work/l.gguf"
