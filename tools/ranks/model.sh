@@ -1,8 +1,8 @@
 # Sourced by the scripts of this folder that measure: a folder to work in, with data and run.toml of one of the models of
 # `troupe bench step` ($model), $sequences an update.
 case $model in
-moe16-6x256) layers=6 width=256 heads=4 context=256 experts=16 sequences=32 ;;
-moe8-12x768) layers=12 width=768 heads=12 context=512 experts=8 sequences=4 ;;
+moe16-6x256) layers=6 width=256 heads=4 context=256 experts=16 sequences=32 micro=0 ;;
+moe8-12x768) layers=12 width=768 heads=12 context=1024 experts=8 sequences=8 micro=4 ;;
 *) echo "MODEL: expected moe16-6x256 or moe8-12x768, got $model" >&2; exit 2 ;;
 esac
 work=$(mktemp -d)
@@ -37,6 +37,7 @@ group_sequences = 1
 [train]
 steps = $updates
 batch_sequences = $sequences
+micro_sequences = $micro
 precision = "auto"
 log_every = 1
 checkpoint_every = 0
