@@ -104,16 +104,17 @@ void Lora<P>::merge(ParameterStore<real>& weights, ParameterStore<real>& room) {
 }
 
 template <class P>
-void Lora<P>::project(const ParameterStore<real>& dweights, ParameterStore<real>& grads) const {
-  grads.set_zero();
+void Lora<P>::project(int64_t layer, const ParameterStore<real>& dweights, ParameterStore<real>& grads) const {
   for (const LoraTarget& target : parameters_.targets) {
+    if (target.weight.layer != layer) continue;
     const int64_t rank = parameters_.rank, rows = target.maps * target.rows;
     const LinearBank<P> a(target.maps, rank, target.cols, scaled_.at(target.a).data(), nullptr);
     const std::vector<int64_t> offsets = even_offsets(target);
     const Matrix<const real> dw(dweights.at(target.weight.slot).data(), rows, target.cols);
     const Matrix<const real> b(scaled_.at(target.b).data(), rows, rank);
     run(LinearBackwardWeight<P>{a, b, dw, offsets, grads.at(target.a).data(), nullptr});
-    run(LinearForward<P>{a, dw, offsets, {.out_real = {grads.at(target.b).data(), rows, rank}}});
+    const Matrix<real> db(grads.at(target.b).data(), rows, rank);
+    run(LinearForward<P>{a, dw, offsets, {.out_real = db, .residual = db}});
   }
 }
 

@@ -5,8 +5,8 @@
 //
 // The three products are those of one linear map A with dy = B and x = dW' (ops/linear.h). W' is formed once an update
 // in the place of W, so every kernel, router and expert is as it was, and nothing but the adapter's own products is
-// new; the price is a copy of W and the whole gradient dW', which is summed over an update before it is projected. A
-// dropout of the adapter's inputs alone has no place in it.
+// new; the price is a copy of W and the whole gradient dW' of one layer at a time, which is projected as soon as it is
+// complete. A dropout of the adapter's inputs alone has no place in it.
 #pragma once
 
 #include <cstdint>
@@ -52,10 +52,11 @@ class Lora {
   ParameterStore<real>& values() { return values_; }  // A and B; merge() after they changed
   const ParameterStore<real>& values() const { return values_; }
 
-  // weights = W'. `room` has a place for every adapted matrix, as gradients have, and is overwritten there.
+  // weights = W'. `room` has a place for every adapted matrix, as gradients have, and is overwritten there; all layers
+  // may have the same (LayersLie::kTogether).
   void merge(ParameterStore<real>& weights, ParameterStore<real>& room);
-  // grads = those of A and B, from those of the adapted matrices.
-  void project(const ParameterStore<real>& dweights, ParameterStore<real>& grads) const;
+  // Adds to `grads` those of A and B of a layer, from those of its adapted matrices.
+  void project(int64_t layer, const ParameterStore<real>& dweights, ParameterStore<real>& grads) const;
 
  private:
   void scale_values();

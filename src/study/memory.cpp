@@ -53,6 +53,14 @@ void add_gpu_workspaces(MemoryEstimate& memory, const ModelConfig& config, int64
                      std::max<int64_t>(0, std::max({attention, sums, cuda::kLtWorkspaceBytes}) - logits);
 }
 
+// Of layers whose gradients lie in one place.
+void add_largest(MemoryPart& gradients, const std::map<int64_t, MemoryPart>& of_layers) {
+  MemoryPart largest;
+  for (const auto& [layer, of_layer] : of_layers)
+    if (of_layer.total > largest.total) largest = of_layer;
+  gradients.total += largest.total, gradients.experts += largest.experts;
+}
+
 // As Trainer holds them (nn/lora.h).
 void add_adapters(MemoryEstimate& memory, const ParameterTable& table, const OptimizerConfig& optimizer,
                   const LoraConfig& lora) {
@@ -63,10 +71,12 @@ void add_adapters(MemoryEstimate& memory, const ParameterTable& table, const Opt
     part.total += bytes_per_value * family.size();
     if (family.pattern.role == Role::kExpert) part.experts += bytes_per_value * family.size();
   };
+  std::map<int64_t, MemoryPart> of_layers;
   for (const ParameterFamily& family : table.families()) {
     if (copied(family.pattern)) add(memory.weights, family, 4);
-    if (passed(family.pattern)) add(memory.gradients, family, 4);
+    if (passed(family.pattern)) add(of_layers[family.pattern.layer], family, 4);
   }
+  add_largest(memory.gradients, of_layers);
   for (const ParameterFamily& family : adapters.table.families()) {
     add(memory.weights, family, 2 * 4);  // and as they are multiplied
     add(memory.gradients, family, 4), add(memory.optimizer, family, optimizer.moments == Precision::kBf16 ? 4 : 8);
@@ -107,10 +117,7 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     if (bf16 && (parameter.product || output)) add(memory.packed, copies * 2);
     add(memory.inference, bf16 && parameter.product ? 2 : bf16 && output ? 4 + 2 : 4);
   }
-  MemoryPart largest;
-  for (const auto& [layer, gradients] : of_layers)
-    if (gradients.total > largest.total) largest = gradients;
-  memory.gradients.total += largest.total, memory.gradients.experts += largest.experts;
+  add_largest(memory.gradients, of_layers);
   if (lora.is_used()) add_adapters(memory, table, optimizer, lora);
   // A GPU's room for moments on their way, which in float32 are one stream and else that of a family.
   if (optimizer.offload && active_device() == Device::kCuda) {

@@ -77,7 +77,7 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
       shares_(shares_of(model, options)),
       adapters_(options.lora ? std::make_unique<Adapters>(model, *options.lora) : nullptr),
       grads_(model.table(), held(model, options, adapters()), model.params().memory(),
-             options.optimizer.release_gradients ? LayersLie::kTogether : LayersLie::kApart),
+             adapters_ || options.optimizer.release_gradients ? LayersLie::kTogether : LayersLie::kApart),
       optimizer_(adapters_ ? adapters_->parameters.table : model.table(),
                  {.adam = options.adam,
                   .optimizer = options.optimizer,
@@ -106,6 +106,11 @@ void Trainer::scale_experts() {
 void Trainer::merge_adapters() { adapters_->lora.merge(model_.params(), grads_); }
 
 LayerDone Trainer::layer_done(int64_t micro) {
+  if (adapters_)
+    return [this](int64_t layer, const auto&) {
+      adapters_->lora.project(layer, grads_, adapters_->grads);
+      grads_.set_layers_place_zero();
+    };
   if (!shares_ || micro + 1 < options_.micro_batches) return {};
   return [this](int64_t layer, const auto&) { shares_->layer_done(grads_, layer); };
 }
@@ -113,6 +118,7 @@ LayerDone Trainer::layer_done(int64_t micro) {
 // Of several ranks each computes its sequences of every micro-batch (model/decoder.cpp): loss and statistics are already
 // those of all.
 void Trainer::pass_and_update(StepStats& stats) {
+  if (adapters_) adapters_->grads.set_zero();
   for (int64_t micro = 0; micro < options_.micro_batches; ++micro) {
     const Batch batch = batch_at_(step_, micro);
     stats.loss +=
@@ -122,7 +128,6 @@ void Trainer::pass_and_update(StepStats& stats) {
   Communicator* const ranks = model_.ranks();
   if (shares_) shares_->sum_gradients(grads_);
   if (shares_ && options_.expert_gradients == ExpertGradients::kSqrtWorldSize) scale_experts();
-  if (adapters_) adapters_->lora.project(grads_, adapters_->grads);
   stats.grad_norm = gradient_norm(gradients(), stats.loss.tokens, ranks);
   run_together(
       ranks, [&] { require_finite(stats.step, stats.loss, stats.grad_norm, trained(), gradients()); }, kFinite);

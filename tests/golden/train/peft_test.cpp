@@ -108,7 +108,7 @@ TEST_P(PeftTraining, GradientsAreTheirsAndWhatIsWrittenIsTheirFile) {
   lora.merge(c.model.params(), dweights);
   dweights.set_zero();
   EXPECT_NEAR(c.model.forward_backward(c.batch, {}, dweights).nll, c.expected_nll(), 2e-6 * c.expected_nll());
-  lora.project(dweights, grads);
+  for (int64_t layer = 0; layer < c.model.config().num_layers; ++layer) lora.project(layer, dweights, grads);
   for (const LoraTarget& target : adapters.targets)
     for (const auto& [slot, kind] : {std::pair(target.a, "A"), std::pair(target.b, "B")}) {
       const std::string name = fmt::format("{}.lora_{}.weight", their_stem(c, target), kind);

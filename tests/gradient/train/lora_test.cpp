@@ -48,7 +48,7 @@ TEST_P(LoraGradient, MatchesCentralDifferences) {
   Decoder<F64> decoder(config, params);
   lora.merge(params, ignored);
   for (int pass = 0; pass < 2; ++pass) decoder.forward_backward(batch, {}, dweights);  // sums over an update
-  lora.project(dweights, grads);
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) lora.project(layer, dweights, grads);
   for (double& value : grads.all()) value /= 2;
   const auto loss = [&] {
     lora.merge(params, ignored);

@@ -2,8 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 
+#include "base/rng.h"
 #include "error_of.h"
 #include "model/decoder_parameters.h"
 #include "train/lora_config.h"
@@ -91,6 +94,32 @@ TEST(LoraTraining, TheFirstUpdateHasAGradientOfB) {
   for (const LoraTarget& target : trainer.adapters()->targets)
     EXPECT_TRUE(std::ranges::any_of(std::as_const(trainer).gradients().at(target.b), [](float g) { return g != 0.0f; }))
         << target.weight.name;
+}
+
+// Projected layer by layer and micro-batch by micro-batch, in one place for all layers, they are what whole matrices' give.
+TEST(LoraTraining, GradientsAreThoseOfWholeMatrices) {
+  LanguageModel model(sparse_model(), Precision::kFp32), same(sparse_model(), Precision::kFp32);
+  Trainer trainer = lora_trainer(model, kAll);
+  const LoraParameters& adapters = *trainer.adapters();
+  Rng rng(5);
+  for (float& value : trainer.trained().all()) value = static_cast<float>(0.1 * rng.normal());
+  initialize(same.params(), 3);
+  Lora<F32> lora(adapters, 2.0, same.params());
+  std::ranges::copy(trainer.trained().all(), lora.values().all().begin());
+  trainer.merge_adapters();
+  ParameterStore<float> whole(same.table(), lora_gradients(same.table(), adapters)), expected(adapters.table);
+  lora.merge(same.params(), whole);
+  whole.set_zero();
+  for (int64_t micro = 0; micro < 2; ++micro) same.forward_backward(lora_batch_at(0, micro), {}, whole);
+  for (int64_t layer = 0; layer < 2; ++layer) lora.project(layer, whole, expected);
+  trainer.step();
+  for (const Parameter& parameter : adapters.table.entries()) {
+    const auto wanted = std::as_const(expected).at(parameter.slot), got = trainer.gradients().at(parameter.slot);
+    float largest = 0.0f;
+    for (const float value : wanted) largest = std::max(largest, std::abs(value));
+    EXPECT_GT(largest, 0.0f) << parameter.name;
+    for (size_t i = 0; i < wanted.size(); ++i) EXPECT_NEAR(got[i], wanted[i], 1e-5f * largest) << parameter.name;
+  }
 }
 
 TEST(LoraTraining, HoldsMomentsOfAdaptersAlone) {
