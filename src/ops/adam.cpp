@@ -15,8 +15,7 @@ namespace {
 constexpr int64_t kChunk = 1 << 14;        // elements; the cut of the sum
 constexpr int64_t kUpdateChunk = 1 << 17;  // long streams: threads that take turns in short ones disturb prefetching
 
-template <Isa level>
-void vectorized(const AdamUpdate<float>& task, Context&) {
+void vectorized(Isa level, const AdamUpdate<float>& task, Context&) {
   const AdamCoefficients c = adam_coefficients(task.step, task.grad_scale);
   parallel_chunks(static_cast<int64_t>(task.p.size()), kUpdateChunk, [&](int64_t begin, int64_t end) {
     kernels(level).adam.update(c, task.g.data() + begin, end - begin, task.p.data() + begin, task.m.data() + begin,
@@ -25,8 +24,7 @@ void vectorized(const AdamUpdate<float>& task, Context&) {
 }
 
 // The reference itself, by all threads.
-template <Isa level>
-void vectorized(const AdamUpdateBf16<float>& task, Context&) {
+void vectorized(Isa, const AdamUpdateBf16<float>& task, Context&) {
   parallel_chunks(static_cast<int64_t>(task.p.size()), kUpdateChunk, [&](int64_t begin, int64_t end) {
     const auto part = [first = static_cast<size_t>(begin), count = static_cast<size_t>(end - begin)](auto all) {
       return all.subspan(first, count);
@@ -36,8 +34,7 @@ void vectorized(const AdamUpdateBf16<float>& task, Context&) {
   });
 }
 
-template <Isa level>
-void vectorized(const SumOfSquares<float>& task, Context& context) {
+void vectorized(Isa level, const SumOfSquares<float>& task, Context& context) {
   const int64_t size = static_cast<int64_t>(task.values.size()), num_chunks = (size + kChunk - 1) / kChunk;
   const Context::Lease lease(context, num_chunks * static_cast<int64_t>(sizeof(double)));
   double* const sums = lease.as<double>();
@@ -47,8 +44,7 @@ void vectorized(const SumOfSquares<float>& task, Context& context) {
   *task.sum = std::accumulate(sums, sums + num_chunks, 0.0);
 }
 
-template <Isa level>
-void vectorized(const FindNonFinite<float>& task, Context&) {
+void vectorized(Isa level, const FindNonFinite<float>& task, Context&) {
   const int64_t size = static_cast<int64_t>(task.values.size());
   std::atomic<int64_t> first = size;
   parallel_chunks(size, kChunk, [&](int64_t begin, int64_t end) {
@@ -69,7 +65,7 @@ void vectorized(const FindNonFinite<float>& task, Context&) {
 template <class Real>
 using FloatLevels = std::conditional_t<std::is_same_v<Real, bf16>, Levels<>, VectorLevels<Real>>;
 
-constexpr auto kAdamAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
+constexpr auto kAdamAt = [](Isa level, const auto& task, Context& context) { vectorized(level, task, context); };
 
 }  // namespace
 

@@ -10,21 +10,21 @@
 namespace troupe {
 namespace {
 
-template <Isa level, class P>
-void blocked(const AttentionForward<P>& task, Context& context) {
+template <class P>
+void blocked(Isa level, const AttentionForward<P>& task, Context& context) {
   blocked_attention_forward<P>(kernels(level).attention, task.shape, {task.q_THC, task.k_TGC, task.v_TGC}, task.ctx_THC,
                                task.lse_BHS, context);
 }
 
-template <Isa level, class P>
-void blocked(const AttentionBackward<P>& task, Context& context) {
+template <class P>
+void blocked(Isa level, const AttentionBackward<P>& task, Context& context) {
   blocked_attention_backward<P>(kernels(level).attention, task.shape, {task.q_THC, task.k_TGC, task.v_TGC},
                                 task.ctx_THC, task.lse_BHS, task.dctx_THC, {task.dq_THC, task.dk_TGC, task.dv_TGC},
                                 context);
 }
 
-template <Isa level, class P>
-void blocked(const AttentionDecode<P>& task, Context& context) {
+template <class P>
+void blocked(Isa level, const AttentionDecode<P>& task, Context& context) {
   blocked_attention_decode<P>(kernels(level).attention, task.heads, task.sequences, context);
 }
 
@@ -36,7 +36,7 @@ std::string refuses_wide(const Task& task) {
     return refuses_wide_heads(task.heads.C);
 }
 
-constexpr auto kBlocked = []<Isa level>(const auto& task, Context& context) { blocked<level>(task, context); };
+constexpr auto kBlocked = [](Isa level, const auto& task, Context& context) { blocked(level, task, context); };
 
 }  // namespace
 

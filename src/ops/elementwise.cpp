@@ -9,8 +9,8 @@
 namespace troupe {
 namespace {
 
-template <Isa level, class P>
-void vectorized(const DropoutBackward<P>& task, Context&) {
+template <class P>
+void vectorized(Isa level, const DropoutBackward<P>& task, Context&) {
   parallel_chunks(task.dx.rows, 64, [&](int64_t begin, int64_t end) {
     if constexpr (std::is_same_v<P, F32>)
       kernels(level).rows.dropout_f32(task.dx, task.dropout, begin, end, task.dy);
@@ -19,7 +19,7 @@ void vectorized(const DropoutBackward<P>& task, Context&) {
   });
 }
 
-constexpr auto kDropoutAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
+constexpr auto kDropoutAt = [](Isa level, const auto& task, Context& context) { vectorized(level, task, context); };
 
 }  // namespace
 

@@ -9,8 +9,8 @@
 namespace troupe {
 namespace {
 
-template <Isa level, class P>
-void vectorized(const EmbeddingForward<P>& task, Context&) {
+template <class P>
+void vectorized(Isa level, const EmbeddingForward<P>& task, Context&) {
   parallel_chunks(task.x_TD.rows, 64, [&](int64_t begin, int64_t end) {
     kernels(level).rows.embedding_forward(task.tokens_T.data(), task.positions_T.data(), task.embed_VD,
                                           task.positions_PD, static_cast<float>(task.scale), task.dropout, begin, end,
@@ -20,8 +20,7 @@ void vectorized(const EmbeddingForward<P>& task, Context&) {
 
 // Every part owns the rows id % num_parts == part of the table and adds to them in token order, so neither the number
 // of parts nor who runs them shows in the result; a part's scan of the ids is small against one row.
-template <Isa level>
-void scatter_add(std::span<const int32_t> ids_T, int64_t skip, double scale, const Dropout& dropout,
+void scatter_add(Isa level, std::span<const int32_t> ids_T, int64_t skip, double scale, const Dropout& dropout,
                  Matrix<const float> dx_TD, Matrix<float> table) {
   const int64_t num_parts = num_threads() == 1 ? 1 : 8 * num_threads();
   parallel_for(num_parts, [&](int64_t part) {
@@ -30,15 +29,15 @@ void scatter_add(std::span<const int32_t> ids_T, int64_t skip, double scale, con
   });
 }
 
-template <Isa level, class P>
-void vectorized(const EmbeddingBackward<P>& task, Context&) {
+template <class P>
+void vectorized(Isa level, const EmbeddingBackward<P>& task, Context&) {
   if (task.dembed_VD)
-    scatter_add<level>(task.tokens_T, task.pad_id, task.scale, task.dropout, task.dx_TD, task.dembed_VD);
+    scatter_add(level, task.tokens_T, task.pad_id, task.scale, task.dropout, task.dx_TD, task.dembed_VD);
   if (task.dpositions_PD)
-    scatter_add<level>(task.positions_T, task.pad_position, 1.0, task.dropout, task.dx_TD, task.dpositions_PD);
+    scatter_add(level, task.positions_T, task.pad_position, 1.0, task.dropout, task.dx_TD, task.dpositions_PD);
 }
 
-constexpr auto kEmbeddingAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
+constexpr auto kEmbeddingAt = [](Isa level, const auto& task, Context& context) { vectorized(level, task, context); };
 
 }  // namespace
 

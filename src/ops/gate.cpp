@@ -10,8 +10,8 @@ namespace {
 
 constexpr int64_t kGateRows = 16;
 
-template <Isa level, class P>
-void gated(const GateForward<P>& task, Context&) {
+template <class P>
+void gated(Isa level, const GateForward<P>& task, Context&) {
   parallel_chunks(task.hidden_RF.rows, kGateRows, [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin;
     const GateTask<typename P::operand> rows = {
@@ -23,8 +23,8 @@ void gated(const GateForward<P>& task, Context&) {
   });
 }
 
-template <Isa level, class P>
-void gated(const GateBackward<P>& task, Context&) {
+template <class P>
+void gated(Isa level, const GateBackward<P>& task, Context&) {
   parallel_chunks(task.dhidden_RF.rows, kGateRows, [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin;
     const GateTask<typename P::operand> rows = {task.activation,
@@ -39,7 +39,7 @@ void gated(const GateBackward<P>& task, Context&) {
   });
 }
 
-constexpr auto kGateAt = []<Isa level>(const auto& task, Context& context) { gated<level>(task, context); };
+constexpr auto kGateAt = [](Isa level, const auto& task, Context& context) { gated(level, task, context); };
 
 }  // namespace
 

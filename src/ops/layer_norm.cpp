@@ -10,8 +10,8 @@ namespace {
 
 constexpr int64_t kTokenChunk = 64;  // the cut of sums over tokens, whatever the number of threads
 
-template <Isa level, class P>
-void vectorized(const LayerNormForward<P>& task, Context&) {
+template <class P>
+void vectorized(Isa level, const LayerNormForward<P>& task, Context&) {
   const auto& layer_norm = kernels(level).layer_norm;
   parallel_chunks(task.x_TD.rows, kTokenChunk, [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin;
@@ -40,8 +40,8 @@ void add_parts(const float* parts_ND, int64_t num_parts, int64_t stride, std::sp
   });
 }
 
-template <Isa level, class P>
-void vectorized(const LayerNormBackward<P>& task, Context& context) {
+template <class P>
+void vectorized(Isa level, const LayerNormBackward<P>& task, Context& context) {
   const auto& layer_norm = kernels(level).layer_norm;
   const int64_t D = task.x_TD.cols, num_parts = (task.x_TD.rows + kTokenChunk - 1) / kTokenChunk;
   const Context::Lease lease(context, 2 * num_parts * D * static_cast<int64_t>(sizeof(float)));
@@ -57,7 +57,7 @@ void vectorized(const LayerNormBackward<P>& task, Context& context) {
   add_parts(parts + D, num_parts, 2 * D, task.dbeta_D);
 }
 
-constexpr auto kLayerNormAt = []<Isa level>(const auto& task, Context& context) { vectorized<level>(task, context); };
+constexpr auto kLayerNormAt = [](Isa level, const auto& task, Context& context) { vectorized(level, task, context); };
 
 }  // namespace
 

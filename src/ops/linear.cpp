@@ -107,7 +107,7 @@ const GemmKernels& onednn_gemm() {
 
 template <class P, Isa level>
 std::string gemm_unavailable() {
-  const std::string reason = refuses_below<level>();
+  const std::string reason = refuses_below(level);
   return !reason.empty() || gemm_at<P>(level) ? reason : "no kernel";
 }
 

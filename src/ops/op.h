@@ -10,9 +10,7 @@
 #include <vector>
 
 #include "base/device.h"
-#include "base/error.h"
 #include "base/isa.h"
-#include "base/log.h"
 #include "kernels/context.h"
 #include "tensor/precision.h"
 
@@ -32,13 +30,6 @@ struct Implementation {
 template <class Task>
 using Implementations = std::span<const Implementation<Task>>;
 
-// Why an implementation cannot run in this process on that device, or "".
-template <class Task>
-std::string reason_against(const Implementation<Task>& row, Device device) {
-  if (row.device != device) return fmt::format("the device in use is {}", name_of_enum(device));
-  return row.unavailable ? row.unavailable() : std::string();
-}
-
 template <class T>
 inline constexpr std::string_view kNumbers = "float64";
 template <>
@@ -54,10 +45,31 @@ inline constexpr std::string_view kNumbers<int32_t> = "int32";
 template <>
 inline constexpr std::string_view kNumbers<uint8_t> = "uint8";
 
-// "layer_norm_forward (bf16)"
+// What is the same for every op is compiled once, in op.cpp; the types of tasks are known here alone.
+struct OpName {
+  std::string_view op, numbers;
+};
+std::string describe(const OpName& name);  // "layer_norm_forward (bf16)"
+std::string reason_against(Device of_row, std::string (*unavailable)(), Device device);
+// Whether a row is a candidate, which the log says.
+bool can_run(const OpName& name, std::string_view row, Device of_row, std::string (*unavailable)(), bool may_refuse,
+             Device device);
+void note_refusal(const OpName& name, std::string_view row, std::string_view reason);
+[[noreturn]] void fail_without_row(const OpName& name, Device device);
+
 template <template <class> class Op, class T>
-std::string describe(const Op<T>&) {
-  return fmt::format("{} ({})", Op<T>::kName, kNumbers<T>);
+constexpr OpName name_of_op(const Op<T>&) {
+  return {Op<T>::kName, kNumbers<T>};
+}
+template <template <class> class Op, class T>
+std::string describe(const Op<T>& task) {
+  return describe(name_of_op(task));
+}
+
+// Why an implementation cannot run in this process on that device, or "".
+template <class Task>
+std::string reason_against(const Implementation<Task>& row, Device device) {
+  return reason_against(row.device, row.unavailable, device);
 }
 
 // The implementations that can run in this process on that device, down to the first that takes every task.
@@ -65,30 +77,23 @@ template <class Task>
 std::vector<Implementation<Task>> candidates(const Task& task, Implementations<Task> list, Device device) {
   std::vector<Implementation<Task>> rows;
   for (const Implementation<Task>& row : list) {
-    if (const std::string reason = reason_against(row, device); !reason.empty()) {
-      log::topic("dispatch", "{}: not {} ({})", describe(task), row.name, reason);
-      continue;
-    }
-    log::topic("dispatch", "{}: {}{}", describe(task), row.name, row.refusal ? ", unless it refuses a task" : "");
+    if (!can_run(name_of_op(task), row.name, row.device, row.unavailable, row.refusal, device)) continue;
     rows.push_back(row);
     if (!row.refusal) break;
   }
   return rows;
 }
 
-// Runs the first of the candidates that takes the task.
+// Runs the first of the candidates for that device that takes the task.
 template <class Task>
-void run_first(const std::vector<Implementation<Task>>& rows, const Task& task, Context& context) {
+void run_first(const std::vector<Implementation<Task>>& rows, Device device, const Task& task, Context& context) {
   for (const Implementation<Task>& row : rows) {
     if (!row.refusal) return row.run(task, context);
     const std::string reason = row.refusal(task);
     if (reason.empty()) return row.run(task, context);
-    log::topic("dispatch", "{}: not {} ({})", describe(task), row.name, reason);
+    note_refusal(name_of_op(task), row.name, reason);
   }
-  if (active_device() != Device::kCpu)
-    fail(ErrorCode::kEnvironment, "{}: expected an implementation for {}, got none that takes it (--device cpu)",
-         describe(task), name_of_enum(active_device()));
-  fail(ErrorCode::kInternal, "{}: no implementation accepts", describe(task));
+  fail_without_row(name_of_op(task), device);
 }
 
 // For tests that want to know whether an op runs in a context (true, then false); nested ops do not count.
@@ -109,7 +114,7 @@ template <class Task>
 void run_on(Device device, const Task& task, Context& context) {
   const std::vector<Implementation<Task>>& rows = kept_candidates(task, device);
   const Context::Running outermost(context, watch_ops);
-  run_first(rows, task, context);
+  run_first(rows, device, task, context);
 }
 
 template <class Task>
@@ -132,17 +137,12 @@ using ProductLevels =
     std::conditional_t<std::is_same_v<P, Bf16>,
                        Levels<Isa::kAmx, Isa::kAvx512Bf16, Isa::kAvx512, Isa::kAvx2, Isa::kGeneric>, VectorLevels<P>>;
 
-template <Isa level>
-std::string refuses_below() {
-  if (active_isa() >= level) return {};
-  return fmt::format("the instruction set in use is {}", name_of_enum(active_isa()));
-}
+std::string refuses_below(Isa level);
 
 template <class Task, Isa level, class Kernel>
 Implementation<Task> row_at_level() {
-  return {name_of_enum(level),
-          [](const Task& task, Context& context) { Kernel{}.template operator()<level>(task, context); }, Device::kCpu,
-          refuses_below<level>};
+  return {name_of_enum(level), [](const Task& task, Context& context) { Kernel{}(level, task, context); }, Device::kCpu,
+          [] { return refuses_below(level); }};
 }
 
 template <class Task, class Reference>
@@ -150,7 +150,7 @@ Implementation<Task> reference_row() {
   return {"ref", [](const Task& task, Context&) { Reference{}(task); }};
 }
 
-// kernel.operator()<level>(task, context) at each level, then reference(task); both without captures.
+// kernel(level, task, context) at each level, then reference(task); both without captures.
 template <class Task, Isa... levels, class Kernel, class Reference>
 std::vector<Implementation<Task>> rows_at(Levels<levels...>, const Kernel&, const Reference&) {
   return {row_at_level<Task, levels, Kernel>()..., reference_row<Task, Reference>()};

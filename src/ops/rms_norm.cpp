@@ -15,8 +15,8 @@ Matrix<T> rows_or_none(const Matrix<T>& matrix, int64_t begin, int64_t count) {
   return matrix ? matrix.rows_from(begin, count) : matrix;
 }
 
-template <Isa level, class P>
-void normalise(const RmsNormForward<P>& task, Context&) {
+template <class P>
+void normalise(Isa level, const RmsNormForward<P>& task, Context&) {
   const RmsNormKernels& rms_norm = kernels(level).rms_norm;
   parallel_chunks(task.x_TD.rows, kRmsTokenChunk, [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin;
@@ -50,8 +50,8 @@ void add_chunks(int64_t T, int64_t C, std::span<float> dgamma_C, Context& contex
   });
 }
 
-template <Isa level, class P>
-void normalise(const RmsNormBackward<P>& task, Context& context) {
+template <class P>
+void normalise(Isa level, const RmsNormBackward<P>& task, Context& context) {
   const RmsNormKernels& rms_norm = kernels(level).rms_norm;
   add_chunks(task.x_TD.rows, task.x_TD.cols, task.dgamma_D, context, [&](int64_t begin, int64_t count, float* sums) {
     rms_norm.backward({task.x_TD.rows_from(begin, count), task.gamma_D.data(), &task.rstd_T[begin], task.x_TD.cols,
@@ -64,8 +64,8 @@ int64_t heads_of(const Task& task) {
   return task.x_TNC.cols / static_cast<int64_t>(task.gamma_C.size());
 }
 
-template <Isa level, class P>
-void normalise(const HeadNormForward<P>& task, Context&) {
+template <class P>
+void normalise(Isa level, const HeadNormForward<P>& task, Context&) {
   using operand = typename P::operand;
   const RmsNormKernels& rms_norm = kernels(level).rms_norm;
   parallel_chunks(task.x_TNC.rows, kRmsTokenChunk, [&](int64_t begin, int64_t end) {
@@ -84,8 +84,8 @@ void normalise(const HeadNormForward<P>& task, Context&) {
   });
 }
 
-template <Isa level, class P>
-void normalise(const HeadNormBackward<P>& task, Context& context) {
+template <class P>
+void normalise(Isa level, const HeadNormBackward<P>& task, Context& context) {
   const RmsNormKernels& rms_norm = kernels(level).rms_norm;
   const auto C = static_cast<int64_t>(task.gamma_C.size());
   add_chunks(task.x_TNC.rows, C, task.dgamma_C, context, [&](int64_t begin, int64_t count, float* sums) {
@@ -99,7 +99,7 @@ void normalise(const HeadNormBackward<P>& task, Context& context) {
   });
 }
 
-constexpr auto kRmsNormAt = []<Isa level>(const auto& task, Context& context) { normalise<level>(task, context); };
+constexpr auto kRmsNormAt = [](Isa level, const auto& task, Context& context) { normalise(level, task, context); };
 
 }  // namespace
 

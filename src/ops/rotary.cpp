@@ -12,8 +12,8 @@
 namespace troupe {
 namespace {
 
-template <Isa level, class P>
-void turned(const Rotary<P>& task, Context&) {
+template <class P>
+void turned(Isa level, const Rotary<P>& task, Context&) {
   parallel_chunks(task.x_TNC.rows, 64, [&](int64_t begin, int64_t end) {
     const RotaryTask<typename P::operand> rows = {task.x_TNC.rows_from(begin, end - begin), task.C,
                                                   task.positions_T.data() + begin, task.table_PR, task.backward};
@@ -24,7 +24,7 @@ void turned(const Rotary<P>& task, Context&) {
   });
 }
 
-constexpr auto kRotaryAt = []<Isa level>(const auto& task, Context& context) { turned<level>(task, context); };
+constexpr auto kRotaryAt = [](Isa level, const auto& task, Context& context) { turned(level, task, context); };
 
 // Llama 3.1: long waves by the factor, short ones as they are, in between a mixture.
 float llama3_scaled(const RopeConfig& config, float w) {

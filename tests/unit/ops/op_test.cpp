@@ -38,7 +38,7 @@ const Row kRef = {"ref", [](const Task& task, Context&) { *task.ran = "ref"; }};
 std::string run_one_of(const std::vector<Row>& list, int64_t rows, Device device = Device::kCpu) {
   std::string ran;
   const Task task{rows, &ran};
-  run_first(candidates<Task>(task, list, device), task, Context::of_this_thread());
+  run_first(candidates<Task>(task, list, device), device, task, Context::of_this_thread());
   return ran;
 }
 
@@ -57,6 +57,8 @@ TEST(Dispatch, RefusesByNameWhenNoRowIsLeft) {
               testing::HasSubstr("trace (bf16): no implementation accepts"));
   EXPECT_THAT(test::error_of([] { run_one_of({kMissing}, 2); }, ErrorCode::kInternal),
               testing::HasSubstr("no implementation accepts"));
+  EXPECT_EQ(test::error_of([] { run_one_of({kAny}, 2, Device::kCuda); }, ErrorCode::kEnvironment),
+            "trace (bf16): expected an implementation for cuda, got none that takes it (--device cpu)");
 }
 
 TEST(Dispatch, EveryReasonIsNamed) {
