@@ -1,10 +1,6 @@
 // troupe eval tasks: accuracy on published tasks, under the paper's convention and the common harness's.
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <cmath>
-#include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/clock.h"
@@ -15,21 +11,15 @@
 #include "cli/command.h"
 #include "cli/eval.h"
 #include "cli/eval_model.h"
-#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/ranks.h"
+#include "cli/task_output.h"
 #include "cli/validators.h"
-#include "eval/capacity.h"
-#include "eval/tasks/average.h"
 #include "eval/tasks/items.h"
 #include "eval/tasks/run_task.h"
-#include "io/json_fields.h"
-#include "io/json_text.h"
 
 namespace troupe::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct TasksFlags {
   EvalFlags model;
@@ -40,169 +30,10 @@ struct TasksFlags {
   double watchdog_s = 60.0;
 };
 
-std::string show_percent(double share) { return number_text(100.0 * share, 2); }
-
-std::string files_wanted(const TaskFile& task, const std::string& split) {
-  std::string names;
-  for (const TaskSource& source : task.sources)
-    for (const TaskSource::File& file : source.files)
-      if (file.split == split)
-        names += (names.empty() ? "" : " or ") + file.name + (file.labels.empty() ? "" : " with " + file.labels);
-  return names;
-}
-
-void print_list(const TasksFlags& flags, const std::vector<TaskFile>& tasks) {
-  for (const TaskFile& task : tasks) {
-    const auto state = [&](const std::string& split) -> std::string {
-      if (split.empty()) return "none";
-      if (flags.data_dir.empty()) return "unknown";
-      return find_split(task, flags.data_dir, split).source ? "there" : "missing";
-    };
-    std::string conventions = task.paper ? "paper" : "";
-    if (task.harness) conventions += conventions.empty() ? "harness" : ", harness";
-    if (flags.json) {
-      print_json({{"schema", "troupe.eval.tasks.list/1"},
-                  {"task", task.name},
-                  {"about", task.about},
-                  {"conventions", conventions},
-                  {"folder", task.folder},
-                  {"items", files_wanted(task, task.evaluate)},
-                  {"items_state", state(task.evaluate)},
-                  {"examples", task.shots.empty() ? Json() : Json(files_wanted(task, task.shots))},
-                  {"examples_state", state(task.shots)},
-                  {"published", task.published},
-                  {"citation", task.citation},
-                  {"file", task.where}});
-      continue;
-    }
-    const auto mark = [&](const std::string& split) {
-      return flags.data_dir.empty() ? std::string() : "  [" + state(split) + "]";
-    };
-    print("{}: {} ({})\n", task.name, task.about, conventions);
-    print("  items     {}/{}{}\n", task.folder, files_wanted(task, task.evaluate), mark(task.evaluate));
-    if (!task.shots.empty())
-      print("  examples  {}/{}{}\n", task.folder, files_wanted(task, task.shots), mark(task.shots));
-    print("  published {}\n", task.published);
-  }
-  std::fflush(stdout);
-  if (flags.data_dir.empty()) log::info("With --data-dir DIR the list says which files are there.");
-}
-
-class Results {
- public:
-  Results(const TasksFlags& flags, const EvalModel& model) : flags_(flags), model_(model) {
-    rows_.push_back(
-        {"task", "convention", "metric", "value", "± items", "± draws", "chance", "n", "shots", "draws"});
-  }
-
-  void add(const TaskReport& report) {
-    for (const TaskFigure& figure : report.figures) {
-      if (!figure.group.empty() && !flags_.groups && !flags_.json) continue;
-      const bool draws = report.draws > 1;
-      if (flags_.json) {
-        print_json(json_of(
-            TaskLine{.task = report.task,
-                     .convention = std::string(name_of_enum(report.convention)),
-                     .metric = figure.metric,
-                     .value = figure.value,
-                     .item_error = figure.item_error,
-                     .n = figure.n,
-                     .chance = figure.chance,
-                     .shots = report.shots,
-                     .draws = report.draws,
-                     .group = figure.group.empty() ? std::nullopt : std::optional(figure.group),
-                     .interval = {figure.value - figure.interval_half, figure.value + figure.interval_half},
-                     .draw_error = figure.draw_error,
-                     .mean_shots = report.mean_shots,
-                     .seed = flags_.options.seed,
-                     .score = report.score,
-                     .split = report.split,
-                     .skipped = report.skipped,
-                     .left_out = figure.left_out,
-                     .limit = figure.left_out ? std::optional(flags_.options.limit) : std::nullopt,
-                     .truncated = report.requests.truncated,
-                     .drop_rate = drop_rate(report.requests),
-                     .data_checksum = report.data_checksum,
-                     .facts = model_.facts}));
-        continue;
-      }
-      const bool perplexity = figure.metric == "perplexity";
-      const double scale = perplexity ? 1.0 : 100.0;
-      const auto show = [&](double value) { return number_text(scale * value, 2); };
-      rows_.push_back({figure.group.empty() ? report.task : "  " + figure.group,
-                       std::string(name_of_enum(report.convention)), figure.metric, show(figure.value),
-                       show(kNormal95 * figure.item_error), draws ? show(figure.interval_half) : "",
-                       show(figure.chance), items_text(figure), fmt::format("{:.3g}", report.mean_shots),
-                       fmt::format("{}", report.draws)});
-    }
-    if (report.convention == Convention::kPaper && is_study_task(report.task)) study_.push_back(report.figures.front());
-    limited_ = limited_ || report.figures.front().left_out > 0;
-  }
-
-  // The average of the study's six tasks, if all of them were evaluated, and whole.
-  void finish() {
-    const std::optional<Estimate> average = study_average(study_);
-    if (average && flags_.json)
-      print_json(json_of(TaskAverageLine{.task = "average of the study's six tasks",
-                                         .convention = "paper",
-                                         .metric = "acc",
-                                         .value = average->value,
-                                         .item_error = average->standard_error,
-                                         .n = static_cast<int64_t>(study_.size()),
-                                         .shots = flags_.options.shots,
-                                         .draws = flags_.options.shots > 0 ? flags_.options.draws : 1,
-                                         .facts = model_.facts}));
-    if (average && !flags_.json)
-      rows_.push_back({"average of six", "paper", "acc", show_percent(average->value),
-                       show_percent(kNormal95 * average->standard_error), "", "", "6 tasks", "", ""});
-    if (!flags_.json) {
-      print_table(rows_);
-      print("±: half the 95 % interval, over items, and over draws of examples (t) where there are several.\n");
-    }
-    if (limited_)
-      log::warning("--limit {}: n of N items; figures of a part are no results of the task{}", flags_.options.limit,
-                   study_.size() == kStudyTasks && !average ? ", and the six tasks get no average" : "");
-  }
-
- private:
-  static std::string items_text(const TaskFigure& figure) {
-    return grouped(figure.n) + (figure.left_out ? " of " + grouped(figure.n + figure.left_out) : "");
-  }
-  static double drop_rate(const RequestStats& stats) {
-    return stats.choices ? static_cast<double>(stats.dropped) / static_cast<double>(stats.choices) : 0.0;
-  }
-
-  const TasksFlags& flags_;
-  const EvalModel& model_;
-  std::vector<std::vector<std::string>> rows_;
-  std::vector<TaskFigure> study_;
-  bool limited_ = false;  // some task by --limit
-};
-
 std::vector<Convention> conventions(const std::string& text) {
   if (text == "paper") return {Convention::kPaper};
   if (text == "harness") return {Convention::kHarness};
   return {Convention::kPaper, Convention::kHarness};
-}
-
-void write_details(const std::string& path, const std::string& task, Convention convention,
-                   const std::vector<ItemDetail>& details, std::FILE* file) {
-  for (const ItemDetail& detail : details) {
-    const Json line = {{"schema", "troupe.eval.tasks.detail/1"},
-                       {"task", task},
-                       {"convention", std::string(name_of_enum(convention))},
-                       {"where", detail.where},
-                       {"examples", detail.examples},
-                       {"context", detail.context},
-                       {"continuation", detail.continuation},
-                       {"logprob", detail.logprob},
-                       {"calibration", detail.calibration},
-                       {"greedy", detail.is_greedy},
-                       {"gold", detail.is_gold},
-                       {"chosen", detail.is_chosen}};
-    const std::string text = json_text(line) + "\n";
-    if (std::fputs(text.c_str(), file) < 0) fail(ErrorCode::kEnvironment, "{}: cannot write", path);
-  }
 }
 
 // Of the tasks asked for those whose files are there: with "all" one without files is named and passed over, one asked
@@ -294,14 +125,12 @@ void log_report(const TaskReport& report) {
 // Each job's figures; returns what all took.
 RequestStats run_jobs(const TasksFlags& flags, std::vector<Job>& jobs, EvalModel& loaded, BrokenTasks& broken) {
   Communicator* const ranks = loaded.requests.ranks;
-  std::FILE* details_file = nullptr;
+  std::optional<TaskDetailsFile> details_file;
   const auto open_details = [&] {
-    if (flags.details.empty() || (ranks && ranks->rank() > 0)) return;
-    details_file = std::fopen(flags.details.c_str(), "wb");
-    if (!details_file) fail(ErrorCode::kEnvironment, "{}: cannot open for writing", flags.details);
+    if (!flags.details.empty() && (!ranks || ranks->rank() == 0)) details_file.emplace(flags.details);
   };
   run_together(ranks, open_details, "opening --details");
-  Results results(flags, loaded);
+  TaskResults results(loaded.facts, flags.options, flags.groups, flags.json);
   RequestStats total;
   for (Job& job : jobs) {
     const TaskFile& task = *job.task;
@@ -319,22 +148,21 @@ RequestStats run_jobs(const TasksFlags& flags, std::vector<Job>& jobs, EvalModel
       continue;
     }
     progress.clear();
-    if (details_file) write_details(flags.details, task.name, convention, details, details_file);
+    if (details_file) details_file->add(task.name, convention, details);
     log_report(report);
     total.tokens += report.requests.tokens, total.run_tokens += report.requests.run_tokens;
     total.requests += report.requests.requests, total.from_journal += report.requests.from_journal;
     results.add(report);
     job.data = {};
   }
-  if (details_file && std::fclose(details_file) != 0)
-    fail(ErrorCode::kEnvironment, "{}: expected to write to it, got: {}", flags.details, std::strerror(errno));
+  if (details_file) details_file->close();
   results.finish();
   return total;
 }
 
 void list(const TasksFlags& flags) {
   const std::vector<TaskFile> known = load_tasks({flags.task_dirs.begin(), flags.task_dirs.end()});
-  print_list(flags, flags.tasks.empty() ? known : select_tasks(known, flags.tasks));
+  print_task_list(flags.tasks.empty() ? known : select_tasks(known, flags.tasks), flags.data_dir, flags.json);
 }
 
 void run(TasksFlags& flags, Communicator* ranks) {
