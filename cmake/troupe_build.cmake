@@ -23,6 +23,8 @@ target_compile_options(troupe_options INTERFACE -Wall -Wextra -Wpedantic -Wno-un
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>) # GCC 12 sees overlaps in operator+ of strings that are not there (bug 105651)
 target_include_directories(troupe_options INTERFACE ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src)
 target_link_libraries(troupe_options INTERFACE OpenMP::OpenMP_CXX)
+# GCC throws away what it no longer needs when this many kB are in use (128 MB otherwise, again and again: 7 % of the time).
+target_compile_options(troupe_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:--param=ggc-min-heapsize=1048576>)
 if(TROUPE_SANITIZE)
   target_compile_options(troupe_options INTERFACE -fsanitize=${TROUPE_SANITIZE} -fno-sanitize-recover=all
     -fno-omit-frame-pointer -g1) # what is found ends the program, or a test would pass over it
@@ -41,12 +43,13 @@ function(troupe_unity target files)
   endif()
 endfunction()
 
-# troupe_layer(NAME [UNITY files] [COLD] [DEPENDS layer...] [PUBLIC_LIBRARIES target...] [LIBRARIES target...]): src/NAME
-# as static library troupe::NAME. Libraries that a header of the layer includes are public, others private. COLD: no loop
-# of the layer is worth the compile time of -O3 (a release is built with -Og then, which takes half of it).
+# troupe_layer(NAME [UNITY files] [COLD | COLD_FILES regex] [DEPENDS layer...] [PUBLIC_LIBRARIES target...]
+# [LIBRARIES target...]): src/NAME as static library troupe::NAME. Libraries that a header of the layer includes are
+# public, others private. COLD: no loop of the layer is worth the compile time of -O3 (a release is built with -Og then,
+# which takes half of it); COLD_FILES: none of the files whose path matches.
 # Every *.cpp below the folder belongs to it, except kernels/cpu, whose files are compiled per instruction set.
 function(troupe_layer name)
-  cmake_parse_arguments(arg "COLD" "UNITY" "DEPENDS;PUBLIC_LIBRARIES;LIBRARIES;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(arg "COLD" "UNITY;COLD_FILES" "DEPENDS;PUBLIC_LIBRARIES;LIBRARIES;EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   foreach(pattern ${arg_EXCLUDE})
     list(FILTER sources EXCLUDE REGEX ${pattern})
@@ -54,18 +57,30 @@ function(troupe_layer name)
   if(NOT sources)
     return() # a folder of headers only
   endif()
+  set(parts troupe_${name})
+  if(arg_COLD_FILES)
+    set(cold ${sources})
+    list(FILTER cold INCLUDE REGEX ${arg_COLD_FILES})
+    list(REMOVE_ITEM sources ${cold})
+    add_library(troupe_${name}_cold OBJECT ${cold})
+    list(APPEND parts troupe_${name}_cold)
+    list(APPEND sources $<TARGET_OBJECTS:troupe_${name}_cold>)
+  endif()
   add_library(troupe_${name} STATIC ${sources})
   add_library(troupe::${name} ALIAS troupe_${name})
-  set_target_properties(troupe_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
-  if(arg_UNITY)
-    troupe_unity(troupe_${name} ${arg_UNITY})
+  if(arg_COLD OR arg_COLD_FILES)
+    list(GET parts -1 part)
+    target_compile_options(${part} PRIVATE $<$<CONFIG:Release>:-Og>)
   endif()
-  if(arg_COLD)
-    target_compile_options(troupe_${name} PRIVATE $<$<CONFIG:Release>:-Og>)
-  endif()
-  target_link_libraries(troupe_${name} PUBLIC troupe_options ${arg_PUBLIC_LIBRARIES} PRIVATE ${arg_LIBRARIES})
-  foreach(layer ${arg_DEPENDS})
-    target_link_libraries(troupe_${name} PUBLIC troupe::${layer})
+  foreach(part ${parts})
+    set_target_properties(${part} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    if(arg_UNITY)
+      troupe_unity(${part} ${arg_UNITY})
+    endif()
+    target_link_libraries(${part} PUBLIC troupe_options ${arg_PUBLIC_LIBRARIES} PRIVATE ${arg_LIBRARIES})
+    foreach(layer ${arg_DEPENDS})
+      target_link_libraries(${part} PUBLIC troupe::${layer})
+    endforeach()
   endforeach()
 endfunction()
 

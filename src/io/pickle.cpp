@@ -18,7 +18,7 @@ using Kind = PickleValue::Kind;
 
 constexpr size_t kMaxBytes = size_t{1} << 28;
 constexpr size_t kMaxValues = size_t{1} << 20;
-constexpr size_t kMaxDimensions = 64;
+constexpr size_t kMaxTensorDimensions = 64;
 
 enum Opcode : uint8_t {
   kMark = '(',
@@ -415,8 +415,8 @@ std::vector<int64_t> PickleMachine::integers_of(Id id) {
   std::vector<int64_t> numbers;
   if (value(id).kind != Kind::kTuple && value(id).kind != Kind::kList)
     refuse("expected a tensor's sizes, got {}", name_of(value(id).kind));
-  if (value(id).items.size() > kMaxDimensions)
-    refuse("expected a tensor of at most {} dimensions, got {}", kMaxDimensions, value(id).items.size());
+  if (value(id).items.size() > kMaxTensorDimensions)
+    refuse("expected a tensor of at most {} dimensions, got {}", kMaxTensorDimensions, value(id).items.size());
   for (const Id item : value(id).items) {
     if (value(item).kind != Kind::kInt) refuse("expected a tensor's sizes, got {}", name_of(value(item).kind));
     numbers.push_back(value(item).integer);
