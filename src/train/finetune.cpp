@@ -14,6 +14,7 @@
 #include "io/json_fields.h"
 #include "io/provenance.h"
 #include "model/flops.h"
+#include "model/model_directory.h"
 #include "train/finetune_trial.h"
 #include "train/run_folder.h"
 

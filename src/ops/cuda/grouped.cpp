@@ -1,5 +1,7 @@
 #include "ops/cuda/grouped.h"
 
+#include <fmt/core.h>
+
 #include <cstdlib>
 #include <string_view>
 

@@ -47,7 +47,7 @@ struct Training {
 
   explicit Training(Communicator* ranks)
       : model(config, Precision::kFp32, {.ranks = ranks}),
-        trainer(model, Schedule({.lr = 1e-2}, 20), {.seed = 7}, [this](int64_t step, int64_t) {
+        trainer(model, Schedule({.lr = 1e-2}, 20), {.seed = 7}, [](int64_t step, int64_t) {
           Batch batch{.B = 4, .S = 8, .src = {}, .tgt = {}};
           for (int64_t i = 0; i < batch.tokens(); ++i) {
             batch.src.push_back(static_cast<int32_t>(5 + (i * 7 + step) % 40));

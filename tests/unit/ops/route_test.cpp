@@ -41,7 +41,6 @@ struct Mode {
   bool training = true;
   CapacityRule capacity = {};
 };
-const Mode kEvaluation = {.training = false};
 
 void run(const MoeConfig& config, std::vector<float> logits, RoutedCase& out, Mode mode = {}, int64_t group = 0,
          std::span<const uint8_t> valid = {}) {
