@@ -98,6 +98,11 @@ def start_of(family, seed):
     return start if start.exists() else flags.pair / family / 'model'
 
 
+def is_possible(job):
+    """Whether --only asks for it and its model is there."""
+    return flags.only in (None, job[1]) and start_of(job[1], job[3]).exists()
+
+
 def line_of(learnt, family, factor, seed):
     """What came of a training; None if it is not finished."""
     file = folder_of(flags.out, learnt, family, factor, seed) / 'result.json'
@@ -159,7 +164,7 @@ class Scheduler:
         if SETTINGS:
             return
         tried = [(learnt, family, factor, SEEDS[0]) for factor in FACTORS['moe'] for learnt in TASKS for family in FACTORS
-                 if factor in FACTORS[family]]
+                 if factor in FACTORS[family] and is_possible((learnt, family, factor, SEEDS[0]))]
         if not self.is_late():
             yield from tried
         known = study()
@@ -179,8 +184,7 @@ class Scheduler:
                             yield learnt, family, factor, seed
 
     def next_job(self):
-        return next((job for job in self.plan()
-                     if job not in self.taken and flags.only in (None, job[1]) and start_of(job[1], job[3]).exists()), None)
+        return next((job for job in self.plan() if job not in self.taken and is_possible(job)), None)
 
     def work(self):
         while True:

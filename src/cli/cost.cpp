@@ -303,17 +303,21 @@ Json json_of_layout(const Question& question, const ClusterLayout& layout, bool 
 std::string three_digits(double value) { return fmt::format("{:.3g}", value); }
 
 void print_layouts(const std::vector<ClusterLayout>& layouts, const ClusterLayout* best) {
-  std::vector<std::vector<std::string>> rows = {{"nodes", "ranks", "experts a rank", "sequences a rank", "micro-batches",
-                                                 "recompute", "GB a rank", "GB sent", "seconds", "computing",
-                                                 "tokens/s", ""}};
+  std::vector<std::vector<std::string>> rows = {{"nodes", "ranks", "experts a rank", "sequences a rank",
+                                                 "micro-batches", "recompute", "GB a rank", "GB sent", "seconds",
+                                                 "computing", "tokens/s", ""}};
   for (const ClusterLayout& layout : layouts) {
     double sent = 0.0;
-    for (const ClusterLayout::Bytes& bytes : {layout.rows, layout.logits, layout.dense}) sent += bytes.within + bytes.between;
+    for (const ClusterLayout::Bytes& bytes : {layout.rows, layout.logits, layout.dense})
+      sent += bytes.within + bytes.between;
     rows.push_back({std::to_string(layout.nodes), std::to_string(layout.ranks), std::to_string(layout.experts_per_rank),
                     std::to_string(layout.sequences_per_rank), std::to_string(layout.micro_batches),
                     layout.recompute ? "yes" : "no", three_digits(static_cast<double>(layout.memory.total()) / 1e9),
                     three_digits(sent / 1e9), three_digits(layout.seconds.step()), percent_text(layout.efficiency()),
-                    short_number(layout.tokens_per_s), !layout.fits ? "too large" : &layout == best ? "best" : ""});
+                    short_number(layout.tokens_per_s),
+                    !layout.fits      ? "too large"
+                    : &layout == best ? "best"
+                                      : ""});
   }
   print_table(rows);
 }
@@ -325,13 +329,15 @@ void print_rank(const ClusterLayout& layout) {
     rows.push_back({name, three_digits(static_cast<double>(bytes) / 1e9), "", "", ""});
   };
   const auto sent = [&](const char* name, const ClusterLayout::Bytes& bytes, double seconds) {
-    rows.push_back({name, "", three_digits(bytes.within / 1e9), three_digits(bytes.between / 1e9), three_digits(seconds)});
+    rows.push_back(
+        {name, "", three_digits(bytes.within / 1e9), three_digits(bytes.between / 1e9), three_digits(seconds)});
   };
   held("weights, float32", layout.memory.weights), held("gradients, float32", layout.memory.gradients);
   held("optimizer", layout.memory.optimizer), held("packed bf16 copies", layout.memory.packed);
   held("activations", layout.memory.activations), held("rows of other ranks", layout.memory.exchange);
   rows.push_back({"computing", "", "", "", three_digits(layout.seconds.compute)});
-  sent("rows of experts", layout.rows, layout.seconds.rows), sent("router logits", layout.logits, layout.seconds.logits);
+  sent("rows of experts", layout.rows, layout.seconds.rows),
+      sent("router logits", layout.logits, layout.seconds.logits);
   sent("dense gradients and parameters", layout.dense, layout.seconds.dense);
   print_table(rows);
 }

@@ -89,7 +89,8 @@ void run_on_ranks(double watchdog_s, const std::function<void(Communicator* rank
   try {
     require_equal_ranks(*world);
     if (wants_card())
-      throw SharedError(ErrorCode::kUsage, fmt::format("--device, {}: expected cpu, got a GPU: {}", kDeviceVariable, kRanksRefusal));
+      throw SharedError(ErrorCode::kUsage,
+                        fmt::format("--device, {}: expected cpu, got a GPU: {}", kDeviceVariable, kRanksRefusal));
     work(world.get());
   } catch (const SharedError& error) {
     end_together(*world, error);

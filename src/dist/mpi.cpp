@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -35,13 +36,12 @@ struct Counts {
   std::vector<int> counts, starts;
 };
 
-int as_int(int64_t rows, const char* place) {
+void require_int(int64_t rows, const char* place) {
   if (rows > std::numeric_limits<int>::max())
     fail(ErrorCode::kUsage,
          "{}: expected at most {} rows in one message, got more (train.micro_sequences makes "
          "micro-batches smaller)",
          place, std::numeric_limits<int>::max());
-  return static_cast<int>(rows);
 }
 
 // Whether all ranks lie on one machine.
@@ -58,7 +58,8 @@ class World : public Communicator {
  public:
   World(int rank, int size, const WorldOptions& options)
       : Communicator(rank, size), watchdog_(rank, size, options.watchdog_s) {
-    // Within a machine rows travel by the processors that would compute meanwhile: cutting them costs, and hides nothing.
+    // Within a machine rows travel by the processors that would compute meanwhile: cutting them costs, and hides
+    // nothing.
     if (shares_machine(size)) set_message_sizes({.chunk_bytes = std::numeric_limits<int64_t>::max()});
   }
   ~World() override {
@@ -73,20 +74,14 @@ class World : public Communicator {
 
  private:
   static Counts counts_of(std::span<const int64_t> rows, const char* place) {
-    Counts all;
-    int64_t start = 0;
-    for (const int64_t count : rows) {
-      as_int(start + count, place);
-      all.counts.push_back(static_cast<int>(count));
-      all.starts.push_back(static_cast<int>(start));
-      start += count;
-    }
-    return all;
+    RankRows all{.counts = {rows.begin(), rows.end()}, .starts = std::vector<int64_t>(rows.size())};
+    std::exclusive_scan(rows.begin(), rows.end(), all.starts.begin(), int64_t{0});
+    return counts_of(all, place);
   }
   static Counts counts_of(const RankRows& rows, const char* place) {
     Counts all;
     for (size_t r = 0; r < rows.counts.size(); ++r) {
-      as_int(rows.starts[r] + rows.counts[r], place);
+      require_int(rows.starts[r] + rows.counts[r], place);
       all.counts.push_back(static_cast<int>(rows.counts[r]));
       all.starts.push_back(static_cast<int>(rows.starts[r]));
     }

@@ -160,10 +160,12 @@ void Decoder<P>::State::merge_reports() {
 
 template <class P>
 Decoder<P>::Decoder(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options)
-    : state_(new State{.weights = {config, params, options.ranks}, .options = options, .work = Workspace<P>(params.memory()), .sizes = config}) {
+    : state_(new State{.weights = {config, params, options.ranks},
+                       .options = options,
+                       .work = Workspace<P>(params.memory()),
+                       .sizes = config}) {
   // All experts may choose the tokens of one rank: rows for that. Untouched memory is none.
-  if (options.ranks && config.moe.router == RouterKind::kExpertChoice)
-    state_->sizes.moe.top_k = config.moe.num_experts;
+  if (options.ranks && config.moe.router == RouterKind::kExpertChoice) state_->sizes.moe.top_k = config.moe.num_experts;
 }
 
 template <class P>

@@ -58,8 +58,8 @@ class Decoder {
 
   // Losses of a micro-batch; adds the gradient of LossSum::total (a sum over tokens, not yet divided) to `grads`.
   // Parameters that `grads` does not hold are frozen: their gradient is not computed. `layer_done` is called on the way
-  // back, from the last layer to the first, when nothing more is added to the gradients of a layer: it may take them, put
-  // zeros in their place and move the layer's parameters.
+  // back, from the last layer to the first, when nothing more is added to the gradients of a layer: it may take them,
+  // put zeros in their place and move the layer's parameters.
   LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads,
                            const LayerDone& layer_done = {});
 

@@ -174,8 +174,7 @@ DecoderParameters make_decoder_parameters(const ModelConfig& config) {
                               .init = {Init::kNormal, embedding_std, config.pad_id},
                               .product = true});
   if (config.output_bias)
-    slots.output_bias =
-        table.add({.name = "output.bias", .shape = {config.vocab_size}, .init = constant(0.0)});
+    slots.output_bias = table.add({.name = "output.bias", .shape = {config.vocab_size}, .init = constant(0.0)});
   return made;
 }
 

@@ -138,7 +138,7 @@ std::vector<fs::path> model_files(const fs::path& folder) {
 fs::path find_model(const fs::path& folder) {
   if (!fs::is_directory(folder))
     fail(ErrorCode::kData, "{}: expected a model's folder, got {}", folder.string(),
-         !fs::exists(folder)              ? "nothing of this name"
+         !fs::exists(folder)             ? "nothing of this name"
          : folder.extension() == ".gguf" ? "a file (troupe convert FILE.gguf DIR makes a folder of it)"
                                          : "a file");
   if (fs::exists(folder / kConfig)) return folder;

@@ -188,8 +188,9 @@ void blocked(const OutputLossWithGradient<P>& task, Context& context) {
     backward.out_real = task.dh_TD.rows_from(begin, count);
     run(LinearBackwardInput<P>{task.embed, dlogits_BV_used, {}, backward}, context);
     if (!task.dembed_VD) continue;
-    run(LinearBackwardWeight<P>{task.embed, dlogits_BV_used, task.h_TD.rows_from(begin, count), {}, task.dembed_VD,
-                                task.dbias_V},
+    run(
+        LinearBackwardWeight<P>{
+            task.embed, dlogits_BV_used, task.h_TD.rows_from(begin, count), {}, task.dembed_VD, task.dbias_V},
         context);
   }
   if (task.squared_lse) *task.squared_lse = squared_lse;

@@ -46,7 +46,8 @@ struct OutputTeacher {
 };
 
 // Scores and the gradient of the sum of the losses:
-//   dl_v = (softmax(l)_v - [v = target]) / divisor for a scored token;  dh = sum_v dl_v E_v,  dE_v += dl_v h,  db_v += dl_v.
+//   dl_v = (softmax(l)_v - [v = target]) / divisor for a scored token;  dh = sum_v dl_v E_v,  dE_v += dl_v h,  db_v +=
+//   dl_v.
 // z_loss adds z_loss (log sum_v exp(l_v))^2 for a scored token to what the gradient is of (PaLM: Chowdhery et al.
 // 2022), so that softmax(l)_v counts 1 + 2 z_loss log sum_v exp(l_v) times.
 template <class P>

@@ -19,14 +19,13 @@ struct MemoryPart {
 };
 
 struct MemoryEstimate {
-  MemoryPart weights;       // float32 masters; with adapters copies of their matrices, too, and they themselves
-  MemoryPart gradients;  // float32; of the largest layer alone if they are released; with adapters theirs and those of
-                         // their matrices
+  MemoryPart weights;    // float32 masters; with adapters copies of their matrices, too, and they themselves
+  MemoryPart gradients;  // float32; released: of the largest layer alone; with adapters theirs and of their matrices
   MemoryPart optimizer;  // Adam's two moments; Muon's momentum, and what its largest update works in
   MemoryPart offloaded;  // moments that lie in the host's memory beside a GPU: not of its memory
-  MemoryPart packed;        // bf16 copies of the matrices, one for forward and one for backward, on a GPU one for
-                            // both; none in float32
-  MemoryPart inference;     // all weights of a model for use: packed matrices alone in bf16, else float32
+  MemoryPart packed;     // bf16 copies of the matrices, one for forward and one for backward, on a GPU one for both; none
+                         // in float32
+  MemoryPart inference;  // all weights of a model for use: packed matrices alone in bf16, else float32
   int64_t activations = 0;  // of one micro-batch, everything kept
   int64_t activations_recompute = 0;  // the same with recomputation: layer inputs and one layer's insides
   int64_t workspaces = 0;             // on a GPU what ops work in, above all logits of the output layer

@@ -55,7 +55,8 @@ RunPlan plan_run(const RunConfig& config, const std::string& where, const fs::pa
   plan.memory_bytes = estimate_memory(config).total(config.train.recompute);
   plan.free_memory_bytes = free_memory_bytes(machine);
   const int64_t model_bytes = 4 * plan.params;
-  plan.checkpoint_bytes = 3 * model_bytes;  // parameters and two moments
+  // Parameters and two moments, in bf16 half as large.
+  plan.checkpoint_bytes = (config.train.optimizer.moments == Precision::kBf16 ? 2 : 3) * model_bytes;
   // One more checkpoint while the next is written, and an old and a new copy of what is exported.
   plan.disk_bytes =
       (config.train.keep_last + 1) * plan.checkpoint_bytes + (config.train.keep_best ? 3 : 1) * model_bytes;

@@ -106,9 +106,10 @@ std::vector<ChatPart> ChatTemplate::parts(std::span<const ChatMessage> messages,
     if (kind_ == ChatKind::kMistral)
       parts.push_back({answer ? before_answer_ + content + eos_ + after_ : fmt::format("[INST] {} [/INST]", content), answer});
     else
-      parts.push_back({answer ? fmt::format(" {} {}", python::strip(content), eos_)
-                              : fmt::format("{}[INST] {} [/INST]", bos_, python::strip(std::exchange(system, "") + content)),
-                       answer});
+      parts.push_back(
+          {answer ? fmt::format(" {} {}", python::strip(content), eos_)
+                  : fmt::format("{}[INST] {} [/INST]", bos_, python::strip(std::exchange(system, "") + content)),
+           answer});
   }
   return parts;
 }

@@ -68,10 +68,8 @@ CheckpointSave::CheckpointSave(const fs::path& root, const TrainState& state, Tr
     : ranks_(trainer.model().ranks()),
       mode_(mode),
       committed_(std::move(committed)),
+      parts_(parts_of(trainer)),
       done_{.folder = {}, .step = state.step} {
-  parts_.push_back({.stem = "model", .tensors = weights_of(trainer)});
-  parts_.push_back({.stem = kMomentsStem, .tensors = moments_of(trainer)});
-  if (trainer.adapters()) parts_.push_back({.stem = kAdapterStem, .tensors = tensors_of(trainer.trained())});
   run_together(
       ranks_,
       [&] {
@@ -87,11 +85,21 @@ CheckpointSave::CheckpointSave(const fs::path& root, const TrainState& state, Tr
   writing_ = later([this] { return write_parts(); });
 }
 
-void CheckpointSave::copy_parts() {
+std::vector<CheckpointSave::Part> CheckpointSave::parts_of(Trainer& trainer) {
+  std::vector<Part> parts = {{"model", weights_of(trainer)}, {kMomentsStem, moments_of(trainer)}};
+  if (trainer.adapters()) parts.push_back({kAdapterStem, tensors_of(trainer.trained())});
+  return parts;
+}
+
+int64_t CheckpointSave::bytes_of_copy(const std::vector<Part>& parts) {
   int64_t size = 0;
-  for (const Part& part : parts_)
+  for (const Part& part : parts)
     for (const TensorToWrite& tensor : part.tensors) size += bytes_of(tensor);
-  copy_ = RawBuffer(size);
+  return size;
+}
+
+void CheckpointSave::copy_parts() {
+  copy_ = RawBuffer(bytes_of_copy(parts_));
   auto* to = static_cast<std::byte*>(copy_.data());
   for (Part& part : parts_)
     for (TensorToWrite& tensor : part.tensors) {
@@ -176,10 +184,8 @@ Checkpoint CheckpointSave::finish() {
   return done_;
 }
 
-CopyRoom room_for_copy(Trainer& trainer) {
-  CopyRoom room{.needed_bytes = 0, .free_bytes = read_machine().free_bytes()};
-  for (const TensorToWrite& tensor : weights_of(trainer)) room.needed_bytes += bytes_of(tensor);
-  for (const TensorToWrite& tensor : moments_of(trainer)) room.needed_bytes += bytes_of(tensor);
+CopyRoom CheckpointSave::room_for_copy(Trainer& trainer) {
+  CopyRoom room{.needed_bytes = bytes_of_copy(parts_of(trainer)), .free_bytes = read_machine().free_bytes()};
   Communicator* const ranks = trainer.model().ranks();
   if (!ranks) return room;
   // Ranks of one machine share its memory. What it has is read everywhere before anybody copies.

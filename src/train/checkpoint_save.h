@@ -19,6 +19,13 @@ namespace troupe {
 
 enum class SaveMode { kNow, kInBackground };
 
+// Memory for a copy of what all processes of a machine would write, where there is least.
+struct CopyRoom {
+  int64_t needed_bytes = 0;
+  std::optional<int64_t> free_bytes;  // none: the system does not say
+  bool fits() const { return !free_bytes || needed_bytes <= *free_bytes; }
+};
+
 class CheckpointSave {
  public:
   // Called once it is whole, on the first rank, in the background too.
@@ -30,6 +37,9 @@ class CheckpointSave {
                  const std::filesystem::path& tokenizer_json, SaveMode mode, Committed committed = {});
   CheckpointSave(const CheckpointSave&) = delete;
   CheckpointSave& operator=(const CheckpointSave&) = delete;
+
+  // Where ranks share the model, all make the same call and get the same answer.
+  static CopyRoom room_for_copy(Trainer& trainer);
 
   int64_t step() const { return done_.step; }
   // Goes on with what is ready, without waiting for a disk; true once the checkpoint is whole. Throws what writing it
@@ -52,6 +62,8 @@ class CheckpointSave {
   auto later(const F& work) const {
     return std::async(mode_ == SaveMode::kNow ? std::launch::deferred : std::launch::async, work);
   }
+  static std::vector<Part> parts_of(Trainer& trainer);
+  static int64_t bytes_of_copy(const std::vector<Part>& parts);
   void copy_parts();
   std::string name_of(const Part& part, int rank) const;
   std::vector<Written> write_parts() const;
@@ -71,14 +83,5 @@ class CheckpointSave {
   std::future<std::vector<Written>> writing_;
   std::future<Checkpoint> committing_;
 };
-
-// Memory for a copy of what all processes of a machine would write, where there is least.
-struct CopyRoom {
-  int64_t needed_bytes = 0;
-  std::optional<int64_t> free_bytes;  // none: the system does not say
-  bool fits() const { return !free_bytes || needed_bytes <= *free_bytes; }
-};
-// Where ranks share the model, all make the same call and get the same answer.
-CopyRoom room_for_copy(Trainer& trainer);
 
 }  // namespace troupe

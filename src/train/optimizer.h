@@ -139,10 +139,8 @@ class Optimizer {
 
   int64_t updates() const { return updates_; }
   void set_updates(int64_t updates) { updates_ = updates; }  // after the moments were loaded
-  ParameterStore<float>& first_moment() { return m_; }       // Muon's momentum too
-  ParameterStore<float>& second_moment() { return v_; }      // of what Adam moves
-  const ParameterStore<float>& first_moment() const { return m_; }
-  const ParameterStore<float>& second_moment() const { return v_; }
+  const ParameterStore<float>& first_moment() const { return m_; }   // Muon's momentum too
+  const ParameterStore<float>& second_moment() const { return v_; }  // of what Adam moves
   // Calls visit("m.", store) and visit("v.", store) with every store of moments: those above, and their like in bf16,
   // which hold what Adam moves if moments are in bf16; then those above hold Muon's alone.
   template <class Visit>

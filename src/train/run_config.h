@@ -115,7 +115,7 @@ struct TrainConfig {
     v("checkpoint_every", checkpoint_every, range(0, 1e12),
       "updates between checkpoints; 0 writes one at the end only");
     v("checkpoint_in_background", checkpoint_in_background, any_value(),
-      "go on with a copy being written, where there is memory for one (12 bytes per parameter); else training waits");
+      "go on with a copy being written, where there is memory for one (12 bytes per parameter, 8 with moments in bf16); else training waits");
     v("keep_last", keep_last, range(1, 1e6), "checkpoints that are kept");
     v("samples", samples);
     v("tasks", tasks);

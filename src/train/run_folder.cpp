@@ -201,16 +201,20 @@ void RunFolder::record(std::string_view event, const TrainState& state) const {
 
 void RunFolder::record_failure(const Error& error, const TrainState& state) {
   log::write_to_file(std::string("error: ") + error.what());
-  try {
-    record("failed", state, {{"error", error.what()}});
-    if (!ranks_ || dynamic_cast<const SharedError*>(&error)) finish_saving();
-  } catch (const Error& another) {
-    log::warning("{}", another.what());
-  }
+  const auto attempt = [](const auto& work) {
+    try {
+      work();
+    } catch (const Error& another) {
+      log::warning("{}", another.what());
+    }
+  };
+  // The failure is the last event: that of a checkpoint on its way comes before.
+  if (!ranks_ || dynamic_cast<const SharedError*>(&error)) attempt([&] { finish_saving(); });
+  attempt([&] { record("failed", state, {{"error", error.what()}}); });
 }
 
 bool RunFolder::has_room_for_copy(Trainer& trainer) {
-  const CopyRoom room = room_for_copy(trainer);
+  const CopyRoom room = CheckpointSave::room_for_copy(trainer);
   if (!room.fits() && !std::exchange(told_of_room_, true))
     log::info("checkpoints: training waits while they are written: a copy takes {}, of which {} are free",
               short_bytes(static_cast<double>(room.needed_bytes)), short_bytes(static_cast<double>(*room.free_bytes)));

@@ -4,7 +4,7 @@
 # Three seeds of each are trained on as many tokens as a third of SECONDS (250) allows, by a speed that is measured first with all
 # six at work; then tools/finetune_pair.py fine-tunes them (SST-2, and man pages, which no model has read) until the time is up,
 # and if all is done before, further seeds and tasks. OUT has what stays: results.jsonl, tables.md, logs and metrics, no weights.
-# Exit code 1 if one of them failed; the others are there.
+# Exit code 1 if a fine-tuning failed; the others are there. A model that was not trained is said, and has none.
 #   TROUPE         the program (build/gpu/troupe-gpu/troupe, as tools/gpu/pack.sh makes it)
 #   FINETUNE_DATA  text and tasks, an archive (build/gpu/finetune-data.tar.xz), made where they are by
 #                    tools/gpu/finetune.sh pack CORPUS TASKS

@@ -3,9 +3,11 @@
 # and an address, and a link of so many Mbit/s between them. Says what a step takes there and how much of what is sent goes
 # meanwhile; then cuts the link in mid-step: both ranks must end within seconds, and the run must go on.
 #   tools/ranks/network.sh PROGRAM [MBIT [UPDATES]]        # as root; 400 Mbit/s and 12 updates if not given
-# With NETWORK_BEFORE=PROGRAM its steps over the link are timed, too. Works in a folder of its own under TMPDIR, which stays if something is wrong.
+# With NETWORK_BEFORE=PROGRAM its steps over the link are timed, too. Works in a folder of its own under TMPDIR, which stays
+# if something is wrong.
 set -u
 program=$(realpath "$1") mbit=${2:-400} updates=${3:-12}
+other=${NETWORK_BEFORE:+$(realpath "$NETWORK_BEFORE")}
 [ "$(id -u)" = 0 ] || { echo "network.sh: expected root (ip netns), got $(id -un)" >&2; exit 4; }
 work=$(mktemp -d)
 a=troupe-a-$$ b=troupe-b-$$ address=10.97.31
@@ -46,8 +48,8 @@ export OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM
 there() { ip netns exec $a unshare --uts sh -c "hostname $a; exec \"\$0\" \"\$@\"" "$@"; }
 
 for i in $(seq 400); do echo "the quick brown fox number $i jumps over $((i * 7)) lazy dogs and $((i * i)) cats"; done >text.txt
-"$program" tokenizer train --vocab-size 300 --out tok text.txt >/dev/null 2>&1
-"$program" encode --tokenizer tok --out data text.txt >/dev/null 2>&1
+"$program" tokenizer train --vocab-size 300 --out tok text.txt >/dev/null 2>&1 || failed "no tokenizer"
+"$program" encode --tokenizer tok --out data text.txt >/dev/null 2>&1 || failed "no data"
 cat >run.toml <<TOML
 [model]
 num_layers = 6
@@ -84,10 +86,10 @@ PYTHON
 }
 mpirun -n 2 --oversubscribe "$program" train run.toml --run memory >memory.log 2>&1 || failed "two ranks on one machine: $(tail -3 memory.log)"
 there ./launch "$program" train run.toml --run link >link.log 2>&1 || failed "two ranks over the link: $(tail -3 link.log)"
-[ -z "${NETWORK_BEFORE:-}" ] || there ./launch "$NETWORK_BEFORE" train run.toml --run before >before.log 2>&1 || failed "$(tail -3 before.log)"
+[ -z "$other" ] || there ./launch "$other" train run.toml --run before >before.log 2>&1 || failed "$(tail -3 before.log)"
 figures memory
 figures link
-[ -z "${NETWORK_BEFORE:-}" ] || figures before
+[ -z "$other" ] || figures before
 python3 - <<'PYTHON' || failed "other losses over the link"
 import json
 read = lambda run: [(l['loss'], l['grad_norm']) for l in map(json.loads, open(run + '/metrics.jsonl')) if l['schema'] == 'troupe.train/1']
@@ -106,9 +108,12 @@ ip -n $a link set "ta$$" down
 cut=$SECONDS
 until grep -q 'expected an answer of the other ranks' cut.log || [ $((SECONDS - cut)) -gt 60 ]; do sleep 0.2; done
 ended=$((SECONDS - cut))
+[ $ended -le 60 ] || failed "no rank said that the link is cut"
 grep 'expected an answer of the other ranks' cut.log | head -1 | cut -c1-90
 until ! pgrep -f "train run.toml --run cut --set train.steps=100000 --watchdog 3( --resume)?$" >/dev/null || [ $((SECONDS - cut)) -gt 60 ]; do sleep 0.2; done
-echo "cut: the first rank said so after $ended s, all had ended after $((SECONDS - cut)) s"
+all_ended=$((SECONDS - cut))
+[ $all_ended -le 60 ] || failed "a rank did not end"
+echo "cut: the first rank said so after $ended s, all had ended after $all_ended s"
 ip -n $a link set "ta$$" up
 back=$SECONDS
 before=$(grep -c '"resume"' cut/history.jsonl)

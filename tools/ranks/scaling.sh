@@ -6,7 +6,7 @@
 # SCALING_BEFORE=PROGRAM its ranks are timed in the same turns. Works in a folder of its own under TMPDIR.
 set -eu
 program=$(realpath "$1") model=${2:-moe16-6x256} updates=${3:-6} turns=${4:-3}
-with=${SCALING_WITH:-} before=${SCALING_BEFORE:-}
+with=${SCALING_WITH:-} before=${SCALING_BEFORE:+$(realpath "$SCALING_BEFORE")}
 . "$(dirname "$0")/model.sh"
 run() {  # NAME THREADS COMMAND...
   local name=$1 threads=$2

@@ -1,5 +1,5 @@
-// SentencePiece's table of rewritten text (precompiled_charsmap): a double-array trie (Darts-clone) of what is replaced,
-// whose values are places in a list of replacements.
+// SentencePiece's table of rewritten text (precompiled_charsmap): a double-array trie (Darts-clone) of what is
+// replaced, whose values are places in a list of replacements.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ class Charsmap {
   Charsmap(std::string blob, const std::string& where);
   const std::string& blob() const { return blob_; }
 
-  // The longest and the shortest key that `text` begins with, and what takes its place: bytes of it, 0 if there is none.
+  // The longest and the shortest key that `text` begins with, and what takes its place: bytes of it, 0 if there is
+  // none.
   size_t longest(std::string_view text, std::string_view& to) const { return find(text, false, to); }
   size_t shortest(std::string_view text, std::string_view& to) const { return find(text, true, to); }
 
@@ -31,10 +32,11 @@ class Charsmap {
 // As SentencePiece normalises a text: the longest keys from left to right; spaces at its ends and beside others go with
 // `removes_spaces`; one comes before it with `dummy_prefix`; all are U+2581. `map` may be nullptr. Bytes that are not
 // UTF-8 stay (there, U+FFFD takes their place).
-std::string sentencepiece_normalized(const Charsmap* map, bool removes_spaces, bool dummy_prefix, std::string_view text);
+std::string sentencepiece_normalized(const Charsmap* map, bool removes_spaces, bool dummy_prefix,
+                                     std::string_view text);
 
-// As Hugging Face tokenizers does with the same table: a grapheme of less than 6 bytes by the shortest key that it begins
-// with, as a whole, or else each of its characters likewise.
+// As Hugging Face tokenizers does with the same table: a grapheme of less than 6 bytes by the shortest key that it
+// begins with, as a whole, or else each of its characters likewise.
 std::string precompiled_normalized(const Charsmap& map, std::string_view text);
 
 }  // namespace troupe

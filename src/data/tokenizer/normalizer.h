@@ -14,12 +14,12 @@ class Regex;
 
 struct Normalizer {
   enum class Kind {
-    kNfc,      // Normalization Form C (Unicode 15)
-    kNfkc,     // Form KC
-    kPrepend,  // `to` goes before a text that is not empty
-    kReplace,  // every `from`, from left to right, becomes `to`
-    kPattern,  // every match of the pattern `from`, likewise
-    kStrip,    // white space at the start and at the end goes, as the two say
+    kNfc,            // Normalization Form C (Unicode 15)
+    kNfkc,           // Form KC
+    kPrepend,        // `to` goes before a text that is not empty
+    kReplace,        // every `from`, from left to right, becomes `to`
+    kPattern,        // every match of the pattern `from`, likewise
+    kStrip,          // white space at the start and at the end goes, as the two say
     kPrecompiled,    // precompiled_normalized() (charsmap.h)
     kSentencePiece,  // sentencepiece_normalized() (charsmap.h)
   };

@@ -253,12 +253,15 @@ void read_decoder(const JsonValue& object, const JsonValue& type, TokenizerDefin
   } else {
     type.refuse("\"ByteLevel\", \"ByteFallback\", \"Fuse\", \"Metaspace\", \"Replace\", \"Strip\" or \"Sequence\"");
   }
-  // Behind a Fuse, what concerns the text as it does each token: one character replaced.
+  // Behind a Fuse, what concerns the text as it does each token: one character replaced, before anything is stripped.
   const bool fused = std::any_of(definition.decoders.begin(), definition.decoders.end(),
                                  [](const TokenDecoder& decoder) { return decoder.kind >= Kind::kFuse; });
-  const bool of_a_character = step.kind == Kind::kReplace && first_character(step.from).size() == step.from.size();
+  const bool stripped = std::any_of(definition.decoders.begin(), definition.decoders.end(),
+                                    [](const TokenDecoder& decoder) { return decoder.kind > Kind::kFuse; });
+  const bool of_a_character =
+      !stripped && step.kind == Kind::kReplace && first_character(step.from).size() == step.from.size();
   if (fused && step.kind != Kind::kStrip && !of_a_character)
-    object.refuse("no such step behind a Fuse (but a Replace of one character)");
+    object.refuse("no such step behind a Fuse (but a Replace of one character, before a Strip)");
   definition.decoders.push_back(std::move(step));
 }
 

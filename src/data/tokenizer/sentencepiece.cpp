@@ -267,8 +267,8 @@ TokenizerDefinition parse_sentencepiece(std::string_view bytes, const std::strin
     Normalizer step{.kind = Normalizer::Kind::kSentencePiece};
     step.removes_spaces = model.removes_spaces, step.dummy_prefix = model.dummy_prefix;
     if (!model.charsmap.empty())
-      step.charsmap = std::make_shared<Charsmap>(std::string(model.charsmap),
-                                                 where + ": normalizer_spec.precompiled_charsmap");
+      step.charsmap =
+          std::make_shared<Charsmap>(std::string(model.charsmap), where + ": normalizer_spec.precompiled_charsmap");
     definition.normalizers.push_back(std::move(step));
     definition.sentencepiece = bytes;
   } else {

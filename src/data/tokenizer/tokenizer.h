@@ -4,8 +4,8 @@
 //
 //   text --added tokens--> parts --normalizers--> normalised --steps--> words --merges or scores--> ids
 //
-// Each arrow has its own file: added_token_finder.h, normalizer.h, word_pipeline.h, bpe.h and unigram.h. Files: definition.h.
-// Training: bpe_trainer.h.
+// Each arrow has its own file: added_token_finder.h, normalizer.h, word_pipeline.h, bpe.h and unigram.h. Files:
+// definition.h. Training: bpe_trainer.h.
 #pragma once
 
 #include <cstdint>

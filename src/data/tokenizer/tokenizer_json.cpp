@@ -181,9 +181,8 @@ TokenizerDefinition parse_tokenizer_json(std::string_view text, const std::strin
 std::string tokenizer_json(const TokenizerDefinition& definition) {
   using Json = nlohmann::ordered_json;
   if (!definition.sentencepiece.empty())
-    return json_file_text(
-        Json{{"version", "1.0"},
-             {"model", {{"type", kSentencePieceModel}, {"file", to_base64(definition.sentencepiece)}}}});
+    return json_file_text(Json{
+        {"version", "1.0"}, {"model", {{"type", kSentencePieceModel}, {"file", to_base64(definition.sentencepiece)}}}});
   std::vector<bool> is_added(definition.tokens.size());
   Json added = Json::array();
   for (const AddedToken& token : definition.added) {

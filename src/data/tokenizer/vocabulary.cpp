@@ -82,8 +82,8 @@ void VocabularyBuilder::finish() {
     const std::string_view normalised = normalize(definition_.normalizers, added.content, storage);
     if (normalised == added.content) continue;
     if (normalised.empty())
-      fail(ErrorCode::kData, "{}: added token \"{}\": expected one that normalizers leave something of, got none", where_,
-           added.content);
+      fail(ErrorCode::kData, "{}: added token \"{}\": expected one that normalizers leave something of, got none",
+           where_, added.content);
     TokenizerDefinition::Token& token = definition_.tokens[static_cast<size_t>(added.id)];
     token.bytes = decoded_name(definition_.decoders, storage);
     token.name = added.content;

@@ -16,11 +16,11 @@ inline constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // U+2581, a spa
 
 struct PreTokenizer {
   enum class Kind {
-    kByteLevel,  // GPT-2's pattern, unless use_regex is off; a space before a piece without, with add_prefix_space
-    kSplit,      // `pattern`
-    kDigits,     // digits apart from the rest, each by itself with `individual_digits`
-    kMetaspace,  // spaces become U+2581, one goes before the text as `prepend` says; cut before each with `split`
-    kWhiteSpace, // white space goes
+    kByteLevel,   // GPT-2's pattern, unless use_regex is off; a space before a piece without, with add_prefix_space
+    kSplit,       // `pattern`
+    kDigits,      // digits apart from the rest, each by itself with `individual_digits`
+    kMetaspace,   // spaces become U+2581, one goes before the text as `prepend` says; cut before each with `split`
+    kWhiteSpace,  // white space goes
   };
   enum class Prepend { kFirst, kAlways, kNever };
 

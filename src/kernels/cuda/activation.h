@@ -5,7 +5,6 @@
 #include <type_traits>
 
 #include "kernels/activation.h"
-#include "kernels/cuda/fours.h"
 #include "kernels/cuda/grid.h"
 #include "tensor/bf16.h"
 
@@ -144,50 +143,5 @@ TROUPE_KERNEL float derivative_as(float z) {
 }
 
 }  // namespace quick
-
-// out = activation(z)
-struct ActivationForwardKernel {
-  static constexpr int kThreads = kElementThreads, kCount = 8;
-  using Shared = NoShared;
-
-  Activation activation;
-  View<const bf16> z;
-  View<bf16> out;  // may be z
-
-  int64_t blocks() const { return blocks_of_packs<kCount>(out.rows, out.cols); }
-  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    quick::with_kind(activation, [&](auto kind) {
-      each_pack<kCount>(block, out.rows, out.cols, [&](int64_t r, int64_t f, int count) {
-        float a[kCount];
-        load_pack(&z(r, f), count, a);
-        for (int i = 0; i < kCount; ++i) a[i] = quick::activate<decltype(kind)::value>(a[i]);
-        store_pack(&out(r, f), count, a);
-      });
-    });
-  }
-};
-
-// dz = dy activation'(z)
-struct ActivationBackwardKernel {
-  static constexpr int kThreads = kElementThreads, kCount = 8;
-  using Shared = NoShared;
-
-  Activation activation;
-  View<const bf16> z, dy;
-  View<bf16> dz;  // may be dy
-
-  int64_t blocks() const { return blocks_of_packs<kCount>(dz.rows, dz.cols); }
-  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    quick::with_kind(activation, [&](auto kind) {
-      each_pack<kCount>(block, dz.rows, dz.cols, [&](int64_t r, int64_t f, int count) {
-        float a[kCount], d[kCount];
-        load_pack(&z(r, f), count, a);
-        load_pack(&dy(r, f), count, d);
-        for (int i = 0; i < kCount; ++i) d[i] *= quick::derivative<decltype(kind)::value>(a[i]);
-        store_pack(&dz(r, f), count, d);
-      });
-    });
-  }
-};
 
 }  // namespace troupe::cuda

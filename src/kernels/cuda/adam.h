@@ -12,6 +12,12 @@
 
 namespace troupe::cuda {
 
+TROUPE_KERNEL void adam_update(const AdamCoefficients& c, float g, float& p, float& m, float& v) {
+  m = m * c.beta1 + g * c.rest1;
+  v = v * c.beta2 + g * g * c.rest2;
+  p = p * c.decay - m * c.rate / (sqrtf(v) + c.epsilon);
+}
+
 struct AdamKernel {
   static constexpr int kThreads = kElementThreads;
   using Shared = NoShared;
@@ -24,11 +30,9 @@ struct AdamKernel {
   int64_t blocks() const { return blocks_of(count, kElementsPerBlock); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     each_element(block, count, [&](int64_t i) {
-      const float m_i = m[i] * c.beta1 + g[i] * c.rest1;
-      const float v_i = v[i] * c.beta2 + g[i] * g[i] * c.rest2;
-      p[i] = p[i] * c.decay - m_i * c.rate / (sqrtf(v_i) + c.epsilon);
-      m[i] = m_i;
-      v[i] = v_i;
+      float p_i = p[i], m_i = m[i], v_i = v[i];
+      adam_update(c, g[i], p_i, m_i, v_i);
+      p[i] = p_i, m[i] = m_i, v[i] = v_i;
     });
   }
 };
@@ -46,11 +50,10 @@ struct AdamBf16Kernel {
   uint64_t key;
   int64_t first;
 
-  int64_t groups() const { return count == 0 ? 0 : (first + count + 3) / 4 - first / 4; }
+  TROUPE_KERNEL int64_t groups() const { return count == 0 ? 0 : (first + count + 3) / 4 - first / 4; }
   int64_t blocks() const { return blocks_of(groups(), kElementsPerBlock); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    const int64_t all = count == 0 ? 0 : (first + count + 3) / 4 - first / 4;
-    each_element(block, all, [&](int64_t i) {
+    each_element(block, groups(), [&](int64_t i) {
       const int64_t group = first / 4 + i, start = 4 * group - first;
       const int64_t begin = start < 0 ? 0 : start, end = start + 4 < count ? start + 4 : count;
       const auto number = static_cast<int>(end - begin);
@@ -59,9 +62,7 @@ struct AdamBf16Kernel {
       load_four(m + begin, number, m_i), load_four(v + begin, number, v_i);
       const auto words = philox(key, static_cast<uint64_t>(group));
       for (int j = 0; j < 4; ++j) {
-        m_i[j] = m_i[j] * c.beta1 + g_i[j] * c.rest1;
-        v_i[j] = v_i[j] * c.beta2 + g_i[j] * g_i[j] * c.rest2;
-        p_i[j] = p_i[j] * c.decay - m_i[j] * c.rate / (sqrtf(v_i[j]) + c.epsilon);
+        adam_update(c, g_i[j], p_i[j], m_i[j], v_i[j]);
         const uint32_t word = words[static_cast<size_t>(begin - start + j) & 3];
         m_i[j] = static_cast<float>(round_by_chance(m_i[j], word & 0xFFFF));
         v_i[j] = static_cast<float>(round_by_chance(v_i[j], word >> 16));

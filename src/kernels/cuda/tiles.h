@@ -98,8 +98,8 @@ TROUPE_KERNEL TileA load_a(int thread, const bf16* row, bool is_there, const bf1
 }
 
 #ifdef __CUDACC__
-// Four matrices [8, 8] of [16, 16] in shared memory, spread over a warp: left, then right, each above, then below (kAcross:
-// above, then below, each left, then right).
+// Four matrices [8, 8] of [16, 16] in shared memory, spread over a warp: left, then right, each above, then below
+// (kAcross: above, then below, each left, then right).
 template <bool kAcross, bool kTransposed, int kStride>
 TROUPE_KERNEL void load_matrices(int thread, const uint16_t* from, uint32_t& first, uint32_t& second, uint32_t& third,
                                  uint32_t& fourth) {
@@ -134,7 +134,8 @@ TROUPE_KERNEL void load_a(int thread, const uint16_t* from, TileA& tile) {
   const int lane = thread % kWarp;
   for (int r = 0; r < 4; ++r) {
     const int row = lane / 4 + 8 * (r % 2), column = lane % 4 * 2 + 8 * (r / 2);
-    words[r] = element_of<kAcross, kStride>(from, row, column) | element_of<kAcross, kStride>(from, row, column + 1) << 16;
+    words[r] = element_of<kAcross, kStride>(from, row, column) | element_of<kAcross, kStride>(from, row, column + 1)
+                                                                     << 16;
   }
 #endif
 }

@@ -66,7 +66,8 @@ void output_loss_with_gradient(const Task& task) {
   const HostMatrix<real> dh_TD = task.dh_TD;
   const auto embed_VD = table_of(task.embed);
   const int64_t T = h_TD.rows, V = embed_VD.rows, D = embed_VD.cols;
-  std::vector<double> logits(static_cast<size_t>(V)), dh(static_cast<size_t>(D)), dembed(static_cast<size_t>(V * D)), dbias(logits.size());
+  std::vector<double> logits(static_cast<size_t>(V)), dh(static_cast<size_t>(D)), dembed(static_cast<size_t>(V * D)),
+      dbias(logits.size());
   const auto& teacher = task.teacher;
   const double alpha = teacher.embed ? teacher.alpha : 0.0, temperature = teacher.temperature;
   std::vector<double> taught(logits.size());

@@ -81,9 +81,10 @@ constexpr const char* kExpertKeys[] = {"expert_weights_norm", "expert_weights_sc
 struct GgufName {
   const char *hf, *gguf;
 };
-constexpr GgufName kGgufWhole[] = {
-    {"model.embed_tokens.", "token_embd."}, {"model.norm.", "output_norm."},
-    {"model.final_layernorm.", "output_norm."}, {"lm_head.", "output."}};
+constexpr GgufName kGgufWhole[] = {{"model.embed_tokens.", "token_embd."},
+                                   {"model.norm.", "output_norm."},
+                                   {"model.final_layernorm.", "output_norm."},
+                                   {"lm_head.", "output."}};
 constexpr GgufName kGgufLayer[] = {{"input_layernorm.", "attn_norm."},
                                    {"post_attention_layernorm.", "ffn_norm."},
                                    {"self_attn.q_proj.", "attn_q."},

@@ -369,7 +369,8 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
   const bool theirs = family && !family->ours;
   if (!theirs)
     log::info(
-        "adapter: its modules have Troupe's names, which PEFT does not know (the model is of no family of transformers)");
+        "adapter: its modules have Troupe's names, which PEFT does not know (the model is of no family of "
+        "transformers)");
   const int64_t rank = adapters.rank;
   struct Written {
     std::string name;

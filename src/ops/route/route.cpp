@@ -73,13 +73,12 @@ void route_backward(const RouteRequest& request, const Routing<real>& routing, s
     if (losses[i].add_logit_gradient) losses[i].add_logit_gradient(request, routing, scale(i), dlogits_TE);
 }
 
-#define TROUPE_INSTANTIATE(real)                                                               \
-  template struct Route<real>;                                                                 \
-  template struct RouteBackward<real>;                                                         \
-  template struct Routing<real>;                                                               \
-  template RouterStats route(const RouteRequest&, Matrix<const real>, Routing<real>&,          \
-                             std::span<const real>);                                           \
-  template void route_backward(const RouteRequest&, const Routing<real>&, std::span<const real>, \
+#define TROUPE_INSTANTIATE(real)                                                                              \
+  template struct Route<real>;                                                                                \
+  template struct RouteBackward<real>;                                                                        \
+  template struct Routing<real>;                                                                              \
+  template RouterStats route(const RouteRequest&, Matrix<const real>, Routing<real>&, std::span<const real>); \
+  template void route_backward(const RouteRequest&, const Routing<real>&, std::span<const real>,              \
                                std::span<const double>, Matrix<real>);
 TROUPE_INSTANTIATE(float)
 TROUPE_INSTANTIATE(double)

@@ -231,9 +231,8 @@ void expect_counts(const std::string& name, const ModelConfig& config) {
                            tensor.name.find("block_sparse_moe.output_linear") != std::string::npos;
     if (of_expert) experts += num_elements(tensor.shape);
   }
-  const int64_t idle = config.moe.num_experts > 0
-                           ? experts / config.moe.num_experts * (config.moe.num_experts - config.moe.top_k)
-                           : 0;
+  const int64_t idle =
+      config.moe.num_experts > 0 ? experts / config.moe.num_experts * (config.moe.num_experts - config.moe.top_k) : 0;
   // GPT-2's file lacks our two rows of positions that no token has.
   const int64_t rows = config.positions == Positions::kLearned && name.starts_with("gpt2") ? 2 * config.d_model : 0;
   int64_t ours = 0;
@@ -312,11 +311,33 @@ TEST_P(HfSmall, ComesBackToTheBit) {
   expect_round_trip(GetParam());
 }
 
-constexpr const char* kSets[] = {
-    "gpt2", "opt", "xglm", "gpt_neox", "llama", "llama3_rope", "llama_head_dim", "mistral_window", "qwen2", "qwen3",
-    "olmo2", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe", "granitemoe", "rope_linear", "rope_dynamic", "rope_yarn",
-    "rope_yarn_factor", "qwen3_window", "gpt_neox_serial", "qwen2_moe_sparse_step", "qwen3_moe_dense_first",
-    "olmoe_heads", "gpt2_relu", "phi"};
+constexpr const char* kSets[] = {"gpt2",
+                                 "opt",
+                                 "xglm",
+                                 "gpt_neox",
+                                 "llama",
+                                 "llama3_rope",
+                                 "llama_head_dim",
+                                 "mistral_window",
+                                 "qwen2",
+                                 "qwen3",
+                                 "olmo2",
+                                 "mixtral",
+                                 "olmoe",
+                                 "qwen2_moe",
+                                 "qwen3_moe",
+                                 "granitemoe",
+                                 "rope_linear",
+                                 "rope_dynamic",
+                                 "rope_yarn",
+                                 "rope_yarn_factor",
+                                 "qwen3_window",
+                                 "gpt_neox_serial",
+                                 "qwen2_moe_sparse_step",
+                                 "qwen3_moe_dense_first",
+                                 "olmoe_heads",
+                                 "gpt2_relu",
+                                 "phi"};
 INSTANTIATE_TEST_SUITE_P(Sets, HfSmall, testing::ValuesIn(kSets),
                          [](const auto& info) { return std::string(info.param); });
 

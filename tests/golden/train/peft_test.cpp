@@ -65,8 +65,8 @@ TEST_P(PeftGolden, AnAdapterThatIsReadGivesTheirLoss) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Adapters, PeftGolden,
-                         testing::Values("llama-qv", "llama-all", "gpt2-all", "gpt_neox-all", "opt-qv", "mixtral-experts",
-                                         "qwen2_moe-down", "granitemoe-gate_up", "olmoe-router"),
+                         testing::Values("llama-qv", "llama-all", "gpt2-all", "gpt_neox-all", "opt-qv",
+                                         "mixtral-experts", "qwen2_moe-down", "granitemoe-gate_up", "olmoe-router"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');

@@ -88,9 +88,13 @@ std::vector<Case> cases() {
   });
   add("ParallelRecomputedDropout", small(), [&](ModelConfig& c) { c.parallel_block = true, c.dropout = 0.3; }, false,
       true);
-  add("ParallelSharedNormOutputBias", small(), [&](ModelConfig& c) {
-    c.parallel_block = c.shared_norm = c.output_bias = true, c.tied_output = false, c.logit_cap = 0.8, c.dropout = 0.3;
-  }, true, true);
+  add(
+      "ParallelSharedNormOutputBias", small(),
+      [&](ModelConfig& c) {
+        c.parallel_block = c.shared_norm = c.output_bias = true, c.tied_output = false, c.logit_cap = 0.8,
+        c.dropout = 0.3;
+      },
+      true, true);
   add("TiedOutputBiasDivided", small(), [&](ModelConfig& c) { c.output_bias = true, c.logit_divisor = 2.5; });
   add("ExpertsParallelSharedNorm", sparse(4, 2), [&](ModelConfig& c) { c.parallel_block = c.shared_norm = true; });
   add("Multipliers", small(), [&](ModelConfig& c) {

@@ -180,8 +180,8 @@ TYPED_TEST(LossParity, ABiasMatchesTheReference) {
       test::expect_close(fast.dembed, dembed, rounded, what + " dembed");
       test::expect_close(db, dbias, rounded, what + " dbias");
       db.expect_guards_intact(what);
-      test::run_as(row, OutputLoss<P>{fast.bank, std::as_const(fast.h).view(), fast.targets, fast.nll_span(),
-                                      fast.argmax, 2.0});
+      test::run_as(
+          row, OutputLoss<P>{fast.bank, std::as_const(fast.h).view(), fast.targets, fast.nll_span(), fast.argmax, 2.0});
       test::expect_close(fast.nll, nll, tolerance, what + " nll without gradient");
       EXPECT_EQ(fast.argmax, argmax) << what;
     }

@@ -306,7 +306,8 @@ INSTANTIATE_TEST_SUITE_P(Models, EmulatedMuon,
                            return std::string(std::get<0>(info.param).name) + "_" + to_string(std::get<1>(info.param));
                          });
 
-// What fine-tuning does beside pretraining: texts side by side that do not see each other, and parts that stay as they are.
+// What fine-tuning does beside pretraining: texts side by side that do not see each other, and parts that stay as they
+// are.
 class EmulatedFinetuning : public EmulatedGrid {
  protected:
   void SetUp() override {
@@ -365,8 +366,7 @@ TEST_P(EmulatedFinetuning, TrainsAdaptersAsTheProcessorDoes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, EmulatedFinetuning,
-                         testing::Combine(testing::Values(test::ModelCase{
-                                              "moe", [](ModelConfig&, DecoderOptions&) {}}),
+                         testing::Combine(testing::Values(test::ModelCase{"moe", [](ModelConfig&, DecoderOptions&) {}}),
                                           testing::Values(Precision::kFp32, Precision::kBf16)),
                          [](const auto& info) { return to_string(std::get<1>(info.param)); });
 

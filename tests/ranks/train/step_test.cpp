@@ -235,7 +235,10 @@ TEST(Step, ARankWithPaddingAloneOrNothingToPredict) {
 class SmallMessages {
  public:
   SmallMessages() { world().set_message_sizes({.chunk_bytes = 1, .bucket_elements = 100}); }
-  ~SmallMessages() { world().set_message_sizes({}); }
+  ~SmallMessages() { world().set_message_sizes(before_); }
+
+ private:
+  const MessageSizes before_ = world().message_sizes();
 };
 
 TEST_P(Step, HasTheSameBitsOnEveryRunAndInMessagesOfAnySize) {
@@ -257,10 +260,12 @@ TEST_P(Step, HasTheSameBitsOnEveryRunAndInMessagesOfAnySize) {
 INSTANTIATE_TEST_SUITE_P(
     Ranks, Step,
     testing::Values(
-        Case{"dense", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.num_experts = 0; }, Precision::kFp32, 10},
+        Case{"dense", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.num_experts = 0; }, Precision::kFp32,
+             10},
         Case{"dropless", [](ModelConfig&, DecoderOptions&, TrainerOptions&) {}, Precision::kFp32, 10},
         Case{"bf16", [](ModelConfig&, DecoderOptions&, TrainerOptions&) {}, Precision::kBf16},
-        Case{"capacity", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.capacity = Capacity::kFairseq; }, Precision::kFp32, 10},
+        Case{"capacity", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.capacity = Capacity::kFairseq; },
+             Precision::kFp32, 10},
         Case{"groups",
              [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
                m.moe.capacity = Capacity::kFairseq, m.moe.group_sequences = 1, m.moe.aux_combine = AuxCombine::kAverage;
@@ -290,10 +295,11 @@ INSTANTIATE_TEST_SUITE_P(
                m.moe.router = RouterKind::kExpertChoice, m.moe.normalize = Normalize::kNever;
              },
              Precision::kFp32, 10},
-        Case{"one_expert", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.num_experts = 1, m.moe.top_k = 1; }},
+        Case{"one_expert",
+             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.num_experts = 1, m.moe.top_k = 1; }},
         Case{"recompute", [](ModelConfig&, DecoderOptions& d, TrainerOptions&) { d.recompute = true; }},
-        Case{"shared_expert",
-             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.shared_d_ff = 24, m.moe.shared_gate = true; }},
+        Case{"shared_expert", [](ModelConfig& m, DecoderOptions&,
+                                 TrainerOptions&) { m.moe.shared_d_ff = 24, m.moe.shared_gate = true; }},
         Case{"gated_rotary",
              [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
                m.ffn_gated = true, m.positions = Positions::kRotary, m.norm = Norm::kRms;
@@ -306,7 +312,8 @@ INSTANTIATE_TEST_SUITE_P(
              [](ModelConfig&, DecoderOptions&, TrainerOptions& t) {
                t.trained = [](const Parameter& p) { return p.role != Role::kExpert; };
              }},
-        Case{"muon", [](ModelConfig&, DecoderOptions&, TrainerOptions& t) { t.optimizer.matrices = MatrixOptimizer::kMuon; }}),
+        Case{"muon",
+             [](ModelConfig&, DecoderOptions&, TrainerOptions& t) { t.optimizer.matrices = MatrixOptimizer::kMuon; }}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -97,9 +97,11 @@ TEST(GgufTokenizer, RefusesWhatTheFormatOrTheTableLacks) {
     write_file_atomically(folder / "x.gguf", [&](FileWriter& file) { GgufWriter(file, metadata, {}).finish(); });
     return test::error_of([&] { Tokenizer::load((folder / "x.gguf").string()); });
   };
-  EXPECT_THAT(read_error("tokenizer.ggml.model", GgufValue::string("t5")),
-              HasSubstr("x.gguf: tokenizer.ggml.model: expected gpt2 (byte-level BPE) or llama (SentencePiece's BPE), got t5"));
-  EXPECT_THAT(read_error("tokenizer.ggml.model", GgufValue::string("llama")), HasSubstr("x.gguf: tokenizer.ggml.scores: "));
+  EXPECT_THAT(
+      read_error("tokenizer.ggml.model", GgufValue::string("t5")),
+      HasSubstr("x.gguf: tokenizer.ggml.model: expected gpt2 (byte-level BPE) or llama (SentencePiece's BPE), got t5"));
+  EXPECT_THAT(read_error("tokenizer.ggml.model", GgufValue::string("llama")),
+              HasSubstr("x.gguf: tokenizer.ggml.scores: "));
   EXPECT_THAT(read_error("tokenizer.ggml.pre", GgufValue::string("porcupine")),
               HasSubstr("x.gguf: tokenizer.ggml.pre: expected one of gpt-2, smollm,"));
   EXPECT_THAT(read_error("tokenizer.ggml.eos_token_id", GgufValue::u32(99999)),

@@ -64,6 +64,10 @@ TEST(TokenizerJson, TakesCharactersForTheirBytesAndReplacesBehindAFuse) {
   const std::string text = "a\tb c \u00e9";
   EXPECT_EQ(tokenizer.encode(text), before.encode(text));
   EXPECT_EQ(tokenizer.decode(tokenizer.encode(text)), text);
+  Json stripped = root;
+  stripped["decoder"]["decoders"].insert(stripped["decoder"]["decoders"].begin() + 2,
+                                         Json::parse(R"({"type": "Strip", "content": " ", "start": 1, "stop": 0})"));
+  EXPECT_THAT(error_of_text(stripped.dump()), HasSubstr("decoder.decoders[3]: expected no such step behind a Fuse"));
   root["decoder"]["decoders"][2]["pattern"]["String"] = "ab";
   EXPECT_THAT(error_of_text(root.dump()), HasSubstr("decoder.decoders[2]: expected no such step behind a Fuse"));
 }
@@ -80,7 +84,8 @@ TEST(TokenizerJson, RefusesUnigramModelsThatAreNoneNamingTheField) {
   EXPECT_EQ(error("/model/vocab/7", "x"), "t.json: model.vocab[7]: expected [\"PIECE\", SCORE], got \"x\"");
   EXPECT_EQ(error("/model/vocab/7", Json::array({"x"})),
             "t.json: model.vocab[7]: expected [\"PIECE\", SCORE], got [\"x\"]");
-  EXPECT_EQ(error("/model/vocab/7", Json::array({"x", "y"})), "t.json: model.vocab[7][1]: expected a number, got \"y\"");
+  EXPECT_EQ(error("/model/vocab/7", Json::array({"x", "y"})),
+            "t.json: model.vocab[7][1]: expected a number, got \"y\"");
   EXPECT_EQ(error("/model/vocab/7", Json::array({"<s>", -1.0})),
             "t.json: model.vocab: \"<s>\": expected each token once, got it twice");
   EXPECT_THAT(error("/model/merges", Json::array()), HasSubstr("t.json: model.merges: expected no such field"));
@@ -103,7 +108,8 @@ TEST(TokenizerJson, RefusesWhatItWouldDoDifferentlyNamingTheField) {
       {"/padding", {{"strategy", "BatchLongest"}}, "t.json: padding: expected null, got"},
       {"/normalizer",
        {{"type", "NFKD"}},
-       "t.json: normalizer.type: expected \"NFC\", \"NFKC\", \"Precompiled\", \"Prepend\", \"Replace\", \"Strip\" or \"Sequence\", "
+       "t.json: normalizer.type: expected \"NFC\", \"NFKC\", \"Precompiled\", \"Prepend\", \"Replace\", \"Strip\" or "
+       "\"Sequence\", "
        "got \"NFKD\""},
       {"/normalizer",
        {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}, {{"type", "Lowercase"}}}}},

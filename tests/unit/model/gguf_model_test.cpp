@@ -41,7 +41,8 @@ void expect_equal(const A& a, const B& b, const ModelConfig& config) {
 }
 
 TEST(GgufModel, IsTheModelThatItWasMadeOf) {
-  for (const char* const name : {"llama", "qwen3", "mixtral", "qwen2_moe", "granitemoe", "llama3_rope", "gpt2", "phi"}) {
+  for (const char* const name :
+       {"llama", "qwen3", "mixtral", "qwen2_moe", "granitemoe", "llama3_rope", "gpt2", "phi"}) {
     const GgufModel model(gguf_file(name));
     const HfModel expected(hf_folder(name));
     EXPECT_EQ(model.family().model_type, std::string_view(name) == "llama3_rope" ? "llama" : name);

@@ -96,7 +96,8 @@ TEST(LoraTraining, TheFirstUpdateHasAGradientOfB) {
         << target.weight.name;
 }
 
-// Projected layer by layer and micro-batch by micro-batch, in one place for all layers, they are what whole matrices' give.
+// Projected layer by layer and micro-batch by micro-batch, in one place for all layers, they are what whole matrices'
+// give.
 TEST(LoraTraining, GradientsAreThoseOfWholeMatrices) {
   LanguageModel model(sparse_model(), Precision::kFp32), same(sparse_model(), Precision::kFp32);
   Trainer trainer = lora_trainer(model, kAll);

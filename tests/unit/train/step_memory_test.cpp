@@ -94,8 +94,8 @@ TEST_P(StepMemory, IsThatOfTheModel) {
     Trainer trainer = trainer_of(model);
     const auto weights = static_cast<int64_t>(std::as_const(model).params().all().size_bytes());
     const auto held = static_cast<int64_t>(weights + std::as_const(trainer).gradients().all().size_bytes() +
-                                           std::as_const(trainer.optimizer().first_moment()).all().size_bytes() +
-                                           std::as_const(trainer.optimizer().second_moment()).all().size_bytes());
+                                           trainer.optimizer().first_moment().all().size_bytes() +
+                                           trainer.optimizer().second_moment().all().size_bytes());
     EXPECT_EQ(memory.held_bytes, held);
     if (std::get<2>(GetParam()) == MatrixOptimizer::kAdam)
       EXPECT_EQ(held, 4 * weights);  // and gradients and two moments
