@@ -39,20 +39,20 @@ bool is_nfc_by_its_bytes(std::string_view text) {
                       [](char byte) { return static_cast<uint8_t>(byte) >= kFirstThatMayChange; });
 }
 
-std::string nfc_of_runs(std::string_view text) {
+// append(run, out) for runs of UTF-8; what is none stays.
+template <class Append>
+std::string of_runs(std::string_view text, const Append& append) {
   std::string out;
   out.reserve(text.size());
   for_each_utf8_run(
-      text, [&](std::string_view run) { append_nfc(run, out); }, [&](std::string_view run) { out += run; });
+      text, [&](std::string_view run) { append(run, out); }, [&](std::string_view run) { out += run; });
   return out;
 }
 
+std::string nfc_of_runs(std::string_view text) { return of_runs(text, append_nfc); }
+
 std::string nfkc_of_runs(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for_each_utf8_run(
-      text, [&](std::string_view run) { out += unicode::nfkc(run); }, [&](std::string_view run) { out += run; });
-  return out;
+  return of_runs(text, [](std::string_view run, std::string& out) { out += unicode::nfkc(run); });
 }
 
 bool is_ascii(std::string_view text) {

@@ -17,7 +17,6 @@
 namespace troupe {
 namespace {
 
-constexpr std::string_view kSpacePiece = "\u2581";
 
 // One field of a message in protocol buffers' wire format.
 struct ProtoField {
@@ -206,14 +205,14 @@ void add_tokens(const std::vector<SentencePiece>& pieces, TokenizerDefinition& d
 void set_decoders(TokenizerDefinition& definition, bool dummy_prefix) {
   using Decoder = TokenDecoder::Kind;
   definition.pre_tokenizers.clear();
-  definition.decoders = {{.kind = Decoder::kReplace, .from = std::string(kSpacePiece), .to = " "},
+  definition.decoders = {{.kind = Decoder::kReplace, .from = std::string(kMetaspace), .to = " "},
                          {.kind = Decoder::kByteFallback},
                          {.kind = Decoder::kFuse}};
   if (dummy_prefix) definition.decoders.push_back({.kind = Decoder::kStrip, .from = " ", .start = 1});
 }
 
 void set_spaces(TokenizerDefinition& definition, bool dummy_prefix) {
-  const std::string space(kSpacePiece);
+  const std::string space(kMetaspace);
   if (dummy_prefix) definition.normalizers.push_back({.kind = Normalizer::Kind::kPrepend, .to = space});
   definition.normalizers.push_back({.kind = Normalizer::Kind::kReplace, .from = " ", .to = space});
 }

@@ -240,13 +240,18 @@ void xglm_moe(HfConfig& hf, ModelConfig& c) {
   from_json(table, hf.where() + ": moe", fields);
 }
 
-void gpt_neox(HfConfig& hf, ModelConfig& c) {
+// What GPT-NeoX and Phi share.
+void neox_like(HfConfig& hf, ModelConfig& c, const char* usual_activation) {
   sizes(hf, c);
   hf("intermediate_size", c.d_ff);
   hf("max_position_embeddings", c.context, 2048);
   hf("layer_norm_eps", c.norm_epsilon, 1e-5);
-  hf.activation("hidden_act", c, "gelu");
+  hf.activation("hidden_act", c, usual_activation);
   hf("tie_word_embeddings", c.tied_output, false);
+}
+
+void gpt_neox(HfConfig& hf, ModelConfig& c) {
+  neox_like(hf, c, "gelu");
   hf("hidden_dropout", c.dropout, 0.0);
   hf("attention_dropout", c.attention_dropout, 0.0);
   hf("attention_bias", c.qkv_bias, true);
@@ -258,12 +263,7 @@ void gpt_neox(HfConfig& hf, ModelConfig& c) {
 
 // One norm, of both parallel blocks, and a bias of the logits.
 void phi(HfConfig& hf, ModelConfig& c) {
-  sizes(hf, c);
-  hf("intermediate_size", c.d_ff);
-  hf("max_position_embeddings", c.context, 2048);
-  hf("layer_norm_eps", c.norm_epsilon, 1e-5);
-  hf.activation("hidden_act", c, "gelu_new");
-  hf("tie_word_embeddings", c.tied_output, false);
+  neox_like(hf, c, "gelu_new");
   hf("embd_pdrop", c.dropout, 0.0);
   hf("resid_pdrop", c.dropout, 0.0);
   hf("attention_dropout", c.attention_dropout, 0.0);

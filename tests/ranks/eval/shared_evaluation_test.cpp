@@ -125,13 +125,17 @@ TEST_P(SharedEvaluation, RequestsHaveTheBitsOfOneProcess) {
       EXPECT_EQ(actual[i].logprob, expected[i].logprob) << i;
       EXPECT_EQ(actual[i].is_greedy, expected[i].is_greedy) << i;
       EXPECT_EQ(actual[i].truncated, expected[i].truncated) << i;
-      if (i < requests.size() / 2) EXPECT_EQ(again[i].logprob, expected[i].logprob) << i;
+      if (i < requests.size() / 2) {
+        EXPECT_EQ(again[i].logprob, expected[i].logprob) << i;
+      }
     }
     EXPECT_EQ(stats.run_tokens, expected_stats.run_tokens);
     EXPECT_EQ(stats.choices, expected_stats.choices);
     EXPECT_EQ(stats.dropped, expected_stats.dropped);
     EXPECT_EQ(again_stats.from_journal, static_cast<int64_t>(requests.size() / 2) + 1);
-    if (journal) EXPECT_EQ(journal->size(), requests.size() - 1);
+    if (journal) {
+      EXPECT_EQ(journal->size(), requests.size() - 1);
+    }
   }
 }
 
