@@ -29,6 +29,7 @@ struct FinetuneArguments {
   FinetuneFlags flags;
   std::string config, run;
   bool resume = false, json = false, ignore_memory = false, dry_run = false;
+  double watchdog_s = 60.0;
 };
 
 std::string shown(double value) { return std::isnan(value) ? "" : fmt::format("{:.4f}", value); }
@@ -70,17 +71,20 @@ RunConfig sized(RunConfig config) {
   return config;
 }
 
-void run(const FinetuneArguments& arguments) {
-  require_one_process("finetune");
+void run(const FinetuneArguments& arguments, Communicator* ranks) {
   FinetuneFlags flags = arguments.flags;
   flags.config = arguments.config;
-  const RunConfig config = load_finetune_config(flags);
+  RunConfig config;
+  run_together(ranks, [&] { config = load_finetune_config(flags); }, "configuration");
   const std::string where = arguments.config.empty() ? "finetune" : arguments.config;
   if (config.finetune->teacher.empty())
-    choose_device_for(config.model);
+    choose_device_for(config.model, ranks);
   else
     choose_device("a teacher does not run on GPUs yet");
-  if (!arguments.ignore_memory && !arguments.dry_run) require_memory(sized(config), read_machine(), where);
+  if (ranks)
+    log::info("memory: not compared with what is free, since {} ranks share it", ranks->size());
+  else if (!arguments.ignore_memory && !arguments.dry_run)
+    require_memory(sized(config), read_machine(), where);
   const InterruptGuard signals;
   std::optional<Error> lost_output;  // the lines are in metrics.jsonl: the run is saved, then ends
   std::optional<Progress> progress;
@@ -90,6 +94,7 @@ void run(const FinetuneArguments& arguments) {
   options.run = arguments.run;
   options.resume = arguments.resume;
   options.dry_run = arguments.dry_run;
+  options.ranks = ranks;
   options.interrupted = [&] { return signals.interrupted() || lost_output; };
   options.line = [&](const nlohmann::ordered_json& line) {
     try {
@@ -148,7 +153,10 @@ void add_finetune(CLI::App& app) {
   command->add_flag("--ignore-memory", arguments->ignore_memory,
                     "start even if training needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", arguments->json, "print the lines of metrics.jsonl and the results on stdout");
-  command->callback([arguments] { run(*arguments); });
+  add_watchdog_flag(*command, arguments->watchdog_s);
+  command->callback([arguments] {
+    run_on_ranks(arguments->watchdog_s, [&](Communicator* ranks) { run(*arguments, ranks); });
+  });
 }
 
 }  // namespace troupe::cli

@@ -292,14 +292,14 @@ struct MicroBatch {
                : 1.0;
   }
 
-  LossSum sums(std::span<const real> nll, double squared_lse) const {
+  LossSum sums(std::span<const real> nll, double squared_lse, double divergence = 0.0) const {
     LossSum loss;
     run(Sum<real>{nll, &loss.nll});
-    loss.z = squared_lse;
+    loss.z = squared_lse, loss.divergence = divergence;
     if (s.is_shared()) {
-      double both[] = {loss.nll, loss.z};
-      s.options.ranks->sum(std::span(both), "loss");
-      loss.nll = both[0], loss.z = both[1];
+      double all[] = {loss.nll, loss.z, loss.divergence};
+      s.options.ranks->sum(std::span(all), "loss");
+      loss.nll = all[0], loss.z = all[1], loss.divergence = all[2];
     }
     loss.tokens = std::count_if(s.targets_T.begin(), s.targets_T.end(), [](int32_t id) { return id >= 0; });
     const std::vector<double> tokens = s.stats.empty() ? std::vector<double>() : group_tokens();
@@ -327,9 +327,8 @@ struct MicroBatch {
     std::optional<LossSum> loss;
     const std::function<LossSum()> total = [&] {
       if (loss) return *loss;
-      loss = sums(s.work.nll_T, squared_lse);
-      loss->divergence = divergence;
-      if (s.teacher) loss->total += s.distillation.alpha * (divergence - loss->nll);
+      loss = sums(s.work.nll_T, squared_lse, divergence);
+      if (s.teacher) loss->total += s.distillation.alpha * (loss->divergence - loss->nll);
       return *loss;
     };
     backward(grads, [&](int64_t layer) {
@@ -353,13 +352,25 @@ struct MicroBatch {
   }
 };
 
-// What the teacher, if there is one, makes of `batch`; its sum of divergences will be in `divergence`.
+// Consecutive sequences of it.
+Batch sequences_of(const Batch& batch, Share share) {
+  Batch some{.B = share.size(), .S = batch.S};
+  const auto take = [&](const auto& all, auto& part) {
+    if (!all.empty()) part.assign(all.begin() + share.begin * batch.S, all.begin() + share.end * batch.S);
+  };
+  take(batch.src, some.src), take(batch.tgt, some.tgt), take(batch.begins_text, some.begins_text);
+  some.texts_apart = batch.texts_apart, some.first_sequence = batch.first_sequence + share.begin;
+  return some;
+}
+
+// What the teacher, if there is one, makes of this rank's sequences of `batch`; its sum of divergences will be in
+// `divergence`.
 template <class P>
 OutputTeacher<P> taught(typename Decoder<P>::State& s, const Batch& batch, double& divergence) {
-  if (!s.teacher) return {};
+  if (!s.teacher || s.own.size() == 0) return {};
   Decoder<P>& teacher = *s.teacher;
   return {.embed = &teacher.weights().output.bank(),
-          .h_TD = teacher.hidden(batch),
+          .h_TD = teacher.hidden(s.is_shared() ? sequences_of(batch, s.own) : batch),
           .divisor = teacher.config().logit_divisor,
           .cap = teacher.config().logit_cap,
           .alpha = s.distillation.alpha,
@@ -392,13 +403,7 @@ template <class P>
 LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads,
                                      const LayerDone& layer_done) {
   State& s = *state_;
-  s.read_batch(batch, s.options.ranks != nullptr);
-  if (s.is_shared() && (batch.B + s.routing_unit() - 1) / s.routing_unit() < s.options.ranks->size())
-    fail(ErrorCode::kUsage,
-         "train.micro_sequences: expected at least one {} for each of {} ranks, got {} sequences",
-         s.routing_unit() == 1 ? std::string("sequence")
-                               : fmt::format("routing group of {} sequences", s.routing_unit()),
-         s.options.ranks->size(), batch.B);
+  s.read_batch(batch, s.options.ranks != nullptr);  // of which a rank may get nothing
   s.work.plan(s.sizes, s.own.size(), batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
   s.place_batch();
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true, s.own)};
@@ -424,7 +429,8 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
 
 template <class P>
 void Decoder<P>::learn_from(Decoder& teacher, const Distillation& distillation) {
-  if (state_->options.ranks) fail(ErrorCode::kInternal, "decoder: expected one process with a teacher, got several");
+  if (teacher.state_->options.ranks)
+    fail(ErrorCode::kInternal, "decoder: expected a teacher with all its experts, got one that ranks share");
   state_->teacher = &teacher, state_->distillation = distillation;
 }
 

@@ -64,7 +64,7 @@ class Decoder {
                            const LayerDone& layer_done = {});
 
   // From now on forward_backward() learns from what `teacher` makes of the same batches too, which must outlive this
-  // decoder, know the same tokens and lie in the same memory; one process only.
+  // decoder, know the same tokens and lie in the same memory. Where ranks share this decoder each has the whole teacher.
   void learn_from(Decoder& teacher, const Distillation& distillation);
 
   // Losses only. nll_T [B * S] (may be empty) gets each target's negative log-likelihood, 0 where nothing is scored;

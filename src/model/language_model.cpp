@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "dist/communicator.h"
 #include "model/decoder_weights.h"
+#include "ops/transfer.h"
 
 namespace troupe {
 
@@ -30,15 +31,17 @@ bool keeps_packed(Precision precision, DecoderOptions options) {
   return precision == Precision::kBf16 ? LinearBank<Bf16>::can_be_packed() : LinearBank<F32>::can_be_packed();
 }
 
+Selection held_by(const Communicator* ranks, const ModelConfig& config) {
+  if (!ranks) return {};
+  const Share experts = share_of(config.moe.num_experts, ranks->rank(), ranks->size());
+  return [experts](const Parameter& parameter) {
+    return parameter.role != Role::kExpert || (parameter.expert >= experts.begin && parameter.expert < experts.end);
+  };
+}
+
 // Which parameters are kept in float32.
 Selection kept(bool packed, const ModelConfig& config, const Communicator* ranks) {
-  if (ranks) {
-    const Share experts = share_of(config.moe.num_experts, ranks->rank(), ranks->size());
-    return [experts](const Parameter& parameter) {
-      return parameter.role != Role::kExpert || (parameter.expert >= experts.begin && parameter.expert < experts.end);
-    };
-  }
-  if (!packed) return {};
+  if (!packed) return held_by(ranks, config);
   return [](const Parameter& parameter) { return !parameter.product; };
 }
 
@@ -57,6 +60,26 @@ LanguageModel::LanguageModel(const ModelConfig& config, Precision precision, Dec
     decoder_ = std::make_unique<Decoder<Bf16>>(config_, params_, options);
   else
     decoder_ = std::make_unique<Decoder<F32>>(config_, params_, options);
+}
+
+Selection LanguageModel::held() const { return held_by(ranks_, config_); }
+
+std::unique_ptr<LanguageModel> LanguageModel::whole() const {
+  auto whole = std::make_unique<LanguageModel>(config_, precision_, DecoderOptions{}, params_.memory());
+  for (const ParameterFamily& family : table_.families()) {
+    const Slot slot = family.pattern.slot;
+    const std::span<const float> own = params_.at(slot);
+    const std::span<float> all = whole->params_.at(slot);
+    if (!ranks_ || family.pattern.role != Role::kExpert) {
+      copy<float>(own, all);
+      continue;
+    }
+    std::vector<int64_t> experts;
+    for (int r = 0; r < ranks_->size(); ++r) experts.push_back(share_of(family.count(), r, ranks_->size()).size());
+    ranks_->gather(own.data(), all.data(), experts, family.pattern.size() * static_cast<int64_t>(sizeof(float)),
+                   "experts of all");
+  }
+  return whole;
 }
 
 void LanguageModel::pack_weights(const WeightReader& read) {

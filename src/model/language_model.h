@@ -31,6 +31,12 @@ class LanguageModel {
   const ParameterStore<float>& params() const { return params_; }
   Precision precision() const { return precision_; }
   Communicator* ranks() const { return ranks_; }  // DecoderOptions::ranks
+  // Parameters that lie here, of this table and of others with the same experts (nn/lora.h): of several ranks all but
+  // the experts of others. Empty: all.
+  Selection held() const;
+  // A copy that has all experts and computes alone, for batches of its own. Where ranks share the model all make this
+  // call.
+  std::unique_ptr<LanguageModel> whole() const;
 
   // Fills what params() does not hold (DecoderOptions::inference): `read` gives the values of a parameter, one matrix
   // at a time in float32.

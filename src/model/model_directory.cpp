@@ -102,7 +102,7 @@ void load_parameters(const fs::path& folder, ParameterStore<float>& params) {
 ParameterSource with_adapter(ParameterSource source, const fs::path& folder, const fs::path& adapter,
                              const ModelConfig& config, const std::string& family) {
   if (adapter.empty()) return source;
-  if (fs::exists(folder / kAdapterFile))
+  if (has_tensor_files(folder, kAdapterStem))
     log::warning("{}: adapters of its own training are in its weights already; {} is added to them", folder.string(),
                  adapter.string());
   const auto peft = std::make_shared<const PeftAdapter>(find_adapter(adapter), config, find_hf_family(config, family));
@@ -126,9 +126,7 @@ void load_parameters(const fs::path& folder, LanguageModel& model, const fs::pat
 bool has_weights(const fs::path& folder) { return has_tensor_files(folder); }
 
 std::vector<fs::path> model_files(const fs::path& folder) {
-  const TensorFiles tensors = tensor_files(folder);
-  std::vector<fs::path> files = tensors.files;
-  if (tensors.is_indexed()) files.push_back(tensors.where);
+  std::vector<fs::path> files = tensor_files(folder).all();
   if (fs::exists(folder / kConfig)) files.push_back(folder / kConfig);
   for (const char* name : kTokenizerFiles)
     if (fs::exists(folder / name)) files.push_back(folder / name);

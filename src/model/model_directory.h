@@ -19,8 +19,8 @@
 
 namespace troupe {
 
-// Of a model of a run that trained adapters: they are in its weights, and here.
-inline constexpr const char* kAdapterFile = "adapter.safetensors";
+// Of a model of a run that trained adapters: they are in its weights, and in files of this stem.
+inline constexpr const char* kAdapterStem = "adapter";
 
 // Writes and reads config.json. Reading throws kData for a missing file, an unknown key, a wrong type or value, or
 // another program's model that is of no family we know.

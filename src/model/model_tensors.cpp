@@ -36,6 +36,12 @@ bool is_torch(const fs::path& file) { return file.extension() == ".bin"; }
 
 }  // namespace
 
+std::vector<fs::path> TensorFiles::all() const {
+  std::vector<fs::path> all = files;
+  if (is_indexed()) all.push_back(where);
+  return all;
+}
+
 bool has_tensor_files(const fs::path& folder, const std::string& stem) {
   const std::vector<std::string> names = names_of(stem);
   return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return fs::exists(folder / name); });

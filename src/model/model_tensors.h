@@ -21,6 +21,7 @@ struct TensorFiles {
   std::unordered_map<std::string, std::string> weight_map;  // of an index: which file a tensor is in
 
   bool is_indexed() const { return !weight_map.empty(); }
+  std::vector<std::filesystem::path> all() const;  // with the index, if there is one
 };
 
 // STEM.safetensors.index.json.

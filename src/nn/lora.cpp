@@ -14,9 +14,9 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 
-std::vector<int64_t> even_offsets(const LoraTarget& target) {
+std::vector<int64_t> even_offsets(int64_t maps, int64_t rows) {
   std::vector<int64_t> offsets;
-  for (int64_t map = 0; map <= target.maps; ++map) offsets.push_back(map * target.rows);
+  for (int64_t map = 0; map <= maps; ++map) offsets.push_back(map * rows);
   return offsets;
 }
 
@@ -64,19 +64,21 @@ Selection lora_gradients(const ParameterTable& model, const LoraParameters& adap
 }
 
 template <class P>
-Lora<P>::Lora(const LoraParameters& parameters, double scale, const ParameterStore<real>& weights)
+Lora<P>::Lora(const LoraParameters& parameters, double scale, const ParameterStore<real>& weights, const Selection& held)
     : parameters_(parameters),
       scale_(scale),
       base_(
           weights.table(),
           [&](const Parameter& parameter) {
-            return std::ranges::any_of(parameters.targets, [&](const LoraTarget& target) {
-              return parameter.slot.begin >= target.weight.slot.begin && parameter.slot.end <= target.weight.slot.end;
-            });
+            return !weights.at(parameter.slot).empty() &&
+                   std::ranges::any_of(parameters.targets, [&](const LoraTarget& target) {
+                     return parameter.slot.begin >= target.weight.slot.begin &&
+                            parameter.slot.end <= target.weight.slot.end;
+                   });
           },
           weights.memory()),
-      values_(parameters.table, {}, weights.memory()),
-      scaled_(parameters.table, {}, weights.memory()) {
+      values_(parameters.table, held, weights.memory()),
+      scaled_(parameters.table, held, weights.memory()) {
   for (const LoraTarget& target : parameters_.targets)
     copy<real>(weights.at(target.weight.slot), base_.at(target.weight.slot));
 }
@@ -93,11 +95,12 @@ template <class P>
 void Lora<P>::merge(ParameterStore<real>& weights, ParameterStore<real>& room) {
   scale_values();
   for (const LoraTarget& target : parameters_.targets) {
-    const int64_t rank = parameters_.rank, rows = target.maps * target.rows;
-    const LinearBank<P> a(target.maps, rank, target.cols, std::as_const(scaled_).at(target.a).data(), nullptr);
+    const int64_t rank = parameters_.rank, maps = held_maps(target), rows = maps * target.rows;
+    if (maps == 0) continue;
+    const LinearBank<P> a(maps, rank, target.cols, std::as_const(scaled_).at(target.a).data(), nullptr);
     const Matrix<real> change(room.at(target.weight.slot).data(), rows, target.cols);
     const Matrix<const real> b(std::as_const(values_).at(target.b).data(), rows, rank);
-    run(LinearBackwardInput<P>{a, b, even_offsets(target), {.out_real = change}});
+    run(LinearBackwardInput<P>{a, b, even_offsets(maps, target.rows), {.out_real = change}});
     const Matrix<const real> base(std::as_const(base_).at(target.weight.slot).data(), rows, target.cols);
     run(Add<real>{.a = base, .b = change, .out = {weights.at(target.weight.slot).data(), rows, target.cols}});
   }
@@ -106,10 +109,10 @@ void Lora<P>::merge(ParameterStore<real>& weights, ParameterStore<real>& room) {
 template <class P>
 void Lora<P>::project(int64_t layer, const ParameterStore<real>& dweights, ParameterStore<real>& grads) const {
   for (const LoraTarget& target : parameters_.targets) {
-    if (target.weight.layer != layer) continue;
-    const int64_t rank = parameters_.rank, rows = target.maps * target.rows;
-    const LinearBank<P> a(target.maps, rank, target.cols, scaled_.at(target.a).data(), nullptr);
-    const std::vector<int64_t> offsets = even_offsets(target);
+    const int64_t rank = parameters_.rank, maps = held_maps(target), rows = maps * target.rows;
+    if (target.weight.layer != layer || maps == 0) continue;
+    const LinearBank<P> a(maps, rank, target.cols, scaled_.at(target.a).data(), nullptr);
+    const std::vector<int64_t> offsets = even_offsets(maps, target.rows);
     const Matrix<const real> dw(dweights.at(target.weight.slot).data(), rows, target.cols);
     const Matrix<const real> b(scaled_.at(target.b).data(), rows, rank);
     run(LinearBackwardWeight<P>{a, b, dw, offsets, grads.at(target.a).data(), nullptr});

@@ -45,8 +45,9 @@ class Lora {
   using real = typename P::real;
 
   // Takes a copy of the matrices as they are in `weights`, which are W from now on; B is 0. What it keeps lies where
-  // they do. `parameters` must outlive it.
-  Lora(const LoraParameters& parameters, double scale, const ParameterStore<real>& weights);
+  // they do. Of adapters that are not `held` there are none here: those of experts on other ranks, whose matrices
+  // `weights` does not hold either. `parameters` must outlive it.
+  Lora(const LoraParameters& parameters, double scale, const ParameterStore<real>& weights, const Selection& held = {});
 
   const LoraParameters& parameters() const { return parameters_; }
   ParameterStore<real>& values() { return values_; }  // A and B; merge() after they changed
@@ -60,6 +61,10 @@ class Lora {
 
  private:
   void scale_values();
+  // Of target.maps, those here.
+  int64_t held_maps(const LoraTarget& target) const {
+    return static_cast<int64_t>(values_.at(target.b).size()) / (target.rows * parameters_.rank);
+  }
 
   const LoraParameters& parameters_;
   double scale_;

@@ -19,7 +19,6 @@ namespace troupe {
 inline constexpr const char* kTrainStateFile = "train_state.json";
 // .safetensors, or parts with an index.
 inline constexpr const char* kMomentsStem = "optimizer";
-inline constexpr const char* kAdapterStem = "adapter";
 
 // The data that a run reads, by content: resuming on other data would repeat or skip.
 struct DatasetIdentity {

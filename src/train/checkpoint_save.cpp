@@ -34,14 +34,19 @@ std::vector<TensorToWrite> moments_of(Trainer& trainer) {
   return moments;
 }
 
-// Of several ranks each writes what it moves.
+// Of several ranks each writes what it moves; what adapters stand beside is moved by nobody.
+std::vector<TensorToWrite> own_tensors(const ParameterStore<float>& store, const RankShares* shares) {
+  std::vector<TensorToWrite> tensors = tensors_of(store);
+  if (shares)
+    std::erase_if(tensors, [&](const TensorToWrite& tensor) { return !shares->is_own(store.table().find(tensor.name)); });
+  return tensors;
+}
+
 std::vector<TensorToWrite> weights_of(Trainer& trainer) {
-  std::vector<TensorToWrite> weights = tensors_of(trainer.model().params());
-  if (const RankShares* shares = trainer.shares())
-    std::erase_if(weights, [&](const TensorToWrite& tensor) {
-      return !shares->is_own(trainer.model().table().find(tensor.name));
-    });
-  return weights;
+  LanguageModel& model = trainer.model();
+  if (!trainer.adapters() || !model.ranks()) return own_tensors(model.params(), trainer.shares());
+  const RankShares frozen(model.table(), [](const Parameter&) { return false; }, *model.ranks());
+  return own_tensors(model.params(), &frozen);
 }
 
 int64_t bytes_of(const TensorToWrite& tensor) {
@@ -87,7 +92,7 @@ CheckpointSave::CheckpointSave(const fs::path& root, const TrainState& state, Tr
 
 std::vector<CheckpointSave::Part> CheckpointSave::parts_of(Trainer& trainer) {
   std::vector<Part> parts = {{"model", weights_of(trainer)}, {kMomentsStem, moments_of(trainer)}};
-  if (trainer.adapters()) parts.push_back({kAdapterStem, tensors_of(trainer.trained())});
+  if (trainer.adapters()) parts.push_back({kAdapterStem, own_tensors(trainer.trained(), trainer.shares())});
   return parts;
 }
 

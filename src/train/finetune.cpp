@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -48,13 +50,23 @@ RunConfig config_of(const RunConfig& config, const std::vector<std::string>& tas
   return trial;
 }
 
+bool leads(const Communicator* ranks) { return !ranks || ranks->rank() == 0; }
+
+// The first rank reads what it wrote, for all.
+std::string read_file_on_first(Communicator* ranks, const fs::path& path) {
+  constexpr const char* kPlace = "the run's folder";
+  std::string text;
+  run_together(ranks, [&] { if (leads(ranks)) text = read_file(path); }, kPlace);
+  return ranks ? ranks->texts(text, kPlace).front() : text;
+}
+
 // The figures of a run that is over, as its metrics tell them.
 struct TrialFigures {
   std::vector<FinetuneLine> lines;
 
-  explicit TrialFigures(const fs::path& folder) {
+  TrialFigures(const fs::path& folder, Communicator* ranks) {
     const fs::path path = RunFiles{folder}.metrics();
-    const std::string text = read_file(path);
+    const std::string text = read_file_on_first(ranks, path);
     int64_t number = 0;
     for (size_t begin = 0, end; (end = text.find('\n', begin)) != text.npos; begin = end + 1) {
       ++number;
@@ -106,8 +118,9 @@ struct DoneTrial {
   double loss = std::numeric_limits<double>::infinity();
 };
 
-DoneTrial done_trial(const Trial& trial, const std::vector<FinetuneSource>& sources, int64_t epochs) {
-  DoneTrial done{&trial, TrialFigures(trial.folder)};
+DoneTrial done_trial(const Trial& trial, const std::vector<FinetuneSource>& sources, int64_t epochs,
+                     Communicator* ranks) {
+  DoneTrial done{&trial, TrialFigures(trial.folder, ranks)};
   for (int64_t epoch = 1; epoch <= epochs; ++epoch) {
     double loss = 0.0;
     bool seen = true;
@@ -149,91 +162,140 @@ FinetuneResultLine result_of(const FinetuneSource& source, const std::vector<Don
   return line;
 }
 
+void check_ranks(const RunConfig& config, const std::string& where, const FinetuneOptions& options) {
+  if (!options.ranks) return;
+  const int ranks = options.ranks->size();
+  if (options.dry_run) fail(ErrorCode::kUsage, "--dry-run: expected one process, got {} ranks", ranks);
+  check_one_process_keys(config, where, ranks);
+}
+
 bool is_complete(const fs::path& folder) {
   return fs::exists(folder) && has_weights(RunFiles{folder}.model()) && RunHistory(folder).end() == "complete";
+}
+
+// What is learnt by trainings at every rate and with every seed.
+struct Group {
+  std::vector<FinetuneSource> sources;
+  fs::path root;
+  std::vector<Trial> trials;
+  FinetunePlanLine plan;
+};
+
+bool has_several_trials(const FinetuneConfig& settings) { return settings.lr.size() * settings.seeds.size() > 1; }
+
+// Everything is read and checked before anything is trained.
+std::vector<Group> make_groups(const RunConfig& config, const std::string& where, const FinetuneOptions& options,
+                               const FinetuneModel& model) {
+  const FinetuneConfig& settings = *config.finetune;
+  std::vector<std::vector<std::string>> tasks_of_groups;
+  if (settings.together || settings.tasks.size() < 2)
+    tasks_of_groups = {settings.tasks};
+  else
+    for (const std::string& task : settings.tasks) tasks_of_groups.push_back({task});
+  std::vector<Group> groups;
+  for (const std::vector<std::string>& tasks : tasks_of_groups) {
+    FinetuneConfig of_group = settings;
+    of_group.tasks = tasks;
+    Group& group = groups.emplace_back();
+    group.sources = load_finetune_sources(of_group, model, where);
+    group.root = tasks_of_groups.size() > 1 ? options.run / group.sources.front().name : options.run;
+    const int64_t per_epoch = steps_per_epoch(group.sources, settings.batch_sequences);
+    for (const double lr : settings.lr)
+      for (const int64_t seed : settings.seeds)
+        group.trials.push_back({.lr = lr,
+                                .seed = seed,
+                                .folder = has_several_trials(settings)
+                                              ? group.root / fmt::format("lr-{}-seed-{}", rate_name(lr), seed)
+                                              : group.root,
+                                .config = config_of(config, tasks, lr, seed, per_epoch, where)});
+    for (const Trial& trial : group.trials) static_cast<void>(find_start(RunFiles{trial.folder}, options.resume));
+    FinetunePlanLine& plan = group.plan;
+    plan.trainings = static_cast<int64_t>(group.trials.size()), plan.epochs = settings.epochs;
+    plan.updates = per_epoch, plan.tokens = inputs_of(group.sources);
+    for (const FinetuneSource& source : group.sources)
+      plan.learnt.push_back(source.name), plan.texts += static_cast<int64_t>(source.train.size());
+    plan.train_flops = static_cast<double>(plan.trainings * plan.epochs) * static_cast<double>(plan.tokens) *
+                       train_flops_per_token(config.model, std::min(config.model.context, kRowTokens));
+  }
+  return groups;
+}
+
+// What there is of a trial, as the first rank sees it.
+struct Begun {
+  bool exists = false, is_complete = false;
+};
+Begun begun(const Trial& trial, Communicator* ranks) {
+  const Begun own{.exists = fs::exists(trial.folder), .is_complete = is_complete(trial.folder)};
+  return ranks ? ranks->all_of(own, "the run's folder").front() : own;
+}
+
+// Of the best rate; the model of its best seed becomes the group's.
+std::vector<FinetuneResultLine> results_of(const Group& group, std::vector<DoneTrial> done,
+                                           const FinetuneConfig& settings, Communicator* ranks) {
+  const double best_lr = best_rate(settings.lr, done);
+  std::erase_if(done, [&](const DoneTrial& trial) { return trial.trial->lr != best_lr; });
+  for (const DoneTrial& trial : done)
+    if (trial.epoch == 0)
+      fail(ErrorCode::kData, "{}: expected finite figures of an epoch, got none",
+           RunFiles{trial.trial->folder}.metrics().string());
+  const DoneTrial& best = *std::ranges::min_element(done, {}, &DoneTrial::loss);
+  const RunFiles from{best.trial->folder}, to{group.root};
+  const auto copy = [&] {
+    if (!leads(ranks) || !has_several_trials(settings)) return;
+    copy_model(from.model(), to.model());
+    if (settings.lora.is_used()) copy_adapter(from.adapter(), to.adapter());
+  };
+  run_together(ranks, copy, "the run's folder");
+  std::vector<FinetuneResultLine> lines;
+  for (const FinetuneSource& source : group.sources) lines.push_back(result_of(source, done, to.model()));
+  return lines;
 }
 
 }  // namespace
 
 FinetuneResult finetune(const RunConfig& config, const std::string& where, const FinetuneOptions& options) {
   const FinetuneConfig& settings = *config.finetune;
-  const FinetuneModel model = load_finetune_model(settings, where);
-
-  // Everything is read and checked before anything is trained.
-  std::vector<std::vector<std::string>> groups;  // tasks of one training
-  if (settings.together || settings.tasks.size() < 2)
-    groups = {settings.tasks};
-  else
-    for (const std::string& task : settings.tasks) groups.push_back({task});
-  std::vector<std::vector<FinetuneSource>> sources;
-  std::vector<std::vector<Trial>> trials;
-  const auto root_of = [&](const std::vector<FinetuneSource>& group) {
-    return groups.size() > 1 ? options.run / group.front().name : options.run;
+  std::optional<FinetuneModel> model;
+  std::vector<Group> groups;
+  const auto read = [&] {
+    check_ranks(config, where, options);
+    model.emplace(load_finetune_model(settings, where));
+    groups = make_groups(config, where, options, *model);
   };
-  const bool several = settings.lr.size() * settings.seeds.size() > 1;
+  run_together(options.ranks, read, "reading model and data");
   FinetuneResult result;
+  int64_t trainings = 0;
   double flops = 0.0;
-  for (const std::vector<std::string>& tasks : groups) {
-    FinetuneConfig of_group = settings;
-    of_group.tasks = tasks;
-    sources.push_back(load_finetune_sources(of_group, model, where));
-    const fs::path root = root_of(sources.back());
-    std::vector<Trial>& list = trials.emplace_back();
-    const int64_t per_epoch = steps_per_epoch(sources.back(), settings.batch_sequences);
-    for (const double lr : settings.lr)
-      for (const int64_t seed : settings.seeds)
-        list.push_back({.lr = lr,
-                        .seed = seed,
-                        .folder = several ? root / fmt::format("lr-{}-seed-{}", rate_name(lr), seed) : root,
-                        .config = config_of(config, tasks, lr, seed, per_epoch, where)});
-    for (const Trial& trial : list) static_cast<void>(find_start(RunFiles{trial.folder}, options.resume));
-    FinetunePlanLine& plan = result.plan.emplace_back();
-    plan.trainings = static_cast<int64_t>(list.size()), plan.epochs = settings.epochs, plan.updates = per_epoch;
-    plan.tokens = inputs_of(sources.back());
-    for (const FinetuneSource& source : sources.back())
-      plan.learnt.push_back(source.name), plan.texts += static_cast<int64_t>(source.train.size());
-    plan.train_flops = static_cast<double>(plan.trainings * plan.epochs) * static_cast<double>(plan.tokens) *
-                       train_flops_per_token(config.model, std::min(config.model.context, kRowTokens));
-    flops += plan.train_flops;
+  for (const Group& group : groups) {
+    result.plan.push_back(group.plan);
+    trainings += group.plan.trainings, flops += group.plan.train_flops;
   }
   if (options.dry_run) return result;
-  int64_t trainings = 0;
-  for (const FinetunePlanLine& plan : result.plan) trainings += plan.trainings;
   log::info("fine-tuning: {} of {}, {:.3g} FLOPs in all", counted(trainings, "training"),
             counted(settings.epochs, "epoch"), flops);
 
-  for (size_t g = 0; g < groups.size(); ++g) {
+  const bool several = has_several_trials(settings);
+  for (const Group& group : groups) {
     std::vector<DoneTrial> done;
-    for (const Trial& trial : trials[g]) {
-      const bool over = several && options.resume && is_complete(trial.folder);
-      if (!over) {
+    for (const Trial& trial : group.trials) {
+      const Begun before = begun(trial, options.ranks);
+      if (!(several && options.resume && before.is_complete)) {
         FinetuneOptions of_trial = options;
         if (several || groups.size() > 1)  // those that an interrupted sweep had not begun begin now
-          of_trial.resume = options.resume && fs::exists(trial.folder);
+          of_trial.resume = options.resume && before.exists;
         const std::vector<FinetuneLine> zero_shot =
             done.empty() ? std::vector<FinetuneLine>{} : done.front().figures.of_epoch(0);
-        if (!run_trial(trial, sources[g], zero_shot, model, where, of_trial)) {
+        if (!run_trial(trial, group.sources, zero_shot, *model, where, of_trial)) {
           result.interrupted = true;
           return result;
         }
       }
-      done.push_back(done_trial(trial, sources[g], settings.epochs));
+      done.push_back(done_trial(trial, group.sources, settings.epochs, options.ranks));
     }
-    const double best_lr = best_rate(settings.lr, done);
-    std::erase_if(done, [&](const DoneTrial& trial) { return trial.trial->lr != best_lr; });
-    for (const DoneTrial& trial : done)
-      if (trial.epoch == 0)
-        fail(ErrorCode::kData, "{}: expected finite figures of an epoch, got none",
-             RunFiles{trial.trial->folder}.metrics().string());
-    const DoneTrial& best = *std::ranges::min_element(done, {}, &DoneTrial::loss);
-    const RunFiles from{best.trial->folder}, to{root_of(sources[g])};
-    if (several) copy_model(from.model(), to.model());
-    if (several && settings.lora.is_used()) copy_adapter(from.adapter(), to.adapter());
-    for (const FinetuneSource& source : sources[g]) {
-      FinetuneResultLine line = result_of(source, done, to.model());
+    for (FinetuneResultLine& line : results_of(group, std::move(done), settings, options.ranks)) {
       ordered_json json = json_of(line);
       add_provenance(json, to_string(precision_of(config.train.precision)));
-      if (options.line) options.line(json);
+      if (options.line && leads(options.ranks)) options.line(json);
       result.results.push_back(std::move(line));
     }
   }

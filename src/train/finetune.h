@@ -97,6 +97,8 @@ struct FinetuneOptions {
   bool resume = false;
   bool dry_run = false;  // read and check everything, plan, and train nothing
 
+  // Share the work, as in PretrainOptions; every rank has the whole of the model while it is evaluated.
+  Communicator* ranks = nullptr;
   // What happens meanwhile, as in PretrainOptions; `line` gets those of metrics.jsonl and the results.
   std::function<void(const StepStats& stats, int64_t steps, double seconds)> step;
   std::function<void(const nlohmann::ordered_json& line)> line;

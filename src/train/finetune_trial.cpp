@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,9 +14,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quantity.h"
+#include "eval/shared_batches.h"
 #include "eval/statistics.h"
 #include "io/atomic_file.h"
 #include "io/json_fields.h"
+#include "io/json_file.h"
 #include "io/provenance.h"
 #include "io/tokenizer_files.h"
 #include "model/hf/hf_write.h"
@@ -24,13 +27,12 @@
 #include "train/freeze.h"
 #include "train/metrics.h"
 #include "train/run_folder.h"
+#include "train/run_summary.h"
 
 namespace troupe {
 namespace {
 
 using nlohmann::ordered_json;
-
-struct Stopped {};
 
 std::vector<std::string> names_of(const LoraParameters& adapters) {
   std::vector<std::string> names;
@@ -48,7 +50,7 @@ class TrialRun {
         source_model_(model),
         options_(options),
         precision_(precision_of(trial.config.train.precision)),
-        folder_(trial.folder, to_string(precision_)),
+        folder_(trial.folder, to_string(precision_), options.ranks),
         loader_(text_sources(where), loader_options()),
         model_(loaded()),
         teacher_(teacher()),
@@ -59,49 +61,57 @@ class TrialRun {
                               .data = identities(),
                               .steps = trial.config.train.steps,
                               .resume = options.resume},
-                             trainer_, [] {})) {}
+                             trainer_, [] {})),
+        summary_(trainer_, {}) {}
 
   // False if it was interrupted.
   bool go() {
-    metrics_.emplace(folder_.files().metrics(), state_.step);
-    tokenizer_json_ = tokenizer_json();
+    if (folder_.leads()) metrics_.emplace(folder_.files().metrics(), state_.step);
+    run_together(options_.ranks, [&] { tokenizer_json_ = tokenizer_json(); }, "the tokenizer");
     describe();
     try {
       while (true) {
         if (evaluation_due()) evaluate();
         if (finished()) break;
-        if (interrupted()) throw Stopped();
+        stop_if(interrupted());
         step();
-        folder_.go_on_saving();
+        saving([&] { folder_.go_on_saving(); });
         const int64_t every = trial_.config.train.checkpoint_every;
         if (every > 0 && state_.step % every == 0 && !evaluation_due())
           checkpoint(train().checkpoint_in_background ? SaveMode::kInBackground : SaveMode::kNow);
       }
       if (state_.step > 0 && folder_.saved_step() != state_.step) checkpoint(SaveMode::kNow);
-      folder_.finish_saving();
+      saving([&] { folder_.finish_saving(); });
       folder_.export_model({.folder = folder_.files().best(), .step = state_.best.step}, folder_.files().model());
-      if (trainer_.adapters()) export_adapter();
+      if (trainer_.adapters())
+        run_together(options_.ranks, [&] { if (folder_.leads()) export_adapter(); }, "the adapter");
       log::info("model: {}, of epoch {}", folder_.files().model().string(),
                 state_.best.step / loader_.steps_per_epoch());
+      write_summary();
       folder_.record("complete", state_, {{"best_step", state_.best.step}});
       return true;
-    } catch (const Stopped&) {
-      if (folder_.saved_step() != state_.step) checkpoint(SaveMode::kNow);
-      folder_.finish_saving();
-      folder_.record("interrupted", state_);
-      return false;
     } catch (const Error& error) {
-      folder_.record_failure(error, state_);
-      throw;
+      if (error.code() != ErrorCode::kInterrupted) {
+        folder_.record_failure(error, state_);
+        throw;
+      }
     }
+    if (folder_.saved_step() != state_.step) checkpoint(SaveMode::kNow);
+    saving([&] { folder_.finish_saving(); });
+    write_summary();
+    folder_.record("interrupted", state_);
+    return false;
   }
 
  private:
   const TrainConfig& train() const { return trial_.config.train; }
   const FinetuneConfig& finetune() const { return *trial_.config.finetune; }
-  bool interrupted() const { return options_.interrupted && options_.interrupted(); }
-  void stop_if_interrupted() const {
-    if (interrupted()) throw Stopped();
+  bool own_interrupted() const { return options_.interrupted && options_.interrupted(); }
+  bool interrupted() const {
+    return options_.ranks ? options_.ranks->any(own_interrupted(), "whether to stop") : own_interrupted();
+  }
+  static void stop_if(bool interrupted) {
+    if (interrupted) fail(ErrorCode::kInterrupted, "interrupted");
   }
   bool out_of_patience() const { return train().patience > 0 && state_.best.since >= train().patience; }
   bool finished() const { return state_.step == train().steps || out_of_patience(); }
@@ -154,7 +164,7 @@ class TrialRun {
 
   std::unique_ptr<LanguageModel> loaded() const {
     auto model = std::make_unique<LanguageModel>(trial_.config.model, precision_,
-                                                 DecoderOptions{.recompute = train().recompute});
+                                                 DecoderOptions{.recompute = train().recompute, .ranks = options_.ranks});
     load_parameters(source_model_.folder, model->params());
     return model;
   }
@@ -203,9 +213,19 @@ class TrialRun {
     return use;
   }
 
-  void describe() const {
+  int64_t num_trained() const {
     int64_t trained = 0;
-    for (const Parameter& parameter : trainer_.gradients().entries()) trained += parameter.size();
+    if (const RankShares* const shares = trainer_.shares()) {
+      trained = shares->own_elements();
+      options_.ranks->sum(std::span(&trained, 1), "summary");
+    } else {
+      for (const Parameter& parameter : trainer_.gradients().entries()) trained += parameter.size();
+    }
+    return trained;
+  }
+
+  void describe() const {
+    const int64_t trained = num_trained();
     log::info("model: {} parameters, of which {} are trained ({:.1f} %)", model_->table().num_parameters(), trained,
               100.0 * static_cast<double>(trained) / static_cast<double>(model_->table().num_parameters()));
     if (const LoraParameters* const adapters = trainer_.adapters())
@@ -222,14 +242,17 @@ class TrialRun {
     log::info("run: {} epochs of {} x {}, rate {:g}, seed {}", finetune().epochs,
               counted(loader_.steps_per_epoch(), "step"), counted(train().batch_sequences, "text"), trial_.lr,
               trial_.seed);
+    if (options_.ranks) summary_.describe(*options_.ranks);
   }
 
   void step() {
+    summary_.begin_step();
     const Clock::time_point start = Clock::now();
     const StepStats stats = trainer_.step();
     const double seconds = seconds_since(start);
+    summary_.end_step(seconds);
     state_.add(stats, seconds);
-    if (options_.step) options_.step(stats, train().steps, seconds);
+    if (options_.step && folder_.leads()) options_.step(stats, train().steps, seconds);
     if (state_.step % train().log_every != 0 && state_.step != train().steps) return;
     // Most of what runs through the model is not scored, so no FLOPs belong to a token.
     StepLine line = train_line(stats, state_.interval, state_.totals, 0.0, kNan);
@@ -253,14 +276,17 @@ class TrialRun {
             .seed = trial_.seed};
   }
 
-  FinetuneLine of_task(const FinetuneSource& source, const TaskSplits::Split& split) {
+  // Of a model that each rank has the whole of: batches are those of one process, and dealt out.
+  FinetuneLine of_task(LanguageModel& model, const FinetuneSource& source, const TaskSplits::Split& split) {
     const bool before = state_.step == 0;
     TaskData data = split.data;
     if (!before)
       for (Item& item : data.items) item.calibrations.clear();
     const TaskFile& task = before ? source.task->zero_shot : source.task->tuned;
-    const TaskReport report = run_task(*model_, source_model_.tokenizer, task, {.data_dir = finetune().data_dir}, data,
-                                       [&](double) { stop_if_interrupted(); });
+    TaskOptions options{.data_dir = finetune().data_dir};
+    options.requests.ranks = options_.ranks;
+    const TaskReport report =
+        run_task(model, source_model_.tokenizer, task, options, data, [&](double) { stop_if(own_interrupted()); });
     const TaskFigure& figure = report.figures.front();
     FinetuneLine made = line(source, split.name);
     made.metric = figure.metric, made.accuracy = figure.value, made.std_error = figure.item_error;
@@ -268,13 +294,17 @@ class TrialRun {
     return made;
   }
 
-  FinetuneLine of_texts(const FinetuneSource& source) {
+  FinetuneLine of_texts(LanguageModel& model, const FinetuneSource& source) {
     constexpr size_t kAtATime = 16;
     LossSum sum;
-    for (const Batch& batch : batches_of(source.held_out, kAtATime, filling())) {
-      stop_if_interrupted();
-      sum += model_->score(batch, {});
-    }
+    SharedBatches<LossSum> shared(options_.ranks, [&](const std::vector<LossSum>& scored) {
+      stop_if(own_interrupted());
+      for (const LossSum& one : scored) sum += one;
+    });
+    const std::vector<Batch> batches = batches_of(source.held_out, kAtATime, filling());
+    for (const Batch& batch : batches)
+      shared.add([&](std::vector<LossSum>& scored) { scored.push_back(model.score(batch, {})); });
+    shared.finish();
     FinetuneLine made = line(source, "held out");
     made.nll = sum.nll / static_cast<double>(sum.tokens), made.n = sum.tokens;
     return made;
@@ -288,13 +318,16 @@ class TrialRun {
       for (FinetuneLine& line : lines) line.lr = trial_.lr, line.seed = trial_.seed;
       return lines;
     }
+    const std::unique_ptr<LanguageModel> whole = options_.ranks ? model_->whole() : nullptr;
+    LanguageModel& model = whole ? *whole : *model_;
     for (const FinetuneSource& source : sources_) {
       if (!source.task) {
-        lines.push_back(of_texts(source));
+        lines.push_back(of_texts(model, source));
         continue;
       }
-      lines.push_back(of_task(source, source.task->select));
-      if (source.task->test.name != source.task->select.name) lines.push_back(of_task(source, source.task->test));
+      lines.push_back(of_task(model, source, source.task->select));
+      if (source.task->test.name != source.task->select.name)
+        lines.push_back(of_task(model, source, source.task->test));
     }
     return lines;
   }
@@ -319,15 +352,30 @@ class TrialRun {
   }
 
   void checkpoint(SaveMode mode) {
-    trainer_.require_finite_moments();
-    folder_.save(state_, trainer_, tokenizer_json_, mode);
+    saving([&] {
+      trainer_.require_finite_moments();
+      folder_.save(state_, trainer_, tokenizer_json_, mode);
+    });
+    summary_.count_checkpoint();
+  }
+
+  // Training waits for it.
+  void saving(const std::function<void()>& work) {
+    const Clock::time_point start = Clock::now();
+    work();
+    summary_.add_saving(seconds_since(start));
+  }
+
+  void write_summary() {
+    summary_.finish();
+    if (folder_.leads()) write_json_file(folder_.files().summary(), json_of(summary_));
   }
 
   // The model's; where it has its tokenizer in other files, the run has it as tokenizer.json.
   std::filesystem::path tokenizer_json() const {
     if (const auto own = source_model_.folder / kTokenizerFile; std::filesystem::exists(own)) return own;
     const std::filesystem::path made = folder_.files().tokenizer();
-    source_model_.tokenizer.save(made.string());
+    if (folder_.leads()) source_model_.tokenizer.save(made.string());
     return made;
   }
 
@@ -345,6 +393,7 @@ class TrialRun {
   }
 
   void write(ordered_json line) {
+    if (!folder_.leads()) return;
     add_provenance(line, to_string(precision_));
     metrics_->append(line);
     if (options_.line) options_.line(line);
@@ -361,6 +410,7 @@ class TrialRun {
   std::unique_ptr<LanguageModel> model_, teacher_;
   Trainer trainer_;
   TrainState state_;
+  RunSummary summary_;
   std::optional<MetricsFile> metrics_;
   std::filesystem::path tokenizer_json_;
 };

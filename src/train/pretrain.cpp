@@ -39,6 +39,15 @@ double nll_by(const std::string& set, const std::vector<ValidLine>& lines) {
   return sum / static_cast<double>(lines.size());
 }
 
+// Of a micro-batch.
+std::vector<int64_t> sequences_per_rank(const RunConfig& config, const Communicator* ranks) {
+  const int64_t unit = config.model.num_moe_layers() > 0 ? std::max<int64_t>(1, config.model.moe.group_sequences) : 1;
+  std::vector<int64_t> sequences;
+  for (int r = 0; r < (ranks ? ranks->size() : 1); ++r)
+    sequences.push_back(share_of(micro_batch(config.train), r, ranks ? ranks->size() : 1, unit).size());
+  return sequences;
+}
+
 // The parts of a run and the order in which things happen to them.
 class Run {
  public:
@@ -62,7 +71,7 @@ class Run {
         state_(folder_.begin(
             {.config = config, .where = where, .data = identities(loader_), .steps = steps_, .resume = options.resume},
             trainer_, [&] { initialize(model_.params(), static_cast<uint64_t>(config.train.seed)); })),
-        summary_(config, trainer_) {}
+        summary_(trainer_, sequences_per_rank(config, options.ranks)) {}
 
   PretrainResult go() {
     describe();
@@ -268,10 +277,14 @@ TrainerOptions trainer_options(const TrainConfig& train) {
           .muon = train.muon};
 }
 
-void check_shares(const RunConfig& config, const std::string& where, int ranks) {
+void check_one_process_keys(const RunConfig& config, const std::string& where, int ranks) {
   if (config.train.optimizer.release_gradients)
     fail(ErrorCode::kUsage, "{}: train.optimizer.release_gradients: expected one process with it, got {} ranks", where,
          ranks);
+}
+
+void check_shares(const RunConfig& config, const std::string& where, int ranks) {
+  check_one_process_keys(config, where, ranks);
   const int64_t group = config.model.num_moe_layers() > 0 ? config.model.moe.group_sequences : 0;
   const int64_t unit = std::max<int64_t>(1, group), rows = micro_batch(config.train);
   if ((rows + unit - 1) / unit >= ranks) return;

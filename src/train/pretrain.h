@@ -16,7 +16,9 @@ namespace troupe {
 
 TrainerOptions trainer_options(const TrainConfig& train);
 
-// Throws kUsage unless every one of so many ranks has sequences of every micro-batch.
+// Throws kUsage for what several ranks cannot do.
+void check_one_process_keys(const RunConfig& config, const std::string& where, int ranks);
+// Also unless every one of so many ranks has sequences of every micro-batch.
 void check_shares(const RunConfig& config, const std::string& where, int ranks);
 
 struct PretrainOptions {

@@ -11,6 +11,7 @@
 #include "io/provenance.h"
 #include "io/toml_config.h"
 #include "model/model_directory.h"
+#include "model/model_tensors.h"
 
 namespace troupe {
 namespace {
@@ -73,8 +74,9 @@ void copy_files(const std::vector<fs::path>& files, const fs::path& to) {
 
 void copy_model(const fs::path& from, const fs::path& to) {
   std::vector<fs::path> files = model_files(from);
-  for (const char* name : {kTrainStateFile, kAdapterFile})
-    if (fs::exists(from / name)) files.push_back(from / name);
+  if (fs::exists(from / kTrainStateFile)) files.push_back(from / kTrainStateFile);
+  if (has_tensor_files(from, kAdapterStem))
+    for (const fs::path& file : tensor_files(from, kAdapterStem).all()) files.push_back(file);
   copy_files(files, to);
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "base/log.h"
 #include "base/quantity.h"
@@ -25,25 +26,24 @@ std::vector<double> in_megabytes(const std::vector<int64_t>& bytes) {
 
 }  // namespace
 
-RunSummary::RunSummary(const RunConfig& config, Trainer& trainer)
-    : threads_per_rank(num_threads()), ranks_(trainer.model().ranks()) {
+RunSummary::RunSummary(Trainer& trainer, std::vector<int64_t> sequences)
+    : threads_per_rank(num_threads()), sequences_per_rank(std::move(sequences)), ranks_(trainer.model().ranks()) {
   const int64_t parameters = bytes_of(trainer.model().params());
   int64_t moments = 0;
   trainer.optimizer().each_moment([&](const char*, const auto& store) { moments += bytes_of(store); });
   ranks = ranks_ ? ranks_->size() : 1;
-  const int64_t unit = config.model.num_moe_layers() > 0 ? std::max<int64_t>(1, config.model.moe.group_sequences) : 1;
-  const int64_t experts = config.model.num_moe_layers() > 0 ? config.model.moe.num_experts : 0;
-  for (int r = 0; r < ranks; ++r) {
-    sequences_per_rank.push_back(share_of(micro_batch(config.train), r, static_cast<int>(ranks), unit).size());
-    experts_per_rank.push_back(share_of(experts, r, static_cast<int>(ranks)).size());
-  }
+  const ModelConfig& config = trainer.model().config();
+  const int64_t experts = config.num_moe_layers() > 0 ? config.moe.num_experts : 0;
+  for (int r = 0; r < ranks; ++r) experts_per_rank.push_back(share_of(experts, r, static_cast<int>(ranks)).size());
   parameter_bytes_per_rank = ranks_ ? ranks_->all_of(parameters, "summary") : std::vector<int64_t>{parameters};
   moment_bytes_per_rank = ranks_ ? ranks_->all_of(moments, "summary") : std::vector<int64_t>{moments};
 }
 
 void RunSummary::describe(Communicator& all) const {
   log::info("ranks: {} ({}), {} each; by rank: sequences of a micro-batch {}; experts of a layer {}", ranks, all.name(),
-            counted(threads_per_rank, "thread"), fmt::join(sequences_per_rank, " "), fmt::join(experts_per_rank, " "));
+            counted(threads_per_rank, "thread"),
+            sequences_per_rank.empty() ? "as many as texts take" : fmt::format("{}", fmt::join(sequences_per_rank, " ")),
+            fmt::join(experts_per_rank, " "));
   log::info("ranks: MB of parameters {:.1f}; of moments {:.1f}", fmt::join(in_megabytes(parameter_bytes_per_rank), " "),
             fmt::join(in_megabytes(moment_bytes_per_rank), " "));
   if (std::count(experts_per_rank.begin(), experts_per_rank.end(), 0) > 0 && experts_per_rank.back() > 0)

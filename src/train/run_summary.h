@@ -6,7 +6,6 @@
 
 #include "dist/communicator.h"
 #include "eval/statistics.h"
-#include "train/run_config.h"
 #include "train/trainer.h"
 
 namespace troupe {
@@ -14,7 +13,7 @@ namespace troupe {
 struct RunSummary {
   static constexpr const char* kSchema = "troupe.run/1";
   int64_t ranks = 1, threads_per_rank = 1;
-  // By rank: of a micro-batch; in every MoE layer; parameters that it holds; moments of those that it moves.
+  // By rank: of a micro-batch (none where their number varies); in every MoE layer; parameters that it holds; moments of those that it moves.
   std::vector<int64_t> sequences_per_rank, experts_per_rank, parameter_bytes_per_rank, moment_bytes_per_rank;
   // On average over the updates of this process: bytes between all ranks; time; by rank the share of it inside calls to
   // other ranks, which is waiting for them, too, and the share of the bytes that it sent which went while it computed.
@@ -23,7 +22,8 @@ struct RunSummary {
   double seconds_per_step = kNan, seconds_per_checkpoint = kNan;
   std::vector<double> exchange_share_per_rank, overlap_share_per_rank;
 
-  RunSummary(const RunConfig& config, Trainer& trainer);
+  // `sequences`: of a micro-batch, by rank.
+  RunSummary(Trainer& trainer, std::vector<int64_t> sequences);
   void describe(Communicator& all) const;  // in the log
   // Around each update, and all of them.
   void begin_step();

@@ -35,25 +35,20 @@ Selection trained(const TrainerOptions& options) {
   };
 }
 
-std::optional<RankShares> shares_of(LanguageModel& model, const TrainerOptions& options) {
-  if (!model.ranks()) return std::nullopt;
-  return std::optional<RankShares>(std::in_place, model.table(), trained(options), *model.ranks());
-}
-
 // Gradients are held of what is trained of the model's, moments of what this rank moves.
 Selection held(LanguageModel& model, const TrainerOptions& options, const LoraParameters* adapters) {
-  if (adapters) return lora_gradients(model.table(), *adapters);
-  if (!model.ranks()) return trained(options);
-  return [&params = model.params(), chosen = trained(options)](const Parameter& parameter) {
+  const Selection chosen = adapters ? lora_gradients(model.table(), *adapters) : trained(options);
+  if (!model.ranks()) return chosen;
+  return [&params = model.params(), chosen](const Parameter& parameter) {
     return chosen(parameter) && !std::as_const(params).at(parameter.slot).empty();
   };
 }
 
-Selection moved(const std::optional<RankShares>& shares, const TrainerOptions& options) {
-  if (options.lora) return {};
-  if (!shares) return trained(options);
-  return [&shares, chosen = trained(options)](const Parameter& parameter) {
-    return chosen(parameter) && shares->is_own(parameter);
+// `chosen` of the table whose parameters are moved.
+Selection moved(const std::optional<RankShares>& shares, const Selection& chosen) {
+  if (!shares) return chosen;
+  return [&shares, chosen](const Parameter& parameter) {
+    return (!chosen || chosen(parameter)) && shares->is_own(parameter);
   };
 }
 
@@ -63,9 +58,8 @@ constexpr const char* kFinite = "finite values";  // what one rank finds, all sa
 
 Trainer::Adapters::Adapters(LanguageModel& model, const LoraOptions& options)
     : parameters(make_lora_parameters(model.table(), options.adapted, options.rank)),
-      lora(parameters, options.scale, model.params()),
-      grads(parameters.table, {}, model.params().memory()) {
-  if (model.ranks()) fail(ErrorCode::kInternal, "adapters: expected one process, got several");
+      lora(parameters, options.scale, model.params(), model.held()),
+      grads(parameters.table, model.held(), model.params().memory()) {
   initialize(lora.values(), options.seed);
 }
 
@@ -74,17 +68,18 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
       schedule_(schedule),
       options_(options),
       batch_at_(std::move(batch_at)),
-      shares_(shares_of(model, options)),
       adapters_(options.lora ? std::make_unique<Adapters>(model, *options.lora) : nullptr),
+      shares_(model.ranks() ? std::optional<RankShares>(std::in_place, trained_table(), trained_of_table(), *model.ranks())
+                            : std::nullopt),
       grads_(model.table(), held(model, options, adapters()), model.params().memory(),
              adapters_ || options.optimizer.release_gradients ? LayersLie::kTogether : LayersLie::kApart),
-      optimizer_(adapters_ ? adapters_->parameters.table : model.table(),
+      optimizer_(trained_table(),
                  {.adam = options.adam,
                   .optimizer = options.optimizer,
                   .muon = options.muon,
                   .precision = model.precision(),
                   .seed = options.seed},
-                 moved(shares_, options), model.params().memory()) {
+                 moved(shares_, trained_of_table()), model.params().memory()) {
   if (adapters_) merge_adapters();  // so that the first gradient is projected on A
   if (!options.optimizer.release_gradients) return;
   if (options.micro_batches != 1 || options.clip_norm > 0.0 || model.ranks() || options.lora)
@@ -98,21 +93,30 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
 void Trainer::scale_experts() {
   const auto shares = static_cast<double>(std::min<int64_t>(model_.ranks()->size(), model_.config().moe.num_experts));
   const auto factor = static_cast<float>(std::sqrt(shares));
-  for (const Parameter& parameter : grads_.entries())
+  ParameterStore<float>& grads = gradients();
+  for (const Parameter& parameter : grads.entries())
     if (parameter.role == Role::kExpert)
-      for (float& gradient : grads_.at(parameter.slot)) gradient *= factor;
+      for (float& gradient : grads.at(parameter.slot)) gradient *= factor;
 }
+
+const ParameterTable& Trainer::trained_table() const {
+  return adapters_ ? adapters_->parameters.table : model_.table();
+}
+
+Selection Trainer::trained_of_table() const { return adapters_ ? Selection() : troupe::trained(options_); }
 
 void Trainer::merge_adapters() { adapters_->lora.merge(model_.params(), grads_); }
 
 LayerDone Trainer::layer_done(int64_t micro) {
-  if (adapters_)
-    return [this](int64_t layer, const auto&) {
+  const bool is_last = micro + 1 == options_.micro_batches;
+  if (!adapters_ && !(shares_ && is_last)) return {};
+  return [this, is_last](int64_t layer, const auto&) {
+    if (adapters_) {
       adapters_->lora.project(layer, grads_, adapters_->grads);
       grads_.set_layers_place_zero();
-    };
-  if (!shares_ || micro + 1 < options_.micro_batches) return {};
-  return [this](int64_t layer, const auto&) { shares_->layer_done(grads_, layer); };
+    }
+    if (shares_ && is_last) shares_->layer_done(gradients(), layer);
+  };
 }
 
 // Of several ranks each computes its sequences of every micro-batch (model/decoder.cpp): loss and statistics are already
@@ -126,7 +130,7 @@ void Trainer::pass_and_update(StepStats& stats) {
     add(stats.routers, model_.router_stats());
   }
   Communicator* const ranks = model_.ranks();
-  if (shares_) shares_->sum_gradients(grads_);
+  if (shares_) shares_->sum_gradients(gradients());
   if (shares_ && options_.expert_gradients == ExpertGradients::kSqrtWorldSize) scale_experts();
   stats.grad_norm = gradient_norm(gradients(), stats.loss.tokens, ranks);
   run_together(
@@ -164,11 +168,12 @@ StepStats Trainer::step() {
   options_.optimizer.release_gradients ? pass_and_update_by_layers(stats) : pass_and_update(stats);
   run_together(
       model_.ranks(), [&] { require_finite_update(stats.step, "", trained()); }, kFinite);
+  if (shares_) shares_->spread(trained());
   if (adapters_) {
     merge_adapters();
-    require_finite_update(stats.step, "", model_.params());
+    run_together(
+        model_.ranks(), [&] { require_finite_update(stats.step, "", model_.params()); }, kFinite);
   }
-  if (shares_) shares_->spread(model_.params());
   if (!adapters_)
     update_balance_biases(model_.params(), stats.routers, model_.config().moe.bias_rate, options_.trained);
   ++step_;

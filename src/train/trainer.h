@@ -67,11 +67,13 @@ class Trainer {
   Optimizer& optimizer() { return optimizer_; }
   // Of the last step: sums over tokens; if they were released (OptimizerConfig), of what belongs to no layer alone.
   const ParameterStore<float>& gradients() const { return adapters_ ? adapters_->grads : grads_; }
+  ParameterStore<float>& gradients() { return adapters_ ? adapters_->grads : grads_; }
   // What is trained: the model's parameters, or adapters, after whose loading merge_adapters() is due.
   ParameterStore<float>& trained() { return adapters_ ? adapters_->lora.values() : model_.params(); }
   const LoraParameters* adapters() const { return adapters_ ? &adapters_->parameters : nullptr; }
   void merge_adapters();
-  // Where the model is shared by ranks: who moves what. gradients() and moments are then those of what this rank moves.
+  // Where the model is shared by ranks: who moves what of trained(). gradients() and moments are then those of what this
+  // rank moves.
   const RankShares* shares() const { return shares_ ? &*shares_ : nullptr; }
 
  private:
@@ -82,6 +84,9 @@ class Trainer {
     Lora<F32> lora;
     ParameterStore<float> grads;
   };
+  // Of what is trained: its parameters, and those of them that are (empty: all).
+  const ParameterTable& trained_table() const;
+  Selection trained_of_table() const;
   LayerDone layer_done(int64_t micro);  // of a micro-batch
   void scale_experts();
   void pass_and_update(StepStats& stats);
@@ -91,8 +96,8 @@ class Trainer {
   Schedule schedule_;
   TrainerOptions options_;
   BatchAt batch_at_;
-  std::optional<RankShares> shares_;
   std::unique_ptr<Adapters> adapters_;
+  std::optional<RankShares> shares_;
   ParameterStore<float> grads_;  // of the model's parameters; of adapted matrices they are the adapters' on the way
   Optimizer optimizer_;
   int64_t step_ = 0;

@@ -58,6 +58,40 @@ metrics = ["acc"]
 END
 }
 
+# sky_data: items of the task sky in tasks/sky, of which `all` has all. Sun is good, rain is bad.
+sky_data() {
+  local i word label
+  mkdir -p tasks/sky
+  for i in $(seq 48); do
+    word=sun label=1
+    [ $((i * 7 % 5 % 2)) -eq 0 ] && word=rain label=0
+    echo "{\"t\": \"the $word of day $i\", \"y\": \"$label\"}"
+  done >all
+  head -32 all >tasks/sky/train.jsonl
+  tail -16 all >tasks/sky/val.jsonl
+}
+
+# sky_task: its task file.
+sky_task() {
+  cat <<'END'
+name = "sky"
+about = "sun or rain"
+citation = "none"
+published = "none"
+folder = "sky"
+evaluate = "val"
+shots = "train"
+[[source]]
+format = "jsonl"
+files = { val = "val.jsonl", train = "train.jsonl" }
+[paper]
+context = "{t} it was"
+choices = ["bad", "good"]
+label = "{y}"
+labels = ["0", "1"]
+END
+}
+
 finish() {
   [ $failures -eq 0 ] && echo "all as expected"
   exit $((failures > 0))

@@ -27,34 +27,8 @@ train = ["data"]
 END
 "$program" train run.toml --run pre >/dev/null 2>&1 || fail "train"
 
-# Sun is good, rain is bad.
-mkdir -p tasks/sky tasks/storycloze
-for i in $(seq 48); do
-  word=sun label=1
-  [ $((i * 7 % 5 % 2)) -eq 0 ] && word=rain label=0
-  echo "{\"t\": \"the $word of day $i\", \"y\": \"$label\"}"
-done >all
-head -32 all >tasks/sky/train.jsonl
-tail -16 all >tasks/sky/val.jsonl
-sky_task() {
-  cat <<'END'
-name = "sky"
-about = "sun or rain"
-citation = "none"
-published = "none"
-folder = "sky"
-evaluate = "val"
-shots = "train"
-[[source]]
-format = "jsonl"
-files = { val = "val.jsonl", train = "train.jsonl" }
-[paper]
-context = "{t} it was"
-choices = ["bad", "good"]
-label = "{y}"
-labels = ["0", "1"]
-END
-}
+mkdir -p tasks/storycloze
+sky_data
 mkdir files
 sky_task >files/sky.toml
 cat >ft.toml <<'END'

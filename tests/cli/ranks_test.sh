@@ -172,8 +172,5 @@ start asked
 kill -TERM $job
 ends asked "1 130 143" 15
 
-on 2 finetune --model killed/model --task sst2 --data-dir . --run tuned >/dev/null 2>log.txt
-[ $? = 2 ] && grep -q '^error: troupe finetune: expected one process, got 2 ' log.txt && [ ! -e tuned ] || { fault "finetune on ranks"; cat log.txt; }
-
 [ $failures = 0 ] || exit 1
 echo "ranks: as they should be"

@@ -51,6 +51,7 @@ struct Training {
   DecoderOptions decoder;
   std::function<void(Batch&)> edit;
   LanguageModel model;
+  const bool is_filled = (initialize(model.params(), 3), true);  // before adapters are made on it
   Trainer trainer;
 
   Training(const Case& c, Communicator* ranks)
@@ -61,9 +62,7 @@ struct Training {
                   Batch batch = batch_at(config, step, micro);
                   if (edit) edit(batch);
                   return batch;
-                }) {
-    initialize(model.params(), 3);
-  }
+                }) {}
   DecoderOptions set_up(const Case& c, Communicator* ranks) {
     DecoderOptions made;
     c.set(config, made, options);
@@ -179,14 +178,16 @@ TEST(Step, ScalesExpertsByTheRootOfTheRanksOnlyIfAsked) {
   }
 }
 
-// One update of the model alone and on ranks.
-void expect_equal_update(Training& ranked, Training& alone) {
+// One update of the model alone and on ranks, the first one or another; its loss.
+LossSum expect_equal_update(Training& ranked, Training& alone, bool is_first = true) {
   alone.poison(), ranked.poison();
   const StepStats expected = alone.trainer.step(), actual = ranked.trainer.step();
   EXPECT_NEAR(actual.loss.total, expected.loss.total, 1e-6 * expected.loss.total);
+  EXPECT_NEAR(actual.loss.divergence, expected.loss.divergence, 1e-6 * expected.loss.divergence);
   EXPECT_NEAR(actual.grad_norm, expected.grad_norm, 1e-6 * expected.grad_norm);
-  expect_first_update(ranked, actual, alone, expected);
+  if (is_first) expect_first_update(ranked, actual, alone, expected);
   expect_replicas_agree(ranked.model);
+  return actual.loss;
 }
 
 // Experts are chosen by their biases alone: those of rank `empty` get no row from anybody, or all rows go to one expert.
@@ -229,6 +230,63 @@ TEST(Step, ARankWithPaddingAloneOrNothingToPredict) {
         };
         expect_equal_update(ranked, alone);
       }
+}
+
+// Fine-tuning packs texts into rows, of which there may be fewer than ranks.
+TEST(Step, FewerSequencesThanRanks) {
+  for (const int64_t group : {int64_t{0}, int64_t{1}, int64_t{2}})
+    for (const int64_t sequences : {1, 2, 3}) {
+      SCOPED_TRACE(fmt::format("{} sequences, groups of {}", sequences, group));
+      const Case plain{"plain", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.shared_d_ff = 24; }};
+      const Case grouped{"grouped", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+                           m.moe.group_sequences = 1, m.moe.capacity = Capacity::kFairseq;
+                         }};
+      const Case by_two{"by two", [](ModelConfig& m, DecoderOptions& d, TrainerOptions&) {
+                          m.moe.group_sequences = 2, d.recompute = true;
+                        }};
+      const Case& c = group == 0 ? plain : group == 1 ? grouped : by_two;
+      Training alone(c, nullptr), ranked(c, &world());
+      alone.edit = ranked.edit = [&](Batch& batch) {
+        batch.B = sequences;
+        batch.src.resize(static_cast<size_t>(batch.tokens())), batch.tgt.resize(static_cast<size_t>(batch.tokens()));
+      };
+      expect_equal_update(ranked, alone);
+    }
+}
+
+// Adapters of attention, router and experts; the second update is the first that moves A.
+TEST(Step, TrainsAdapters) {
+  const Case c{"lora", [](ModelConfig& m, DecoderOptions&, TrainerOptions& t) {
+                 m.ffn_gated = true;
+                 const auto adapted = [](const Parameter& p) {
+                   return p.shape.size() == 2 && p.layer >= 0 && p.name.ends_with(".weight");
+                 };
+                 t.lora = LoraOptions{.adapted = adapted, .rank = 3, .scale = 2.0};
+               }};
+  Training alone(c, nullptr), ranked(c, &world());
+  for (int step = 0; step < 4; ++step) {
+    SCOPED_TRACE(step);
+    expect_equal_update(ranked, alone, step == 0);
+  }
+  for (const Parameter& parameter : ranked.model.params().entries())
+    EXPECT_LE(difference(ranked.model.params().at(parameter.slot), alone.model.params().at(parameter.slot)), 1e-4)
+        << parameter.name;
+}
+
+TEST(Step, LearnsFromATeacher) {
+  const Case c{"student", [](ModelConfig&, DecoderOptions&, TrainerOptions&) {}};
+  for (const int64_t sequences : {2, 6}) {
+    SCOPED_TRACE(sequences);
+    Training alone(c, nullptr), ranked(c, &world()), other(c, nullptr);
+    initialize(other.model.params(), 4);
+    alone.edit = ranked.edit = [&](Batch& batch) {
+      batch.B = sequences;
+      batch.src.resize(static_cast<size_t>(batch.tokens())), batch.tgt.resize(static_cast<size_t>(batch.tokens()));
+    };
+    for (Training* training : {&alone, &ranked}) training->model.learn_from(other.model, {0.7, 2.0});
+    const double divergence = expect_equal_update(ranked, alone).divergence;
+    EXPECT_GT(divergence, 0.0);
+  }
 }
 
 // While it lives, everything is worth a message: rows of every expert and dense gradients of every layer.
