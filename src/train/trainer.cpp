@@ -93,7 +93,7 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
 void Trainer::scale_experts() {
   const auto shares = static_cast<double>(std::min<int64_t>(model_.ranks()->size(), model_.config().moe.num_experts));
   const auto factor = static_cast<float>(std::sqrt(shares));
-  ParameterStore<float>& grads = gradients();
+  ParameterStore<float>& grads = gradients_of_trained();
   for (const Parameter& parameter : grads.entries())
     if (parameter.role == Role::kExpert)
       for (float& gradient : grads.at(parameter.slot)) gradient *= factor;
@@ -115,7 +115,7 @@ LayerDone Trainer::layer_done(int64_t micro) {
       adapters_->lora.project(layer, grads_, adapters_->grads);
       grads_.set_layers_place_zero();
     }
-    if (shares_ && is_last) shares_->layer_done(gradients(), layer);
+    if (shares_ && is_last) shares_->layer_done(gradients_of_trained(), layer);
   };
 }
 
@@ -130,7 +130,7 @@ void Trainer::pass_and_update(StepStats& stats) {
     add(stats.routers, model_.router_stats());
   }
   Communicator* const ranks = model_.ranks();
-  if (shares_) shares_->sum_gradients(gradients());
+  if (shares_) shares_->sum_gradients(gradients_of_trained());
   if (shares_ && options_.expert_gradients == ExpertGradients::kSqrtWorldSize) scale_experts();
   stats.grad_norm = gradient_norm(gradients(), stats.loss.tokens, ranks);
   run_together(

@@ -67,7 +67,6 @@ class Trainer {
   Optimizer& optimizer() { return optimizer_; }
   // Of the last step: sums over tokens; if they were released (OptimizerConfig), of what belongs to no layer alone.
   const ParameterStore<float>& gradients() const { return adapters_ ? adapters_->grads : grads_; }
-  ParameterStore<float>& gradients() { return adapters_ ? adapters_->grads : grads_; }
   // What is trained: the model's parameters, or adapters, after whose loading merge_adapters() is due.
   ParameterStore<float>& trained() { return adapters_ ? adapters_->lora.values() : model_.params(); }
   const LoraParameters* adapters() const { return adapters_ ? &adapters_->parameters : nullptr; }
@@ -87,6 +86,7 @@ class Trainer {
   // Of what is trained: its parameters, and those of them that are (empty: all).
   const ParameterTable& trained_table() const;
   Selection trained_of_table() const;
+  ParameterStore<float>& gradients_of_trained() { return adapters_ ? adapters_->grads : grads_; }
   LayerDone layer_done(int64_t micro);  // of a micro-batch
   void scale_experts();
   void pass_and_update(StepStats& stats);
