@@ -73,8 +73,8 @@ void add_watchdog_flag(CLI::App& command, double& seconds) {
 void require_one_process(const char* command) {
   if (const int ranks = launched_ranks(); ranks > 1)
     fail(ErrorCode::kUsage,
-         "troupe {}: expected one process, got {} started together (train, finetune, eval ppl and eval tasks share their work "
-         "among ranks)", command,
+         "troupe {}: expected one process, got {} started together (train, finetune, study, eval ppl and eval tasks share "
+         "their work among ranks)", command,
          ranks);
 }
 

@@ -6,15 +6,19 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/quantity.h"
+#include "base/threads.h"
 #include "cli/command.h"
 #include "cli/device.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/peak.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "io/json_fields.h"
 #include "io/json_file.h"
 #include "io/provenance.h"
@@ -32,6 +36,7 @@ struct StudyFlags {
   std::string config, out;
   std::vector<std::string> overrides;
   bool json = false, ignore_memory = false, dry_run = false, redo_stale = false, measure_speeds = false;
+  double watchdog_s = 60.0;
 };
 
 // One progress bar at a time: a new one for every model and domain.
@@ -78,13 +83,14 @@ void show(const GridForecast& forecast, const StudyFlags& flags) {
   flush_output();
 }
 
-void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std::filesystem::path& out) {
+void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std::filesystem::path& out,
+                   Communicator* ranks) {
   const InterruptGuard guard;
   Events events;
   PeakMeter meter;
   const Peak peak = default_precision() == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
   const auto check_memory = [&](const GridForecast& forecast) {
-    if (flags.ignore_memory) return;
+    if (flags.ignore_memory || ranks) return;
     for (const GridModel& model : forecast.grid.models)
       require_memory(model.config, read_machine(), model.path + " at size " + model.size);
   };
@@ -100,8 +106,9 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
         show(forecast, flags);
         check_memory(forecast);
       },
-      events.make(guard));
+      events.make(guard), ranks);
   events.finish();
+  if (!leads(ranks)) return;
   const Factors factors = make_factors(results);
   if (flags.json) {
     const auto print_row = [](nlohmann::ordered_json line) {
@@ -123,30 +130,48 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
   for (const char* file : {"points.csv", "factors.csv", "report.html"}) print("{}\n", (out / file).string());
 }
 
-void run(const StudyFlags& flags) {
-  const StudyConfig config = load_study(flags.config, flags.overrides);
-  const std::filesystem::path out =
-      flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
-  choose_device();
-  if (!config.grid.empty()) return run_with_grid(flags, config, out);
+StudyConfig load_config(const StudyFlags& flags, const Communicator* ranks) {
+  StudyConfig config = load_study(flags.config, flags.overrides);
+  if (flags.dry_run && ranks) fail(ErrorCode::kUsage, "--dry-run: expected one process, got {} ranks", ranks->size());
+  if (!config.grid.empty()) return config;
   for (const auto& [given, name] : {std::pair(flags.dry_run, "--dry-run"), std::pair(flags.redo_stale, "--redo-stale"),
                                     std::pair(flags.measure_speeds, "--measure-speeds")})
     if (given) fail(ErrorCode::kUsage, "{}: expected a study with a grid (study.grid.families), got {}", name, flags.config);
-  if (!flags.ignore_memory) require_memory(config, read_machine());
-  const InterruptGuard guard;
-  Events events;
-  PeakMeter meter;
-  const Peak peak = default_precision() == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
-  const WriterLock lock(out, WriterLock::Place::kInside);
-  const StudyResult result =
-      run_study(config, out, [&] { return meter.best_burst(peak, 5); }, events.make(guard));
-  events.finish();
+  return config;
+}
+
+// What a study of models is for, beside its folders.
+void write_results(const StudyResult& result, const std::filesystem::path& out) {
   nlohmann::ordered_json summary = study_summary(result);
   add_provenance(summary, to_string(default_precision()));
   for (const ModelResult& model : result.models())  // which may have been trained elsewhere
     summary["trained_by"][model.name] = model.computed_by;
   write_json_file(out / "summary.json", summary);
   write_report(out / "report.html", make_report(result));
+}
+
+void run(const StudyFlags& flags, Communicator* ranks) {
+  StudyConfig config;
+  run_together(ranks, [&] { config = load_config(flags, ranks); }, "configuration");
+  const std::filesystem::path out =
+      flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
+  choose_device(ranks ? kRanksRefusal : "");
+  if (ranks)
+    log::info("ranks: {} ({}), {} each, share every training and evaluation; memory is not compared with what is free",
+              ranks->size(), ranks->name(), counted(num_threads(), "thread"));
+  if (!config.grid.empty()) return run_with_grid(flags, config, out, ranks);
+  if (!flags.ignore_memory && !ranks) require_memory(config, read_machine());
+  const InterruptGuard guard;
+  Events events;
+  PeakMeter meter;
+  const Peak peak = default_precision() == Precision::kBf16 ? Peak::kBf16 : Peak::kF32;
+  std::optional<WriterLock> lock;
+  run_on_first(ranks, [&] { lock.emplace(out, WriterLock::Place::kInside); }, "the study's folder");
+  const StudyResult result =
+      run_study(config, out, [&] { return meter.best_burst(peak, 5); }, events.make(guard), ranks);
+  events.finish();
+  run_on_first(ranks, [&] { write_results(result, out); }, "the study's folder");
+  if (!leads(ranks)) return;
   if (flags.json) {
     for (auto line : study_lines(result)) {
       add_provenance(line, to_string(default_precision()));
@@ -190,7 +215,10 @@ void add_study(CLI::App& app) {
   command->add_flag("--ignore-memory", flags->ignore_memory,
                     "start even if a model needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", flags->json, "JSON lines: every model, seed and domain, every comparison; of a grid its plan, trials and points");
-  command->callback([flags] { run(*flags); });
+  add_watchdog_flag(*command, flags->watchdog_s);
+  command->callback([flags] {
+    run_on_ranks(flags->watchdog_s, [&](Communicator* ranks) { run(*flags, ranks); });
+  });
 }
 
 }  // namespace troupe::cli

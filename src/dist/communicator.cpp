@@ -33,6 +33,7 @@ class Alone : public Communicator {
     return std::make_unique<Done>();
   }
   void do_progress() override {}
+  void do_meet() override {}
   void do_gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes, const char*) override {
     copy(own, all, rows[0] * row_bytes);
   }
@@ -127,24 +128,41 @@ std::vector<std::string> Communicator::texts(const std::string& own, const char*
   return texts;
 }
 
-void Communicator::together(const std::function<void()>& work, const char* place) {
-  if (size_ == 1) return work();
-  int code = 0;  // no code of an error
-  std::string what;
+Communicator::Failure Communicator::failure_of(const std::function<void()>& work) {
   try {
     work();
   } catch (const Error& error) {
-    code = static_cast<int>(error.code());
-    what = error.what();
+    return {static_cast<int>(error.code()), error.what()};
   } catch (const std::exception& error) {
-    code = static_cast<int>(ErrorCode::kEnvironment);
-    what = error.what();
+    return {static_cast<int>(ErrorCode::kEnvironment), error.what()};
   }
-  const std::vector<int> codes = all_of<int>(code, place);
+  return {};
+}
+
+void Communicator::throw_first(const Failure& own, const char* place) {
+  const std::vector<int> codes = all_of<int>(own.code, place);
   const auto first = std::find_if(codes.begin(), codes.end(), [](int one) { return one != 0; });
   if (first == codes.end()) return;
   const auto rank = static_cast<size_t>(first - codes.begin());
-  throw SharedError(static_cast<ErrorCode>(*first), texts(what, place)[rank]);
+  throw SharedError(static_cast<ErrorCode>(*first), texts(own.what, place)[rank]);
+}
+
+void Communicator::together(const std::function<void()>& work, const char* place) {
+  if (size_ == 1) return work();
+  throw_first(failure_of(work), place);
+}
+
+void Communicator::meet() {
+  const Clock::time_point start = Clock::now();
+  do_meet();
+  seconds_ += seconds_since(start);
+}
+
+void Communicator::on_first(const std::function<void()>& work, const char* place) {
+  if (size_ == 1) return work();
+  const Failure failure = is_first() ? failure_of(work) : Failure{};
+  meet();
+  throw_first(failure, place);
 }
 
 std::unique_ptr<Communicator> alone() { return std::make_unique<Alone>(); }

@@ -94,6 +94,13 @@ class Communicator {
   // Runs `work`, which says nothing to other ranks. If it throws an Error on any rank, all throw that of the lowest.
   void together(const std::function<void()>& work, const char* place);
 
+  // Waits until all ranks are here, for as long as that takes: no watchdog looks, and processors are left to others.
+  void meet();
+  // Runs `work`, which says nothing to other ranks, on the first one, for as long as it takes. If it throws an Error
+  // there, all throw it.
+  void on_first(const std::function<void()>& work, const char* place);
+  bool is_first() const { return rank_ == 0; }
+
   // Ends all ranks at once; for a rank that alone cannot go on.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 
@@ -114,10 +121,17 @@ class Communicator {
                                                      const RankRows& rows_received, int64_t row_bytes,
                                                      const char* place) = 0;
   virtual void do_progress() = 0;
+  virtual void do_meet() = 0;
   virtual void do_gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes,
                          const char* place) = 0;
 
  private:
+  struct Failure {
+    int code = 0;  // 0: none
+    std::string what;
+  };
+  static Failure failure_of(const std::function<void()>& work);
+  void throw_first(const Failure& own, const char* place);
   template <class T>
   void sum_in_order(std::span<T> values, const char* place);
 
@@ -131,6 +145,13 @@ class Communicator {
 inline void run_together(Communicator* ranks, const std::function<void()>& work, const char* place) {
   ranks ? ranks->together(work, place) : work();
 }
+
+inline void run_on_first(Communicator* ranks, const std::function<void()>& work, const char* place) {
+  ranks ? ranks->on_first(work, place) : work();
+}
+
+// Whether it is one process, or the first of several.
+inline bool leads(const Communicator* ranks) { return !ranks || ranks->is_first(); }
 
 // One rank, alone.
 std::unique_ptr<Communicator> alone();

@@ -6,8 +6,10 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <numeric>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -124,6 +126,13 @@ class World : public Communicator {
   }
   void do_progress() override {
     for (Request* const request : requests_) request->is_done();
+  }
+
+  void do_meet() override {
+    MPI_Request request = MPI_REQUEST_NULL;
+    MPI_Ibarrier(MPI_COMM_WORLD, &request);
+    for (int done = 0; MPI_Test(&request, &done, MPI_STATUS_IGNORE), !done;)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   void do_exchange(const void* sent, std::span<const int64_t> rows_sent, void* received,

@@ -143,7 +143,8 @@ PerplexityResult evaluate_perplexity(LanguageModel& model, const EvalText& text,
     result.documents[document].bytes = text.document_bytes[document];
 
   const BatchPlan plan = plan_batches(text, options, config);
-  int64_t routed[2] = {};  // choices, and dropped ones
+  const auto L = static_cast<size_t>(config.num_moe_layers()), E = L > 0 ? static_cast<size_t>(config.moe.num_experts) : 0;
+  std::vector<int64_t> routed(2 + L * E, 0);  // choices, dropped ones, rows by layer and expert
   int64_t done = 0;
   auto next = plan.batches.begin();
   SharedBatches<float> batches(options.ranks, [&](const std::vector<float>& nll) {
@@ -160,10 +161,17 @@ PerplexityResult evaluate_perplexity(LanguageModel& model, const EvalText& text,
       nll.resize(static_cast<size_t>(batch.tokens()));
       const LossSum sum = model.score(batch, {.capacity = options.capacity}, nll);
       routed[0] += sum.choices, routed[1] += sum.dropped;
+      size_t at = 2;
+      for (const RouterStats& layer : model.router_stats())
+        for (const int64_t load : layer.load_E) routed[at++] += load;
     });
   batches.finish();
   if (options.ranks) options.ranks->sum(std::span(routed), "scores");
   result.sum.choices = routed[0], result.sum.dropped = routed[1];
+  for (size_t layer = 0; layer < L; ++layer) {
+    const auto begin = routed.begin() + static_cast<std::ptrdiff_t>(2 + layer * E);
+    result.load_LE.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(E));
+  }
   for (const DocumentScore& document : result.documents)
     result.sum.nll += document.nll, result.sum.tokens += document.tokens;
   result.sum.total = result.sum.nll;

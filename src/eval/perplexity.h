@@ -42,6 +42,7 @@ struct PerplexityResult {
   LossSum sum;                           // nll, tokens, choices and dropped
   int64_t bytes = -1;                    // of the text; -1 if unknown
   std::vector<DocumentScore> documents;  // in order
+  std::vector<std::vector<int64_t>> load_LE;  // rows of every expert, by MoE layer
   int64_t context = 0, batch_sequences = 0;
 
   double nll() const { return sum.nll / static_cast<double>(sum.tokens); }  // nats per token

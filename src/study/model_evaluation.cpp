@@ -52,14 +52,6 @@ ModelEvaluation read_evaluation(const nlohmann::json& saved, const fs::path& pat
   return std::move(file.evaluation);
 }
 
-void add_load(std::vector<std::vector<int64_t>>& load_LE, std::span<const RouterStats> stats) {
-  load_LE.resize(stats.size());
-  for (size_t layer = 0; layer < stats.size(); ++layer) {
-    load_LE[layer].resize(stats[layer].load_E.size());
-    for (size_t e = 0; e < stats[layer].load_E.size(); ++e) load_LE[layer][e] += stats[layer].load_E[e];
-  }
-}
-
 TextSample continue_prompt(LanguageModel& model, const Tokenizer& tokenizer, const std::string& prompt,
                            const StudyConfig& config) {
   GenerateOptions options;
@@ -81,37 +73,44 @@ EvalText read_domain(const StudyDomain& domain, const fs::path& tokenizer, int64
 }
 
 DomainResult score_text(LanguageModel& model, const StudyDomain& domain, const EvalText& text,
-                        const EvaluationProgress& progress) {
+                        const EvaluationProgress& progress, Communicator* ranks) {
   DomainResult result{.name = domain.name,
                       .in_domain = domain.in_domain,
                       .held_out = domain.held_out,
                       .documents = {},
                       .load_LE = {}};
-  const PerplexityResult scores = evaluate_perplexity(model, text, {}, [&](int64_t done, int64_t total) {
-    add_load(result.load_LE, model.router_stats());
+  PerplexityResult scores = evaluate_perplexity(model, text, {.ranks = ranks}, [&](int64_t done, int64_t total) {
     if (progress) progress(domain.name, static_cast<double>(done) / static_cast<double>(total));
   });
   result.tokens = scores.sum.tokens, result.bytes = scores.bytes;
   result.nll = scores.nll(), result.standard_error = scores.standard_error();
   result.bits_per_byte = scores.bits_per_byte(), result.drop_rate = scores.sum.drop_rate();
   result.documents = scores.document_scores();
+  result.load_LE = std::move(scores.load_LE);
   return result;
 }
 
+std::vector<DomainResult> score_domains(const fs::path& model_folder, const StudyConfig& config, const StudyData& data,
+                                        const EvaluationProgress& progress, Communicator* ranks) {
+  const auto model = load_model(model_folder, default_precision());
+  std::vector<DomainResult> domains;
+  for (const StudyDomain& domain : data.evaluation)
+    domains.push_back(score_text(
+        *model, domain, read_domain(domain, data.tokenizer, model->config().eos_id, config.valid_tokens), progress, ranks));
+  return domains;
+}
+
 ModelEvaluation evaluate_model(const fs::path& model_folder, const fs::path& cache, const StudyConfig& config,
-                               const StudyData& data, const EvaluationProgress& progress) {
+                               const StudyData& data, const std::function<std::vector<DomainResult>()>& score) {
   const Json sources = made_from(model_folder, config, data);
   if (fs::exists(cache)) {
     const nlohmann::json saved = read_json_file(cache);
     if (saved.is_object() && saved.contains("made_from") && saved["made_from"] == nlohmann::json(sources))
       return read_evaluation(saved, cache);
   }
+  ModelEvaluation evaluation{.domains = score(), .samples = {}};
   const auto model = load_model(model_folder, default_precision());
   const Tokenizer tokenizer = Tokenizer::load(data.tokenizer.string());
-  ModelEvaluation evaluation;
-  for (const StudyDomain& domain : data.evaluation)
-    evaluation.domains.push_back(score_text(
-        *model, domain, read_domain(domain, data.tokenizer, model->config().eos_id, config.valid_tokens), progress));
   for (const std::string& prompt : config.prompts)
     evaluation.samples.push_back(continue_prompt(*model, tokenizer, prompt, config));
   Json file = json_of(EvaluationFile{.made_from = {}, .evaluation = evaluation});

@@ -21,16 +21,21 @@ struct ModelEvaluation {
 using EvaluationProgress = std::function<void(const std::string& domain, double share_done)>;
 
 // Scores one text of a domain; documents of the result are those of the text. Throws kNonFinite as
-// evaluate_perplexity() does.
+// evaluate_perplexity() does. `ranks` share it (nullptr: one process).
 DomainResult score_text(LanguageModel& model, const StudyDomain& domain, const EvalText& text,
-                        const EvaluationProgress& progress);
+                        const EvaluationProgress& progress, Communicator* ranks);
 // The domain's tokens up to study.valid_tokens, cut at a document; throws kData unless they are this tokenizer's.
 EvalText read_domain(const StudyDomain& domain, const std::filesystem::path& tokenizer, int64_t end_of_text,
                      int64_t max_tokens);
 
-// Evaluates the model in `model_folder`, or reads `cache` if it was made from exactly this model, data and settings.
-// Domains are scored in blocks of the model's context, dropless.
+// Every domain of the model in `model_folder`, in blocks of its context, dropless; `ranks` share each.
+std::vector<DomainResult> score_domains(const std::filesystem::path& model_folder, const StudyConfig& config,
+                                        const StudyData& data, const EvaluationProgress& progress, Communicator* ranks);
+
+// What `score` makes of the model's domains, and samples; or reads `cache` if it was made from exactly this model, data
+// and settings.
 ModelEvaluation evaluate_model(const std::filesystem::path& model_folder, const std::filesystem::path& cache,
-                               const StudyConfig& config, const StudyData& data, const EvaluationProgress& progress);
+                               const StudyConfig& config, const StudyData& data,
+                               const std::function<std::vector<DomainResult>()>& score);
 
 }  // namespace troupe

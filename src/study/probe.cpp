@@ -9,8 +9,9 @@
 
 namespace troupe {
 
-double probe_training(const RunConfig& config, double seconds) {
-  LanguageModel model(config.model, precision_of(config.train.precision), {.recompute = config.train.recompute});
+double probe_training(const RunConfig& config, double seconds, Communicator* ranks) {
+  LanguageModel model(config.model, precision_of(config.train.precision),
+                      {.recompute = config.train.recompute, .ranks = ranks});
   initialize(model.params(), static_cast<uint64_t>(config.train.seed));
   const int64_t rows = micro_batch(config.train);
   Trainer trainer(model, Schedule(config.train.schedule, 1000), trainer_options(config.train),
@@ -20,11 +21,15 @@ double probe_training(const RunConfig& config, double seconds) {
   trainer.step();
   std::vector<double> rates;
   const Clock::time_point begin = Clock::now();
+  const auto goes_on = [&] {
+    const bool own = seconds_since(begin) < seconds;
+    return ranks ? ranks->any(ranks->is_first() && own, "a probe") : own;
+  };
   do {
     const Clock::time_point start = Clock::now();
     const StepStats stats = trainer.step();
     rates.push_back(static_cast<double>(stats.loss.tokens) / seconds_since(start));
-  } while (seconds_since(begin) < seconds);
+  } while (goes_on());
   return median(rates);
 }
 

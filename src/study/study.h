@@ -38,10 +38,14 @@ struct StudyEvents {
   std::function<bool()> interrupted;
 };
 
+// A study of several ranks: every training and evaluation is of all together, and all make the same call. The first does
+// all else and alone has the result; the others' is empty.
+//
 // `config` has passed check(). Throws kUsage if OUT holds runs with other settings, kInterrupted when
 // events.interrupted() was true (the newest checkpoint is written), and whatever the stages throw. `measure_peak` as in
 // train/pretrain.h.
 StudyResult run_study(const StudyConfig& config, const std::filesystem::path& out,
-                      const std::function<double()>& measure_peak, const StudyEvents& events);
+                      const std::function<double()>& measure_peak, const StudyEvents& events,
+                      Communicator* ranks = nullptr);
 
 }  // namespace troupe

@@ -50,13 +50,11 @@ RunConfig config_of(const RunConfig& config, const std::vector<std::string>& tas
   return trial;
 }
 
-bool leads(const Communicator* ranks) { return !ranks || ranks->rank() == 0; }
-
 // The first rank reads what it wrote, for all.
 std::string read_file_on_first(Communicator* ranks, const fs::path& path) {
   constexpr const char* kPlace = "the run's folder";
   std::string text;
-  run_together(ranks, [&] { if (leads(ranks)) text = read_file(path); }, kPlace);
+  run_on_first(ranks, [&] { text = read_file(path); }, kPlace);
   return ranks ? ranks->texts(text, kPlace).front() : text;
 }
 
@@ -241,11 +239,11 @@ std::vector<FinetuneResultLine> results_of(const Group& group, std::vector<DoneT
   const DoneTrial& best = *std::ranges::min_element(done, {}, &DoneTrial::loss);
   const RunFiles from{best.trial->folder}, to{group.root};
   const auto copy = [&] {
-    if (!leads(ranks) || !has_several_trials(settings)) return;
+    if (!has_several_trials(settings)) return;
     copy_model(from.model(), to.model());
     if (settings.lora.is_used()) copy_adapter(from.adapter(), to.adapter());
   };
-  run_together(ranks, copy, "the run's folder");
+  run_on_first(ranks, copy, "the run's folder");
   std::vector<FinetuneResultLine> lines;
   for (const FinetuneSource& source : group.sources) lines.push_back(result_of(source, done, to.model()));
   return lines;

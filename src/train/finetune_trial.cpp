@@ -84,7 +84,7 @@ class TrialRun {
       saving([&] { folder_.finish_saving(); });
       folder_.export_model({.folder = folder_.files().best(), .step = state_.best.step}, folder_.files().model());
       if (trainer_.adapters())
-        run_together(options_.ranks, [&] { if (folder_.leads()) export_adapter(); }, "the adapter");
+        run_on_first(options_.ranks, [&] { export_adapter(); }, "the adapter");
       log::info("model: {}, of epoch {}", folder_.files().model().string(),
                 state_.best.step / loader_.steps_per_epoch());
       write_summary();

@@ -178,8 +178,12 @@ class Run {
 
   // All sets and tasks or none: an interrupted validation is done again after resuming.
   void validate() {
-    const auto sets = validation_.run(model_, state_.step, [&] { stop_if_interrupted(); });
-    const auto figures = tasks_.run(model_, state_.step, [&] { stop_if_interrupted(); });
+    std::vector<ValidLine> sets;
+    std::vector<nlohmann::ordered_json> figures;
+    together_as_found([&] {
+      sets = validation_.run(model_, state_.step, [&] { stop_if_interrupted(); });
+      figures = tasks_.run(model_, state_.step, [&] { stop_if_interrupted(); });
+    });
     for (const ValidLine& line : sets) write(json_of(line));
     for (const auto& line : figures) write(line);
     state_.validated_step = state_.step;
@@ -192,8 +196,23 @@ class Run {
   }
 
   void sample() {
-    for (const auto& line : samples_.run(model_, state_.step, [&] { stop_if_interrupted(); })) write(line);
+    std::vector<nlohmann::ordered_json> lines;
+    together_as_found([&] { lines = samples_.run(model_, state_.step, [&] { stop_if_interrupted(); }); });
+    for (const auto& line : lines) write(line);
     state_.sampled_step = state_.step;
+  }
+
+  // A score that is not finite is so on all ranks: they say it together.
+  void together_as_found(const std::function<void()>& work) const {
+    if (!options_.ranks) return work();
+    std::optional<Error> found;
+    try {
+      work();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kNonFinite) throw;
+      found = error;
+    }
+    options_.ranks->together([&] { if (found) throw Error(*found); }, "an evaluation");
   }
 
   void stop_if_interrupted() const {

@@ -91,11 +91,7 @@ RunFolder::RunFolder(const fs::path& folder, const std::string& precision, Commu
 
 void RunFolder::together(const std::function<void()>& work) const { run_together(ranks_, work, "the run's folder"); }
 
-void RunFolder::lead(const std::function<void()>& work) const {
-  together([&] {
-    if (leads()) work();
-  });
-}
+void RunFolder::lead(const std::function<void()>& work) const { run_on_first(ranks_, work, "the run's folder"); }
 
 // All ranks go on from the checkpoint that the first one found.
 void RunFolder::share(FoundCheckpoints& found) const {

@@ -79,7 +79,7 @@ class RunFolder {
   // Throws as find_start(), and kUsage if going on would not continue the same run.
   TrainState begin(const Start& start, Trainer& trainer, const std::function<void()>& initialize);
 
-  bool leads() const { return !ranks_ || ranks_->rank() == 0; }
+  bool leads() const { return troupe::leads(ranks_); }
 
   // A line of history.jsonl; of the first rank alone, without a word to the others.
   void record(std::string_view event, const TrainState& state, nlohmann::ordered_json more) const;

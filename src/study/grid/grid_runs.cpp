@@ -49,7 +49,8 @@ void stop_if_interrupted(const StudyEvents& events, const char* where) {
 }
 
 GridRuns::GridRuns(const StudyConfig& config, const fs::path& out, const Grid& grid, const StudyData& data,
-                   const GridTasks& tasks, const std::function<double()>& measure_peak, const StudyEvents& events)
+                   const GridTasks& tasks, const std::function<double()>& measure_peak, const StudyEvents& events,
+                   Communicator* ranks, Team<GridOrder>& team)
     : config_(config),
       folder_(out / "runs"),
       grid_(grid),
@@ -57,7 +58,9 @@ GridRuns::GridRuns(const StudyConfig& config, const fs::path& out, const Grid& g
       data_checksum_(checksum_of(data)),
       tasks_(tasks),
       measure_peak_(measure_peak),
-      events_(events) {}
+      events_(events),
+      ranks_(ranks),
+      team_(team) {}
 
 fs::path GridRuns::folder(const GridRun& run) const { return folder_ / name(grid_, run); }
 
@@ -121,7 +124,7 @@ void GridRuns::drop_model(const GridRun& run) const {
   if (const auto lock = try_claim(folder(run))) fs::remove_all(model);
 }
 
-void GridRuns::make(const GridRun& run, bool final) const {
+void GridRuns::make(const GridRun& run, bool final) {
   std::optional<RunRecord> trained = read_record(folder(run));
   if (trained && final && trained->status == RunStatus::kOk && !trained->measured &&
       !has_weights(RunFiles{folder(run)}.model())) {
@@ -146,7 +149,39 @@ void GridRuns::begin_anew_if_broken(const GridRun& run) const {
   }
 }
 
-RunRecord GridRuns::train(const GridRun& run) const {
+void GridRuns::obey(const GridOrder& order) {
+  switch (order.what) {
+    case GridOrder::kProbe:
+      return;
+    case GridOrder::kTrain:
+      return train_together(order.run);
+    case GridOrder::kMeasure:
+      return measure_together(order.run);
+    case GridOrder::kScoreTasks:
+      return score_tasks_together(order.run);
+  }
+}
+
+void GridRuns::train_together(const GridRun& run) {
+  const std::string label = name(grid_, run);
+  EnergyMeter energy;
+  PretrainOptions options;
+  options.run = folder(run);
+  options.resume = true;
+  options.ranks = ranks_;
+  if (!ranks_) options.measure_peak = measure_peak_;
+  options.interrupted = events_.interrupted;
+  options.step = [&](const StepStats& stats, int64_t steps, double seconds) {
+    energy.update();
+    events_.step(label, stats, steps, seconds);
+  };
+  const log::Prefix prefix(label);
+  const log::WarningsOnly brief;  // there may be hundreds of runs
+  trained_ = pretrain(config_of(run), label, options);
+  energy_j_ = energy.joules();
+}
+
+RunRecord GridRuns::train(const GridRun& run) {
   const std::string label = name(grid_, run);
   const fs::path into = folder(run);
   const RunConfig config = config_of(run);
@@ -156,27 +191,15 @@ RunRecord GridRuns::train(const GridRun& run) const {
   log::info("{}: training", label);
   begin_anew_if_broken(run);
   const bool from_the_start = !fs::exists(RunFiles{into}.checkpoints());
-  EnergyMeter energy;
-  PretrainOptions options;
-  options.run = into;
-  options.resume = true;
-  options.measure_peak = measure_peak_;
-  options.interrupted = events_.interrupted;
-  options.step = [&](const StepStats& stats, int64_t steps, double seconds) {
-    energy.update();
-    events_.step(label, stats, steps, seconds);
-  };
-  std::string diverged;  // why; said without the prefix
+  std::string diverged;  // why
   try {
-    const log::Prefix prefix(label);
-    const log::WarningsOnly brief;  // there may be hundreds of runs
-    const PretrainResult result = pretrain(config, label, options);
-    if (result.interrupted)
+    team_.call({.what = GridOrder::kTrain, .run = run});
+    if (trained_.interrupted)
       fail(ErrorCode::kInterrupted, "interrupted in {} after step {}: run the same command again to go on", label,
-           result.step);
+           trained_.step);
     const ModelResult trained = read_run(into, label);
     record.elapsed_s = trained.seconds;
-    if (from_the_start) record.energy_j = energy.joules();
+    if (from_the_start) record.energy_j = energy_j_;
     double sum = 0.0;
     for (const DomainResult& domain : trained.domains) sum += domain.nll;
     record.validation_nll = sum / static_cast<double>(trained.domains.size());
@@ -194,23 +217,31 @@ RunRecord GridRuns::train(const GridRun& run) const {
   return record;
 }
 
-void GridRuns::measure(const GridRun& run, RunRecord& record) const {
-  if (record.measured) return;
+void GridRuns::measure_together(const GridRun& run) {
   const std::string label = name(grid_, run);
   const auto model = load_model(RunFiles{folder(run)}.model(), default_precision());
   const Tokenizer tokenizer = Tokenizer::load(data_.tokenizer.string());
+  domains_.clear();
+  for (const StudyDomain& domain : data_.evaluation)
+    domains_.push_back(
+        score_text(*model, domain,
+                   cut_into_pieces(fixed_documents(read_domain(domain, data_.tokenizer, model->config().eos_id, 0),
+                                                   config_.valid_tokens, tokenizer)),
+                   [&](const std::string& what, double share) {
+                     stop_if_interrupted(events_, "in an evaluation");
+                     events_.evaluation(label + ", " + what, share);
+                   },
+                   ranks_));
+}
+
+void GridRuns::measure(const GridRun& run, RunRecord& record) {
+  if (record.measured) return;
+  const std::string label = name(grid_, run);
   record.domains.clear();
   record.valid_tokens = config_.valid_tokens;
   try {
-    for (const StudyDomain& domain : data_.evaluation)
-      record.domains.push_back(
-          score_text(*model, domain,
-                     cut_into_pieces(fixed_documents(read_domain(domain, data_.tokenizer, model->config().eos_id, 0),
-                                                     config_.valid_tokens, tokenizer)),
-                     [&](const std::string& what, double share) {
-                       stop_if_interrupted(events_, "in an evaluation");
-                       events_.evaluation(label + ", " + what, share);
-                     }));
+    team_.call({.what = GridOrder::kMeasure, .run = run});
+    record.domains = std::move(domains_);
     record.measured = true;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kNonFinite) throw;
@@ -224,15 +255,23 @@ void GridRuns::measure(const GridRun& run, RunRecord& record) const {
             number_text(sum / static_cast<double>(record.domains.size()), 4), record.domains.size());
 }
 
-void GridRuns::score_tasks(const GridRun& run, RunRecord& record) const {
+void GridRuns::score_tasks_together(const GridRun& run) {
   const std::string label = name(grid_, run);
   const auto model = load_model(RunFiles{folder(run)}.model(), default_precision());
+  task_scores_ = tasks_.score(
+      *model, Tokenizer::load(data_.tokenizer.string()),
+      [&](const std::string& task, double share) {
+        stop_if_interrupted(events_, "in an evaluation");
+        events_.evaluation(label + ", " + task, share);
+      },
+      ranks_);
+}
+
+void GridRuns::score_tasks(const GridRun& run, RunRecord& record) {
+  const std::string label = name(grid_, run);
   try {
-    record.tasks =
-        tasks_.score(*model, Tokenizer::load(data_.tokenizer.string()), [&](const std::string& task, double share) {
-          stop_if_interrupted(events_, "in an evaluation");
-          events_.evaluation(label + ", " + task, share);
-        });
+    team_.call({.what = GridOrder::kScoreTasks, .run = run});
+    record.tasks = std::move(task_scores_);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kNonFinite) throw;
     set_diverged(record, label, error.what());

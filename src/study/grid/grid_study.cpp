@@ -21,6 +21,7 @@
 #include "study/grid/grid_runs.h"
 #include "study/grid/grid_tasks.h"
 #include "study/metrics_history.h"
+#include "study/probe.h"
 #include "train/run_folder.h"
 
 namespace troupe {
@@ -36,8 +37,7 @@ StudyData claim_data(const StudyConfig& config, const fs::path& out, const Study
 class GridStudy {
  public:
   GridStudy(const StudyConfig& config, const fs::path& out, const GridForecast& forecast, const StudyData& data,
-            const GridTasks& tasks, const GridOptions& options, const std::function<double()>& measure_peak,
-            const StudyEvents& events)
+            const GridTasks& tasks, const GridOptions& options, const StudyEvents& events, GridRuns& runs)
       : out_(out),
         grid_(forecast.grid),
         speeds_(forecast.speeds),
@@ -45,7 +45,7 @@ class GridStudy {
         data_(data),
         redo_stale_(options.redo_stale),
         events_(events),
-        runs_(config, out, forecast.grid, data, tasks, measure_peak, events),
+        runs_(runs),
         rates_(config, forecast.grid, runs_) {
     results_.grid = grid_, results_.speeds = speeds_;
     results_.tasks = tasks.facts();
@@ -218,7 +218,7 @@ class GridStudy {
   const StudyData& data_;
   const bool redo_stale_;
   const StudyEvents& events_;
-  const GridRuns runs_;
+  GridRuns& runs_;
   GridRates rates_;
   std::set<std::string> done_;                              // final runs that are
   std::map<std::string, std::vector<RouterLine>> routers_;  // of finished runs
@@ -244,7 +244,9 @@ GridForecast forecast_grid(const StudyConfig& config, const std::string& where, 
   const bool known = std::all_of(forecast.grid.models.begin(), forecast.grid.models.end(),
                                  [&](const GridModel& model) { return forecast.speeds.of(model) > 0.0; });
   if (!known && config.grid.speed_seconds > 0.0)
-    forecast.speeds = probe_speeds(forecast.grid, config.grid.speed_seconds, forecast.speeds, events);
+    forecast.speeds = probe_speeds(
+        forecast.grid, config.grid.speed_seconds, forecast.speeds,
+        [&](size_t model, double seconds) { return probe_training(forecast.grid.models[model].config, seconds); }, events);
   forecast.plan = plan_grid(forecast.grid, config.grid, forecast.speeds);
   if (is_prepared(config.corpus, config.vocab_size, out))
     count_epochs(forecast.plan, forecast.grid, config, prepare_study_data(config.corpus, config.vocab_size, out));
@@ -253,19 +255,50 @@ GridForecast forecast_grid(const StudyConfig& config, const std::string& where, 
 
 GridResults run_grid(const StudyConfig& config, const std::string& where, const fs::path& out,
                      const GridOptions& options, const std::function<double()>& measure_peak,
-                     const std::function<void(const GridForecast&)>& planned, const StudyEvents& events) {
-  require_utf8(out);
-  GridForecast forecast{.grid = make_grid(config, where), .speeds = {}, .plan = {}};
-  const GridTasks tasks(config, where);
-  const StudyData data = claim_data(config, out, events);
-  if (std::none_of(data.evaluation.begin(), data.evaluation.end(), [](const StudyDomain& d) { return !d.held_out; }))
-    fail(ErrorCode::kData, "{}: expected validation text of a training domain (valid/), got none", config.corpus);
-  forecast.speeds =
-      measure_speeds(forecast.grid, config.grid.speed_seconds, options.measure_speeds, out / "speeds.json", events);
-  forecast.plan = plan_grid(forecast.grid, config.grid, forecast.speeds);
-  count_epochs(forecast.plan, forecast.grid, config, data);
-  planned(forecast);
-  return GridStudy(config, out, forecast, data, tasks, options, measure_peak, events).go();
+                     const std::function<void(const GridForecast&)>& planned, const StudyEvents& events,
+                     Communicator* ranks) {
+  GridForecast forecast;
+  std::optional<GridTasks> tasks;
+  const auto read = [&] {
+    require_utf8(out);
+    forecast.grid = make_grid(config, where);
+    if (ranks)
+      for (const GridModel& model : forecast.grid.models) check_shares(model.config, model.path, ranks->size());
+    tasks.emplace(config, where);
+  };
+  run_together(ranks, read, "configuration");
+  StudyData data;
+  const auto prepare = [&] {
+    data = claim_data(config, out, events);
+    if (std::none_of(data.evaluation.begin(), data.evaluation.end(), [](const StudyDomain& d) { return !d.held_out; }))
+      fail(ErrorCode::kData, "{}: expected validation text of a training domain (valid/), got none", config.corpus);
+  };
+  run_on_first(ranks, prepare, "data");
+  if (!leads(ranks)) data = prepare_study_data(config.corpus, config.vocab_size, out);  // which are there
+
+  double tokens_per_s = 0.0;
+  std::optional<GridRuns> runs;
+  Team<GridOrder> team(ranks, [&](const GridOrder& order) {
+    if (order.what == GridOrder::kProbe)
+      tokens_per_s = probe_training(forecast.grid.models[order.model].config, order.seconds, ranks);
+    else
+      runs->obey(order);
+  });
+  runs.emplace(config, out, forecast.grid, data, *tasks, measure_peak, events, ranks, team);
+  GridResults results;
+  team.lead([&] {
+    const auto speed = [&](size_t model, double seconds) {
+      team.call({.what = GridOrder::kProbe, .model = model, .seconds = seconds});
+      return tokens_per_s;
+    };
+    forecast.speeds = measure_speeds(forecast.grid, config.grid.speed_seconds, options.measure_speeds,
+                                     out / "speeds.json", speed, events);
+    forecast.plan = plan_grid(forecast.grid, config.grid, forecast.speeds);
+    count_epochs(forecast.plan, forecast.grid, config, data);
+    planned(forecast);
+    results = GridStudy(config, out, forecast, data, *tasks, options, events, *runs).go();
+  });
+  return results;
 }
 
 }  // namespace troupe

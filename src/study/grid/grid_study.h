@@ -36,10 +36,11 @@ struct GridForecast {
 GridForecast forecast_grid(const StudyConfig& config, const std::string& where, const std::filesystem::path& out,
                            const StudyEvents& events);
 
-// `config` has passed check(). `planned` is called once before anything is trained. Throws kUsage for a configuration
+// `ranks` as in run_study(). `config` has passed check(). `planned` is called once before anything is trained. Throws kUsage for a configuration
 // that cannot be and for stale runs, naming each and what differs; kInterrupted when events.interrupted() was true.
 GridResults run_grid(const StudyConfig& config, const std::string& where, const std::filesystem::path& out,
                      const GridOptions& options, const std::function<double()>& measure_peak,
-                     const std::function<void(const GridForecast&)>& planned, const StudyEvents& events);
+                     const std::function<void(const GridForecast&)>& planned, const StudyEvents& events,
+                     Communicator* ranks = nullptr);
 
 }  // namespace troupe

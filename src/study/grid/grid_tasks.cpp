@@ -86,14 +86,16 @@ bool GridTasks::all_in(const std::vector<TaskScores>& scores) const {
 }
 
 std::vector<TaskScores> GridTasks::score(LanguageModel& model, const Tokenizer& tokenizer,
-                                         const std::function<void(const std::string&, double)>& progress) const {
+                                         const std::function<void(const std::string&, double)>& progress,
+                                         Communicator* ranks) const {
   std::vector<TaskScores> scores;
   for (size_t j = 0; j < jobs_.size(); ++j) {
     const Job& job = jobs_[j];
     std::vector<ItemDetail> details;
+    TaskOptions options = job.options;
+    options.requests.ranks = ranks;
     run_task(
-        model, tokenizer, job.task, job.options, job.data, [&](double share) { progress(job.task.name, share); },
-        &details);
+        model, tokenizer, job.task, options, job.data, [&](double share) { progress(job.task.name, share); }, &details);
     TaskScores& own = scores.emplace_back();
     own.facts = facts_[j];
     auto detail = details.begin();  // of every candidate

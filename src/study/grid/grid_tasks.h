@@ -57,8 +57,10 @@ class GridTasks {
   // Every task is among them, as it is now.
   bool all_in(const std::vector<TaskScores>& scores) const;
   // `progress` says which task, and the share of it that is done; it may throw. Throws kNonFinite as run_task().
+  // `ranks` share each (nullptr: one process).
   std::vector<TaskScores> score(LanguageModel& model, const Tokenizer& tokenizer,
-                                const std::function<void(const std::string&, double)>& progress) const;
+                                const std::function<void(const std::string&, double)>& progress,
+                                Communicator* ranks) const;
 
  private:
   struct Job {

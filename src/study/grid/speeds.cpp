@@ -16,7 +16,6 @@
 #include "io/provenance.h"
 #include "model/language_model.h"
 #include "study/grid/claim.h"
-#include "study/probe.h"
 
 namespace troupe {
 namespace {
@@ -49,7 +48,8 @@ Speeds read_speeds(const fs::path& file) {
   return speeds;
 }
 
-Speeds probe_speeds(const Grid& grid, double seconds, Speeds speeds, const StudyEvents& events) {
+Speeds probe_speeds(const Grid& grid, double seconds, Speeds speeds, const MeasureSpeed& speed,
+                    const StudyEvents& events) {
   std::vector<const GridModel*> missing;
   for (const GridModel& model : grid.models)
     if (!(speeds.of(model) > 0.0)) missing.push_back(&model);
@@ -62,7 +62,7 @@ Speeds probe_speeds(const Grid& grid, double seconds, Speeds speeds, const Study
     for (size_t m = 0; m < missing.size(); ++m) {
       if (events.interrupted && events.interrupted())
         fail(ErrorCode::kInterrupted, "interrupted while speeds were measured: run the same command again");
-      rates[m].push_back(probe_training(missing[m]->config, seconds / kTurns));
+      rates[m].push_back(speed(static_cast<size_t>(missing[m] - grid.models.data()), seconds / kTurns));
     }
   for (size_t m = 0; m < missing.size(); ++m) {
     const GridModel& model = *missing[m];
@@ -76,13 +76,14 @@ Speeds probe_speeds(const Grid& grid, double seconds, Speeds speeds, const Study
   return speeds;
 }
 
-Speeds measure_speeds(const Grid& grid, double seconds, bool anew, const fs::path& file, const StudyEvents& events) {
+Speeds measure_speeds(const Grid& grid, double seconds, bool anew, const fs::path& file, const MeasureSpeed& speed,
+                      const StudyEvents& events) {
   if (seconds <= 0.0) return read_speeds(file);
   const auto lock = claim(file, events.interrupted);
   const Speeds known = anew ? Speeds{} : read_speeds(file);
   if (std::all_of(grid.models.begin(), grid.models.end(), [&](const GridModel& m) { return known.of(m) > 0.0; }))
     return known;
-  const Speeds speeds = probe_speeds(grid, seconds, known, events);
+  const Speeds speeds = probe_speeds(grid, seconds, known, speed, events);
   write_json_file(file, json_of(speeds));
   if (speeds.disturbed())
     log::warning(

@@ -11,6 +11,7 @@
 
 #include "study/grid/grid.h"
 #include "study/study.h"
+#include "study/token_plan.h"
 
 namespace troupe {
 
@@ -48,11 +49,12 @@ struct Speeds {
 // What is kept in `file`; empty without it.
 Speeds read_speeds(const std::filesystem::path& file);
 
-// Measures what `known` lacks, for about `seconds` each.
-Speeds probe_speeds(const Grid& grid, double seconds, Speeds known, const StudyEvents& events);
+// Measures what `known` lacks by `speed` (of models of the grid), for about `seconds` each.
+Speeds probe_speeds(const Grid& grid, double seconds, Speeds known, const MeasureSpeed& speed,
+                    const StudyEvents& events);
 
 // Measures what is not in the file yet, or everything `anew`, for about `seconds` each, and writes it.
 Speeds measure_speeds(const Grid& grid, double seconds, bool anew, const std::filesystem::path& file,
-                      const StudyEvents& events);
+                      const MeasureSpeed& speed, const StudyEvents& events);
 
 }  // namespace troupe

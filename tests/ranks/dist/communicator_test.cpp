@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "dist/mpi.h"
 #include "dist/row_exchange.h"
+#include "dist/team.h"
 #include "ranks.h"
 
 namespace troupe {
@@ -50,6 +51,46 @@ TEST(Communicator, AnErrorOfOneRankIsThatOfAll) {
     EXPECT_EQ(said, fmt::format("rank {} has no data", bad));
   }
   world().together([] {}, "test");
+}
+
+TEST(Communicator, TheFirstRankWorksAndItsErrorIsThatOfAll) {
+  int worked = 0;
+  world().on_first([&] { worked = 1; }, "test");
+  EXPECT_EQ(worked, world().is_first() ? 1 : 0);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_THROW(world().on_first([] { fail(ErrorCode::kData, "nothing"); }, "test"), Error);
+  ASSERT_FALSE(world().any(false, "test"));
+}
+
+// What the first rank calls for all do; an error of all comes back to it, and it goes on; its own ends all.
+TEST(Team, FollowsTheFirstRank) {
+  std::vector<int> done;
+  Team<int> team(&world(), [&](int order) {
+    done.push_back(order);
+    world().together([&] { if (order < 0) fail(ErrorCode::kNonFinite, "order {}", order); }, "test");
+  });
+  int caught = 0;
+  const auto work = [&](bool ends) {
+    team.call(1);
+    try {
+      team.call(-2);
+    } catch (const Error& error) {
+      caught += error.code() == ErrorCode::kNonFinite;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    team.call(3);
+    if (!ends) fail(ErrorCode::kData, "the first rank says so");
+  };
+  team.lead([&] { work(true); });
+  EXPECT_EQ(done, (std::vector<int>{1, -2, 3}));
+  EXPECT_EQ(caught, world().is_first() ? 1 : 0);
+  try {
+    team.lead([&] { work(false); });
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "the first rank says so");
+  }
+  EXPECT_EQ(done.size(), 6u);
 }
 
 // What was complete when it was asked for counts as overlapped: nothing of it was waited for.

@@ -113,8 +113,9 @@ TEST(ModelEvaluation, IsReadBackWhileModelDataAndSettingsAreTheSame) {
   int64_t scored = 0;
   const auto evaluate = [&] {
     scored = 0;
-    return evaluate_model(folder / "model", folder / "evaluation.json", config, data,
-                          [&](const std::string&, double) { ++scored; });
+    return evaluate_model(folder / "model", folder / "evaluation.json", config, data, [&] {
+      return score_domains(folder / "model", config, data, [&](const std::string&, double) { ++scored; }, nullptr);
+    });
   };
   const ModelEvaluation first = evaluate();
   EXPECT_GT(scored, 0);
