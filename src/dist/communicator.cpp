@@ -15,6 +15,7 @@ class Alone : public Communicator {
  public:
   Alone() : Communicator(0, 1) {}
   std::string name() const override { return "one process"; }
+  std::unique_ptr<Communicator> split(int) override { return std::make_unique<Alone>(); }
   [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
 
  private:
@@ -50,13 +51,27 @@ Share share_of(int64_t count, int rank, int ranks, int64_t unit) {
   return {at(rank), at(rank + 1)};
 }
 
+Share experts_of(int64_t experts, int rank, int ranks) {
+  if (experts >= ranks || experts == 0) return share_of(experts, rank, ranks);
+  const int64_t own = experts * rank / ranks;
+  return {own, own + 1};
+}
+
+Share holders_of(int64_t experts, int64_t expert, int ranks) {
+  Share holders;
+  while (experts_of(experts, static_cast<int>(holders.begin), ranks).end <= expert) ++holders.begin;
+  holders.end = holders.begin;
+  while (holders.end < ranks && experts_of(experts, static_cast<int>(holders.end), ranks).begin <= expert) ++holders.end;
+  return holders;
+}
+
 void Communicator::exchange(const void* sent, std::span<const int64_t> rows_sent, void* received,
                             std::span<const int64_t> rows_received, int64_t row_bytes, const char* place) {
   const int64_t all = std::accumulate(rows_sent.begin(), rows_sent.end(), int64_t{0});
-  bytes_sent_ += (all - rows_sent[static_cast<size_t>(rank_)]) * row_bytes;
+  meter_->bytes_sent += (all - rows_sent[static_cast<size_t>(rank_)]) * row_bytes;
   const Clock::time_point start = Clock::now();
   do_exchange(sent, rows_sent, received, rows_received, row_bytes, place);
-  seconds_ += seconds_since(start);
+  meter_->seconds += seconds_since(start);
 }
 
 std::unique_ptr<Communicator::Pending> Communicator::begin_exchange(const void* sent, const RankRows& rows_sent,
@@ -66,32 +81,32 @@ std::unique_ptr<Communicator::Pending> Communicator::begin_exchange(const void* 
   std::unique_ptr<Pending> pending = do_begin_exchange(sent, rows_sent, received, rows_received, row_bytes, place);
   const int64_t all = std::accumulate(rows_sent.counts.begin(), rows_sent.counts.end(), int64_t{0});
   pending->bytes_ = (all - rows_sent.counts[static_cast<size_t>(rank_)]) * row_bytes;
-  bytes_sent_ += pending->bytes_;
-  seconds_ += seconds_since(start);
+  meter_->bytes_sent += pending->bytes_;
+  meter_->seconds += seconds_since(start);
   return pending;
 }
 
 void Communicator::progress() {
   const Clock::time_point start = Clock::now();
   do_progress();
-  seconds_ += seconds_since(start);
+  meter_->seconds += seconds_since(start);
 }
 
 void Communicator::finish(std::unique_ptr<Pending> pending) {
   const Clock::time_point start = Clock::now();
   if (pending->is_done())
-    bytes_overlapped_ += pending->bytes_;
+    meter_->bytes_overlapped += pending->bytes_;
   else
     pending->wait();
-  seconds_ += seconds_since(start);
+  meter_->seconds += seconds_since(start);
 }
 
 void Communicator::gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes,
                           const char* place) {
-  bytes_sent_ += rows[static_cast<size_t>(rank_)] * row_bytes * (size_ - 1);
+  meter_->bytes_sent += rows[static_cast<size_t>(rank_)] * row_bytes * (size_ - 1);
   const Clock::time_point start = Clock::now();
   do_gather(own, all, rows, row_bytes, place);
-  seconds_ += seconds_since(start);
+  meter_->seconds += seconds_since(start);
 }
 
 template <class T>
@@ -155,7 +170,7 @@ void Communicator::together(const std::function<void()>& work, const char* place
 void Communicator::meet() {
   const Clock::time_point start = Clock::now();
   do_meet();
-  seconds_ += seconds_since(start);
+  meter_->seconds += seconds_since(start);
 }
 
 void Communicator::on_first(const std::function<void()>& work, const char* place) {

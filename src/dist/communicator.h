@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -28,6 +29,11 @@ struct Share {
 
 // Consecutive shares of `count` items that differ by at most one; in whole units of `unit` items, but for the last.
 Share share_of(int64_t count, int rank, int ranks, int64_t unit = 1);
+
+// Experts of a layer that a rank holds: consecutive shares. Where there are fewer experts than ranks one each, of which
+// consecutive ranks, its holders, have copies.
+Share experts_of(int64_t experts, int rank, int ranks);
+Share holders_of(int64_t experts, int64_t expert, int ranks);
 
 // Rows to or from every rank: how many, and at which row of the memory they begin.
 struct RankRows {
@@ -101,6 +107,10 @@ class Communicator {
   void on_first(const std::function<void()>& work, const char* place);
   bool is_first() const { return rank_ == 0; }
 
+  // Ranks of the same color, in their order, as ranks of their own, which must not outlive these; what they send and wait
+  // for counts here, too. All ranks make this call.
+  virtual std::unique_ptr<Communicator> split(int color) = 0;
+
   // Ends all ranks at once; for a rank that alone cannot go on.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 
@@ -109,12 +119,18 @@ class Communicator {
 
   // Of exchanges and gather(), which all others are made of: bytes to other ranks, and the time inside, in which this
   // rank also waits for others. Of what was begun, the bytes that had arrived and left when finish() asked.
-  int64_t bytes_sent() const { return bytes_sent_; }
-  int64_t bytes_overlapped() const { return bytes_overlapped_; }
-  double seconds() const { return seconds_; }
+  int64_t bytes_sent() const { return meter_->bytes_sent; }
+  int64_t bytes_overlapped() const { return meter_->bytes_overlapped; }
+  double seconds() const { return meter_->seconds; }
 
  protected:
-  Communicator(int rank, int size) : rank_(rank), size_(size) {}
+  struct Meter {
+    int64_t bytes_sent = 0, bytes_overlapped = 0;
+    double seconds = 0.0;
+  };
+  Communicator(int rank, int size, std::shared_ptr<Meter> meter = std::make_shared<Meter>())
+      : rank_(rank), size_(size), meter_(std::move(meter)) {}
+  const std::shared_ptr<Meter>& meter() const { return meter_; }
   virtual void do_exchange(const void* sent, std::span<const int64_t> rows_sent, void* received,
                            std::span<const int64_t> rows_received, int64_t row_bytes, const char* place) = 0;
   virtual std::unique_ptr<Pending> do_begin_exchange(const void* sent, const RankRows& rows_sent, void* received,
@@ -137,8 +153,7 @@ class Communicator {
 
   int rank_, size_;
   MessageSizes message_sizes_;
-  int64_t bytes_sent_ = 0, bytes_overlapped_ = 0;
-  double seconds_ = 0.0;
+  std::shared_ptr<Meter> meter_;
 };
 
 // together() of `ranks`, or `work` alone where there are none.

@@ -59,22 +59,44 @@ bool shares_machine(int ranks) {
 class World : public Communicator {
  public:
   World(int rank, int size, const WorldOptions& options)
-      : Communicator(rank, size), watchdog_(rank, size, options.watchdog_s) {
+      : Communicator(rank, size), watchdog_(std::make_shared<Watchdog>(rank, size, options.watchdog_s)) {
     // Within a machine rows travel by the processors that would compute meanwhile: cutting them costs, and hides
     // nothing.
     if (shares_machine(size)) set_message_sizes({.chunk_bytes = std::numeric_limits<int64_t>::max()});
   }
   ~World() override {
-    const Watchdog::Waiting waiting(watchdog_, "the end");
-    MPI_Finalize();
+    const Watchdog::Waiting waiting(*watchdog_, "the end");
+    is_part() ? MPI_Comm_free(&ranks_) : MPI_Finalize();
   }
   std::string name() const override { return mpi_version(); }
+  std::unique_ptr<Communicator> split(int color) override {
+    const Watchdog::Waiting waiting(*watchdog_, "a group of ranks");
+    MPI_Comm part;
+    MPI_Comm_split(ranks_, color, rank(), &part);
+    return std::unique_ptr<Communicator>(new World(part, *this));
+  }
   [[noreturn]] void abort(int exit_code) override {
     MPI_Abort(MPI_COMM_WORLD, exit_code);
     std::_Exit(exit_code);
   }
 
  private:
+  World(MPI_Comm part, const World& all)
+      : Communicator(rank_in(part), size_of(part), all.meter()), ranks_(part), watchdog_(all.watchdog_) {
+    set_message_sizes(all.message_sizes());
+  }
+  static int rank_in(MPI_Comm part) {
+    int rank = 0;
+    MPI_Comm_rank(part, &rank);
+    return rank;
+  }
+  static int size_of(MPI_Comm part) {
+    int size = 0;
+    MPI_Comm_size(part, &size);
+    return size;
+  }
+  bool is_part() const { return ranks_ != MPI_COMM_WORLD; }
+
   static Counts counts_of(std::span<const int64_t> rows, const char* place) {
     RankRows all{.counts = {rows.begin(), rows.end()}, .starts = std::vector<int64_t>(rows.size())};
     std::exclusive_scan(rows.begin(), rows.end(), all.starts.begin(), int64_t{0});
@@ -104,7 +126,7 @@ class World : public Communicator {
       return done != 0;
     }
     void wait() override {
-      const Watchdog::Waiting waiting(all.watchdog_, place);
+      const Watchdog::Waiting waiting(*all.watchdog_, place);
       MPI_Wait(&request, MPI_STATUS_IGNORE);
     }
 
@@ -121,7 +143,7 @@ class World : public Communicator {
     auto begun = std::make_unique<Request>(*this, counts_of(rows_sent, place), counts_of(rows_received, place),
                                            row_bytes, place);
     MPI_Ialltoallv(sent, begun->out.counts.data(), begun->out.starts.data(), begun->row.get(), received,
-                   begun->in.counts.data(), begun->in.starts.data(), begun->row.get(), MPI_COMM_WORLD, &begun->request);
+                   begun->in.counts.data(), begun->in.starts.data(), begun->row.get(), ranks_, &begun->request);
     return begun;
   }
   void do_progress() override {
@@ -130,7 +152,7 @@ class World : public Communicator {
 
   void do_meet() override {
     MPI_Request request = MPI_REQUEST_NULL;
-    MPI_Ibarrier(MPI_COMM_WORLD, &request);
+    MPI_Ibarrier(ranks_, &request);
     for (int done = 0; MPI_Test(&request, &done, MPI_STATUS_IGNORE), !done;)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -139,21 +161,22 @@ class World : public Communicator {
                    std::span<const int64_t> rows_received, int64_t row_bytes, const char* place) override {
     const Counts out = counts_of(rows_sent, place), in = counts_of(rows_received, place);
     const RowType row(row_bytes);
-    const Watchdog::Waiting waiting(watchdog_, place);
+    const Watchdog::Waiting waiting(*watchdog_, place);
     MPI_Alltoallv(sent, out.counts.data(), out.starts.data(), row.get(), received, in.counts.data(), in.starts.data(),
-                  row.get(), MPI_COMM_WORLD);
+                  row.get(), ranks_);
   }
 
   void do_gather(const void* own, void* all, std::span<const int64_t> rows, int64_t row_bytes,
                  const char* place) override {
     const Counts in = counts_of(rows, place);
     const RowType row(row_bytes);
-    const Watchdog::Waiting waiting(watchdog_, place);
+    const Watchdog::Waiting waiting(*watchdog_, place);
     MPI_Allgatherv(own, in.counts[static_cast<size_t>(rank())], row.get(), all, in.counts.data(), in.starts.data(),
-                   row.get(), MPI_COMM_WORLD);
+                   row.get(), ranks_);
   }
 
-  Watchdog watchdog_;
+  MPI_Comm ranks_ = MPI_COMM_WORLD;
+  std::shared_ptr<Watchdog> watchdog_;
   std::vector<Request*> requests_;  // begun
 };
 

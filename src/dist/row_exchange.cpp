@@ -8,9 +8,24 @@
 
 namespace troupe {
 
-void RowExchange::plan(Communicator& ranks, std::span<const int64_t> offsets, int64_t chunks) {
+// Where an expert has copies each takes a part of its rows: as if there were an expert for every rank.
+std::vector<int64_t> RowExchange::divided(std::span<const int64_t> offsets, int ranks) {
+  const auto experts = static_cast<int64_t>(offsets.size()) - 1;
+  if (experts >= ranks) return {offsets.begin(), offsets.end()};
+  std::vector<int64_t> parts = {offsets[0]};
+  for (int r = 0; r < ranks; ++r) {
+    const int64_t expert = experts_of(experts, r, ranks).begin, begin = offsets[static_cast<size_t>(expert)];
+    const Share holders = holders_of(experts, expert, ranks);
+    const int64_t rows = offsets[static_cast<size_t>(expert + 1)] - begin;
+    parts.push_back(begin + share_of(rows, r - static_cast<int>(holders.begin), static_cast<int>(holders.size())).end);
+  }
+  return parts;
+}
+
+void RowExchange::plan(Communicator& ranks, std::span<const int64_t> by_expert, int64_t chunks) {
   ranks_ = &ranks;
   const int N = ranks.size();
+  const std::vector<int64_t> offsets = divided(by_expert, N);
   const auto E = static_cast<int64_t>(offsets.size()) - 1;
   own_experts_ = share_of(E, ranks.rank(), N).size();
   std::vector<int64_t> rows_of(static_cast<size_t>(E)), experts_of(static_cast<size_t>(N)),

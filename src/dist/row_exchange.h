@@ -1,7 +1,7 @@
 // Rows of one layer between the ranks that have their tokens and those that have their experts. Rows of a rank are
 // sorted by expert, and ranks hold consecutive experts and consecutive tokens: so rows that arrive are put in the order
 // (expert, rank they come from), which is (expert, token of the whole batch). An expert sees the rows that it would see
-// in one process, in the same order. They travel in chunks of whole experts, so that some are computed while others
+// in one process, in the same order; of several copies of an expert each sees a part of every rank's. They travel in chunks of whole experts, so that some are computed while others
 // travel.
 #pragma once
 
@@ -17,9 +17,9 @@ namespace troupe {
 
 class RowExchange {
  public:
-  // `offsets` [E + 1] of this rank's rows by expert. Tells every rank how many rows it will get. `chunks` is the same
+  // `by_expert` [E + 1]: offsets of this rank's rows by expert. Tells every rank how many rows it will get. `chunks` is the same
   // on all ranks.
-  void plan(Communicator& ranks, std::span<const int64_t> offsets, int64_t chunks = 1);
+  void plan(Communicator& ranks, std::span<const int64_t> by_expert, int64_t chunks = 1);
 
   int64_t num_received() const { return received_offsets_.back(); }
   const std::vector<int64_t>& offsets() const { return received_offsets_; }  // of what was received, by own expert
@@ -43,6 +43,7 @@ class RowExchange {
     RankRows sent, received;  // the latter in the order (rank, expert), beside those of other chunks
     std::vector<int64_t> offsets;
   };
+  static std::vector<int64_t> divided(std::span<const int64_t> offsets, int ranks);
   Share rows_of_chunk(const Chunk& chunk) const;
   template <class Copy>
   void each_block(const Chunk& chunk, const Copy& copy) const;

@@ -41,7 +41,7 @@ SublayerSpec sublayer_spec(const ModelConfig& config) {
 MoeSlots own_experts(MoeSlots slots, const ModelConfig& config, Communicator* ranks) {
   if (!ranks) return slots;
   const int64_t E = config.moe.num_experts;
-  const Share own = share_of(E, ranks->rank(), ranks->size());
+  const Share own = experts_of(E, ranks->rank(), ranks->size());
   for (LinearSlots* map : {&slots.mlp.fc1, &slots.mlp.fc2})
     for (Slot* slot : {&map->weight, &map->bias}) {
       const int64_t parts = (slot->end - slot->begin) / E;
@@ -90,7 +90,7 @@ FfnSpec ffn_spec(const ModelConfig& config, int64_t layer) {
 MoeSpec moe_spec(const ModelConfig& config, int64_t layer, Communicator* ranks) {
   const int64_t E = config.moe.num_experts;
   return {.layer = layer,
-          .mlp = mlp_spec(config, ranks ? share_of(E, ranks->rank(), ranks->size()).size() : E, config.expert_d_ff()),
+          .mlp = mlp_spec(config, ranks ? experts_of(E, ranks->rank(), ranks->size()).size() : E, config.expert_d_ff()),
           .shared = mlp_spec(config, 1, config.moe.shared_d_ff),
           .sublayer = sublayer_spec(config),
           .routing = config.moe,

@@ -33,7 +33,7 @@ bool keeps_packed(Precision precision, DecoderOptions options) {
 
 Selection held_by(const Communicator* ranks, const ModelConfig& config) {
   if (!ranks) return {};
-  const Share experts = share_of(config.moe.num_experts, ranks->rank(), ranks->size());
+  const Share experts = experts_of(config.moe.num_experts, ranks->rank(), ranks->size());
   return [experts](const Parameter& parameter) {
     return parameter.role != Role::kExpert || (parameter.expert >= experts.begin && parameter.expert < experts.end);
   };
@@ -74,8 +74,11 @@ std::unique_ptr<LanguageModel> LanguageModel::whole() const {
       copy<float>(own, all);
       continue;
     }
-    std::vector<int64_t> experts;
-    for (int r = 0; r < ranks_->size(); ++r) experts.push_back(share_of(family.count(), r, ranks_->size()).size());
+    std::vector<int64_t> experts;  // by rank; of copies the first
+    for (int r = 0; r < ranks_->size(); ++r) {
+      const Share held = experts_of(family.count(), r, ranks_->size());
+      experts.push_back(holders_of(family.count(), held.begin, ranks_->size()).begin == r ? held.size() : 0);
+    }
     ranks_->gather(own.data(), all.data(), experts, family.pattern.size() * static_cast<int64_t>(sizeof(float)),
                    "experts of all");
   }

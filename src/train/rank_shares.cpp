@@ -48,7 +48,8 @@ int64_t bucket_elements(const MessageSizes& sizes, int ranks) {
   return sizes.bucket_elements * std::max(1, ranks / 16);  // of which each rank gets its part: not too small a message
 }
 
-RankShares::RankShares(const ParameterTable& table, const Selection& trained, Communicator& ranks)
+SharedSums::SharedSums(const ParameterTable& table, const Selection& among, const Selection& trained,
+                       Communicator& ranks)
     : ranks_(ranks), round_elements_(ranks.message_sizes().bucket_elements) {
   owners_.assign(static_cast<size_t>(table.num_entries()), 0);
   sizes_.assign(static_cast<size_t>(table.num_entries()), 0);
@@ -57,29 +58,27 @@ RankShares::RankShares(const ParameterTable& table, const Selection& trained, Co
   for (const ParameterFamily& family : table.families()) {
     for (int64_t i = 0; i < family.count(); ++i) {
       const Parameter parameter = family.member(i);
+      if (!among(parameter)) continue;
       const auto at = static_cast<size_t>(parameter.slot.begin);
       sizes_[at] = parameter.size();
       const bool moves = is_moved(parameter, trained);
-      if (parameter.role == Role::kExpert) {
-        for (int r = 0; r < ranks.size(); ++r)
-          if (const Share held = share_of(family.count(), r, ranks.size()); i >= held.begin && i < held.end) owners_[at] = r;
-      } else if (const int owner = given.owner(family.aligned && i == 0, moves ? parameter.size() : 0); moves) {
-        owners_[at] = owner;
-        const auto layer = static_cast<size_t>(parameter.layer + 1);
-        if (of_layers.size() <= layer)
-          of_layers.resize(layer + 1, std::vector<Stream>(static_cast<size_t>(ranks.size())));
-        Stream& stream = of_layers[layer][static_cast<size_t>(owner)];
-        stream.slots.push_back(parameter.slot);
-        stream.size += parameter.size();
-      }
-      if (moves && is_own(parameter)) own_elements_ += parameter.size();
+      const int owner = given.owner(family.aligned, moves ? parameter.size() : 0);
+      if (!moves) continue;
+      owners_[at] = owner;
+      const auto layer = static_cast<size_t>(parameter.layer + 1);
+      if (of_layers.size() <= layer)
+        of_layers.resize(layer + 1, std::vector<Stream>(static_cast<size_t>(ranks.size())));
+      Stream& stream = of_layers[layer][static_cast<size_t>(owner)];
+      stream.slots.push_back(parameter.slot);
+      stream.size += parameter.size();
+      if (is_own(parameter)) own_elements_ += parameter.size();
     }
   }
   make_buckets(of_layers);
 }
 
 // What is of no layer is final last: the embedding.
-void RankShares::make_buckets(std::vector<std::vector<Stream>>& of_layers) {
+void SharedSums::make_buckets(std::vector<std::vector<Stream>>& of_layers) {
   const int64_t worth = bucket_elements(ranks_.message_sizes(), ranks_.size());
   int64_t size = 0;
   for (int64_t layer = static_cast<int64_t>(of_layers.size()) - 2; layer >= -1; --layer) {
@@ -97,7 +96,7 @@ void RankShares::make_buckets(std::vector<std::vector<Stream>>& of_layers) {
 
 // f(slot, elements of it, where they stand in the part) for what of each parameter lies in `part` of the stream.
 template <class F>
-void RankShares::each_piece(const Stream& stream, Share part, const F& f) const {
+void SharedSums::each_piece(const Stream& stream, Share part, const F& f) const {
   int64_t begin = 0;
   for (const Slot slot : stream.slots) {
     const int64_t end = begin + sizes_[static_cast<size_t>(slot.begin)];
@@ -108,30 +107,30 @@ void RankShares::each_piece(const Stream& stream, Share part, const F& f) const 
   }
 }
 
-Share RankShares::part_of_round(const Stream& stream, int64_t round) const {
+Share SharedSums::part_of_round(const Stream& stream, int64_t round) const {
   return {std::min(stream.size, round * round_elements_), std::min(stream.size, (round + 1) * round_elements_)};
 }
 
-std::vector<int64_t> RankShares::counts_of_round(const Bucket& bucket, int64_t round) const {
+std::vector<int64_t> SharedSums::counts_of_round(const Bucket& bucket, int64_t round) const {
   std::vector<int64_t> counts;
   for (const Stream& stream : bucket.streams) counts.push_back(part_of_round(stream, round).size());
   return counts;
 }
 
-int64_t RankShares::rounds(const Bucket& bucket) const {
+int64_t SharedSums::rounds(const Bucket& bucket) const {
   int64_t rounds = 0;
   for (const Stream& stream : bucket.streams)
     while (part_of_round(stream, rounds).size() > 0) ++rounds;
   return rounds;
 }
 
-void RankShares::layer_done(ParameterStore<float>& grads, int64_t layer) {
+void SharedSums::layer_done(ParameterStore<float>& grads, int64_t layer) {
   begin_sums(grads, layer);
   ranks_.progress();
 }
 
 // Of buckets that are final with `layer`.
-void RankShares::begin_sums(ParameterStore<float>& grads, int64_t layer) {
+void SharedSums::begin_sums(ParameterStore<float>& grads, int64_t layer) {
   for (; next_bucket_ < buckets_.size() && buckets_[next_bucket_].first_layer >= layer; ++next_bucket_)
     for (int64_t round = 0; round < rounds(buckets_[next_bucket_]); ++round) {
       if (sums_.size() == kUnderWay) finish_first_sum(grads);
@@ -140,7 +139,7 @@ void RankShares::begin_sums(ParameterStore<float>& grads, int64_t layer) {
     }
 }
 
-void RankShares::begin_sum(const ParameterStore<float>& grads, Sum& sum) {
+void SharedSums::begin_sum(const ParameterStore<float>& grads, Sum& sum) {
   const auto N = static_cast<size_t>(ranks_.size()), own = static_cast<size_t>(ranks_.rank());
   RankRows to{.counts = counts_of_round(*sum.bucket, sum.round), .starts = {}};
   RankRows from{.counts = std::vector<int64_t>(N, to.counts[own]), .starts = {}};
@@ -158,7 +157,7 @@ void RankShares::begin_sum(const ParameterStore<float>& grads, Sum& sum) {
   sum.pending = ranks_.begin_exchange(sum.sent.data(), to, sum.received.data(), from, sizeof(float), "dense gradients");
 }
 
-void RankShares::finish_first_sum(ParameterStore<float>& grads) {
+void SharedSums::finish_first_sum(ParameterStore<float>& grads) {
   Sum& sum = sums_.front();
   ranks_.finish(std::move(sum.pending));
   const Stream& stream = sum.bucket->streams[static_cast<size_t>(ranks_.rank())];
@@ -175,7 +174,7 @@ void RankShares::finish_first_sum(ParameterStore<float>& grads) {
   sums_.pop_front();
 }
 
-void RankShares::sum_gradients(ParameterStore<float>& grads) {
+void SharedSums::sum_gradients(ParameterStore<float>& grads) {
   begin_sums(grads, -1);
   while (!sums_.empty()) finish_first_sum(grads);
   next_bucket_ = 0;
@@ -188,7 +187,7 @@ void RankShares::sum_gradients(ParameterStore<float>& grads) {
         }
 }
 
-void RankShares::spread(ParameterStore<float>& params) const {
+void SharedSums::spread(ParameterStore<float>& params) const {
   const auto own = static_cast<size_t>(ranks_.rank());
   std::vector<float> sent, received;
   for (const Bucket& bucket : buckets_)
@@ -211,6 +210,58 @@ void RankShares::spread(ParameterStore<float>& params) const {
         from += counts[r];
       }
     }
+}
+
+namespace {
+
+// Of every layer; 0 without any.
+int64_t num_experts(const ParameterTable& table) {
+  for (const ParameterFamily& family : table.families())
+    if (family.pattern.role == Role::kExpert) return family.count();
+  return 0;
+}
+
+bool is_of_expert(const Parameter& parameter) { return parameter.role == Role::kExpert; }
+
+}  // namespace
+
+RankShares::RankShares(const ParameterTable& table, const Selection& trained, Communicator& ranks)
+    : experts_(experts_of(num_experts(table), ranks.rank(), ranks.size())),
+      dense_(table, [](const Parameter& parameter) { return !is_of_expert(parameter); }, trained, ranks),
+      own_elements_(dense_.own_elements()) {
+  const auto is_held = [own = experts_](const Parameter& parameter) {
+    return is_of_expert(parameter) && parameter.expert >= own.begin && parameter.expert < own.end;
+  };
+  if (const int64_t experts = num_experts(table); experts > 0 && experts < ranks.size()) {
+    group_ = ranks.split(static_cast<int>(experts_.begin));
+    copies_.emplace(table, is_held, trained, *group_);
+    own_elements_ += copies_->own_elements();
+    return;
+  }
+  for (const ParameterFamily& family : table.families())
+    for (int64_t i = experts_.begin; is_of_expert(family.pattern) && i < experts_.end; ++i)
+      if (const Parameter parameter = family.member(i); is_moved(parameter, trained)) own_elements_ += parameter.size();
+}
+
+bool RankShares::is_own(const Parameter& parameter) const {
+  if (!is_of_expert(parameter)) return dense_.is_own(parameter);
+  const bool is_held = parameter.expert >= experts_.begin && parameter.expert < experts_.end;
+  return is_held && (!copies_ || copies_->is_own(parameter));
+}
+
+void RankShares::layer_done(ParameterStore<float>& grads, int64_t layer) {
+  dense_.layer_done(grads, layer);
+  if (copies_) copies_->layer_done(grads, layer);
+}
+
+void RankShares::sum_gradients(ParameterStore<float>& grads) {
+  dense_.sum_gradients(grads);
+  if (copies_) copies_->sum_gradients(grads);
+}
+
+void RankShares::spread(ParameterStore<float>& params) const {
+  dense_.spread(params);
+  if (copies_) copies_->spread(params);
 }
 
 }  // namespace troupe

@@ -34,7 +34,9 @@ RunSummary::RunSummary(Trainer& trainer, std::vector<int64_t> sequences)
   ranks = ranks_ ? ranks_->size() : 1;
   const ModelConfig& config = trainer.model().config();
   const int64_t experts = config.num_moe_layers() > 0 ? config.moe.num_experts : 0;
-  for (int r = 0; r < ranks; ++r) experts_per_rank.push_back(share_of(experts, r, static_cast<int>(ranks)).size());
+  for (int r = 0; r < ranks; ++r) experts_per_rank.push_back(experts_of(experts, r, static_cast<int>(ranks)).size());
+  for (int64_t e = 0; experts < ranks && e < experts; ++e)
+    copies_per_expert.push_back(holders_of(experts, e, static_cast<int>(ranks)).size());
   parameter_bytes_per_rank = ranks_ ? ranks_->all_of(parameters, "summary") : std::vector<int64_t>{parameters};
   moment_bytes_per_rank = ranks_ ? ranks_->all_of(moments, "summary") : std::vector<int64_t>{moments};
 }
@@ -46,9 +48,9 @@ void RunSummary::describe(Communicator& all) const {
             fmt::join(experts_per_rank, " "));
   log::info("ranks: MB of parameters {:.1f}; of moments {:.1f}", fmt::join(in_megabytes(parameter_bytes_per_rank), " "),
             fmt::join(in_megabytes(moment_bytes_per_rank), " "));
-  if (std::count(experts_per_rank.begin(), experts_per_rank.end(), 0) > 0 && experts_per_rank.back() > 0)
-    log::warning("{} ranks share {} experts: some hold none, and only their sequences are computed there", ranks,
-                 std::accumulate(experts_per_rank.begin(), experts_per_rank.end(), int64_t{0}));
+  if (!copies_per_expert.empty())
+    log::info("ranks: {} share {}, with copies: ranks of each {}", counted(ranks, "rank"),
+              counted(static_cast<int64_t>(copies_per_expert.size()), "expert"), fmt::join(copies_per_expert, " "));
 }
 
 void RunSummary::begin_step() {

@@ -15,6 +15,8 @@ struct RunSummary {
   int64_t ranks = 1, threads_per_rank = 1;
   // By rank: of a micro-batch (none where their number varies); in every MoE layer; parameters that it holds; moments of those that it moves.
   std::vector<int64_t> sequences_per_rank, experts_per_rank, parameter_bytes_per_rank, moment_bytes_per_rank;
+  // Ranks that hold each expert, where there are more ranks than experts; else none.
+  std::vector<int64_t> copies_per_expert;
   // On average over the updates of this process: bytes between all ranks; time; by rank the share of it inside calls to
   // other ranks, which is waiting for them, too, and the share of the bytes that it sent which went while it computed.
   // And over its checkpoints: what training waits for them.
@@ -37,6 +39,7 @@ struct RunSummary {
     v.constant("schema", kSchema);
     v.count("ranks", ranks), v.count("threads_per_rank", threads_per_rank);
     v("sequences_per_rank", sequences_per_rank), v("experts_per_rank", experts_per_rank);
+    v("copies_per_expert", copies_per_expert);
     v("parameter_bytes_per_rank", parameter_bytes_per_rank), v("moment_bytes_per_rank", moment_bytes_per_rank);
     v.count("bytes_exchanged_per_step", bytes_exchanged_per_step), v("seconds_per_step", seconds_per_step);
     v("exchange_share_per_rank", exchange_share_per_rank), v("overlap_share_per_rank", overlap_share_per_rank);

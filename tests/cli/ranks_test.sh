@@ -111,6 +111,22 @@ for n in 1 2 3 4; do
   done
 done
 
+# Copies of experts: two, of four ranks; the same model, from and to any number.
+two="--set model.moe.num_experts=2"
+"$program" train run.toml --run two1 $two >/dev/null 2>log.txt || { fault "two experts: $?"; cat log.txt; }
+on 4 train run.toml --run two4 $two >/dev/null 2>log.txt || { fault "two experts of 4 ranks: $?"; cat log.txt; }
+same two1 two4
+grep -q '"copies_per_expert": *\[ *2, *2 *\]' <(tr -d '\n' <two4/summary.json) || fault "two4/summary.json: $(cat two4/summary.json)"
+grep -q 'ranks: 4 ranks share 2 experts, with copies: ranks of each 2 2' two4/train.log || fault "two4/train.log: $(cat two4/train.log)"
+for way in "4 1" "4 3" "1 4"; do
+  set -- $way
+  cp -r two$1 to
+  rm -rf to/checkpoints/step-00000008 to/model to/best
+  on $2 train run.toml --run to --resume $two >/dev/null 2>log.txt || { fault "two experts, $1 to $2 ranks: $?"; cat log.txt; }
+  same two1 to
+  rm -rf to
+done
+
 # 2. What is wrong with all is said once, with the program's status.
 wrong() {
   local name=$1 status=$2 message=$3 got

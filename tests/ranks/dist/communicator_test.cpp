@@ -135,6 +135,34 @@ TEST(Shares, AreConsecutiveEvenAndWholeUnits) {
 }
 
 // Ranks that are early and late in turn: calls of different kinds and sizes, one after the other, never cross.
+TEST(Shares, FewerExpertsThanRanksHaveCopies) {
+  for (int ranks : {1, 2, 3, 4, 7})
+    for (int64_t experts = 0; experts <= 9; ++experts) {
+      SCOPED_TRACE(fmt::format("{} experts of {} ranks", experts, ranks));
+      for (int r = 0; r < ranks; ++r) {
+        const Share held = experts_of(experts, r, ranks);
+        EXPECT_EQ(held.size() > 0, experts > 0);
+        for (int64_t e = 0; e < experts; ++e) {
+          const Share holders = holders_of(experts, e, ranks);
+          EXPECT_EQ(r >= holders.begin && r < holders.end, e >= held.begin && e < held.end);
+          EXPECT_LE(holders.size(), (ranks + experts - 1) / experts);
+        }
+      }
+    }
+}
+
+TEST(Communicator, PartsAreRanksOfTheirOwn) {
+  const int N = world().size(), own = world().rank(), color = own % 2;
+  const auto part = world().split(color);
+  EXPECT_EQ(part->size(), (N + 1 - color) / 2);
+  EXPECT_EQ(part->rank(), own / 2);
+  const int64_t before = world().bytes_sent();
+  const std::vector<int> all = part->all_of(own, "test");
+  for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], color + 2 * static_cast<int>(i));
+  EXPECT_EQ(world().bytes_sent() - before, static_cast<int64_t>(sizeof(int)) * (part->size() - 1));
+  ASSERT_FALSE(world().any(false, "test"));
+}
+
 TEST(Communicator, CallsDoNotCrossWhateverTheDelays) {
   const int N = world().size(), own = world().rank();
   Rng delays(static_cast<uint64_t>(own) + 1), sizes(7);
@@ -175,7 +203,7 @@ TEST(Communicator, CallsDoNotCrossWhateverTheDelays) {
 // token), whatever rank a token is on; and every row finds back.
 void expect_sorted_by_expert_and_token(int64_t experts, int64_t tokens, int64_t (*expert_of)(int64_t token, int64_t experts)) {
   const int N = world().size();
-  const Share own = share_of(tokens, world().rank(), N), held = share_of(experts, world().rank(), N);
+  const Share own = share_of(tokens, world().rank(), N), held = experts_of(experts, world().rank(), N);
   std::vector<int64_t> offsets = {0}, rows;
   for (int64_t e = 0; e < experts; ++e) {
     for (int64_t t = own.begin; t < own.end; ++t)
@@ -184,8 +212,16 @@ void expect_sorted_by_expert_and_token(int64_t experts, int64_t tokens, int64_t 
   }
   std::vector<int64_t> expected, expected_offsets = {0};
   for (int64_t e = held.begin; e < held.end; ++e) {
-    for (int64_t t = 0; t < tokens; ++t)
-      if (expert_of(t, experts) == e) expected.insert(expected.end(), {e, t});
+    const Share holders = experts < N ? holders_of(experts, e, N) : Share{world().rank(), world().rank() + 1};
+    for (int r = 0; r < N; ++r) {  // of every rank's rows of an expert each holder has a part
+      std::vector<int64_t> there;
+      const Share of_rank = share_of(tokens, r, N);
+      for (int64_t t = of_rank.begin; t < of_rank.end; ++t)
+        if (expert_of(t, experts) == e) there.push_back(t);
+      const Share part = share_of(static_cast<int64_t>(there.size()), world().rank() - static_cast<int>(holders.begin),
+                                  static_cast<int>(holders.size()));
+      for (int64_t i = part.begin; i < part.end; ++i) expected.insert(expected.end(), {e, there[static_cast<size_t>(i)]});
+    }
     expected_offsets.push_back(static_cast<int64_t>(expected.size()) / 2);
   }
   RowExchange exchange;
