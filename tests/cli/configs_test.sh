@@ -9,11 +9,17 @@ while read -r file; do
     expect "$file" 0 "" "$program" config show "$file" --set train.steps=1 --set train.tokens=0 --set 'data.train=["x"]'
     continue
   fi
-  models=$(sed 's/#.*//' "$file" | grep -o '"[a-z0-9-]*=[^"]*\.toml"' | tr -d '"')
+  base=$(sed -n 's/^base = "\(.*\)"$/\1/p' "$file")  # which may name them instead
+  [ -z "$base" ] || [ -f "$(dirname "$file")/$base" ] || fail "$file: expected the file of its base, $base"
+  models=$(sed 's/#.*//' "$file" ${base:+"$(dirname "$file")/$base"} | grep -o '"[a-z0-9-]*=[^"]*\.toml"' | tr -d '"')
   [ -n "$models" ] || fail "$file: expected models or families by file, got none"
   for named in $models; do
     [ -f "$(dirname "$file")/${named#*=}" ] || fail "$file: expected the file of $named"
   done
+  if grep -q '^\[study.grid\]' "$file"; then
+    expect "$file" 0 "trainings " "$program" study "$file" --dry-run --ignore-memory --out none --set study.grid.speed_seconds=0 \
+      --set 'study.tasks.names=[]' --set study.grid.max_hours=0
+  fi
 done < <(find "$configs" -name '*.toml')
 
 # flops CONFIG: per token.
