@@ -15,3 +15,5 @@
 #include "kernels/cuda/muon.h"
 #include "kernels/cuda/rms_norm.h"
 #include "kernels/cuda/route.h"
+#include "kernels/cuda/route_losses.h"
+#include "kernels/cuda/route_rows.h"

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "kernels/ref/route.h"
-#include "kernels/route.h"
+#include "kernels/ref/route_losses.h"
+#include "kernels/route_losses.h"
 #include "ops/cuda/row.h"
 
 namespace troupe {

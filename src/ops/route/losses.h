@@ -1,6 +1,6 @@
 // Losses of routing: additive terms, each a row of router_losses() and a pair of ops, defined over a routing group and
-// reported by name. To add one: its ops here, their loops in kernels/route.h and kernels/ref/route.h, its weight in
-// MoeConfig.
+// reported by name. To add one: its ops here, their loops in route_losses.h of kernels, kernels/ref and kernels/cuda, its
+// weight in MoeConfig.
 #pragma once
 
 #include <cstdint>
