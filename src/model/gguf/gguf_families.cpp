@@ -21,11 +21,11 @@ constexpr GgufFamily kGgufRows[] = {
     {.architecture = "gpt2", .model_type = "gpt2"},
     {.architecture = "qwen2", .model_type = "qwen2"},
     {.architecture = "qwen3", .model_type = "qwen3"},
-    {.architecture = "olmoe", .model_type = "olmoe", .sparse = true},
-    {.architecture = "qwen2moe", .model_type = "qwen2_moe", .sparse = true},
+    {.architecture = "olmoe", .model_type = "olmoe", .sparse = true, .own_output = true},
+    {.architecture = "qwen2moe", .model_type = "qwen2_moe", .sparse = true, .own_output = true},
     {.architecture = "qwen3moe", .model_type = "qwen3_moe", .sparse = true, .norm_topk_prob = true},
     {.architecture = "granitemoe", .model_type = "granitemoe", .sparse = true, .pairs = true},
-    {.architecture = "phi2", .model_type = "phi", .partly_rotary = true}};
+    {.architecture = "phi2", .model_type = "phi", .partly_rotary = true, .own_output = true}};
 
 // Keys behind "ARCHITECTURE." and the settings that they are.
 struct GgufKey {

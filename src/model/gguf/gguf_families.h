@@ -22,6 +22,7 @@ struct GgufFamily {
   bool pairs = false;             // rows of q and k are in the order of rotary pairs of neighbours
   bool norm_topk_prob = false;    // what llama.cpp does for it; where the family has the setting
   bool partly_rotary = false;     // rope.dimension_count is a part of a head
+  bool own_output = false;        // llama.cpp wants an output layer that is not the token embedding
   bool frequencies = false;       // Llama 3.1's scaling: rope_freqs.weight divides the frequencies
 };
 

@@ -161,8 +161,8 @@ int64_t write_gguf_model(const fs::path& path, const ModelConfig& config, GgmlTy
   if (row.architecture == "olmoe" && config.num_kv_heads() != config.num_heads)
     facts += fmt::format("{}kv_heads: {} in the model, {} in olmoe", facts.empty() ? "" : "; ", config.num_kv_heads(),
                          config.num_heads);
-  if (row.architecture == "phi2" && config.tied_output)
-    facts += fmt::format("{}tied_output: true in the model, false in phi2", facts.empty() ? "" : "; ");
+  if (row.own_output && config.tied_output)
+    facts += fmt::format("{}tied_output: true in the model, false in {}", facts.empty() ? "" : "; ", row.architecture);
   if (!facts.empty()) {
     fs::remove(whole);
     fail(ErrorCode::kUsage, "--to gguf: expected a model that the architecture {} can say, got {}", row.architecture,

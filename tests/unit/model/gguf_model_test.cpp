@@ -115,16 +115,20 @@ TEST(GgufModel, RefusesWhatTheFormatCannotSay) {
   EXPECT_THAT(error("rope_yarn_factor"), HasSubstr("rope.truncate: false in the model, true in llama"));
   EXPECT_THAT(error("gpt2_relu"), HasSubstr("activation: \"relu\" in the model, \"gelu\" in gpt2"));
   EXPECT_THAT(error("qwen2_moe"), HasSubstr("moe.normalize: \"before_dropping\" in the model, \"never\" in qwen2moe"));
-  ModelConfig tied = read_hf_config(hf_folder("phi"));
-  tied.tied_output = true;
-  EXPECT_THAT(test::error_of(
-                  [&] {
-                    write_gguf_model(folder / "x.gguf", tied, GgmlType::kF32, {},
-                                     [](const Parameter&, std::span<float>) {});
-                  },
-                  ErrorCode::kUsage),
-              HasSubstr("tied_output: true in the model, false in phi2"));
-  EXPECT_TRUE(fs::is_empty(folder.path()));
+  constexpr std::pair<const char*, const char*> kUntied[] = {
+      {"phi", "phi2"}, {"olmoe_heads", "olmoe"}, {"qwen2_moe", "qwen2moe"}};
+  for (const auto& [name, architecture] : kUntied) {
+    ModelConfig tied = read_hf_config(hf_folder(name));
+    tied.tied_output = true;
+    EXPECT_THAT(test::error_of(
+                    [&] {
+                      write_gguf_model(folder / "x.gguf", tied, GgmlType::kF32, {},
+                                       [](const Parameter&, std::span<float>) {});
+                    },
+                    ErrorCode::kUsage),
+                HasSubstr(std::string("tied_output: true in the model, false in ") + architecture));
+    EXPECT_TRUE(fs::is_empty(folder.path()));
+  }
   EXPECT_THAT(error("xglm"), HasSubstr("--to gguf: expected a model of one of the families"));
 }
 
