@@ -64,12 +64,6 @@ void check(const MoeConfig& moe, int64_t num_layers, const std::string& where) {
   if (moe.second_choice != SecondChoice::kAll && moe.top_k != 2)
     fail(ErrorCode::kUsage, "{}: moe.second_choice: expected all with moe.top_k {}, got {} (a policy of top-2 alone)",
          where, moe.top_k, name_of_enum(moe.second_choice));
-  if (moe.router == RouterKind::kTopK && moe.top_k == 1 && moe.num_experts > 1 && moe.normalize != Normalize::kNever)
-    fail(
-        ErrorCode::kUsage,
-        "{}: moe.normalize: expected never with moe.top_k 1, got {} (one weight divided by itself is 1, and the router "
-        "would learn nothing from the loss)",
-        where, name_of_enum(moe.normalize));
   check_router(moe, where);
   if (moe.top_k == 1 && moe.capacity == Capacity::kFairseq && moe.capacity_factor == 0)
     fail(ErrorCode::kUsage, "{}: moe.capacity_factor: expected a number above 0, got 0 (every token would be dropped)",

@@ -106,9 +106,20 @@ RunConfig load_run_config(const std::filesystem::path& path, const std::vector<s
   return config;
 }
 
+// A published model may divide its one weight by itself; nothing would teach the router of a new one.
+static void check_router_learns(const MoeConfig& moe, const std::string& where) {
+  if (moe.router == RouterKind::kTopK && moe.top_k == 1 && moe.num_experts > 1 && moe.normalize != Normalize::kNever)
+    fail(
+        ErrorCode::kUsage,
+        "{}: moe.normalize: expected never with moe.top_k 1, got {} (one weight divided by itself is 1, and the router "
+        "would learn nothing from the loss)",
+        where, name_of_enum(moe.normalize));
+}
+
 void check_rules(const RunConfig& config, const std::string& where) {
   const TrainConfig& train = config.train;
   check(config.model, where + ": model");
+  check_router_learns(config.model.moe, where + ": model");
   if (train.steps > 0 && train.tokens > 0)
     fail(ErrorCode::kUsage, "{}: train.steps: expected either steps or tokens above 0, got {} and {}", where,
          train.steps, train.tokens);

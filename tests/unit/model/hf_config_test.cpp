@@ -53,6 +53,14 @@ TEST(HfConfig, NamesTheKeyOfAWrongType) {
     }
 }
 
+// Such a router learns nothing from the loss, but the model is one that transformers computes.
+TEST(HfConfig, ReadsOneChoiceWhoseWeightIsDividedByItself) {
+  ordered_json config = kLlama;
+  config["model_type"] = "mixtral", config["num_key_value_heads"] = 4;
+  config["num_local_experts"] = 4, config["num_experts_per_tok"] = 1;
+  EXPECT_EQ(facts(config).moe.normalize, Normalize::kBeforeDropping);
+}
+
 TEST(HfConfig, RefusesAnOriginalContextThatIsNone) {
   const std::string key = "original_max_position_embeddings";
   for (const double wrong : {1e300, -1e300, 16777217.0, 0.0, 0.5}) {

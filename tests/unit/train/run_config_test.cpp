@@ -87,6 +87,12 @@ TEST(RunConfig, WhatDecaysIsMovedByWhoDecaysIt) {
                 "(train.muon.weight_decay is"));
 }
 
+TEST(RunConfig, AWeightOfOneChoiceIsNotDividedByItself) {
+  EXPECT_EQ(objection({"model.moe.num_experts=4", "model.moe.top_k=1", "model.moe.normalize=never"}), "");
+  EXPECT_THAT(objection({"model.moe.num_experts=4", "model.moe.top_k=1"}),
+              HasSubstr("run.toml: model: moe.normalize: expected never with moe.top_k 1, got after_dropping"));
+}
+
 TEST(RunConfig, ReleasedGradientsExcludeWhatNeedsAllOfThem) {
   const std::string key = "train.optimizer.release_gradients=true";
   EXPECT_EQ(objection({key}), "");
