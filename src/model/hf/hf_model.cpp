@@ -169,7 +169,8 @@ void HfModel::check_against(const ParameterTable& table) const {
   for (const TensorView* tensor : tensors_.tensors()) {
     // Tables and masks that older releases stored, which are computed.
     const bool computed = tensor->name.ends_with("rotary_emb.inv_freq") || tensor->name.ends_with(".attn.bias") ||
-                          tensor->name.ends_with(".masked_bias") || tensor->name.ends_with("attention.bias");
+                          tensor->name.ends_with(".masked_bias") || tensor->name.ends_with("attention.bias") ||
+                          tensor->name.ends_with(".embed_positions.weights");
     const bool tied = config_.tied_output && (tensor->name == "lm_head.weight" || tensor->name == "embed_out.weight");
     if (tied) {
       const TensorView* const embedding = find(hf_pieces(*family_, config_, table.find("embed_tokens.weight"))[0].tensor);

@@ -506,6 +506,24 @@ TEST_F(HfFiles, MissATensorOrHaveOneTooMany) {
               testing::HasSubstr("mlp.gate_proj.weight: expected [57, 32] (by config.json), got F32 [56, 32]"));
 }
 
+TEST_F(HfFiles, MayHoldWhatOlderReleasesStoredAlthoughItIsComputed) {
+  const SafetensorsFile file(source / "model.safetensors");
+  write_json_file(folder.path() / "config.json", settings());
+  const float value = 1.0f;
+  const auto load_with = [&](const char* name) {
+    std::vector<TensorToWrite> tensors = {{name, DType::kF32, {1}, &value}};
+    for (const TensorView& tensor : file.tensors())
+      tensors.push_back({tensor.name, tensor.dtype, tensor.shape, tensor.bytes.data()});
+    write_safetensors(folder.path() / "model.safetensors", tensors);
+    open_parameters(folder.path(), make_parameter_table(read_model_config(folder.path())));
+  };
+  for (const char* const name : {"model.layers.0.self_attn.rotary_emb.inv_freq", "transformer.h.0.attn.bias",
+                                 "gpt_neox.layers.0.attention.masked_bias", "model.embed_positions.weights"})
+    EXPECT_NO_THROW(load_with(name)) << name;
+  EXPECT_THAT(test::error_of([&] { load_with("model.embed_position.weights"); }, ErrorCode::kData),
+              testing::HasSubstr("model.embed_position.weights: expected only tensors of the model"));
+}
+
 TEST(HfFamily, IsChosenByFactsAndRefusesByName) {
   ModelConfig config;
   config.scale_embedding = false, config.positions = Positions::kLearned;
