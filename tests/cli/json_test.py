@@ -188,6 +188,7 @@ with tempfile.TemporaryDirectory() as folder:
     see('eval', 'report', 'run.jsonl', 'moe.jsonl', '--out', 'page.html')
     see('report', 'run', 'moe', '--out', 'page.html')
     see('bench', 'adam', '--parameters', 100000, '--seconds', 0)
+    see('bench', 'step', 'dense-6x256', '--context', 16, '--sequences', 2, '--micro', 2, '--seconds', 0)
     see('bench', 'tokenizer', '--seconds', 0, '--train-vocab-size', 0, 'text.txt')
     for command, text in commands():
         prints = command[0] not in ('completion', 'man')
