@@ -153,9 +153,9 @@ void run(const ConvertFlags& flags) {
                                    .adapter = flags.adapter,
                                    .reshape = reshape_flags(flags)};
   const Conversion converted = convert_model(flags.source, gelu_flag(flags), out.path(), target);
-  carry_tokenizer(flags.tokenizer.empty() ? converted.folder : fs::path(flags.tokenizer), out.path(),
-                  converted.config.vocab_size);
-  if (flags.to == "hf") publish_tokenizer(out.path());
+  const auto tokenizer = carry_tokenizer(flags.tokenizer.empty() ? converted.folder : fs::path(flags.tokenizer),
+                                         out.path(), converted.config.vocab_size);
+  if (flags.to == "hf" && tokenizer) publish_tokenizer(*tokenizer, out.path());
   out.commit(flags.force ? AtomicDirectory::Existing::kReplace : AtomicDirectory::Existing::kRefuse);
   print_conversion(flags, converted);
 }

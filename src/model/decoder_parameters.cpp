@@ -178,6 +178,8 @@ DecoderParameters make_decoder_parameters(const ModelConfig& config) {
   return made;
 }
 
+bool is_router(const Parameter& parameter) { return parameter.name.find(".moe.router.") != parameter.name.npos; }
+
 int64_t num_active_parameters(const ModelConfig& config) {
   const ParameterTable table = make_parameter_table(config);
   int64_t active = 0;

@@ -39,6 +39,9 @@ struct DecoderParameters {
 DecoderParameters make_decoder_parameters(const ModelConfig& config);
 inline ParameterTable make_parameter_table(const ModelConfig& config) { return make_decoder_parameters(config).table; }
 
+// Whether it is of a router: its matrix, or the biases that balance it.
+bool is_router(const Parameter& parameter);
+
 // Parameters that one token passes through: all but the experts it is not sent to.
 int64_t num_active_parameters(const ModelConfig& config);
 

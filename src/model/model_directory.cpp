@@ -156,12 +156,12 @@ std::unique_ptr<LanguageModel> load_model(const fs::path& folder, Precision prec
 namespace {
 
 template <class T>
-std::vector<TensorToWrite> tensors_in(DType dtype, const ParameterStore<T>& params) {
+std::vector<TensorToWrite> tensors_in(const ParameterStore<T>& params) {
   std::vector<TensorToWrite> tensors;
   const auto room = std::make_shared<Buffer<T>>();
   for (const Parameter& parameter : params.entries()) {
     const std::span<const T> values = params.at(parameter.slot);
-    tensors.push_back({.name = parameter.name, .dtype = dtype, .shape = parameter.shape, .fetch = [values, room] {
+    tensors.push_back({.name = parameter.name, .dtype = dtype_of<T>(), .shape = parameter.shape, .fetch = [values, room] {
                          return static_cast<const void*>(to_host(values, *room).data());
                        }});
   }
@@ -170,8 +170,8 @@ std::vector<TensorToWrite> tensors_in(DType dtype, const ParameterStore<T>& para
 
 }  // namespace
 
-std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params) { return tensors_in(DType::kF32, params); }
-std::vector<TensorToWrite> tensors_of(const ParameterStore<bf16>& params) { return tensors_in(DType::kBf16, params); }
+std::vector<TensorToWrite> tensors_of(const ParameterStore<float>& params) { return tensors_in(params); }
+std::vector<TensorToWrite> tensors_of(const ParameterStore<bf16>& params) { return tensors_in(params); }
 
 void write_model(const fs::path& folder, const ModelConfig& config, const ParameterSource& source,
                  const SaveOptions& options) {

@@ -4,14 +4,12 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "model/decoder_parameters.h"
 
 namespace troupe {
 namespace {
 
 bool is_expert(const Parameter& parameter) { return parameter.role == Role::kExpert; }
-bool is_router(const Parameter& parameter) {
-  return parameter.name.find(".moe.router.") != parameter.name.npos;  // a bias of its balancing too
-}
 bool is_attention(const Parameter& parameter) { return parameter.name.find(".attn.") != parameter.name.npos; }
 
 }  // namespace

@@ -48,8 +48,9 @@ constexpr PreRow kPreRows[] = {{"gpt-2", nullptr, false, false, false, false},
 
 constexpr const char* kModelKey = "tokenizer.ggml.model";
 constexpr const char* kNoTokenizer = "none";
+constexpr const char* kTypesKey = "tokenizer.ggml.token_type";
 
-// tokenizer.ggml.token_type; stored values never change.
+// Of kTypesKey; stored values never change.
 constexpr double kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5;
 
 std::vector<PreTokenizer> steps_of(const PreRow& row) {
@@ -138,9 +139,9 @@ std::vector<double> of_tokens(const GgufFile& file, const char* key, size_t coun
 }
 
 // Llama 2's kind: SentencePiece's BPE by scores.
-TokenizerDefinition read_pieces(const GgufFile& file, const std::vector<std::string>& names) {
-  const std::vector<double> types = of_tokens(file, "tokenizer.ggml.token_type", names.size()),
-                            scores = of_tokens(file, "tokenizer.ggml.scores", names.size());
+TokenizerDefinition read_pieces(const GgufFile& file, const std::vector<std::string>& names,
+                                const std::vector<double>& types) {
+  const std::vector<double> scores = of_tokens(file, "tokenizer.ggml.scores", names.size());
   std::vector<SentencePiece> pieces;
   for (size_t id = 0; id < names.size(); ++id) {
     const auto type = static_cast<PieceType>(types[id] >= 1 && types[id] <= 6 ? types[id] : 0);
@@ -182,8 +183,8 @@ TokenizerDefinition read_gguf_tokenizer(const GgufFile& file) {
          kModelKey, model);
   const std::vector<std::string>& names = file.strings("tokenizer.ggml.tokens");
   std::vector<double> types(names.size(), kNormal);
-  if (file.has("tokenizer.ggml.token_type")) types = of_tokens(file, "tokenizer.ggml.token_type", names.size());
-  TokenizerDefinition definition = in_pieces ? read_pieces(file, names) : read_byte_level(file, names, types);
+  if (in_pieces || file.has(kTypesKey)) types = of_tokens(file, kTypesKey, names.size());
+  TokenizerDefinition definition = in_pieces ? read_pieces(file, names, types) : read_byte_level(file, names, types);
   const auto token = [&](const char* key) -> std::string {
     const int64_t id = file.integer(key, -1);
     if (id < 0) return {};
@@ -250,7 +251,7 @@ GgufMetadata gguf_tokenizer(const TokenizerDefinition& definition, int64_t vocab
   GgufMetadata metadata = {{kModelKey, GgufValue::string("gpt2")},
                            {"tokenizer.ggml.pre", GgufValue::string(row.name)},
                            {"tokenizer.ggml.tokens", GgufValue::strings(std::move(names))},
-                           {"tokenizer.ggml.token_type", GgufValue::i32s(std::move(types))},
+                           {kTypesKey, GgufValue::i32s(std::move(types))},
                            {"tokenizer.ggml.merges", GgufValue::strings(std::move(merges))}};
   if (bos >= 0) metadata.emplace_back("tokenizer.ggml.bos_token_id", GgufValue::u32(bos));
   if (eos >= 0) metadata.emplace_back("tokenizer.ggml.eos_token_id", GgufValue::u32(eos));

@@ -10,8 +10,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/error.h"
 
 namespace troupe {
@@ -43,6 +45,11 @@ class JsonValue {
   int64_t integer() const { return get<int64_t>("an integer"); }
   double number() const { return get<double>("a number"); }
   bool boolean() const { return get<bool>("true or false"); }
+  std::string base64() const {  // the bytes
+    std::optional<std::string> bytes = from_base64(string());
+    if (!bytes) fail(ErrorCode::kData, "{}: expected base64, got other text", where());
+    return std::move(*bytes);
+  }
 
   // Fails for a key outside `known` and for one given twice.
   void require_known_keys(std::initializer_list<std::string_view> known) const {

@@ -120,13 +120,12 @@ void leave_out_special(TokenizerDefinition& definition) {
 
 // A tokenizer.model within a tokenizer.json: ours alone, which Hugging Face tokenizers refuses.
 constexpr const char* kSentencePieceModel = "SentencePiece";
-constexpr std::string_view kUnigramType = "Unigram";
+constexpr std::string_view kUnigramType = "Unigram", kBpeType = "BPE";
 
 TokenizerDefinition read_sentencepiece(const JsonValue& model) {
   model.require_known_keys({"type", "file"});
-  const std::optional<std::string> bytes = from_base64(model.at("file").string());
-  if (!bytes) fail(ErrorCode::kData, "{}: file: expected base64, got other text", model.where());
-  return parse_sentencepiece(*bytes, model.where() + ": file");
+  const JsonValue file = model.at("file");
+  return parse_sentencepiece(file.base64(), file.where());
 }
 
 }  // namespace
@@ -141,17 +140,16 @@ TokenizerDefinition parse_tokenizer_json(std::string_view text, const std::strin
   require_absent_or_null(root, "padding");
 
   const JsonValue model = root.at("model");
-  if (const auto type = model.find("type"); type && type->string() == kSentencePieceModel)
-    return read_sentencepiece(model);
-  const bool is_unigram = model.find("type") && model.at("type").string() == kUnigramType;
+  const std::optional<JsonValue> type = model.find("type");
+  const std::string_view kind = type ? type->string() : kBpeType;  // early files leave it out
+  if (kind == kSentencePieceModel) return read_sentencepiece(model);
+  const bool is_unigram = kind == kUnigramType;
   if (is_unigram)
     model.require_known_keys({"type", "unk_id", "vocab", "byte_fallback"});
   else
     model.require_known_keys({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                               "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
-  // Early files leave out the type of BPE.
-  if (const auto type = model.find("type"); type && !is_unigram && type->string() != "BPE")
-    type->refuse("\"BPE\" or \"Unigram\"");
+  if (!is_unigram && kind != kBpeType) type->refuse("\"BPE\" or \"Unigram\"");
   require_absent_or_null(model, "dropout");
   require_absent_or_empty(model, "continuing_subword_prefix");
   require_absent_or_empty(model, "end_of_word_suffix");

@@ -49,8 +49,6 @@ struct Module {
   std::vector<ModulePiece> pieces;
 };
 
-bool is_router(const Parameter& parameter) { return parameter.name.find(".moe.router.") != std::string::npos; }
-
 // A slice of a tensor of experts, as a linear layer.
 std::string slice_name(const std::string& tensor, int64_t expert) { return fmt::format("{}[{}]", tensor, expert); }
 

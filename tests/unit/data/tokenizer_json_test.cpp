@@ -90,7 +90,7 @@ TEST(TokenizerJson, RefusesUnigramModelsThatAreNoneNamingTheField) {
             "t.json: model.vocab: \"<s>\": expected each token once, got it twice");
   EXPECT_THAT(error("/model/merges", Json::array()), HasSubstr("t.json: model.merges: expected no such field"));
   EXPECT_EQ(error_of_text(R"({"model": {"type": "SentencePiece", "file": "!"}})"),
-            "t.json: model: file: expected base64, got other text");
+            "t.json: model.file: expected base64, got other text");
 }
 
 TEST(TokenizerJson, ReadsAllKindsOfItsTestData) {
