@@ -19,6 +19,7 @@ LIBRARIES = {
     'archive_entry.h': 'PkgConfig::libarchive',
     'boost/': 'Boost::headers',
     'fmt/': 'fmt::fmt',
+    'hwloc.h': 'PkgConfig::hwloc',
     'libxml/': 'PkgConfig::libxml2',
     'mpi.h': 'MPI::MPI_C',
     'minizip/': 'PkgConfig::minizip',
@@ -33,7 +34,8 @@ LIBRARIES = {
     'zlib.h': 'PkgConfig::zlib',
     'zstd.h': 'PkgConfig::zstd',
 }
-OPTIONAL = {'mpi.h': 'src/dist/mpi.cpp'}  # the one file that includes it is left out where it is not found or wanted
+# The one file that includes it is left out where it is not found or wanted.
+OPTIONAL = {'mpi.h': 'src/dist/mpi.cpp', 'hwloc.h': 'src/base/hwloc_place.cpp'}
 INCLUDE = re.compile(r'\s*#\s*include\s+([<"])([^>"]+)[>"]')
 
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/quantity.h"
+#include "base/rank_place.h"
 #ifdef SYS_set_mempolicy
 #include <linux/mempolicy.h>
 #endif
@@ -21,11 +22,28 @@ namespace {
 constexpr const char* kSpinCount = "1000";
 constexpr const char* kPlaced = "TROUPE_PLACED";            // names of settings that were added
 constexpr const char* kInterleaved = "TROUPE_INTERLEAVED";  // memory is, by us
+constexpr const char* kRankPlace = "TROUPE_RANK_PLACE";     // where this rank was put
 
-int64_t wanted_threads(const Machine& machine) {
+int64_t wanted_threads(const Machine& machine, int ranks, std::optional<int64_t> rank_cores) {
   int64_t threads = std::max<int64_t>(1, machine.allowed_cores);
-  if (machine.quota_cpus) threads = std::min(threads, std::max<int64_t>(1, std::llround(*machine.quota_cpus)));
+  if (rank_cores) threads = std::min(threads, *rank_cores);
+  if (machine.quota_cpus) threads = std::min(threads, std::max<int64_t>(1, std::llround(*machine.quota_cpus / ranks)));
   return threads;
+}
+
+bool has_places(const Environment& environment) {
+  return environment("OMP_PROC_BIND") || environment("OMP_PLACES") || environment("GOMP_CPU_AFFINITY");
+}
+
+// Puts a rank where it shall run, if nobody else has.
+std::optional<RankPlace> place_rank(const LocalRank& rank, const Environment& environment) {
+  if (rank.ranks == 1 || has_places(environment)) return std::nullopt;
+  const std::vector<int> allowed = allowed_cpus();
+  if (allowed != allowed_cpus(getppid())) return std::nullopt;  // the launcher bound it
+  std::optional<RankPlace> place = place_of(rank, allowed);
+  if (!place || (place->nodes < place->all_nodes && !bind_to(place->cpus))) return std::nullopt;
+  setenv(kRankPlace, place->text().c_str(), 1);
+  return place;
 }
 
 #ifdef SYS_set_mempolicy
@@ -49,14 +67,14 @@ void leave_memory() {}
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> missing_settings(const Machine& machine,
-                                                                  const Environment& environment) {
+                                                                  const Environment& environment, int ranks,
+                                                                  std::optional<int64_t> rank_cores) {
   std::vector<std::pair<std::string, std::string>> settings;
-  const int64_t threads = wanted_threads(machine);
+  const int64_t threads = wanted_threads(machine, ranks, rank_cores);
   const bool own_threads = environment("OMP_NUM_THREADS") == nullptr;
   if (own_threads && threads != machine.allowed_cpus) settings.emplace_back("OMP_NUM_THREADS", std::to_string(threads));
   const bool every_core = own_threads && threads == machine.allowed_cores;
-  if (machine.numa_nodes > 1 && every_core && !environment("OMP_PROC_BIND") && !environment("OMP_PLACES") &&
-      !environment("GOMP_CPU_AFFINITY")) {
+  if (machine.numa_nodes > 1 && every_core && !has_places(environment)) {
     settings.emplace_back("OMP_PLACES", "cores");
     settings.emplace_back("OMP_PROC_BIND", "spread");
   }
@@ -66,10 +84,15 @@ std::vector<std::pair<std::string, std::string>> missing_settings(const Machine&
 }
 
 void place_process(char** argv) {
+  if (std::getenv(kPlaced)) return;  // not for ever; masks and policies survive the new start
+  const Environment environment = [](const char* name) { return std::getenv(name); };
+  const LocalRank rank = local_rank(environment);
+  const std::optional<RankPlace> place = place_rank(rank, environment);
   const Machine machine = read_machine();
-  if (machine.numa_nodes > 1) interleave_memory();  // survives the new start
-  const auto settings = missing_settings(machine, [](const char* name) { return std::getenv(name); });
-  if (settings.empty() || std::getenv(kPlaced)) return;  // the second protects from starting forever
+  if (place ? place->nodes > 1 : machine.numa_nodes > 1) interleave_memory();
+  const auto settings = missing_settings(machine, environment, place ? rank.ranks : 1,
+                                         place ? std::optional(place->cores) : std::nullopt);
+  if (settings.empty()) return;
   std::error_code error;
   const std::string program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   if (error) return;
@@ -90,7 +113,7 @@ void unplace_process() {
     unsetenv(names.substr(begin, end - begin).c_str());
     begin = end + 1;
   }
-  unsetenv(kPlaced);
+  unsetenv(kPlaced), unsetenv(kRankPlace);
   if (std::getenv(kInterleaved)) leave_memory();
   unsetenv(kInterleaved);
 }
@@ -101,6 +124,16 @@ std::string describe_threads(const Environment& environment) {
   if (placed && std::string_view(placed).find("OMP_NUM_THREADS") != std::string_view::npos)
     return "one per core, no more than the control group's quota";
   return fmt::format("OMP_NUM_THREADS={}", threads);
+}
+
+std::string describe_rank_place(int threads, const Environment& environment) {
+  const char* const place = environment(kRankPlace);
+  return fmt::format("{}, {}", counted(threads, "thread"),
+                     place                     ? std::string(place)
+                     : has_places(environment) ? std::string("placed by the environment")
+                     : allowed_cpus() != allowed_cpus(getppid())
+                         ? fmt::format("bound by the launcher to {}", counted(static_cast<int64_t>(allowed_cpus().size()), "cpu"))
+                         : std::string("free to move"));
 }
 
 std::string describe_placement(const Machine& machine, int threads, const Environment& environment) {

@@ -20,6 +20,7 @@
 #include "cli/progress.h"
 #include "cli/ranks.h"
 #include "io/json_fields.h"
+#include "study/cluster_plan.h"
 #include "study/memory.h"
 
 namespace troupe::cli {
@@ -81,10 +82,9 @@ void run(const FinetuneArguments& arguments, Communicator* ranks) {
     choose_device_for(config.model, ranks);
   else
     choose_device("a teacher does not run on GPUs yet");
-  if (ranks)
-    log::info("memory: not compared with what is free, since {} ranks share it", ranks->size());
-  else if (!arguments.ignore_memory && !arguments.dry_run)
-    require_memory(sized(config), read_machine(), where);
+  if (!arguments.ignore_memory && !arguments.dry_run)
+    ranks ? require_memory_of_ranks(sized(config), where, *ranks)
+          : require_memory(sized(config), read_machine(), where);
   const InterruptGuard signals;
   std::optional<Error> lost_output;  // the lines are in metrics.jsonl: the run is saved, then ends
   std::optional<Progress> progress;

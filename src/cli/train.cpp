@@ -22,6 +22,7 @@
 #include "cli/run_file.h"
 #include "cli/validators.h"
 #include "io/json_text.h"
+#include "study/cluster_plan.h"
 #include "study/memory.h"
 #include "study/run_plan.h"
 #include "train/pretrain.h"
@@ -107,10 +108,9 @@ void run(const TrainArguments& arguments, Communicator* ranks) {
   ranks ? ranks->together(load, "configuration") : load();
   choose_device_for(config.model, ranks);
   if (arguments.dry_run) return dry_run(arguments, config);
-  if (ranks)
-    log::info("memory: not compared with what is free, since {} ranks share it", ranks->size());
-  else if (!arguments.ignore_memory)
-    require_memory(config, read_machine(), arguments.config);
+  if (!arguments.ignore_memory)
+    ranks ? require_memory_of_ranks(config, arguments.config, *ranks)
+          : require_memory(config, read_machine(), arguments.config);
   const InterruptGuard signals;
   std::optional<Progress> progress;
   if (leads) progress.emplace("train", static_cast<double>(num_steps(config)));

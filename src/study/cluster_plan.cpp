@@ -5,11 +5,14 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/machine.h"
 #include "base/quantity.h"
 #include "io/toml_config.h"
 #include "model/decoder_parameters.h"
 #include "model/flops.h"
 #include "model/language_model.h"
+#include "model/model_directory.h"
 #include "study/memory.h"
 #include "train/rank_shares.h"
 
@@ -68,26 +71,59 @@ struct DenseElements {
   }
 };
 
-void plan_memory(const PlannedTraining& training, const DenseElements& dense, ClusterLayout& layout) {
-  const ModelConfig& model = training.model;
-  const MemoryEstimate whole = estimate_memory(model, layout.sequences_per_rank, training.seq_len, training.precision,
-                                               training.optimizer);
-  const double share = largest_expert_share(model, layout.ranks);
+// Of what one process takes for a rank's sequences, what the rank that holds most takes.
+ClusterLayout::Memory memory_of_rank(const MemoryEstimate& whole, const ModelConfig& model, const DenseElements& dense,
+                                     int64_t ranks, bool recompute) {
+  const double share = largest_expert_share(model, ranks);
   const auto experts_of = [&](const MemoryPart& part) {
     return static_cast<int64_t>(share * static_cast<double>(part.experts));
   };
   const auto held = [&](const MemoryPart& part) { return part.total - part.experts + experts_of(part); };
-  layout.memory.weights = held(whole.weights);
-  layout.memory.gradients = held(whole.gradients);
-  layout.memory.packed = held(whole.packed);
-  layout.memory.optimizer =
+  ClusterLayout::Memory memory;
+  memory.weights = held(whole.weights);
+  memory.gradients = held(whole.gradients);
+  memory.packed = held(whole.packed);
+  memory.optimizer =
       experts_of(whole.optimizer) +
       static_cast<int64_t>(static_cast<double>(whole.optimizer.total - whole.optimizer.experts) *
                            static_cast<double>(dense.most) / static_cast<double>(std::max<int64_t>(1, dense.all)));
-  layout.memory.activations = layout.recompute ? whole.activations_recompute : whole.activations;
+  memory.activations = recompute ? whole.activations_recompute : whole.activations;
+  return memory;
 }
 
 }  // namespace
+
+void require_memory_of_ranks(const RunConfig& config, const std::string& where, Communicator& ranks) {
+  const MemoryEstimate all = estimate_memory(config);  // of one process
+  RunConfig own = config;
+  own.train.micro_sequences = ceil_div(micro_batch(config.train), ranks.size());
+  own.train.batch_sequences = own.train.micro_sequences;
+  int64_t need = memory_of_rank(estimate_memory(own), config.model, DenseElements(config.model, ranks.size()),
+                                ranks.size(), config.train.recompute)
+                     .total();
+  if (config.finetune) {
+    need += all.weights.total + all.packed.total;  // the whole model, while it is evaluated
+    if (!config.finetune->teacher.empty())
+      need += estimate_memory(read_model_config(find_model(config.finetune->teacher)), 1, 1,
+                              precision_of(config.train.precision))
+                  .inference.total;
+  }
+  constexpr const char* kPlace = "memory";
+  const std::vector<std::string> hosts = ranks.texts(host_name(), kPlace);
+  const auto here = std::count(hosts.begin(), hosts.end(), hosts[static_cast<size_t>(ranks.rank())]);
+  const std::optional<int64_t> have = read_machine().free_bytes();  // before anybody takes some
+  const auto shown = [](int64_t bytes) { return short_bytes(static_cast<double>(bytes)); };
+  log::info("memory: about {} of a rank, {} of {} on this machine, {} free", shown(need), shown(need * here),
+            counted(static_cast<int64_t>(here), "rank"), have ? shown(*have) : "unknown");
+  const auto check = [&] {
+    if (have && need * here > *have)
+      fail(ErrorCode::kEnvironment,
+           "{}: expected at least {} of memory on {} for its {} ({} each), got {} that are free (train.micro_sequences and "
+           "train.recompute need less, more machines too; --ignore-memory starts anyway)",
+           where, shown(need * here), host_name(), counted(static_cast<int64_t>(here), "rank"), shown(need), shown(*have));
+  };
+  ranks.together(check, kPlace);
+}
 
 ClusterConfig load_cluster(const std::filesystem::path& path) {
   ClusterConfig cluster;
@@ -114,7 +150,9 @@ ClusterLayout plan_layout(const PlannedTraining& training, const ClusterConfig& 
   layout.sequences_per_rank = std::min(micro_sequences, ceil_div(ceil_div(micro_sequences, unit), ranks) * unit);
   layout.experts_per_rank = ceil_div(model.moe.num_experts, ranks);
   const DenseElements dense(model, ranks);
-  plan_memory(training, dense, layout);
+  layout.memory = memory_of_rank(
+      estimate_memory(model, layout.sequences_per_rank, training.seq_len, training.precision, training.optimizer), model,
+      dense, ranks, recompute);
 
   const Links links(cluster, nodes);
   const bool several = ranks > 1;

@@ -16,6 +16,7 @@
 #include <optional>
 #include <vector>
 
+#include "dist/communicator.h"
 #include "tensor/precision.h"
 #include "train/run_config.h"
 
@@ -49,6 +50,10 @@ struct ClusterConfig {
   }
 };
 
+// Says what the ranks of a machine need together for a run, exchanges not counted, and what is free. Throws kEnvironment
+// on all ranks where a machine has not so much.
+void require_memory_of_ranks(const RunConfig& config, const std::string& where, Communicator& ranks);
+
 // Throws kUsage naming file and key.
 ClusterConfig load_cluster(const std::filesystem::path& path);
 
@@ -70,7 +75,7 @@ struct ClusterLayout {
   bool recompute = false;
 
   // Bytes of the rank that holds most.
-  struct {
+  struct Memory {
     int64_t weights = 0, gradients = 0, optimizer = 0, packed = 0, activations = 0, exchange = 0;
     int64_t total() const { return weights + gradients + optimizer + packed + activations + exchange; }
   } memory;

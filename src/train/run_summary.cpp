@@ -3,10 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 #include <utility>
 
 #include "base/log.h"
+#include "base/placement.h"
 #include "base/quantity.h"
 #include "base/threads.h"
 
@@ -48,6 +50,10 @@ void RunSummary::describe(Communicator& all) const {
             fmt::join(experts_per_rank, " "));
   log::info("ranks: MB of parameters {:.1f}; of moments {:.1f}", fmt::join(in_megabytes(parameter_bytes_per_rank), " "),
             fmt::join(in_megabytes(moment_bytes_per_rank), " "));
+  std::vector<std::string> places =
+      all.texts(describe_rank_place(num_threads(), [](const char* name) { return std::getenv(name); }), "places");
+  places.erase(std::unique(places.begin(), places.end()), places.end());
+  log::info("ranks: {}", fmt::join(places, "; "));
   if (!copies_per_expert.empty())
     log::info("ranks: {} share {}, with copies: ranks of each {}", counted(ranks, "rank"),
               counted(static_cast<int64_t>(copies_per_expert.size()), "expert"), fmt::join(copies_per_expert, " "));

@@ -127,6 +127,15 @@ for way in "4 1" "4 3" "1 4"; do
   rm -rf to
 done
 
+# Threads of ranks that the launcher has not bound: a share of the cores, by hwloc.
+(unset OMP_NUM_THREADS OMP_PROC_BIND OMP_PLACES GOMP_CPU_AFFINITY TROUPE_PLACED
+  on 2 train run.toml --run placed --set train.steps=1 >/dev/null 2>log.txt) || { fault "unbound ranks"; cat log.txt; }
+grep -Eq 'ranks: [0-9]+ threads?, (cpus [0-9,-]+ \([0-9]+ of [0-9]+ NUMA nodes?\)|free to move)' placed/train.log ||
+  fault "unbound ranks: $(cat placed/train.log)"
+threads=$(sed -n 's/.*ranks: \([0-9]*\) threads\?, cpus.*/\1/p' placed/train.log)
+[ -z "$threads" ] || [ "$threads" -le $((($(nproc) + 1) / 2)) ] || fault "unbound ranks: $threads threads each"
+grep -q 'memory: about .* of a rank, .* of 2 ranks on this machine, .* free' log.txt || { fault "memory of ranks"; cat log.txt; }
+
 # 2. What is wrong with all is said once, with the program's status.
 wrong() {
   local name=$1 status=$2 message=$3 got
@@ -142,6 +151,8 @@ wrong "data" 3 'nowhere: expected a dataset' run.toml --run bad --set 'data.trai
 wrong "too few sequences" 2 'train.micro_sequences: expected at least 3 sequences .* 3 ranks, got 2' run.toml --run bad --set train.micro_sequences=2
 wrong "a run is there" 2 'n1: expected a new run' run.toml --run n1
 wrong "dry run" 2 'dry-run: expected one process' run.toml --run bad --dry-run
+wrong "no memory" 4 'run.toml: expected at least .* of memory on .* for its 3 ranks \(.* each\), got .* that are free' run.toml --run bad \
+  --set model.vocab_size=300 --set model.d_model=65536 --set model.d_ff=262144 --set model.num_layers=8
 wrong "not finite" 5 'step [0-9]+: ' run.toml --run diverged --set train.schedule.lr=1e30 --set train.clip_norm=0 --set train.schedule.warmup_steps=0
 [ ! -e bad ] || fault "a refused run left $(ls bad)"
 
