@@ -3,7 +3,9 @@
 #include <dlfcn.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -39,22 +41,12 @@ const Library& library() {
   return library;
 }
 
-// What an algorithm depends on.
-using ShapeKey = std::tuple<int, int, std::array<int64_t, 10>, std::array<bool, 4>>;
-
-struct State {
-  const lt::Api* api = nullptr;  // in place of the library's
-  lt::Handle handle = nullptr;
-  std::map<ShapeKey, std::optional<lt::HeuristicResult>> algorithms;  // none: the library has none
-  std::mutex mutex;
-};
-
-State& state() {
-  static State state;
-  return state;
+const lt::Api*& stand_in() {
+  static const lt::Api* api = nullptr;  // in place of the library's
+  return api;
 }
 
-const lt::Api& api() { return state().api ? *state().api : library().api; }
+const lt::Api& api() { return stand_in() ? *stand_in() : library().api; }
 
 void check(lt::Status status, const char* what) {
   if (status != 0)
@@ -85,6 +77,9 @@ void set(lt::Status (*set_one)(void*, Attribute, const void*, size_t), void* obj
   check(set_one(object, attribute, &value, sizeof(value)), "an attribute");
 }
 
+// What an algorithm depends on.
+using ShapeKey = std::tuple<int, int, std::array<int64_t, 10>, std::array<bool, 4>>;
+
 ShapeKey key_of(const LtProduct& p) {
   return {p.operands,
           p.result,
@@ -93,32 +88,42 @@ ShapeKey key_of(const LtProduct& p) {
           {p.a.transposed, p.b.transposed, p.beta != 0.0f, p.bias != nullptr}};
 }
 
-// A product as the library has it.
-struct Objects {
-  explicit Objects(const LtProduct& p) {
+// What of a product changes with its rows: columns of B, and those of D or of A.
+LtProduct with_rows(LtProduct p, int64_t rows) {
+  (p.b.transposed ? p.a.cols : p.d_cols) = rows;
+  p.b.cols = rows;
+  return p;
+}
+
+// The product whose algorithm one takes: with the next of eight numbers of rows between two powers of two, if rows
+// vary.
+LtProduct alike(const LtProduct& p) {
+  if (!p.rows_vary) return p;
+  const auto rows = static_cast<uint64_t>(p.b.cols), step = std::bit_floor(std::max<uint64_t>(rows, 8)) / 8;
+  return with_rows(p, static_cast<int64_t>((rows + step - 1) / step * step));
+}
+
+// Products of a shape as the library has them, with the algorithm for them.
+class Plan {
+ public:
+  explicit Plan(const LtProduct& p) : cols_(p.b.cols) {
     const lt::Api& lt = api();
-    check(lt.create_desc(desc.fill(), lt::kCompute32F, lt::kF32), "cublasLtMatmulDescCreate");
-    set(lt.set_desc, desc, lt::kTransA, p.a.transposed ? lt::kTransposed : lt::kPlain);
-    set(lt.set_desc, desc, lt::kTransB, p.b.transposed ? lt::kTransposed : lt::kPlain);
+    check(lt.create_desc(desc_.fill(), lt::kCompute32F, lt::kF32), "cublasLtMatmulDescCreate");
+    set(lt.set_desc, desc_, lt::kTransA, p.a.transposed ? lt::kTransposed : lt::kPlain);
+    set(lt.set_desc, desc_, lt::kTransB, p.b.transposed ? lt::kTransposed : lt::kPlain);
     if (p.bias) {
-      set(lt.set_desc, desc, lt::kEpilogue, lt::kAddBias);
-      set(lt.set_desc, desc, lt::kBiasType, p.result);
-      set(lt.set_desc, desc, lt::kBiasPointer, p.bias);
+      set(lt.set_desc, desc_, lt::kEpilogue, lt::kAddBias);
+      set(lt.set_desc, desc_, lt::kBiasType, p.result);
+      set(lt.set_desc, desc_, lt::kBiasPointer, p.bias);
     }
-    layout(a, p.operands, p.a.rows, p.a.cols, p.a.stride);
-    layout(b, p.operands, p.b.rows, p.b.cols, p.b.stride);
-    layout(c, p.result, p.d_rows, p.d_cols, p.c ? p.c_stride : p.d_stride);
-    layout(d, p.result, p.d_rows, p.d_cols, p.d_stride);
+    layout(a_, p.operands, p.a.rows, p.a.cols, p.a.stride);
+    layout(b_, p.operands, p.b.rows, p.b.cols, p.b.stride);
+    layout(c_, p.result, p.d_rows, p.d_cols, p.c ? p.c_stride : p.d_stride);
+    layout(d_, p.result, p.d_rows, p.d_cols, p.d_stride);
   }
 
-  // Asked for once a shape.
-  std::optional<lt::HeuristicResult> algorithm(const LtProduct& p) const {
+  void ask_for_algorithm(lt::Handle handle) {
     const lt::Api& lt = api();
-    State& shared = state();
-    const std::lock_guard lock(shared.mutex);
-    if (!shared.handle) check(lt.create(&shared.handle), "cublasLtCreate");
-    const auto [found, is_new] = shared.algorithms.try_emplace(key_of(p));
-    if (!is_new) return found->second;
     Owned preference(lt.destroy_preference);
     check(lt.create_preference(preference.fill()), "cublasLtMatmulPreferenceCreate");
     set(lt.set_preference, preference, lt::kMaxWorkspaceBytes, static_cast<uint64_t>(kLtWorkspaceBytes));
@@ -127,25 +132,65 @@ struct Objects {
       set(lt.set_preference, preference, side, uint32_t{16});
     lt::HeuristicResult result;
     int count = 0;
-    const lt::Status status = lt.heuristic(shared.handle, desc, a, b, c, d, preference, 1, &result, &count);
-    if (status == 0 && count > 0) found->second = result;
-    return found->second;
+    const lt::Status status = lt.heuristic(handle, desc_, a_, b_, c_, d_, preference, 1, &result, &count);
+    if (status == 0 && count > 0) algorithm_ = result;
   }
 
+  bool has_algorithm() const { return algorithm_.has_value(); }
+
+  // Of as many rows as `p` has.
+  lt::Status multiply(lt::Handle handle, const LtProduct& p, void* workspace, lt::Stream stream) {
+    const lt::Api& lt = api();
+    if (p.bias) set(lt.set_desc, desc_, lt::kBiasPointer, p.bias);
+    if (const int64_t rows = p.b.cols; rows != cols_) {
+      const auto set_cols = [&](const Owned& of) { set(lt.set_layout, of, lt::kCols, static_cast<uint64_t>(rows)); };
+      set_cols(b_);
+      if (p.b.transposed)
+        set_cols(a_);
+      else
+        set_cols(c_), set_cols(d_);
+      cols_ = rows;
+    }
+    return lt.matmul(handle, desc_, &p.alpha, p.a.data, a_, p.b.data, b_, &p.beta, p.c ? p.c : p.d, c_, p.d, d_,
+                     &algorithm_->algo, workspace, static_cast<size_t>(kLtWorkspaceBytes), stream);
+  }
+
+ private:
   static void layout(Owned& owned, lt::Type type, int64_t rows, int64_t cols, int64_t stride) {
     check(api().create_layout(owned.fill(), type, static_cast<uint64_t>(rows), static_cast<uint64_t>(cols), stride),
           "cublasLtMatrixLayoutCreate");
   }
 
-  Owned desc{api().destroy_desc}, a{api().destroy_layout}, b{api().destroy_layout}, c{api().destroy_layout},
-      d{api().destroy_layout};
+  Owned desc_{api().destroy_desc}, a_{api().destroy_layout}, b_{api().destroy_layout}, c_{api().destroy_layout},
+      d_{api().destroy_layout};
+  int64_t cols_;                                  // of b_ now
+  std::optional<lt::HeuristicResult> algorithm_;  // none: the library has none
 };
+
+// Made once a shape.
+struct Plans {
+  lt::Handle handle = nullptr;
+  std::map<ShapeKey, Plan> by_shape;
+  std::mutex mutex;  // of both, and of each plan
+
+  Plan& of(const LtProduct& p) {
+    if (!handle) check(api().create(&handle), "cublasLtCreate");
+    const auto [found, is_new] = by_shape.try_emplace(key_of(p), p);
+    if (is_new) found->second.ask_for_algorithm(handle);
+    return found->second;
+  }
+};
+
+Plans& plans() {
+  static Plans plans;
+  return plans;
+}
 
 }  // namespace
 
 std::string lt_unavailable() {
   if (!machine()) return unavailable();
-  if (state().api) return {};
+  if (stand_in()) return {};
   return machine()->stream() ? library().problem : "the grid is emulated";
 }
 
@@ -157,34 +202,34 @@ std::string lt_description() {
 }
 
 void lt_use(const lt::Api* api) {
-  state().api = api;
-  state().handle = nullptr;
-  state().algorithms.clear();
+  plans().by_shape.clear();
+  plans().handle = nullptr;
+  stand_in() = api;
 }
 
 bool lt_takes(const LtProduct& p) {
   if (p.d_rows == 0 || p.d_cols == 0) return true;
-  {
-    const std::lock_guard lock(state().mutex);
-    const auto found = state().algorithms.find(key_of(p));
-    if (found != state().algorithms.end()) return found->second.has_value();
-  }
-  return Objects(p).algorithm(p).has_value();
+  const std::lock_guard lock(plans().mutex);
+  return plans().of(alike(p)).has_algorithm();
 }
 
 void lt_multiply(const LtProduct& p, Context& context) {
   if (p.d_rows == 0 || p.d_cols == 0) return;
   const lt::Stream stream = machine()->stream();
-  const Objects objects(p);
-  const std::optional<lt::HeuristicResult> chosen = objects.algorithm(p);
-  if (!chosen)
-    fail(ErrorCode::kEnvironment, "cuBLASLt: expected an algorithm for {} x {} x {}, got none", p.d_rows, p.d_cols,
-         p.a.transposed ? p.a.rows : p.a.cols);
   const Context::Lease workspace(context, kLtWorkspaceBytes);
-  check(api().matmul(state().handle, objects.desc, &p.alpha, p.a.data, objects.a, p.b.data, objects.b, &p.beta,
-                     p.c ? p.c : p.d, objects.c, p.d, objects.d, &chosen->algo, workspace.data(),
-                     static_cast<size_t>(kLtWorkspaceBytes), stream),
-        "cublasLtMatmul");
+  {
+    Plans& all = plans();
+    const std::lock_guard lock(all.mutex);
+    const auto multiply = [&](Plan& plan) {
+      if (!plan.has_algorithm())
+        fail(ErrorCode::kEnvironment, "cuBLASLt: expected an algorithm for {} x {} x {}, got none", p.d_rows, p.d_cols,
+             p.a.transposed ? p.a.rows : p.a.cols);
+      return plan.multiply(all.handle, p, workspace.data(), stream);
+    };
+    lt::Status status = multiply(all.of(alike(p)));
+    if (status != 0 && p.rows_vary) status = multiply(all.of(p));  // what is alike may take another one
+    check(status, "cublasLtMatmul");
+  }
   machine()->asked("cublasLtMatmul", std::array{p.a.data, p.b.data, p.c, p.bias, static_cast<const void*>(p.d)});
 }
 

@@ -26,6 +26,7 @@ struct LtProduct {
   const void* c = nullptr;  // as D; nullptr: D itself
   int64_t c_stride = 0;
   const void* bias = nullptr;  // of every column of D, in its type; or nullptr
+  bool rows_vary = false;      // the columns of B are as many as happen to be, so that few products are of one shape
 };
 
 // Why the library takes no products in this process, or "".
@@ -33,7 +34,7 @@ std::string lt_unavailable();
 // Whether it has an algorithm for such a product.
 bool lt_takes(const LtProduct& product);
 // In the order of the machine's other work. The same bits for the same shapes, library and card: an algorithm is asked
-// for once a shape, its parts are added in a fixed order.
+// for once a shape, or where rows vary once for at most an eighth more of them; its parts are added in a fixed order.
 void lt_multiply(const LtProduct& product, Context& context);
 
 // What doctor says: version and path, or what was looked for.

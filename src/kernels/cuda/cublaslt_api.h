@@ -24,6 +24,7 @@ enum DescAttribute : int {                              // cublasLtMatmulDescAtt
   kBiasPointer = 8,
   kBiasType = 26
 };
+enum LayoutAttribute : int { kCols = 3 };               // cublasLtMatrixLayoutAttribute_t, of 8 bytes
 enum Epilogue : uint32_t { kStore = 1, kAddBias = 4 };  // cublasLtEpilogue_t: the bias by row of a column-major D
 enum PreferenceAttribute : int {                        // cublasLtMatmulPreferenceAttributes_t
   kMaxWorkspaceBytes = 1,
@@ -57,6 +58,8 @@ struct HeuristicResult {  // cublasLtMatmulHeuristicResult_t
   TROUPE_LT(Status, set_desc, cublasLtMatmulDescSetAttribute, (Desc, DescAttribute, const void*, size_t))     \
   TROUPE_LT(Status, create_layout, cublasLtMatrixLayoutCreate, (Layout*, Type, uint64_t, uint64_t, int64_t))  \
   TROUPE_LT(Status, destroy_layout, cublasLtMatrixLayoutDestroy, (Layout))                                    \
+  TROUPE_LT(Status, set_layout, cublasLtMatrixLayoutSetAttribute,                                             \
+            (Layout, LayoutAttribute, const void*, size_t))                                                   \
   TROUPE_LT(Status, create_preference, cublasLtMatmulPreferenceCreate, (Preference*))                         \
   TROUPE_LT(Status, destroy_preference, cublasLtMatmulPreferenceDestroy, (Preference))                        \
   TROUPE_LT(Status, set_preference, cublasLtMatmulPreferenceSetAttribute,                                     \

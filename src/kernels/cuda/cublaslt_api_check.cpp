@@ -30,6 +30,7 @@ static_assert(int{kPlain} == CUBLAS_OP_N && int{kTransposed} == CUBLAS_OP_T && C
 static_assert(int{kTransA} == CUBLASLT_MATMUL_DESC_TRANSA && int{kTransB} == CUBLASLT_MATMUL_DESC_TRANSB);
 static_assert(int{kEpilogue} == CUBLASLT_MATMUL_DESC_EPILOGUE && int{kBiasType} == CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE);
 static_assert(int{kBiasPointer} == CUBLASLT_MATMUL_DESC_BIAS_POINTER && sizeof(Epilogue) == sizeof(cublasLtEpilogue_t));
+static_assert(int{kCols} == CUBLASLT_MATRIX_LAYOUT_COLS);
 static_assert(int{kStore} == CUBLASLT_EPILOGUE_DEFAULT && int{kAddBias} == CUBLASLT_EPILOGUE_BIAS);
 static_assert(int{kMaxWorkspaceBytes} == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
 static_assert(int{kReductionSchemeMask} == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK);

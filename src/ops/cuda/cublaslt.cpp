@@ -53,6 +53,7 @@ struct Addends {
   float multiplier = 1.0f;
   const void* bias = nullptr;  // of the result's type
   Matrix<const float> residual = {};
+  bool rows_vary = false;  // those of an expert
 };
 
 // out = multiplier a op(b) + bias + residual, row-major, into what is set of two outputs.
@@ -74,7 +75,8 @@ cuda::LtProduct product_into(Matrix<typename P::operand> out_operand, Matrix<typ
                            .alpha = addends.multiplier,
                            .c = addends.residual.data,
                            .c_stride = addends.residual.stride,
-                           .bias = addends.bias};
+                           .bias = addends.bias,
+                           .rows_vary = addends.rows_vary};
   };
   return out_operand ? into(out_operand) : into(out_real);
 }
@@ -122,7 +124,8 @@ bool rounds_sums_first(const LinearForward<P>& task, Context& context) {
     const auto product_of = [&](int64_t e, int64_t first, int64_t rows) {
       return product_into<P>(sums.rows_from(first, rows), {}, factor(weights_of(task.bank, e), true),
                              factor(task.x_RK.rows_from(first, rows), false),
-                             {.bias = view.bias ? task.bank.device_bias() + e * view.out : nullptr});
+                             {.bias = view.bias ? task.bank.device_bias() + e * view.out : nullptr,
+                              .rows_vary = !task.offsets.empty()});
     };
     if (!multiply_all(task.offsets, task.x_RK.rows, product_of, context)) return false;
     const Matrix<bf16> out = epilogue.out_operand.rows_from(0, sums.rows);
@@ -140,7 +143,7 @@ bool rounds_sums_first(const LinearBackwardInput<P>& task, Context& context) {
     if (task.epilogue.activation == Activation::kNone || !sums || !aligned(sums)) return false;
     const auto product_of = [&](int64_t e, int64_t first, int64_t rows) {
       return product_into<P>(sums.rows_from(first, rows), {}, factor(weights_of(task.bank, e), false),
-                             factor(task.dy_RN.rows_from(first, rows), false));
+                             factor(task.dy_RN.rows_from(first, rows), false), {.rows_vary = !task.offsets.empty()});
     };
     if (!multiply_all(task.offsets, task.dy_RN.rows, product_of, context)) return false;
     cuda::launch(cuda::ActivationBackwardKernel{task.epilogue.activation, cuda::view(task.epilogue.pre_activation),
@@ -178,13 +181,13 @@ void by_cublaslt(const LinearForward<P>& task, Context& context) {
   const ForwardEpilogue<P>& epilogue = task.epilogue;
   const int64_t N = view.out, stride = aligned_stride(N);
   if (rounds_sums_first(task, context)) return;
-  const bool direct = stores_alone(epilogue, view);
+  const bool direct = stores_alone(epilogue, view), rows_vary = !task.offsets.empty();
   each_expert(task.offsets, task.x_RK.rows, [&](int64_t e, int64_t first, int64_t rows) {
     const auto part = [&](const auto& matrix) { return matrix ? matrix.rows_from(first, rows) : matrix; };
     const cuda::LtProduct::Factor weights = factor(weights_of(task.bank, e), true);
     const cuda::LtProduct::Factor x = factor(task.x_RK.rows_from(first, rows), false);
     if (direct) {
-      Addends addends{epilogue.dropout.multiplier, nullptr, part(epilogue.residual)};
+      Addends addends{epilogue.dropout.multiplier, nullptr, part(epilogue.residual), rows_vary};
       if (view.bias && epilogue.out_operand) addends.bias = task.bank.device_bias() + e * N;
       if (view.bias && epilogue.out_real) addends.bias = view.bias_of(e);
       const auto product = product_into<P>(part(epilogue.out_operand), part(epilogue.out_real), weights, x, addends);
@@ -192,7 +195,7 @@ void by_cublaslt(const LinearForward<P>& task, Context& context) {
     }
     const Context::Lease lease(context, rows * stride * static_cast<int64_t>(sizeof(float)));
     const Matrix<float> z(lease.as<float>(), rows, N, stride);
-    cuda::lt_multiply(product_into<P>({}, z, weights, x), context);
+    cuda::lt_multiply(product_into<P>({}, z, weights, x, {.rows_vary = rows_vary}), context);
     cuda::launch(cuda::ForwardStoreKernel<typename P::operand>{cuda::view(Matrix<const float>(z)), view.bias_of(e),
                                                                device_store(epilogue), first});
   });
@@ -203,16 +206,19 @@ void by_cublaslt(const LinearBackwardInput<P>& task, Context& context) {
   const int64_t K = task.bank.in();
   if (rounds_sums_first(task, context)) return;
   const bool direct = stores_alone(task.epilogue);
+  const bool rows_vary = !task.offsets.empty();
   each_expert(task.offsets, task.dy_RN.rows, [&](int64_t e, int64_t first, int64_t rows) {
     const auto part = [&](const auto& matrix) { return matrix ? matrix.rows_from(first, rows) : matrix; };
     const cuda::LtProduct::Factor weights = factor(weights_of(task.bank, e), false);
     const cuda::LtProduct::Factor dy = factor(task.dy_RN.rows_from(first, rows), false);
     if (direct)
       return cuda::lt_multiply(
-          product_into<P>(part(task.epilogue.out_operand), part(task.epilogue.out_real), weights, dy), context);
+          product_into<P>(part(task.epilogue.out_operand), part(task.epilogue.out_real), weights, dy,
+                          {.rows_vary = rows_vary}),
+          context);
     const Context::Lease lease(context, rows * K * static_cast<int64_t>(sizeof(float)));
     const Matrix<float> dx(lease.as<float>(), rows, K);
-    cuda::lt_multiply(product_into<P>({}, dx, weights, dy), context);
+    cuda::lt_multiply(product_into<P>({}, dx, weights, dy, {.rows_vary = rows_vary}), context);
     cuda::launch(cuda::BackwardStoreKernel<typename P::operand>{cuda::view(Matrix<const float>(dx)),
                                                                 device_store(task.epilogue), first});
   });
@@ -223,8 +229,16 @@ void by_cublaslt(const LinearBackwardWeight<P>& task, Context& context) {
   using operand = typename P::operand;
   const int64_t N = task.bank.out(), K = task.bank.in();
   each_expert(task.offsets, task.dy_RN.rows, [&](int64_t e, int64_t first, int64_t rows) {
-    cuda::lt_multiply({kLtType<operand>, cuda::lt::kF32, factor(task.x_RK.rows_from(first, rows), false),
-                       factor(task.dy_RN.rows_from(first, rows), true), task.dw + e * N * K, K, N, K, 1.0f},
+    cuda::lt_multiply({.operands = kLtType<operand>,
+                       .result = cuda::lt::kF32,
+                       .a = factor(task.x_RK.rows_from(first, rows), false),
+                       .b = factor(task.dy_RN.rows_from(first, rows), true),
+                       .d = task.dw + e * N * K,
+                       .d_rows = K,
+                       .d_cols = N,
+                       .d_stride = K,
+                       .beta = 1.0f,
+                       .rows_vary = !task.offsets.empty()},
                       context);
   });
   if (!task.db) return;

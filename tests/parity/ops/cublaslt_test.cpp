@@ -182,6 +182,38 @@ TEST_F(CublasLt, AnAlgorithmIsAskedForOnceAShapeAndAddsInAFixedOrder) {
   EXPECT_EQ(preference[cuda::lt::kMinAlignmentA], 16u);
 }
 
+// Rows of experts are other ones with every batch.
+TEST_F(CublasLt, AnAlgorithmOfExpertsServesUpToAnEighthMoreRows) {
+  cuda::lt_use(&RecordedLt::api());  // which forgets what it found
+  Guarded<float> weight(48, 16), dw(48, 16);
+  Guarded<bf16> x(200, 16), y(200, 24), dy(200, 24);
+  weight.fill_normal(1), x.fill_normal(2), dy.fill_normal(3), dw.fill(0);
+  const LinearBank<Bf16> bank(2, 24, 16, weight.view().data, nullptr);
+  const auto products = [&](int64_t rows_of_first, float* sums) {
+    const std::vector<int64_t> offsets = {0, rows_of_first, 200};
+    const int before = RecordedLt::the().heuristics;
+    RecordedLt::the().calls.clear();
+    test::run_as("cublaslt",
+                 LinearForward<Bf16>{bank, std::as_const(x).view(), offsets, {.out_operand = y.view()}});
+    test::run_as("cublaslt", LinearBackwardWeight<Bf16>{bank, std::as_const(dy).view(), std::as_const(x).view(),
+                                                        offsets, sums, nullptr});
+    EXPECT_EQ(RecordedLt::the().calls.at(0).n, rows_of_first);
+    EXPECT_EQ(RecordedLt::the().calls.at(3).k, 200 - rows_of_first);
+    return RecordedLt::the().heuristics - before;
+  };
+  EXPECT_EQ(products(97, dw.view().data), 2);  // 97 and 103 as 104
+  EXPECT_EQ(products(103, dw.view().data), 0);
+  EXPECT_EQ(products(100, dw.view().data), 0);
+  EXPECT_EQ(products(105, dw.view().data), 4);  // as 112 and 96
+  EXPECT_EQ(products(112, dw.view().data), 2);  // 88 as itself
+  // What refuses another number of rows is asked again.
+  RecordedLt::the().exacting = true;
+  EXPECT_EQ(products(98, dw.view().data), 4);
+  EXPECT_EQ(products(98, dw.view().data), 0);
+  RecordedLt::the().exacting = false;
+  cuda::lt_use(&RecordedLt::api());
+}
+
 TEST_F(CublasLt, RefusesWhatDoesNotStartAtMultiplesOf16Bytes) {
   Experts<Bf16> e;
   const LinearBank<Bf16> bank = e.bank(false);
