@@ -113,7 +113,8 @@ struct Question {
   std::string rule_name;
 };
 
-Question read_question(const CostFlags& flags) {
+// on_device: memory is that of the device which a run would take.
+Question read_question(const CostFlags& flags, bool on_device) {
   if (flags.preset.empty() == flags.config.empty())
     fail(ErrorCode::kUsage, "cost: expected one of --preset, --config and --table, got {}",
          flags.preset.empty() ? "none" : "several");
@@ -123,6 +124,7 @@ Question read_question(const CostFlags& flags) {
   if (!flags.preset.empty()) {
     question.name = flags.preset;
     question.model = make_config(find_preset(flags.preset));
+    if (on_device) assume_device(question.model);
     question.tokens = flags.tokens > 0 ? flags.tokens : kPaperTokens;
     question.rule_name = "paper";
     question.batch_sequences = static_cast<int64_t>(find_preset(flags.preset).batch_tokens) / question.model.context;
@@ -130,6 +132,7 @@ Question read_question(const CostFlags& flags) {
     question.name = flags.config;
     const RunFile run = load_run_file(flags.config, flags.overrides);
     question.model = run.model;
+    if (on_device) assume_device(question.model);
     question.micro_batch = micro_batch(run.train);
     question.batch_sequences = run.train.batch_sequences;
     question.recompute = run.train.recompute;
@@ -255,8 +258,7 @@ void print_memory(const Question& question, const MemoryEstimate& memory) {
 }
 
 void print_cost(const CostFlags& flags) {
-  assume_device();  // memory is that of the device which a run would take
-  const Question question = read_question(flags);
+  const Question question = read_question(flags, true);
   const Cost cost = cost_of(question.model, question.tokens, question.seq_len, question.rule);
   const MemoryEstimate memory = estimate_memory(question.model, question.micro_batch, question.seq_len,
                                                 question.precision, question.optimizer, question.freeze, question.lora);
@@ -343,7 +345,7 @@ void print_rank(const ClusterLayout& layout) {
 }
 
 void print_plan(const CostFlags& flags) {
-  const Question question = read_question(flags);
+  const Question question = read_question(flags, false);
   if (question.batch_sequences == 0)
     fail(ErrorCode::kUsage, "cost --plan: expected a model of the study or --config, got {}, whose batch is not known",
          question.name);

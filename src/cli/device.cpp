@@ -11,6 +11,7 @@
 #include "dist/communicator.h"
 #include "kernels/cuda/driver.h"
 #include "ops/cuda/attention.h"
+#include "ops/cuda/cudnn.h"
 #include "troupe/config.h"
 
 namespace troupe::cli {
@@ -19,6 +20,13 @@ namespace {
 constexpr std::string_view kAuto = "auto", kCpu = name_of_enum(Device::kCpu), kCuda = name_of_enum(Device::kCuda);
 
 std::string device_flag;  // "": not given
+
+// After what says which card is used.
+void say_what_differs() {
+  if (!is_deterministic())
+    log::info("{} is 0: attention adds up gradients in any order, so that two runs differ in their last bits",
+              kDeterministicVariable);
+}
 
 // The number of a card in "cuda" or "cuda:N"; -1 if it is neither.
 int card_number(std::string_view name) {
@@ -71,8 +79,9 @@ void choose_device(const std::string& refusal) {
   if (device == kCpu) return;
   if (device != kAuto) {
     if (!refusal.empty()) fail(ErrorCode::kUsage, "{}: expected cpu, got {}: {}", said_by, device, refusal);
-    if (active_device() == Device::kCpu) cuda::open_card(card_number(device));
-    return;
+    if (active_device() == Device::kCuda) return;
+    cuda::open_card(card_number(device));
+    return say_what_differs();
   }
   cuda::Survey found;
   try {
@@ -83,21 +92,25 @@ void choose_device(const std::string& refusal) {
   } catch (const Error& error) {
     found.problem = error.what();
   }
-  if (found.problem.empty())
-    log::info("device: cuda:0, {}", found.cards[0].name);
-  else
-    log::info("device: cpu; no GPU is used: {}", found.problem);
+  if (!found.problem.empty()) return log::info("device: cpu; no GPU is used: {}", found.problem);
+  log::info("device: cuda:0, {}", found.cards[0].name);
+  say_what_differs();
 }
 
-void assume_device() {
+void assume_device(const ModelConfig& config) {
   if (wants_card())
     use_device(Device::kCuda);
   else
-    choose_device();
+    choose_device_for(config);
 }
 
-void choose_device_for(const ModelConfig& config, const Communicator* ranks) {
-  choose_device(ranks ? kRanksRefusal : refuses_wide_heads(config.head_width()));
+void choose_device_for(const ModelConfig& config, const Communicator* ranks) { choose_device_for({&config, 1}, ranks); }
+
+void choose_device_for(std::span<const ModelConfig> models, const Communicator* ranks) {
+  std::string refusal = ranks ? kRanksRefusal : "";
+  for (const ModelConfig& model : models)
+    if (refusal.empty()) refusal = refuses_wide_heads(model.head_width());
+  choose_device(refusal);
 }
 
 }  // namespace troupe::cli

@@ -1,6 +1,7 @@
 // --device: where the model of a command lies and runs.
 #pragma once
 
+#include <span>
 #include <string>
 
 namespace CLI {
@@ -30,10 +31,11 @@ bool wants_card();
 // command can run there (`refusal`: why it cannot, or ""), and says so; says why not where there is one. Throws kUsage
 // if a card was named and the command refuses.
 void choose_device(const std::string& refusal = "");
+// choose_device() for a model, of which an op may refuse, or for all that a command runs; and for several ranks.
+void choose_device_for(const ModelConfig& config, const Communicator* ranks = nullptr);
+void choose_device_for(std::span<const ModelConfig> models, const Communicator* ranks = nullptr);
 // For a command that runs none, but says what one would take: the same device, though a card that was named need not be
 // there.
-void assume_device();
-// choose_device() for a model, of which an op may refuse, and for several ranks.
-void choose_device_for(const ModelConfig& config, const Communicator* ranks = nullptr);
+void assume_device(const ModelConfig& config);
 
 }  // namespace troupe::cli

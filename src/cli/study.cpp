@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -21,9 +22,11 @@
 #include "cli/ranks.h"
 #include "io/json_fields.h"
 #include "io/json_file.h"
+#include "io/named_path.h"
 #include "io/provenance.h"
 #include "io/writer_lock.h"
 #include "study/grid/factors.h"
+#include "study/grid/grid.h"
 #include "study/grid/grid_report.h"
 #include "study/grid/grid_study.h"
 #include "study/memory.h"
@@ -130,6 +133,16 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
   for (const char* file : {"points.csv", "factors.csv", "report.html"}) print("{}\n", (out / file).string());
 }
 
+std::vector<ModelConfig> models_of(const StudyConfig& config, const std::string& file) {
+  std::vector<ModelConfig> models;
+  if (config.grid.empty())
+    for (const std::string& text : config.models)
+      models.push_back(load_run_config(parse_named_path(text, "study.models").path).model);
+  else
+    for (const GridModel& model : make_grid(config, file).models) models.push_back(model.config.model);
+  return models;
+}
+
 StudyConfig load_config(const StudyFlags& flags, const Communicator* ranks) {
   StudyConfig config = load_study(flags.config, flags.overrides);
   if (flags.dry_run && ranks) fail(ErrorCode::kUsage, "--dry-run: expected one process, got {} ranks", ranks->size());
@@ -155,7 +168,7 @@ void run(const StudyFlags& flags, Communicator* ranks) {
   run_together(ranks, [&] { config = load_config(flags, ranks); }, "configuration");
   const std::filesystem::path out =
       flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
-  choose_device(ranks ? kRanksRefusal : "");
+  choose_device_for(models_of(config, flags.config), ranks);
   if (ranks)
     log::info("ranks: {} ({}), {} each, share every training and evaluation; memory is not compared with what is free",
               ranks->size(), ranks->name(), counted(num_threads(), "thread"));

@@ -43,6 +43,9 @@ if with "" "${cost[@]}" 2>&1 | grep -q 'built without nvcc'; then
 fi
 says "a card that works" "device: cuda:0, Stub" with "" "${cost[@]}"
 grep -q 'rounded bf16 copies' out || fail "memory is not the GPU's: $(cat out)"
+says "gradients in any order" \
+  $'device: cuda:0, Stub\nTROUPE_CUDA_DETERMINISTIC is 0: attention adds up gradients in any order, so that two runs differ in their last bits' \
+  with "" env TROUPE_CUDA_DETERMINISTIC=0 "${cost[@]}"
 says "--device auto" "device: cuda:0, Stub" with "" env TROUPE_DEVICE=cpu "${cost[@]}" --device auto
 expect "a card that takes no kernels" 0 "device: cpu; no GPU is used: cuda:0: Stub (compute capability 9.9): expected a card of" \
   with cuModuleLoadData=209 "${cost[@]}"
@@ -57,6 +60,7 @@ seq 1 2000 >text.txt
 { small_model 1 16; printf '%s\n' 'head_dim = 136' '[train]' 'steps = 1' 'batch_sequences = 2' '[data]' 'train = ["data"]'; } >wide.toml
 sed -i "s/50257/300/; s/eos_id = .*/eos_id = 0/" wide.toml
 expect "wide heads" 0 "device: cpu; no GPU is used: heads have 136 columns, more than 128" with "" "$program" train wide.toml --run wide
+expect "memory of wide heads" 0 "device: cpu; no GPU is used: heads have 136 columns, more than 128" with "" "$program" cost --config wide.toml
 grep -v head_dim wide.toml >run.toml
 expect "memory of a card" 4 "bytes are free (--device cpu)" with "" "$program" train run.toml --run run
 if [ -x "$mpirun" ] && ! "$program" --version | grep -q '^MPI: not built'; then

@@ -14,11 +14,6 @@ namespace {
 constexpr int64_t kDnnWidestHead = 256;
 constexpr int64_t kDnnBackwardBytes = int64_t{1} << 30;
 
-bool is_deterministic() {
-  const char* const value = std::getenv(kDeterministicVariable);
-  return !value || std::string_view(value) != "0";
-}
-
 // A task in the library's words, and where its tensors are.
 struct DnnTask {
   cuda::DnnAttention attention;
@@ -101,6 +96,11 @@ void run_by_cudnn(const Task& task, Context& context) {
 }
 
 }  // namespace
+
+bool is_deterministic() {
+  const char* const value = std::getenv(kDeterministicVariable);
+  return !value || std::string_view(value) != "0";
+}
 
 int64_t dnn_backward_sequences(int64_t B, int64_t S, int64_t H) {
   const int64_t most = std::max<int64_t>(1, kDnnBackwardBytes / (H * S * S * 2));

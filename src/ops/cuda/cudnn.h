@@ -11,6 +11,7 @@ namespace troupe {
 
 // Set to 0: attention's backward pass adds in any order, faster, and two runs differ in their last bits.
 inline constexpr const char* kDeterministicVariable = "TROUPE_CUDA_DETERMINISTIC";
+bool is_deterministic();
 
 TROUPE_BY(cudnn, AttentionForward)
 TROUPE_BY(cudnn, AttentionBackward)
