@@ -165,10 +165,17 @@ void write_results(const StudyResult& result, const std::filesystem::path& out) 
 
 void run(const StudyFlags& flags, Communicator* ranks) {
   StudyConfig config;
-  run_together(ranks, [&] { config = load_config(flags, ranks); }, "configuration");
+  std::vector<ModelConfig> models;
+  run_together(
+      ranks,
+      [&] {
+        config = load_config(flags, ranks);
+        models = models_of(config, flags.config);
+      },
+      "configuration");
   const std::filesystem::path out =
       flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
-  choose_device_for(models_of(config, flags.config), ranks);
+  choose_device_for(models, ranks);
   if (ranks)
     log::info("ranks: {} ({}), {} each, share every training and evaluation; memory is not compared with what is free",
               ranks->size(), ranks->name(), counted(num_threads(), "thread"));
@@ -197,8 +204,7 @@ void run(const StudyFlags& flags, Communicator* ranks) {
   if (!result.comparisons.empty()) print_table(comparison_table(result.comparisons)), print("\n");
   if (result.by_seed.size() > 1) print_table(seeds_table(result)), print("\n");
   for (const std::string& note : study_notes(result)) print("{}\n", note);
-  const auto& models = result.models();
-  for (const auto& [model, sample] : samples_by_prompt(models))
+  for (const auto& [model, sample] : samples_by_prompt(result.models()))
     print("\n{}: \"{}\" ...{}{}\n", model->name, sample->prompt, sample->text,
           sample->finish == "end_of_text" ? " [end of text]" : " [...]");
   print("\n{}\n", (out / "report.html").string());

@@ -123,6 +123,7 @@ void Decoder<P>::State::place_batch() {
 template <class P>
 void Decoder<P>::State::merge_reports() {
   if (!is_shared() || stats.empty() || weights.config.moe.group_sequences == 0) return;
+  for (RouterStats& layer : stats) layer.arrive();
   const int64_t S = shape.S, T = shape.whole.B * S, size = weights.config.moe.group_sequences * S;
   const auto groups = static_cast<size_t>((T + size - 1) / size), before = static_cast<size_t>(own.begin * S / size);
   std::vector<int64_t> counts;
@@ -188,6 +189,7 @@ DecoderWeights<P>& Decoder<P>::weights() {
 
 template <class P>
 std::span<const RouterStats> Decoder<P>::router_stats() const {
+  for (RouterStats& layer : state_->stats) layer.arrive();
   return state_->stats;
 }
 
@@ -292,49 +294,66 @@ struct MicroBatch {
                : 1.0;
   }
 
-  LossSum sums(std::span<const real> nll, double squared_lse, double divergence = 0.0) const {
-    LossSum loss;
-    run(Sum<real>{nll, &loss.nll});
-    loss.z = squared_lse, loss.divergence = divergence;
-    if (s.is_shared()) {
-      double all[] = {loss.nll, loss.z, loss.divergence};
-      s.options.ranks->sum(std::span(all), "loss");
-      loss.nll = all[0], loss.z = all[1], loss.divergence = all[2];
-    }
-    loss.tokens = std::count_if(s.targets_T.begin(), s.targets_T.end(), [](int32_t id) { return id >= 0; });
-    const std::vector<double> tokens = s.stats.empty() ? std::vector<double>() : group_tokens();
-    const auto terms = router_losses<real>();
-    std::vector<double> router(terms.size(), 0.0);
-    for (const RouterStats& stats : s.stats) {
-      for (size_t i = 0; i < terms.size(); ++i)
-        for (size_t g = 0; g < tokens.size(); ++g)
-          router[i] += router_layer_scale() * tokens[g] * stats.losses[i].by_group[g];
-      loss.choices += std::accumulate(stats.load_E.begin(), stats.load_E.end(), int64_t{0});
-      loss.dropped += std::accumulate(stats.dropped_K.begin(), stats.dropped_K.end(), int64_t{0});
-    }
-    loss.total = loss.nll;
-    for (size_t i = 0; i < terms.size(); ++i) {
-      loss.total += terms[i].weight(config().moe) * router[i];
-      if (terms[i].name == kBalanceLoss) loss.aux = router[i];
-    }
-    loss.total += mode.z_loss * loss.z;
-    return loss;
+  // May be called when the decoder is at another micro-batch.
+  Later<PassSums> sums(std::span<const real> nll, const Later<double>& squared_lse, double divergence = 0.0) const {
+    LossSum counted;
+    counted.divergence = divergence;
+    Later<double> nll_later;
+    run(Sum<real>{nll, &counted.nll, &nll_later});
+    counted.tokens = std::count_if(s.targets_T.begin(), s.targets_T.end(), [](int32_t id) { return id >= 0; });
+    return [counted, nll_later, squared_lse, ranks = s.is_shared() ? s.options.ranks : nullptr, routers = s.stats,
+            tokens = s.stats.empty() ? std::vector<double>() : group_tokens(), layer_scale = router_layer_scale(),
+            &moe = config().moe, z_loss = mode.z_loss] {
+      PassSums sums{counted, routers};
+      LossSum& loss = sums.loss;
+      if (nll_later) loss.nll = nll_later();
+      loss.z = squared_lse();
+      if (ranks) {
+        double all[] = {loss.nll, loss.z, loss.divergence};
+        ranks->sum(std::span(all), "loss");
+        loss.nll = all[0], loss.z = all[1], loss.divergence = all[2];
+      }
+      const auto terms = router_losses<real>();
+      std::vector<double> router(terms.size(), 0.0);
+      for (RouterStats& stats : sums.routers) {
+        stats.arrive();
+        for (size_t i = 0; i < terms.size(); ++i)
+          for (size_t g = 0; g < tokens.size(); ++g)
+            router[i] += layer_scale * tokens[g] * stats.losses[i].by_group[g];
+        loss.choices += std::accumulate(stats.load_E.begin(), stats.load_E.end(), int64_t{0});
+        loss.dropped += std::accumulate(stats.dropped_K.begin(), stats.dropped_K.end(), int64_t{0});
+      }
+      loss.total = loss.nll;
+      for (size_t i = 0; i < terms.size(); ++i) {
+        loss.total += terms[i].weight(moe) * router[i];
+        if (terms[i].name == kBalanceLoss) loss.aux = router[i];
+      }
+      loss.total += z_loss * loss.z;
+      return sums;
+    };
   }
 
   // Sums come last unless they are asked for before, so that neither a GPU nor ranks wait in between.
-  LossSum backward(ParameterStore<real>& grads, const LayerDone& layer_done, double squared_lse,
-                   double divergence) const {
-    std::optional<LossSum> loss;
+  Later<PassSums> backward(ParameterStore<real>& grads, const LayerDone& layer_done, const Later<double>& squared_lse,
+                           double divergence) const {
+    const auto with_teacher = [&] {
+      return [of_pass = sums(s.work.nll_T, squared_lse, divergence), alpha = s.teacher ? s.distillation.alpha : 0.0] {
+        PassSums all = of_pass();
+        if (alpha != 0.0) all.loss.total += alpha * (all.loss.divergence - all.loss.nll);
+        return all;
+      };
+    };
+    std::optional<PassSums> found;
     const std::function<LossSum()> total = [&] {
-      if (loss) return *loss;
-      loss = sums(s.work.nll_T, squared_lse, divergence);
-      if (s.teacher) loss->total += s.distillation.alpha * (loss->divergence - loss->nll);
-      return *loss;
+      if (!found) found = with_teacher()();
+      return found->loss;
     };
     backward(grads, [&](int64_t layer) {
       if (layer_done) layer_done(layer, total);
     });
-    return total();
+    if (s.is_shared()) total();
+    if (found) return [all = *found] { return all; };
+    return with_teacher();
   }
 
   std::vector<double> router_loss_scale() const {
@@ -402,6 +421,12 @@ MicroBatch<P> evaluated(typename Decoder<P>::State& s, const Batch& batch, const
 template <class P>
 LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads,
                                      const LayerDone& layer_done) {
+  return forward_backward_later(batch, mode, grads, layer_done)().loss;
+}
+
+template <class P>
+Later<PassSums> Decoder<P>::forward_backward_later(const Batch& batch, const RunMode& mode,
+                                                   ParameterStore<real>& grads, const LayerDone& layer_done) {
   State& s = *state_;
   s.read_batch(batch, s.options.ranks != nullptr);  // of which a rank may get nothing
   s.work.plan(s.sizes, s.own.size(), batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
@@ -409,6 +434,7 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
   const MicroBatch<P> micro{s, batch, mode_for(batch, mode, true, s.own)};
   micro.forward();
   double squared_lse = 0.0, divergence = 0.0;
+  Later<double> squared_lse_later;
   const std::span<real> dembed = grads.at(s.weights.slots.output), dbias = grads.at(s.weights.slots.output_bias);
   if (dembed.empty() && !dbias.empty())
     fail(ErrorCode::kUsage, "gradients: output.bias: expected the output matrix's too, got it alone");
@@ -422,9 +448,11 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
                                 .cap = config().logit_cap,
                                 .z_loss = mode.z_loss,
                                 .squared_lse = &squared_lse,
+                                .later = &squared_lse_later,
                                 .teacher = taught<P>(s, batch, divergence),
                                 .dbias_V = dbias.empty() ? nullptr : dbias.data()});
-  return micro.backward(grads, layer_done, squared_lse, divergence);
+  if (!squared_lse_later) squared_lse_later = [squared_lse] { return squared_lse; };
+  return micro.backward(grads, layer_done, squared_lse_later, divergence);
 }
 
 template <class P>
@@ -462,7 +490,7 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
     copy<real>(s.work.nll_T.first(nll_T.size()), nll_T);
     copy<int32_t>(s.work.argmax_T.first(argmax_T.size()), argmax_T);
   }
-  return micro.sums(s.work.nll_T, 0.0);
+  return micro.sums(s.work.nll_T, [] { return 0.0; })().loss;
 }
 
 template class Decoder<F64>;

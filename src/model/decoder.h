@@ -15,6 +15,7 @@
 #include "model/batch.h"
 #include "nn/parameters.h"
 #include "nn/run_mode.h"
+#include "ops/later.h"
 #include "ops/route/router_stats.h"
 #include "tensor/arena.h"
 #include "tensor/matrix.h"
@@ -42,6 +43,12 @@ struct Distillation {
   double alpha = 0.5, temperature = 1.0;
 };
 
+// What a micro-batch was found to cost, and what its MoE layers reported, in layer order.
+struct PassSums {
+  LossSum loss;
+  std::vector<RouterStats> routers;
+};
+
 // What is done when a layer's gradients are complete; the loss is summed up if it is asked for.
 using LayerDone = std::function<void(int64_t layer, const std::function<LossSum()>& loss)>;
 
@@ -62,6 +69,10 @@ class Decoder {
   // put zeros in their place and move the layer's parameters.
   LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads,
                            const LayerDone& layer_done = {});
+
+  // The same, after which sums may still be on their way from a device. They may be waited for after other passes.
+  Later<PassSums> forward_backward_later(const Batch& batch, const RunMode& mode, ParameterStore<real>& grads,
+                                         const LayerDone& layer_done = {});
 
   // From now on forward_backward() learns from what `teacher` makes of the same batches too, which must outlive this
   // decoder, know the same tokens and lie in the same memory. Where ranks share this decoder each has the whole teacher.

@@ -117,9 +117,14 @@ LossSum LanguageModel::score(const Batch& batch, const RunMode& mode, std::span<
 
 LossSum LanguageModel::forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads,
                                         const LayerDone& layer_done) {
+  return forward_backward_later(batch, mode, grads, layer_done)().loss;
+}
+
+Later<PassSums> LanguageModel::forward_backward_later(const Batch& batch, const RunMode& mode,
+                                                      ParameterStore<float>& grads, const LayerDone& layer_done) {
   if (packed_)
     fail(ErrorCode::kInternal, "model: expected one for training, got one for inference: its weights are packed");
-  return visit([&](auto& decoder) { return decoder.forward_backward(batch, mode, grads, layer_done); });
+  return visit([&](auto& decoder) { return decoder.forward_backward_later(batch, mode, grads, layer_done); });
 }
 
 void LanguageModel::learn_from(LanguageModel& teacher, const Distillation& distillation) {

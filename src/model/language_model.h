@@ -43,10 +43,12 @@ class LanguageModel {
   using WeightReader = std::function<void(const Parameter&, std::span<float>)>;
   void pack_weights(const WeightReader& read);
 
-  // As Decoder::score and Decoder::forward_backward.
+  // As those of the Decoder.
   LossSum score(const Batch& batch, const RunMode& mode, std::span<float> nll_T = {}, std::span<int32_t> argmax_T = {});
   LossSum forward_backward(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads,
                            const LayerDone& layer_done = {});
+  Later<PassSums> forward_backward_later(const Batch& batch, const RunMode& mode, ParameterStore<float>& grads,
+                                         const LayerDone& layer_done = {});
   void learn_from(LanguageModel& teacher, const Distillation& distillation);  // of the same precision
   std::span<const RouterStats> router_stats() const;
   const Arena& arena() const;

@@ -61,9 +61,10 @@ class Linear {
         run(LinearBackwardWeight<P>{bank_, dy, x, offsets, dw.data(), db_data});
         continue;
       }
-      const int64_t first = offsets[static_cast<size_t>(begin)], rows = offsets[static_cast<size_t>(end)] - first;
+      const std::span<const int64_t> here = offsets.here();
+      const int64_t first = here[static_cast<size_t>(begin)], rows = here[static_cast<size_t>(end)] - first;
       std::vector<int64_t> of_part;
-      for (int64_t e = begin; e <= end; ++e) of_part.push_back(offsets[static_cast<size_t>(e)] - first);
+      for (int64_t e = begin; e <= end; ++e) of_part.push_back(here[static_cast<size_t>(e)] - first);
       const LinearBank<P> maps(end - begin, bank_.out(), bank_.in(), nullptr, nullptr);
       run(LinearBackwardWeight<P>{maps, dy.rows_from(first, rows), x.rows_from(first, rows), of_part, dw.data(),
                                   db_data});

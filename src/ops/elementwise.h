@@ -4,6 +4,7 @@
 #include <span>
 
 #include "ops/dropout.h"
+#include "ops/later.h"
 #include "ops/op.h"
 #include "tensor/matrix.h"
 
@@ -64,6 +65,7 @@ struct Sum {
 
   std::span<const Real> values;
   double* sum = nullptr;  // overwritten
+  Later<double>* later = nullptr;  // a place for it, if `sum` can wait
 
   static Implementations<Sum> implementations();
 };

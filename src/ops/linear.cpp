@@ -19,7 +19,8 @@ namespace {
 // The caller's offsets, or those of one map over all rows.
 class Offsets {
  public:
-  Offsets(RowOffsets offsets, int64_t num_experts, int64_t rows) : all_{0, rows}, begin_(all_.data()) {
+  Offsets(const RowOffsets& row_offsets, int64_t num_experts, int64_t rows) : all_{0, rows}, begin_(all_.data()) {
+    const std::span<const int64_t> offsets = row_offsets.here();
     TROUPE_ASSERT(offsets.empty() ? num_experts == 1 : static_cast<int64_t>(offsets.size()) == num_experts + 1);
     TROUPE_ASSERT(offsets.empty() || (offsets.front() == 0 && offsets.back() == rows));
     static_cast<void>(num_experts);
@@ -214,12 +215,10 @@ const typename P::operand* LinearBank<P>::device_operands() const {
       else if (!is_padded_ && padding > 0)
         cuda::launch(cuda::FillKernel<bf16>{{rounded_.data() + size, padding, weights_.in, weights_.in}, bf16()});
       is_padded_ = true;
-      cuda::launch(cuda::RoundKernel{weights_.weight, rounded_.data(), size});
-      if (weights_.bias) {
-        const int64_t biases = weights_.num_experts * weights_.out;
-        if (rounded_bias_.size() != biases) rounded_bias_ = Buffer<bf16>(biases, cuda::memory());
-        cuda::launch(cuda::RoundKernel{weights_.bias, rounded_bias_.data(), biases});
-      }
+      const int64_t biases = weights_.bias ? weights_.num_experts * weights_.out : 0;
+      if (rounded_bias_.size() < biases) rounded_bias_ = Buffer<bf16>(biases, cuda::memory());
+      cuda::launch(cuda::RoundKernel{{weights_.weight, rounded_.data(), size},
+                                     {weights_.bias, rounded_bias_.data(), biases}});
       is_rounded_ = true;
     }
     return rounded_.data();

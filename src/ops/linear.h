@@ -4,11 +4,14 @@
 // neighbouring elementwise work fused into their write. Bits do not depend on the number of threads.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "kernels/linear.h"  // IWYU pragma: export (ForwardEpilogue, BackwardEpilogue)
+#include "ops/later.h"
 #include "ops/op.h"
 #include "tensor/buffer.h"
 #include "tensor/dtype.h"
@@ -91,13 +94,23 @@ class LinearBank {
 };
 
 // Row ranges per expert: E + 1 ascending offsets from 0 to the number of rows; none: one map over all rows. on_device:
-// the same in the memory of the GPU, where they are there already; else nullptr.
-struct RowOffsets : std::span<const int64_t> {
-  using std::span<const int64_t>::span;
+// the same in the memory of the GPU, where they are there already; then the host waits for them if it needs them.
+class RowOffsets {
+ public:
   RowOffsets() = default;
-  RowOffsets(std::span<const int64_t> offsets, const int64_t* there) : span(offsets), on_device(there) {}
+  template <std::convertible_to<std::span<const int64_t>> Offsets>
+  RowOffsets(const Offsets& offsets) : here_(offsets) {}
+  RowOffsets(const int64_t* offsets, size_t size) : here_(offsets, size) {}
+  RowOffsets(const int64_t* there, Later<std::span<const int64_t>> here) : on_device(there), later_(std::move(here)) {}
+
+  bool empty() const { return !later_ && here_.empty(); }
+  std::span<const int64_t> here() const { return later_ ? later_() : here_; }
 
   const int64_t* on_device = nullptr;
+
+ private:
+  std::span<const int64_t> here_;
+  Later<std::span<const int64_t>> later_;
 };
 
 // y = f(x W^T + b), f as the epilogue says.

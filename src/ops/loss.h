@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "ops/later.h"
 #include "ops/linear.h"
 #include "ops/op.h"
 
@@ -65,6 +66,7 @@ struct OutputLossWithGradient {
   double divisor = 1.0;
   double cap = 0.0, z_loss = 0.0;
   double* squared_lse = nullptr;  // on the host: sum of (log sum_v exp(l_v))^2; overwritten unless it is nullptr
+  Later<double>* later = nullptr;  // a place for it, if squared_lse can wait
   OutputTeacher<P> teacher = {};
   real* dbias_V = nullptr;  // [V], added to unless it is nullptr; only beside dembed_VD
 

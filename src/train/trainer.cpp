@@ -123,16 +123,28 @@ LayerDone Trainer::layer_done(int64_t micro) {
 // those of all.
 void Trainer::pass_and_update(StepStats& stats) {
   if (adapters_) adapters_->grads.set_zero();
+  const bool read_by_next = model_.config().moe.balance_over == BalanceOver::kUpdate;
+  std::vector<Later<PassSums>> passes;  // whose sums a GPU is waited for once, with the norm
+  const auto take = [&] {
+    for (const Later<PassSums>& pass : passes) {
+      const PassSums sums = pass();
+      stats.loss += sums.loss;
+      add(stats.routers, sums.routers);
+    }
+    passes.clear();
+  };
   for (int64_t micro = 0; micro < options_.micro_batches; ++micro) {
     const Batch batch = batch_at_(step_, micro);
-    stats.loss +=
-        model_.forward_backward(batch, training_mode(options_, step_, stats.routers), grads_, layer_done(micro));
-    add(stats.routers, model_.router_stats());
+    passes.push_back(
+        model_.forward_backward_later(batch, training_mode(options_, step_, stats.routers), grads_, layer_done(micro)));
+    if (read_by_next) take();
   }
   Communicator* const ranks = model_.ranks();
   if (shares_) shares_->sum_gradients(gradients_of_trained());
   if (shares_ && options_.expert_gradients == ExpertGradients::kSqrtWorldSize) scale_experts();
-  stats.grad_norm = gradient_norm(gradients(), stats.loss.tokens, ranks);
+  const double norm_of_sums = gradient_norm(gradients(), 1, ranks);
+  take();  // all that it waits for is there now
+  stats.grad_norm = norm_of_sums / static_cast<double>(stats.loss.tokens);
   run_together(
       ranks, [&] { require_finite(stats.step, stats.loss, stats.grad_norm, trained(), gradients()); }, kFinite);
   const double scale = clip_factor(stats.grad_norm, options_.clip_norm) / static_cast<double>(stats.loss.tokens);

@@ -29,6 +29,9 @@ extern "C" const char troupe_cuda_image[];
 namespace troupe::cuda {
 namespace {
 
+constexpr size_t kStagedBytes = size_t{8} << 20;  // of the host, for what is copied to the card
+constexpr int64_t kEvents = 64;
+
 constexpr const char* kLibrary = "libcuda.so.1";
 
 #ifdef TROUPE_CUDA_IMAGE
@@ -165,6 +168,7 @@ class CardMachine final : public Machine {
     const bool from_card = is_on_card(from), to_card = is_on_card(to);
     if (rows == 1) {
       const auto bytes = static_cast<size_t>(width);
+      if (to_card && !from_card && !managed_ && bytes <= kStagedBytes / 2) return stage(src, to, bytes);
       if (from_card && to_card)
         check(api_.copy_on_device(to, from, bytes, stream_), "cuMemcpyDtoDAsync");
       else if (to_card)
@@ -183,6 +187,35 @@ class CardMachine final : public Machine {
       check(api_.copy_rows(&copy, stream_), "cuMemcpy2DAsync");
     }
     if (!from_card || !to_card || managed_) wait();
+  }
+
+  void* allocate_host(int64_t bytes) override {
+    enter();
+    void* data = nullptr;
+    check(api_.allocate_host(&data, static_cast<size_t>(bytes), 0), "cuMemHostAlloc");
+    return data;
+  }
+
+  int64_t fetch(const void* src, void* dst, int64_t bytes) override {
+    enter();
+    const auto from = reinterpret_cast<driver::Pointer>(src);
+    if (is_on_card(from)) {
+      check(api_.copy_to_host(dst, from, static_cast<size_t>(bytes), stream_), "cuMemcpyDtoHAsync");
+    } else {
+      wait();
+      std::memcpy(dst, src, static_cast<size_t>(bytes));
+    }
+    return record();
+  }
+
+  void arrive(int64_t fetched) override {
+    enter();
+    driver::Event event = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      event = events_[static_cast<size_t>(fetched % kEvents)];
+    }
+    check(api_.wait_for_event(event), "cuEventSynchronize");
   }
 
   void launch(KernelId id, int64_t blocks, int threads, const void* kernel, int64_t) override {
@@ -217,6 +250,31 @@ class CardMachine final : public Machine {
     check(api_.set_context(context_), "cuCtxSetCurrent");
     entered = this;
   }
+  // The number of what was asked for so far; an event that is taken again is of later work.
+  int64_t record() {
+    const std::lock_guard lock(mutex_);
+    driver::Event& event = events_[static_cast<size_t>(recorded_ % kEvents)];
+    if (recorded_ < kEvents) check(api_.create_event(&event, driver::kEventWithoutTime), "cuEventCreate");
+    check(api_.record_event(event, stream_), "cuEventRecord");
+    return recorded_++;
+  }
+
+  // The host goes on at once: what it had is in one of two halves of `staged_`, which is used again when all of it is
+  // on the card.
+  void stage(const void* src, driver::Pointer to, size_t bytes) {
+    const std::lock_guard lock(staging_);
+    if (!staged_) staged_ = static_cast<char*>(allocate_host(kStagedBytes));
+    if (taken_ + bytes > kStagedBytes / 2) {
+      last_of_half_[half_] = record();
+      half_ ^= 1, taken_ = 0;
+      if (last_of_half_[half_] >= 0) arrive(last_of_half_[half_]);
+    }
+    char* const from = staged_ + half_ * (kStagedBytes / 2) + taken_;
+    taken_ += (bytes + 63) / 64 * 64;
+    std::memcpy(from, src, bytes);
+    check(api_.copy_to_device(to, from, bytes, stream_), "cuMemcpyHtoDAsync");
+  }
+
   bool is_on_card(driver::Pointer pointer) const {
     const std::lock_guard lock(mutex_);
     const auto after = ranges_.upper_bound(pointer);
@@ -237,6 +295,12 @@ class CardMachine final : public Machine {
   }();
   mutable std::mutex mutex_;
   std::map<driver::Pointer, driver::Pointer> ranges_;  // what is allocated: begin, end
+  std::array<driver::Event, size_t{kEvents}> events_{};
+  int64_t recorded_ = 0;
+  std::mutex staging_;
+  char* staged_ = nullptr;
+  size_t half_ = 0, taken_ = 0;
+  std::array<int64_t, 2> last_of_half_ = {-1, -1};
 };
 
 }  // namespace

@@ -15,10 +15,12 @@ using Context = void*;                                                     // CU
 using Stream = void*;                                                      // CUstream
 using Module = void*;                                                      // CUmodule
 using Function = void*;                                                    // CUfunction
+using Event = void*;                                                       // CUevent
 enum MemoryType : int { kHost = 1, kDevice = 2 };                          // CUmemorytype
 enum Attribute : int { kMultiprocessors = 16, kMajor = 75, kMinor = 76 };  // CUdevice_attribute
 constexpr unsigned kStreamNonBlocking = 1;
 constexpr unsigned kAttachGlobal = 1;  // CUmemAttach_flags
+constexpr unsigned kEventWithoutTime = 2;
 
 // CUDA_MEMCPY2D
 struct Copy2D {
@@ -51,6 +53,7 @@ struct Copy2D {
   TROUPE_DRIVER(memory_info, cuMemGetInfo_v2, (size_t*, size_t*))                                               \
   TROUPE_DRIVER(allocate, cuMemAlloc_v2, (Pointer*, size_t))                                                    \
   TROUPE_DRIVER(allocate_managed, cuMemAllocManaged, (Pointer*, size_t, unsigned))                              \
+  TROUPE_DRIVER(allocate_host, cuMemHostAlloc, (void**, size_t, unsigned))                                      \
   TROUPE_DRIVER(free, cuMemFree_v2, (Pointer))                                                                  \
   TROUPE_DRIVER(fill, cuMemsetD8Async, (Pointer, unsigned char, size_t, Stream))                                \
   TROUPE_DRIVER(copy_to_device, cuMemcpyHtoDAsync_v2, (Pointer, const void*, size_t, Stream))                   \
@@ -59,6 +62,9 @@ struct Copy2D {
   TROUPE_DRIVER(copy_rows, cuMemcpy2DAsync_v2, (const Copy2D*, Stream))                                         \
   TROUPE_DRIVER(create_stream, cuStreamCreate, (Stream*, unsigned))                                             \
   TROUPE_DRIVER(wait, cuStreamSynchronize, (Stream))                                                            \
+  TROUPE_DRIVER(create_event, cuEventCreate, (Event*, unsigned))                                                \
+  TROUPE_DRIVER(record_event, cuEventRecord, (Event, Stream))                                                   \
+  TROUPE_DRIVER(wait_for_event, cuEventSynchronize, (Event))                                                    \
   TROUPE_DRIVER(load_module, cuModuleLoadData, (Module*, const void*))                                          \
   TROUPE_DRIVER(function, cuModuleGetFunction, (Function*, Module, const char*))                                \
   TROUPE_DRIVER(                                                                                                \

@@ -38,6 +38,7 @@ static_assert(int{kMajor} == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(int{kMinor} == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 static_assert(kStreamNonBlocking == static_cast<unsigned>(CU_STREAM_NON_BLOCKING));
 static_assert(kAttachGlobal == static_cast<unsigned>(CU_MEM_ATTACH_GLOBAL));
+static_assert(kEventWithoutTime == static_cast<unsigned>(CU_EVENT_DISABLE_TIMING));
 static_assert(sizeof(Copy2D) == sizeof(CUDA_MEMCPY2D) &&
               offsetof(Copy2D, src_host) == offsetof(CUDA_MEMCPY2D, srcHost));
 static_assert(offsetof(Copy2D, src_device) == offsetof(CUDA_MEMCPY2D, srcDevice));

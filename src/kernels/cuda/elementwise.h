@@ -188,22 +188,31 @@ struct RotaryKernel {
   }
 };
 
-// The bf16 copy of weights that products read.
+// The bf16 copy of weights that products read, and of biases.
 struct RoundKernel {
   static constexpr int kThreads = kElementThreads;
   using Shared = NoShared;
 
-  const float* src;
-  bf16* dst;
-  int64_t count;
+  struct Stretch {
+    const float* src;
+    bf16* dst;
+    int64_t count;
+  };
+  Stretch weights, biases;
 
-  int64_t blocks() const { return blocks_of_fours(1, count); }
+  int64_t blocks() const { return blocks_of_fours(1, weights.count) + blocks_of_fours(1, biases.count); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    each_four(block, 1, count, [&](int64_t, int64_t i, int number) {
-      float values[4];
-      load_four(src + i, number, values);
-      store_four(dst + i, number, values);
-    });
+    const int64_t of_weights = blocks_of_fours(1, weights.count);
+    const bool first = block.index() < of_weights;
+    const Stretch& stretch = first ? weights : biases;
+    each_four(
+        block, 1, stretch.count,
+        [&](int64_t, int64_t i, int number) {
+          float values[4];
+          load_four(stretch.src + i, number, values);
+          store_four(stretch.dst + i, number, values);
+        },
+        first ? 0 : of_weights);
   }
 };
 

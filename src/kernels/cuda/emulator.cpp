@@ -66,9 +66,32 @@ void Emulator::free(void* data) noexcept {
 }
 
 void Emulator::copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) {
+  waits_ += reaches_ && may_reach(src) && !may_reach(dst);
   for (int64_t row = 0; row < rows; ++row)
     std::memcpy(static_cast<char*>(dst) + row * dst_pitch, static_cast<const char*>(src) + row * src_pitch,
                 static_cast<size_t>(width));
+}
+
+void* Emulator::allocate_host(int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  return host_blocks_.emplace_back(std::make_unique<char[]>(static_cast<size_t>(bytes))).get();
+}
+
+int64_t Emulator::fetch(const void* src, void* dst, int64_t bytes) {
+  asked("a copy to the host", {&src, 1});
+  const auto* const from = static_cast<const char*>(src);
+  const std::lock_guard lock(mutex_);
+  on_their_way_[fetches_] = {dst, {from, from + bytes}};
+  std::memset(dst, 0xFF, static_cast<size_t>(bytes));
+  return fetches_++;
+}
+
+void Emulator::arrive(int64_t fetched) {
+  ++waits_;
+  const std::lock_guard lock(mutex_);
+  for (auto next = on_their_way_.begin(); next != on_their_way_.end() && next->first <= fetched;
+       next = on_their_way_.erase(next))
+    std::memcpy(next->second.to, next->second.bytes.data(), next->second.bytes.size());
 }
 
 void Emulator::asked(std::string_view library, std::span<const void* const> places) {

@@ -80,11 +80,12 @@ constexpr int64_t blocks_of_packs(int64_t rows, int64_t cols) {
 constexpr int64_t blocks_of_fours(int64_t rows, int64_t cols) { return blocks_of_packs<4>(rows, cols); }
 
 template <int kCount, class Body>
-TROUPE_KERNEL void each_pack(const Block<kElementThreads>& block, int64_t rows, int64_t cols, const Body& body) {
+TROUPE_KERNEL void each_pack(const Block<kElementThreads>& block, int64_t rows, int64_t cols, const Body& body,
+                             int64_t first_block = 0) {
   const int64_t of_a_row = (cols + kCount - 1) / kCount, all = rows * of_a_row;
   block.each([&](int thread) {
     for (int64_t step = 0; step < kPacksPerBlock; step += kElementThreads) {
-      const int64_t i = block.index() * kPacksPerBlock + step + thread;
+      const int64_t i = (block.index() - first_block) * kPacksPerBlock + step + thread;
       if (i >= all) return;
       const int64_t row = all >> 32 ? i / of_a_row : static_cast<uint32_t>(i) / static_cast<uint32_t>(of_a_row);
       const int64_t first = (i - row * of_a_row) * kCount;
@@ -93,8 +94,9 @@ TROUPE_KERNEL void each_pack(const Block<kElementThreads>& block, int64_t rows, 
   });
 }
 template <class Body>
-TROUPE_KERNEL void each_four(const Block<kElementThreads>& block, int64_t rows, int64_t cols, const Body& body) {
-  each_pack<4>(block, rows, cols, body);
+TROUPE_KERNEL void each_four(const Block<kElementThreads>& block, int64_t rows, int64_t cols, const Body& body,
+                             int64_t first_block = 0) {
+  each_pack<4>(block, rows, cols, body, first_block);
 }
 
 }  // namespace troupe::cuda

@@ -1,6 +1,11 @@
 #include "kernels/cuda/machine.h"
 
 #include <atomic>
+#include <bit>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "base/device.h"
 
@@ -45,6 +50,22 @@ void use_machine(Machine& machine) {
   set_machine(&machine);
   use_device(Device::kCuda);
   use_memory(memory());
+}
+
+// In sizes of powers of two.
+std::shared_ptr<void> host_block(int64_t bytes) {
+  static std::mutex mutex;
+  static std::map<std::pair<Machine*, uint64_t>, std::vector<void*>> idle;
+  const uint64_t size = std::bit_ceil(static_cast<uint64_t>(bytes));
+  const std::lock_guard lock(mutex);
+  std::vector<void*>& blocks = idle[{active, size}];
+  if (blocks.empty()) blocks.push_back(active->allocate_host(static_cast<int64_t>(size)));
+  void* const block = blocks.back();
+  blocks.pop_back();
+  return {block, [&blocks](void* unused) {
+            const std::lock_guard lock(mutex);
+            blocks.push_back(unused);
+          }};
 }
 
 Memory& memory() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -49,6 +50,12 @@ class Machine {
   // Rows of `width` bytes, `src_pitch` and `dst_pitch` bytes apart; each side is the host's or the device's. The host
   // may use its side when the call returns.
   virtual void copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) = 0;
+  // Memory of the host that fetch() writes, until the process ends.
+  virtual void* allocate_host(int64_t bytes) = 0;
+  // Copies from the device to memory of allocate_host() in the order of other work. The host may read it when arrive()
+  // of the number that is returned has waited for it, and for nothing that was asked for later.
+  virtual int64_t fetch(const void* src, void* dst, int64_t bytes) = 0;
+  virtual void arrive(int64_t fetched) = 0;
   // Runs blocks [0, blocks) of the kernel at `kernel` (its struct, of `bytes` bytes).
   virtual void launch(KernelId id, int64_t blocks, int threads, const void* kernel, int64_t bytes) = 0;
   // For libraries, which then work in the same order; the calling thread is in the GPU's context. nullptr: emulated.
@@ -98,5 +105,28 @@ void copy(const T* src, T* dst, int64_t count) {
   const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
   if (count > 0) machine()->copy(src, bytes, dst, bytes, bytes, 1);
 }
+
+// `bytes` of allocate_host() that others get when nobody has them any more.
+std::shared_ptr<void> host_block(int64_t bytes);
+
+// `count` values on their way to the host, in the order of other work: who asks for them waits for them alone.
+template <class T>
+class Fetched {
+ public:
+  Fetched(const T* src, int64_t count) : count_(count) {
+    if (count == 0) return;
+    const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+    block_ = host_block(bytes);
+    number_ = machine()->fetch(src, block_.get(), bytes);
+  }
+  std::span<const T> get() const {
+    if (count_ > 0) machine()->arrive(number_);
+    return {static_cast<const T*>(block_.get()), static_cast<size_t>(count_)};
+  }
+
+ private:
+  int64_t count_, number_ = 0;
+  std::shared_ptr<void> block_;
+};
 
 }  // namespace troupe::cuda

@@ -13,7 +13,8 @@ constexpr uint64_t kHashStream = 0x68617368;  // a hash is the same in every run
 
 template <class real>
 RowOffsets row_offsets(const Routed<real>& rows) {
-  return {rows.offsets, rows.routed_there ? rows.offsets_there.data() : nullptr};
+  if (rows.routed_there) return {rows.offsets_there.data(), [&rows] { return rows.offsets_here(); }};
+  return rows.offsets;
 }
 
 }  // namespace
@@ -195,7 +196,7 @@ void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, 
   const int64_t D = spec_.mlp.d_model;
   RankedRows<P>& keep = *acts.ranked;
   RankedScratch<P>& scratch = *pass.scratch.ranked;
-  keep.exchange.plan(*spec_.ranks, offsets, num_chunks(pass));
+  keep.exchange.plan(*spec_.ranks, offsets.here(), num_chunks(pass));
   keep.plan_rows(spec_.mlp);
   scratch.plan_rows(spec_.mlp, keep.exchange.num_received());
   keep.exchange.there_and_back(
@@ -204,7 +205,7 @@ void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, 
       [&](Share rows, std::span<const int64_t> of_chunk) {
         const auto part = [&](const auto& matrix) { return matrix.rows_from(rows.begin, rows.size()); };
         auto mlp = keep.mlp.rows_from(rows.begin, rows.size());
-        mlp_.forward(part(keep.xe_RD), {of_chunk, nullptr}, pass.mode.training, mlp, {.out_real = part(scratch.ye_RD)});
+        mlp_.forward(part(keep.xe_RD), of_chunk, pass.mode.training, mlp, {.out_real = part(scratch.ye_RD)});
       });
 }
 
@@ -222,7 +223,7 @@ void MoeBlock<P>::run_experts_backward(const Pass<P>& pass, Matrix<const operand
       {scratch.dxe_RD.data, dxe_RD.data, D * static_cast<int64_t>(sizeof(real)), "gradients of experts"},
       [&](Share rows, std::span<const int64_t> of_chunk) {
         const auto part = [&](const auto& matrix) { return matrix.rows_from(rows.begin, rows.size()); };
-        mlp_.backward(part(scratch.dye_RD), part(keep.xe_RD), {of_chunk, nullptr},
+        mlp_.backward(part(scratch.dye_RD), part(keep.xe_RD), of_chunk,
                       keep.mlp.rows_from(rows.begin, rows.size()), part(scratch.dhidden_RF), part(scratch.dxe_RD),
                       grads);
       });

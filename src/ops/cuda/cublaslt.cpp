@@ -32,11 +32,12 @@ cuda::LtProduct::Factor factor(const Matrix<T>& matrix, bool transposed) {
 
 // body(expert, first row, number of rows) for those that have rows.
 template <class Body>
-void each_expert(RowOffsets offsets, int64_t rows, const Body& body) {
-  if (offsets.empty()) {
+void each_expert(const RowOffsets& row_offsets, int64_t rows, const Body& body) {
+  if (row_offsets.empty()) {
     if (rows > 0) body(0, 0, rows);
     return;
   }
+  const std::span<const int64_t> offsets = row_offsets.here();
   for (size_t e = 0; e + 1 < offsets.size(); ++e)
     if (offsets[e + 1] > offsets[e]) body(static_cast<int64_t>(e), offsets[e], offsets[e + 1] - offsets[e]);
 }
@@ -103,7 +104,7 @@ bool stores_alone(const BackwardEpilogue<P>& epilogue) {
 
 // The products of all experts, made if the library takes them all.
 template <class ProductOf>
-bool multiply_all(RowOffsets offsets, int64_t rows, const ProductOf& product_of, Context& context) {
+bool multiply_all(const RowOffsets& offsets, int64_t rows, const ProductOf& product_of, Context& context) {
   bool takes = true;
   each_expert(offsets, rows, [&](auto... expert) { takes = takes && cuda::lt_takes(product_of(expert...)); });
   if (takes) each_expert(offsets, rows, [&](auto... expert) { cuda::lt_multiply(product_of(expert...), context); });

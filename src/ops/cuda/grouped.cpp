@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kLargeProduct = int64_t{1} << 28;
 
 template <class P>
-std::string refusal(const LinearBank<P>& bank, RowOffsets offsets, int64_t rows, bool starts_fit) {
+std::string refusal(const LinearBank<P>& bank, const RowOffsets& offsets, int64_t rows, bool starts_fit) {
   const char* const value = std::getenv(kGroupedVariable);
   const std::string_view set = value ? value : "";
   if (set == "0") return fmt::format("{} is 0", kGroupedVariable);

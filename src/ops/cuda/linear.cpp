@@ -8,7 +8,7 @@ namespace troupe {
 
 namespace {
 
-bool as_many_each(RowOffsets offsets) {
+bool as_many_each(std::span<const int64_t> offsets) {
   for (size_t e = 0; e < offsets.size(); ++e)
     if (offsets[e] != static_cast<int64_t>(e) * offsets[1]) return false;
   return true;
@@ -16,14 +16,14 @@ bool as_many_each(RowOffsets offsets) {
 
 }  // namespace
 
-DeviceOffsets::DeviceOffsets(RowOffsets offsets, int64_t num_experts, int64_t rows, Context& context)
-    : lease_(context, static_cast<int64_t>(offsets.size() * sizeof(int64_t))),
-      tiles{as_many_each(offsets) ? nullptr
-            : offsets.on_device   ? offsets.on_device
-                                  : lease_.as<int64_t>(),
+DeviceOffsets::DeviceOffsets(const RowOffsets& offsets, int64_t num_experts, int64_t rows, Context& context)
+    : lease_(context, (num_experts + 1) * static_cast<int64_t>(sizeof(int64_t))),
+      tiles{offsets.on_device              ? offsets.on_device
+            : as_many_each(offsets.here()) ? nullptr
+                                           : lease_.as<int64_t>(),
             num_experts, rows} {
-  if (tiles.offsets == lease_.as<int64_t>())
-    cuda::copy(offsets.data(), lease_.as<int64_t>(), static_cast<int64_t>(offsets.size()));
+  if (!tiles.offsets || tiles.offsets == offsets.on_device) return;
+  cuda::copy(offsets.here().data(), lease_.as<int64_t>(), num_experts + 1);
 }
 
 template <class P>

@@ -14,7 +14,7 @@ class DeviceOffsets {
   Context::Lease lease_;
 
  public:
-  DeviceOffsets(RowOffsets offsets, int64_t num_experts, int64_t rows, Context& context);
+  DeviceOffsets(const RowOffsets& offsets, int64_t num_experts, int64_t rows, Context& context);
   const cuda::RowTiles tiles;
 };
 

@@ -3,7 +3,6 @@
 #include "ops/loss.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "ops/cuda/cublaslt.h"
 #include "ops/cuda/row.h"
@@ -114,10 +113,15 @@ void on_cuda(const OutputLossWithGradient<P>& task, Context& context) {
     if (task.dembed_VD) products.backward_weight(lease.as<float>(), begin, count, task.dembed_VD, task.dbias_V);
   }
   if (!task.squared_lse) return;
-  std::vector<float> values(static_cast<size_t>(T));
-  cuda::copy<float>(lse.as<float>(), values.data(), T);
-  *task.squared_lse = 0.0;
-  for (const float value : values) *task.squared_lse += static_cast<double>(value) * static_cast<double>(value);
+  const Later<double> squares = [values = cuda::Fetched<float>(lse.as<float>(), T)] {
+    double sum = 0.0;
+    for (const float value : values.get()) sum += static_cast<double>(value) * static_cast<double>(value);
+    return sum;
+  };
+  if (task.later)
+    *task.later = squares;
+  else
+    *task.squared_lse = squares();
 }
 
 template void on_cuda(const SoftCap<float>&, Context&);

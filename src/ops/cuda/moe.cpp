@@ -1,5 +1,5 @@
 // Routing, its loss, and rows between tokens and experts on the device. What the host reads of routing (rows per
-// expert, statistics) is copied to it at the end of the op.
+// expert, statistics, losses) is on its way to it at the end of the op.
 #include <algorithm>
 #include <numeric>
 #include <vector>
@@ -55,11 +55,27 @@ cuda::RouteSizes device_sizes(const RouteRequest& request, const Routing<float>&
           .prob = cuda::view(routing.prob_TE)};
 }
 
-template <class T>
-std::vector<T> fetch(const T* values, int64_t count) {
-  std::vector<T> fetched(static_cast<size_t>(count));
-  cuda::copy(values, fetched.data(), count);
-  return fetched;
+// Whether no choice is masked and every expert has room for a choice of every token.
+bool keeps_all(const RouteRequest& request, const cuda::RouteSizes& sizes, int64_t tokens_of_last) {
+  return sizes.choice != cuda::RouteSizes::kByExperts && !sizes.token_valid && !sizes.random &&
+         request.places(request.groups.size) >= request.groups.size && request.places(tokens_of_last) >= tokens_of_last;
+}
+
+// Losses by group, left for later where a task has a place for them.
+template <class Task>
+void give(const Task& task, const Later<std::vector<double>>& losses) {
+  if (task.later)
+    *task.later = losses;
+  else
+    std::ranges::copy(losses(), task.loss_G.begin());
+}
+
+// Tokens of every group.
+std::vector<double> group_sizes(const RoutingGroups& groups, int64_t T) {
+  std::vector<double> sizes;
+  for (int64_t g = 0; g < groups.count(T); ++g)
+    sizes.push_back(static_cast<double>(groups.end(g, T) - groups.begin(g)));
+  return sizes;
 }
 
 // Memory of the context for `count` values.
@@ -114,38 +130,44 @@ void on_cuda(const Route<Real>& task, Context& context) {
   order.group_size = T, order.kept_TK = sizes.kept_TK;
   int64_t* const offsets = rows.offsets_there.data();
   rows.routed_there = true;
+  rows.all_kept = keeps_all(task.request, sizes, tokens_of_last);
   const Room<int32_t> row_of_TK(context, T * K), kept_E(context, E);
   cuda::launch(cuda::TileCountsKernel{order, E, all_tiles, counts});
   cuda::launch(cuda::ScanTilesKernel{1, E, all_tiles, counts, kept_E});
-  cuda::launch(cuda::OffsetsKernel{E, kept_E, offsets});
+  cuda::launch(cuda::OffsetsKernel{E, kept_E, offsets, offsets_told});
   cuda::launch(cuda::RouteRowsKernel{order, E, all_tiles, counts, offsets, rows.token_of_R.data(),
                                      rows.choice_of_R.data(), row_of_TK});
   cuda::launch(count);
   cuda::launch(cuda::RouteTokensKernel{sizes, count.kept, row_of_TK, rows.rows_by_token.data(), rows.begin_T.data(),
                                        rows.weight_R.data()});
 
-  cuda::copy<int64_t>(offsets, offsets_told, E + 1);
-  const std::vector<double> heard = fetch<double>(told, num_told);
-  const auto* const offsets_heard = reinterpret_cast<const int64_t*>(heard.data() + choose.blocks());
-  const auto* const chosen_GE = reinterpret_cast<const int32_t*>(heard.data() + num_wide);
-  const int32_t *const chosen_parts = chosen_GE + num_groups * E, *const kept_parts = chosen_parts + num_parts;
-  rows.offsets.assign(offsets_heard, offsets_heard + E + 1);
-  RouterStats& stats = task.stats;
-  stats.tokens = T;
-  stats.entropy_sum = std::accumulate(heard.data(), heard.data() + choose.blocks(), 0.0);
-  if (experts_choose) {  // what they chose, and how many tokens none of them did
-    const std::vector<int32_t> begin_T = fetch<int32_t>(rows.begin_T.data(), T + 1);
-    stats.load_E.clear();
-    for (size_t e = 0; e < static_cast<size_t>(E); ++e) stats.load_E.push_back(rows.offsets[e + 1] - rows.offsets[e]);
-    stats.dropped_K.assign(1, 0);
-    for (size_t t = 0; t < static_cast<size_t>(T); ++t) stats.dropped_K[0] += begin_T[t] == begin_T[t + 1];
-    return;
-  }
-  stats.load_E.assign(static_cast<size_t>(E), 0);
-  for (int64_t i = 0; i < num_groups * E; ++i) stats.load_E[static_cast<size_t>(i % E)] += chosen_GE[i];
-  stats.dropped_K.assign(static_cast<size_t>(K), 0);
-  for (int64_t i = 0; i < num_parts; ++i)
-    stats.dropped_K[static_cast<size_t>(i / (num_parts / K))] += chosen_parts[i] - kept_parts[i];
+  const cuda::Fetched<double> heard(told, num_told);
+  rows.offsets.clear();
+  rows.offsets_later = [heard, first = choose.blocks(), E] {
+    const auto* const values = reinterpret_cast<const int64_t*>(heard.get().data() + first);
+    return std::vector(values, values + E + 1);
+  };
+  const cuda::Fetched<int32_t> begin_T(rows.begin_T.data(), experts_choose ? T + 1 : 0);
+  task.stats.tokens = T;
+  task.stats.rest = [=, num_blocks = choose.blocks()](RouterStats& stats) {
+    const double* const entropies = heard.get().data();
+    stats.entropy_sum = std::accumulate(entropies, entropies + num_blocks, 0.0);
+    stats.load_E.assign(static_cast<size_t>(E), 0);
+    if (experts_choose) {  // what they chose, and how many tokens none of them did
+      const auto* const first_E = reinterpret_cast<const int64_t*>(entropies + num_blocks);
+      for (size_t e = 0; e < static_cast<size_t>(E); ++e) stats.load_E[e] = first_E[e + 1] - first_E[e];
+      const std::span<const int32_t> first_T = begin_T.get();
+      stats.dropped_K.assign(1, 0);
+      for (size_t t = 0; t < static_cast<size_t>(T); ++t) stats.dropped_K[0] += first_T[t] == first_T[t + 1];
+      return;
+    }
+    const auto* const chosen_GE = reinterpret_cast<const int32_t*>(entropies + num_wide);
+    const int32_t *const chosen_parts = chosen_GE + num_groups * E, *const kept_parts = chosen_parts + num_parts;
+    for (int64_t i = 0; i < num_groups * E; ++i) stats.load_E[static_cast<size_t>(i % E)] += chosen_GE[i];
+    stats.dropped_K.assign(static_cast<size_t>(K), 0);
+    for (int64_t i = 0; i < num_parts; ++i)
+      stats.dropped_K[static_cast<size_t>(i / (num_parts / K))] += chosen_parts[i] - kept_parts[i];
+  };
 }
 
 template <class Real>
@@ -203,14 +225,17 @@ void on_cuda(const BalanceLoss<Real>& task, Context& context) {
   const int64_t T = task.routing.T, E = task.routing.E, num_groups = task.request.groups.count(T);
   const Room<double> both(context, 2 * num_groups * E);  // sums of probabilities, and shares
   sum_groups(task.request, task.routing, both, both + num_groups * E, context);
-  const std::vector<double> found = fetch<double>(both, 2 * num_groups * E);
-  const double *const sum_GE = found.data(), *const share_GE = sum_GE + num_groups * E;
-  for (int64_t g = 0; g < num_groups; ++g) {
-    const auto S = static_cast<double>(task.request.groups.end(g, T) - task.request.groups.begin(g));
-    double sum = 0.0;
-    for (int64_t at = g * E; at < (g + 1) * E; ++at) sum += sum_GE[at] / S * share_GE[at];
-    task.loss_G[static_cast<size_t>(g)] = static_cast<double>(E) * sum;
-  }
+  give(task, [found = cuda::Fetched<double>(both, 2 * num_groups * E), E,
+              sizes = group_sizes(task.request.groups, T)] {
+    const double *const sum_GE = found.get().data(), *const share_GE = sum_GE + static_cast<int64_t>(sizes.size()) * E;
+    std::vector<double> losses;
+    for (int64_t at = 0; const double S : sizes) {
+      double sum = 0.0;
+      for (int64_t e = 0; e < E; ++e, ++at) sum += sum_GE[at] / S * share_GE[at];
+      losses.push_back(static_cast<double>(E) * sum);
+    }
+    return losses;
+  });
 }
 
 template <class Real>
@@ -226,15 +251,17 @@ template <class Real>
 void on_cuda(const RouterZLoss<Real>& task, Context&) {
   const int64_t T = task.routing.T;
   cuda::launch(cuda::RouterLseKernel{cuda::view(task.logits_TE), task.routing.lse_T.data()});
-  const std::vector<float> lse_T = fetch<float>(task.routing.lse_T.data(), T);
-  const RoutingGroups& groups = task.request.groups;
-  for (int64_t g = 0; g < groups.count(T); ++g) {
-    double squares = 0.0;
-    for (int64_t t = groups.begin(g); t < groups.end(g, T); ++t)
-      squares +=
-          static_cast<double>(lse_T[static_cast<size_t>(t)]) * static_cast<double>(lse_T[static_cast<size_t>(t)]);
-    task.loss_G[static_cast<size_t>(g)] = squares / static_cast<double>(groups.end(g, T) - groups.begin(g));
-  }
+  give(task, [found = cuda::Fetched<float>(task.routing.lse_T.data(), T),
+              sizes = group_sizes(task.request.groups, T)] {
+    std::vector<double> losses;
+    for (auto lse = found.get().begin(); const double S : sizes) {
+      double squares = 0.0;
+      for (const auto end = lse + static_cast<std::ptrdiff_t>(S); lse != end; ++lse)
+        squares += static_cast<double>(*lse) * static_cast<double>(*lse);
+      losses.push_back(squares / S);
+    }
+    return losses;
+  });
 }
 
 template <class Real>

@@ -42,9 +42,14 @@ void on_cuda(const Copy<T>& task, Context&) {
 // On the host: it is about to read the sum.
 template <class Real>
 void on_cuda(const Sum<Real>& task, Context&) {
-  std::vector<Real> values(task.values.size());
-  cuda::copy(task.values.data(), values.data(), static_cast<int64_t>(values.size()));
-  *task.sum = std::accumulate(values.begin(), values.end(), 0.0);
+  const auto count = static_cast<int64_t>(task.values.size());
+  const Later<double> sum = [values = cuda::Fetched<Real>(task.values.data(), count)] {
+    return std::accumulate(values.get().begin(), values.get().end(), 0.0);
+  };
+  if (task.later)
+    *task.later = sum;
+  else
+    *task.sum = sum();
 }
 
 template <class P>

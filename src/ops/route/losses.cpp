@@ -15,11 +15,12 @@ constexpr std::array<RouterLoss<real>, 2> kRouterLosses = {{
     // Only tokens that choose by a router can be taught to: a hash is as even as it is, experts that choose are even.
     {kBalanceLoss,
      [](const MoeConfig& config) { return config.router == RouterKind::kTopK ? config.aux_loss_weight : 0.0; },
-     [](const RouteRequest& request, Matrix<const real>, const Routing<real>& routing, std::span<double> loss_G) {
+     [](const RouteRequest& request, Matrix<const real>, const Routing<real>& routing, std::span<double> loss_G,
+        Later<std::vector<double>>& later) {
        if (request.config.router == RouterKind::kExpertChoice)
          std::fill(loss_G.begin(), loss_G.end(), 1.0);
        else
-         run(BalanceLoss<real>{request, routing, loss_G});
+         run(BalanceLoss<real>{request, routing, loss_G, &later});
      },
      [](const RouteRequest& request, const Routing<real>& routing, std::span<const double> scale_G,
         Matrix<real> dprob_GE) {
@@ -30,9 +31,9 @@ constexpr std::array<RouterLoss<real>, 2> kRouterLosses = {{
     // Without a weight nothing is kept for it, and it reports 0.
     {kRouterZLoss, [](const MoeConfig& config) { return config.router_z_loss; },
      [](const RouteRequest& request, Matrix<const real> logits_TE, const Routing<real>& routing,
-        std::span<double> loss_G) {
+        std::span<double> loss_G, Later<std::vector<double>>& later) {
        if (request.config.router_z_loss > 0.0)
-         run(RouterZLoss<real>{request, logits_TE, routing, loss_G});
+         run(RouterZLoss<real>{request, logits_TE, routing, loss_G, &later});
        else
          std::fill(loss_G.begin(), loss_G.end(), 0.0);
      },

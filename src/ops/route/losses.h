@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
+#include "ops/later.h"
 #include "ops/op.h"
 #include "ops/route/task.h"
 
@@ -25,6 +27,7 @@ struct BalanceLoss {
   RouteRequest request;
   const Routing<real>& routing;
   std::span<double> loss_G;  // on the host; overwritten
+  Later<std::vector<double>>* later = nullptr;  // a place for them, if loss_G can wait
 
   static Implementations<BalanceLoss> implementations();
 };
@@ -54,6 +57,7 @@ struct RouterZLoss {
   Matrix<const real> logits_TE;
   const Routing<real>& routing;  // its lse_T is overwritten
   std::span<double> loss_G;      // on the host; overwritten
+  Later<std::vector<double>>* later = nullptr;  // a place for them, if loss_G can wait
 
   static Implementations<RouterZLoss> implementations();
 };
@@ -76,7 +80,8 @@ template <class real>
 struct RouterLoss {
   std::string_view name;
   double (*weight)(const MoeConfig&);  // in the training loss, per token
-  void (*value)(const RouteRequest&, Matrix<const real> logits_TE, const Routing<real>&, std::span<double> loss_G);
+  void (*value)(const RouteRequest&, Matrix<const real> logits_TE, const Routing<real>&, std::span<double> loss_G,
+                Later<std::vector<double>>& later);
   // By probabilities, before RouteBackward, or by logits, after it; the other is nullptr.
   void (*add_gradient)(const RouteRequest&, const Routing<real>&, std::span<const double> scale_G,
                        Matrix<real> dprob_GE);

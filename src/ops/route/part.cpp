@@ -8,7 +8,7 @@ namespace troupe {
 
 template <class real>
 void RoutedPart<real>::take(const Routed<real>& whole, int64_t begin, int64_t end, Routed<real>& part) {
-  const size_t E = whole.offsets.size() - 1;
+  const size_t E = whole.offsets_here().size() - 1;
   first_E.resize(E), part.offsets.resize(E + 1), part_row_.assign(static_cast<size_t>(whole.num_rows()), -1);
   part.num_choices = whole.num_choices;
   const auto token = whole.token_of_R.begin();

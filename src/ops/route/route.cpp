@@ -1,5 +1,9 @@
 #include "ops/route/route.h"
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "kernels/ref/route.h"
 #include "kernels/route.h"
 #include "ops/cuda/row.h"
@@ -9,11 +13,23 @@
 
 namespace troupe {
 
+namespace {
+
+// `task`, whose routing has nothing left of a device.
+template <class Task>
+const Task& on_host(const Task& task) {
+  auto& rows = task.routing.rows;
+  rows.routed_there = rows.all_kept = false, rows.offsets_later = {};
+  return task;
+}
+
+}  // namespace
+
 template <class Real>
 Implementations<Route<Real>> Route<Real>::implementations() {
   static const auto list = with_cuda<troupe::Route, Real>({
-      {name_of_enum(Isa::kGeneric), [](const Route& task, Context&) { host::route(task); }},
-      {"ref", [](const Route& task, Context&) { ref::route(task); }}});
+      {name_of_enum(Isa::kGeneric), [](const Route& task, Context&) { host::route(on_host(task)); }},
+      {"ref", [](const Route& task, Context&) { ref::route(on_host(task)); }}});
   return list;
 }
 
@@ -42,17 +58,28 @@ RouterStats route(const RouteRequest& request, Matrix<const real> logits_TE, Rou
   RouterStats stats;
   run(Route<real>{request, logits_TE, routing, stats, bias_E});
   stats.loss_tokens = routing.T;
-  const int64_t num_groups = request.groups.count(routing.T);
+  const auto num_groups = static_cast<size_t>(request.groups.count(routing.T));
+  std::vector<Later<std::vector<double>>> values;  // of each loss by group
   for (const RouterLoss<real>& loss : router_losses<real>()) {
     RouterStats::Loss& report = stats.losses.emplace_back();
     report.name = loss.name;
-    report.by_group.resize(static_cast<size_t>(num_groups));
-    loss.value(request, logits_TE, routing, report.by_group);
-    for (int64_t g = 0; g < num_groups; ++g)
-      report.mean += report.by_group[static_cast<size_t>(g)] *
-                     static_cast<double>(request.groups.end(g, routing.T) - request.groups.begin(g)) /
-                     static_cast<double>(routing.T);
+    report.by_group.resize(num_groups);
+    loss.value(request, logits_TE, routing, report.by_group, values.emplace_back());
   }
+  std::vector<double> tokens_of_group;
+  for (int64_t g = 0; g < static_cast<int64_t>(num_groups); ++g)
+    tokens_of_group.push_back(static_cast<double>(request.groups.end(g, routing.T) - request.groups.begin(g)));
+  const bool is_here = !stats.rest && std::ranges::none_of(values, [](const auto& later) { return bool{later}; });
+  stats.rest = [counts = std::exchange(stats.rest, {}), values, tokens_of_group, T = routing.T](RouterStats& of) {
+    if (counts) counts(of);
+    for (size_t i = 0; i < values.size(); ++i) {
+      RouterStats::Loss& report = of.losses[i];
+      if (values[i]) report.by_group = values[i]();
+      for (size_t g = 0; g < tokens_of_group.size(); ++g)
+        report.mean += report.by_group[g] * tokens_of_group[g] / static_cast<double>(T);
+    }
+  };
+  if (is_here) stats.arrive();
   return stats;
 }
 

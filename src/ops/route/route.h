@@ -20,7 +20,7 @@ struct Route {
   RouteRequest request;
   Matrix<const real> logits_TE;
   Routing<real>& routing;  // overwritten
-  RouterStats& stats;      // on the host; gets what was chosen and dropped, and the entropy
+  RouterStats& stats;      // on the host; gets what was chosen and dropped, and the entropy, or leaves it to arrive()
   std::span<const real> bias_E = {};  // added to scores where choices are made; empty: none
 
   static Implementations<Route> implementations();

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "ops/later.h"
 #include "tensor/arena.h"
 
 namespace troupe {
@@ -13,9 +15,12 @@ namespace troupe {
 template <class real>
 struct Routed {
   // By row. Within an expert, rows stand in the order of their tokens.
-  std::vector<int64_t> offsets;      // [E + 1] rows [offsets[e], offsets[e + 1]) are expert e's
-  std::span<int64_t> offsets_there;  // the same in the memory of the GPU, if it routed; else undefined
-  bool routed_there = false;
+  mutable std::vector<int64_t> offsets;  // [E + 1] rows [offsets[e], offsets[e + 1]) are expert e's
+  // If a GPU routed: the same in its memory, and in place of `offsets` until the host needs them. all_kept: every
+  // choice of every token has a row, so that their number is known.
+  std::span<int64_t> offsets_there;
+  mutable Later<std::vector<int64_t>> offsets_later;
+  bool routed_there = false, all_kept = false;
   std::span<int32_t> token_of_R;   // of this and the next three the first num_rows() entries count
   std::span<int32_t> choice_of_R;  // which of its token's num_choices choices: what is dropped leaves no trace
   std::span<real> weight_R;        // of the row's output in its token's sum
@@ -26,7 +31,14 @@ struct Routed {
 
   int64_t num_choices = 0;  // of every token, before dropping
 
-  int64_t num_rows() const { return offsets.empty() ? 0 : offsets.back(); }
+  std::span<const int64_t> offsets_here() const {
+    if (offsets_later) offsets = std::exchange(offsets_later, {})();
+    return offsets;
+  }
+  int64_t num_rows() const {
+    if (all_kept) return num_choices * (static_cast<int64_t>(begin_T.size()) - 1);
+    return offsets_here().empty() ? 0 : offsets.back();
+  }
   std::span<const int32_t> rows_of(int64_t token) const {
     return rows_by_token.subspan(static_cast<size_t>(begin_T[token]),
                                  static_cast<size_t>(begin_T[token + 1] - begin_T[token]));

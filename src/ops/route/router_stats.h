@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace troupe {
@@ -23,7 +25,13 @@ struct RouterStats {
   std::vector<Loss> losses;
   int64_t loss_tokens = 0;  // tokens behind their means
 
-  RouterStats& operator+=(const RouterStats& other);  // of the same layer
+  // What of it is still on its way from a device: waits for it and fills it in. Empty: nothing is.
+  std::function<void(RouterStats&)> rest;
+  void arrive() {
+    if (const auto fill_in = std::exchange(rest, {})) fill_in(*this);
+  }
+
+  RouterStats& operator+=(const RouterStats& other);  // of the same layer; all of both has arrived
 
   double loss(std::string_view name) const;  // its mean, 0 if it was not reported
 

@@ -46,6 +46,9 @@ class CountedGrid final : public cuda::Machine {
   void copy(const void* src, int64_t src_pitch, void* dst, int64_t dst_pitch, int64_t width, int64_t rows) override {
     grid_.copy(src, src_pitch, dst, dst_pitch, width, rows);
   }
+  void* allocate_host(int64_t bytes) override { return grid_.allocate_host(bytes); }
+  int64_t fetch(const void* src, void* dst, int64_t bytes) override { return grid_.fetch(src, dst, bytes); }
+  void arrive(int64_t fetched) override { grid_.arrive(fetched); }
   void launch(cuda::KernelId id, int64_t blocks, int threads, const void* kernel, int64_t bytes) override {
     grid_.launch(id, blocks, threads, kernel, bytes);
   }

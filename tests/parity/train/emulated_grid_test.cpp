@@ -2,6 +2,7 @@
 // against the same on the processor.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <functional>
@@ -66,6 +67,60 @@ TEST(DeviceMemory, MostBytes) {
   }
   const Buffer<std::byte> one(size, cuda::memory()), two(size, cuda::memory());
   EXPECT_GE(cuda::most_bytes(), 2 * size);
+}
+
+// What is fetched is what was there when it was asked for; its memory is for others when nobody has it any more.
+TEST(Fetched, IsOfItsPlaceInTheOrder) {
+  const OnTheGrid grid;
+  Buffer<float> values(3, cuda::memory());
+  const auto put = [&](float first) {
+    const std::vector<float> here = {first, first + 1, first + 2};
+    copy<float>(here, values.span());
+  };
+  put(1);
+  const float* block = nullptr;
+  {
+    const cuda::Fetched<float> one(values.data(), 3);
+    put(5);
+    const cuda::Fetched<float> five(values.data(), 3), nothing(values.data(), 0);
+    EXPECT_EQ(std::vector(five.get().begin(), five.get().end()), (std::vector<float>{5, 6, 7}));
+    EXPECT_EQ(std::vector(one.get().begin(), one.get().end()), (std::vector<float>{1, 2, 3}));
+    EXPECT_TRUE(nothing.get().empty());
+    block = five.get().data();
+  }
+  const cuda::Fetched<float> first(values.data(), 3), second(values.data(), 3);
+  EXPECT_TRUE(first.get().data() == block || second.get().data() == block);
+}
+
+// A layer whose choices all have a place: what becomes of it is the device's business alone, but for products by a
+// library, which is told of each expert's rows.
+TEST(PassesOnTheGrid, WaitForNothingButTheRowsOfExpertsOfALibrary) {
+  ModelConfig config = test::small_config();
+  config.moe.num_experts = 4, config.moe.every = 1;
+  Batch batch = test::padded_batch(config, 0, 0);
+  for (int32_t& id : batch.src) id = std::max(id, 5);
+  const auto expect_waits = [&](Precision precision, int64_t waits) {
+    OnTheGrid grid;
+    if (cuda::machine()->stream()) GTEST_SKIP() << "a GPU does not count them";
+    LanguageModel model(config, precision, {}, grid.memory());
+    initialize(model.params(), 1);
+    ParameterStore<float> grads(model.table(), {}, grid.memory());
+    const LossSum loss = model.forward_backward(batch, {.key = 5}, grads);
+    const RouterStats stats = model.router_stats()[1];
+    grid.close();
+    const int64_t before = cuda::emulator().waits();
+    const auto first = model.forward_backward_later(batch, {.key = 5}, grads);
+    const auto second = model.forward_backward_later(batch, {.key = 6}, grads);
+    EXPECT_EQ(cuda::emulator().waits() - before, waits);
+    const PassSums sums = first();  // not those of the second
+    EXPECT_EQ(sums.loss.total, loss.total);
+    EXPECT_EQ(sums.routers[1].load_E, stats.load_E);
+    EXPECT_EQ(sums.routers[1].loss("balance"), stats.loss("balance"));
+    EXPECT_EQ(sums.routers[1].entropy_sum, stats.entropy_sum);
+    EXPECT_NE(second().loss.total, loss.total);
+  };
+  expect_waits(Precision::kBf16, 0);
+  expect_waits(Precision::kFp32, 4);  // in two layers of two passes
 }
 
 class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, Precision>> {
