@@ -141,6 +141,8 @@ grep -q '^| moe | in domain | [0-9.]* | ' one/report.md || fail "grid: a factor 
 if command -v gnuplot >/dev/null; then
   for figure in $(grep -o 'figures/figure-[0-9]*\.svg' one/report.md); do
     python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "one/$figure" || fail "grid: $figure is no XML"
+    # Names, lines and marks stand beside the chart, which is 400 wide.
+    grep -q 'viewBox="0 0 530 260"' "one/$figure" && grep -q 'translate(402 38)' "one/$figure" || fail "grid: $figure: which line is which"
   done
   [ "$(grep -c '^!\[.*\](figures/figure-' one/report.md)" -ge 6 ] || fail "grid: figures in report.md"
 fi

@@ -42,17 +42,28 @@ std::string markdown_table(const std::vector<std::vector<std::string>>& rows) {
   return out + "\n";
 }
 
-// Of a figure by itself: colours that hold without a page around it, and which line is which.
+// Of a figure by itself: colours that hold without a page around it, and beside it which line is which.
 std::string standalone(std::string svg, const std::vector<std::string>& lines) {
+  constexpr int kWidth = 400, kWider = 530;  // as charts are drawn, and with names beside them
+  const auto replace = [&](const std::string& from, const std::string& to) {
+    if (const size_t at = svg.find(from); at != svg.npos) svg.replace(at, from.size(), to);
+  };
   const size_t open = svg.find("<svg");
   if (open == svg.npos) return svg;
   std::string head = " style=\"background:#fdfdfc;color:#1d2125;font-family:sans-serif\"";
   if (svg.find("xmlns=") == svg.npos) head += " xmlns=\"http://www.w3.org/2000/svg\"";
   svg.insert(open + 4, head);
+  if (!lines.empty()) {
+    replace(fmt::format("width=\"{}\"", kWidth), fmt::format("width=\"{}\"", kWider));
+    replace(fmt::format("viewBox=\"0 0 {} ", kWidth), fmt::format("viewBox=\"0 0 {} ", kWider));
+  }
   std::string legend;
   for (size_t i = 0; i < lines.size(); ++i)
-    legend += fmt::format("<text x=\"392\" y=\"{}\" font-size=\"11\" text-anchor=\"end\" fill=\"{}\">{}</text>",
-                          16 + 13 * i, palette(i), html::escaped(lines[i]));
+    legend += fmt::format(
+        "<g transform=\"translate({} {})\"><path d=\"M0 0h28\" stroke=\"{}\" stroke-width=\"2\" stroke-dasharray=\"{}\"/>"
+        "<path d=\"{}\" transform=\"translate(14 0)\" fill=\"{}\"/><text x=\"34\" y=\"4\" font-size=\"12\" "
+        "fill=\"currentColor\">{}</text></g>",
+        kWidth + 2, 20 + 18 * i, palette(i), dashes(i), marker(i), palette(i), html::escaped(lines[i]));
   if (const size_t end = svg.rfind("</svg>"); end != svg.npos) svg.insert(end, legend);
   return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n" + svg + "\n";
 }
