@@ -1,6 +1,7 @@
 #include "train/packed_texts.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/rng.h"
 #include "data/loader/permutation.h"
@@ -10,23 +11,33 @@ namespace {
 
 constexpr uint64_t kTextStream = 0x74657874;
 
-// Where texts stand in rows.
+// Where texts stand in rows: the longest first, each in the row that is the shortest so far. So rows end up about as long
+// as each other, and little of a batch is filling (Graham 1969, Bounds on multiprocessing timing anomalies).
 struct Layout {
   std::vector<std::vector<const TrainingText*>> rows;
   int64_t S = 1;  // the longest row
 
   Layout(std::span<const TrainingText* const> texts, int64_t context) {
-    int64_t room = std::min(kRowTokens, context);
-    for (const TrainingText* text : texts) room = std::max(room, text->inputs());
-    std::vector<int64_t> used;
+    int64_t room = std::min(kRowTokens, context), tokens = 0;
+    for (const TrainingText* text : texts) room = std::max(room, text->inputs()), tokens += text->inputs();
+    std::vector<const TrainingText*> longest_first(texts.begin(), texts.end());
+    std::ranges::stable_sort(longest_first, std::ranges::greater(), &TrainingText::inputs);
+    const auto most = static_cast<int64_t>(texts.size());
+    for (int64_t num_rows = std::max<int64_t>(1, (tokens + room - 1) / room); num_rows <= std::max<int64_t>(1, most);
+         ++num_rows)
+      if (lay_out(longest_first, num_rows) <= room) return;
+  }
+
+ private:
+  int64_t lay_out(const std::vector<const TrainingText*>& texts, int64_t num_rows) {
+    rows.assign(static_cast<size_t>(num_rows), {});
+    std::vector<int64_t> used(rows.size(), 0);
     for (const TrainingText* text : texts) {
-      const auto row = std::find_if(used.begin(), used.end(), [&](int64_t u) { return u + text->inputs() <= room; });
-      const auto at = static_cast<size_t>(row - used.begin());
-      if (row == used.end()) used.push_back(0), rows.emplace_back();
+      const auto at = static_cast<size_t>(std::ranges::min_element(used) - used.begin());
       rows[at].push_back(text);
-      S = std::max(S, used[at] += text->inputs());
+      used[at] += text->inputs();
     }
-    if (rows.empty()) rows.emplace_back();
+    return S = std::max<int64_t>(1, std::ranges::max(used));
   }
 };
 

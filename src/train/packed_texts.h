@@ -32,10 +32,11 @@ struct Filling {
   int64_t context = 0;  // longest row
 };
 
-// Short texts share rows of this length: what is masked in them is little.
+// Short texts share rows of at most this length: what is masked in them is little.
 inline constexpr int64_t kRowTokens = 256;
 
-// The texts in rows as long as the longest text, but at least min(kRowTokens, context): each in the first one with room.
+// The texts in as few rows of about the same length as are at most as long as the longest text, or min(kRowTokens,
+// context) where that is more.
 Batch pack(std::span<const TrainingText* const> texts, const Filling& filling);
 // All of them in order, `at_a_time` in a batch.
 std::vector<Batch> batches_of(std::span<const TrainingText> texts, size_t at_a_time, const Filling& filling);

@@ -134,6 +134,23 @@ TEST(PackedTexts, DoNotSeeEachOther) {
   }
 }
 
+// Rows of whatever came first would be 255 and 61 tokens long.
+TEST(PackedTexts, FillRowsOfAboutTheSameLength) {
+  std::vector<TrainingText> all;
+  int64_t tokens = 0;
+  for (size_t i = 0; i < 13; ++i) {
+    const std::vector<int32_t> context(10 + 7 * i % 30, 5), answer(1, 6);
+    all.push_back(text_of(context, answer, 1000));
+    tokens += all.back().inputs();
+  }
+  std::vector<const TrainingText*> together;
+  for (const TrainingText& text : all) together.push_back(&text);
+  const Batch batch = pack(together, {.id = 0, .context = 1000});
+  EXPECT_EQ(batch.B, (tokens + kRowTokens - 1) / kRowTokens);
+  EXPECT_LE(batch.S, kRowTokens);
+  EXPECT_LE(static_cast<double>(batch.tokens()), 1.05 * static_cast<double>(tokens));
+}
+
 TEST(ChosenExperts, AreTheFewestThatHaveTheShare) {
   const std::vector<RouterStats> use = {{.layer = 1, .load_E = {10, 40, 10, 40}}, {.layer = 3, .load_E = {0, 0, 7, 0}}};
   EXPECT_EQ(choose_experts(use, 0.4), (ChosenExperts{{1, {1}}, {3, {2}}}));
