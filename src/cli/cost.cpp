@@ -431,8 +431,8 @@ void add_cost(CLI::App& app) {
       command
           ->add_option(
               "--lora", flags->lora.rank,
-              "rank of adapters that fine-tuning trains (finetune.lora): their gradients and moments, a copy of "
-              "their matrices, and the gradient of a layer of them")
+              "rank of adapters that fine-tuning trains (finetune.lora): their gradients and moments, and a copy "
+              "of their matrices")
           ->transform(positive_count(65536))
           ->excludes("--freeze")
           ->type_name("RANK")

@@ -53,6 +53,13 @@ struct DecoderWeights {
     }
     if (!config.tied_output) f(output);
   }
+  // And with those of routers.
+  template <class F>
+  void each_linear(const F& f) {
+    each_map(f);
+    for (DecoderLayer<P>& layer : layers)
+      if (auto* const block = std::get_if<MoeBlock<P>>(&layer.feed_forward)) block->with_router(f);
+  }
 };
 
 extern template struct DecoderWeights<F64>;

@@ -1,15 +1,16 @@
 // A linear map of a block, or E of them (one per expert): the one door to the matrix products of ops/linear.h. It knows
 // where its weights and their gradients are, and that packed copies are those of the weights of now.
 //
-// A low-rank adapter that is not merged (nn/lora.h merges them) would have its place here, in the three products:
-// y += (x A^T) B^T before the epilogue, and what follows from it for dx, dA and dB.
+// Where low-rank adapters are trained, they are merged into its weights (nn/lora.h), and it gives them their gradients.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "nn/low_rank.h"
 #include "nn/parameters.h"
 #include "ops/linear.h"
 
@@ -37,6 +38,9 @@ class Linear {
   bool has_weights() const { return bank_.has_weights(); }
   void pack(int64_t map, const WeightSource& source) { bank_.pack(map, source); }
 
+  // From now on backward_weight() adds to the gradients of these adapters too, which must outlive that; none: no more.
+  void adapt(std::vector<LowRank<real>> adapters) { adapters_ = std::move(adapters); }
+
   // y = f(x W^T + b), f as the epilogue says.
   void forward(Matrix<const operand> x, RowOffsets offsets, const ForwardEpilogue<P>& epilogue) const {
     run(LinearForward<P>{bank(), x, offsets, epilogue});
@@ -50,6 +54,7 @@ class Linear {
   void backward_weight(Matrix<const operand> dy, Matrix<const operand> x, RowOffsets offsets,
                        ParameterStore<real>& grads) const {
     const int64_t E = num_maps();
+    for (const LowRank<real>& adapters : adapters_) add_low_rank_gradients<P>(adapters, E, dy, x, offsets);
     for (int64_t begin = 0, end; begin < E; begin = end) {  // maps that are held side by side are one product
       end = begin + 1;
       const bool held = holds(grads, begin);
@@ -102,6 +107,7 @@ class Linear {
 
   const ParameterStore<real>* params_ = nullptr;
   LinearSlots slots_;
+  std::vector<LowRank<real>> adapters_;
   mutable LinearBank<P> bank_;
   mutable uint64_t version_ = 0;  // of the parameters that the bank's packed copies are made from
 };

@@ -12,7 +12,7 @@
 namespace troupe {
 namespace {
 
-constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kWeight = ".weight", kA = ".lora_A", kB = ".lora_B";
 
 std::vector<int64_t> even_offsets(int64_t maps, int64_t rows) {
   std::vector<int64_t> offsets;
@@ -31,37 +31,22 @@ LoraParameters make_lora_parameters(const ParameterTable& model, const Selection
     TROUPE_ASSERT(weight.shape.size() == 2 && weight.name.ends_with(kWeight));
     LoraTarget target{.weight = weight, .maps = family.count() * weight.stacked};
     target.rows = weight.shape[0] / weight.stacked, target.cols = weight.shape[1];
-    const auto add = [&](const char* kind, const Shape& shape, const Init& init) {
+    const auto add = [&](std::string_view kind, const Shape& shape, const Init& init) {
       Parameter parameter = weight;
       parameter.name.replace(parameter.name.size() - kWeight.size(), kWeight.size(), kind);
       parameter.shape = shape, parameter.init = init;
       return weight.role == Role::kExpert ? made.table.add_experts(std::move(parameter), family.count())
                                           : made.table.add(std::move(parameter));
     };
-    target.a = add(".lora_A", {weight.stacked * rank, target.cols},
+    target.a = add(kA, {weight.stacked * rank, target.cols},
                    {Init::kUniform, 1.0 / std::sqrt(static_cast<double>(target.cols)), -1});
-    target.b = add(".lora_B", {weight.shape[0], rank}, {Init::kConstant, 0.0, -1});
+    target.b = add(kB, {weight.shape[0], rank}, {Init::kConstant, 0.0, -1});
     made.targets.push_back(std::move(target));
   }
   return made;
 }
 
-Selection lora_gradients(const ParameterTable& model, const LoraParameters& adapters) {
-  std::vector<uint8_t> needed(static_cast<size_t>(model.num_entries()), 0);
-  const std::vector<ParameterFamily>& families = model.families();
-  for (size_t begin = 0, end; begin < families.size(); begin = end) {  // a tensor: families that lie back to back
-    end = begin + 1;
-    while (end < families.size() && !families[end].aligned) ++end;
-    const Slot tensor{families[begin].pattern.slot.begin, families[end - 1].pattern.slot.end};
-    const bool has_target = std::ranges::any_of(adapters.targets, [&](const LoraTarget& target) {
-      return target.weight.slot.begin >= tensor.begin && target.weight.slot.end <= tensor.end;
-    });
-    if (has_target) std::fill(needed.begin() + tensor.begin, needed.begin() + tensor.end, uint8_t{1});
-  }
-  return [needed = std::move(needed)](const Parameter& parameter) {
-    return needed[static_cast<size_t>(parameter.slot.begin)] != 0;
-  };
-}
+bool is_lora_a(const Parameter& parameter) { return parameter.name.ends_with(kA); }
 
 template <class P>
 Lora<P>::Lora(const LoraParameters& parameters, double scale, const ParameterStore<real>& weights, const Selection& held)
@@ -78,47 +63,80 @@ Lora<P>::Lora(const LoraParameters& parameters, double scale, const ParameterSto
           },
           weights.memory()),
       values_(parameters.table, held, weights.memory()),
-      scaled_(parameters.table, held, weights.memory()) {
+      scaled_(parameters.table, held, weights.memory()),
+      turned_(
+          parameters.table,
+          [&](const Parameter& parameter) { return is_lora_a(parameter) && (!held || held(parameter)); },
+          weights.memory()),
+      room_(weights.memory()) {
   for (const LoraTarget& target : parameters_.targets)
     copy<real>(weights.at(target.weight.slot), base_.at(target.weight.slot));
 }
 
 template <class P>
-void Lora<P>::scale_values() {
-  std::vector<real> scaled(std::as_const(values_).all().size());
-  copy<real>(std::as_const(values_).all(), scaled);
-  for (real& value : scaled) value = static_cast<real>(scale_ * static_cast<double>(value));
-  copy<real>(scaled, scaled_.all());
+void Lora<P>::prepare_values() {
+  const auto scaled_of = [&](Slot slot) {
+    std::vector<real> scaled(std::as_const(values_).at(slot).size());
+    copy<real>(std::as_const(values_).at(slot), scaled);
+    for (real& value : scaled) value = static_cast<real>(scale_ * static_cast<double>(value));
+    return scaled;
+  };
+  for (const LoraTarget& target : parameters_.targets) {
+    const int64_t rank = parameters_.rank, cols = target.cols, stacked = target.weight.stacked;
+    const int64_t maps = held_maps(target);
+    const std::vector<real> a = scaled_of(target.a), b = scaled_of(target.b);
+    std::vector<real> turned(a.size()), by_matrix(b.size());
+    for (int64_t i = 0; i < maps * rank; ++i)
+      for (int64_t k = 0; k < cols; ++k)
+        turned[static_cast<size_t>((i / rank * cols + k) * rank + i % rank)] = a[static_cast<size_t>(i * cols + k)];
+    const auto size = static_cast<std::ptrdiff_t>(target.rows * rank);
+    for (int64_t i = 0; i < maps; ++i) {
+      const int64_t to = i % stacked * (maps / stacked) + i / stacked;
+      std::copy_n(b.begin() + i * size, size, by_matrix.begin() + to * size);
+    }
+    copy<real>(a, scaled_.at(target.a));
+    copy<real>(by_matrix, scaled_.at(target.b));
+    copy<real>(turned, turned_.at(target.a));
+  }
 }
 
 template <class P>
-void Lora<P>::merge(ParameterStore<real>& weights, ParameterStore<real>& room) {
-  scale_values();
+void Lora<P>::merge(ParameterStore<real>& weights) {
+  prepare_values();
   for (const LoraTarget& target : parameters_.targets) {
     const int64_t rank = parameters_.rank, maps = held_maps(target), rows = maps * target.rows;
     if (maps == 0) continue;
-    const LinearBank<P> a(maps, rank, target.cols, std::as_const(scaled_).at(target.a).data(), nullptr);
-    const Matrix<real> change(room.at(target.weight.slot).data(), rows, target.cols);
+    const LinearBank<P> a(maps, target.cols, rank, std::as_const(turned_).at(target.a).data(), nullptr);
     const Matrix<const real> b(std::as_const(values_).at(target.b).data(), rows, rank);
-    run(LinearBackwardInput<P>{a, b, even_offsets(maps, target.rows), {.out_real = change}});
     const Matrix<const real> base(std::as_const(base_).at(target.weight.slot).data(), rows, target.cols);
-    run(Add<real>{.a = base, .b = change, .out = {weights.at(target.weight.slot).data(), rows, target.cols}});
+    const Matrix<real> merged(weights.at(target.weight.slot).data(), rows, target.cols);
+    run(LinearForward<P>{a, b, even_offsets(maps, target.rows), {.out_real = merged, .residual = base}});
   }
 }
 
 template <class P>
-void Lora<P>::project(int64_t layer, const ParameterStore<real>& dweights, ParameterStore<real>& grads) const {
-  for (const LoraTarget& target : parameters_.targets) {
-    const int64_t rank = parameters_.rank, maps = held_maps(target), rows = maps * target.rows;
-    if (target.weight.layer != layer || maps == 0) continue;
-    const LinearBank<P> a(maps, rank, target.cols, scaled_.at(target.a).data(), nullptr);
-    const std::vector<int64_t> offsets = even_offsets(maps, target.rows);
-    const Matrix<const real> dw(dweights.at(target.weight.slot).data(), rows, target.cols);
-    const Matrix<const real> b(scaled_.at(target.b).data(), rows, rank);
-    run(LinearBackwardWeight<P>{a, b, dw, offsets, grads.at(target.a).data(), nullptr});
-    const Matrix<real> db(grads.at(target.b).data(), rows, rank);
-    run(LinearForward<P>{a, dw, offsets, {.out_real = db, .residual = db}});
+std::vector<LowRank<typename P::real>> Lora<P>::adapters_of(Slot tensor, ParameterStore<real>& grads) {
+  std::vector<LowRank<real>> found;
+  int64_t first_row = 0;
+  const ParameterTable& table = base_.table();
+  for (const ParameterFamily& family : table.families()) {
+    const Slot slot = family.pattern.slot;  // of all experts, of which the tensor may have this rank's
+    if (slot.begin >= tensor.end || slot.end <= tensor.begin) continue;
+    for (const LoraTarget& target : parameters_.targets) {
+      if (target.weight.slot.begin != slot.begin || held_maps(target) == 0) continue;
+      found.push_back({.first_row = first_row,
+                       .rows = target.rows,
+                       .stacked = target.weight.stacked,
+                       .rank = parameters_.rank,
+                       .a = std::as_const(scaled_).at(target.a).data(),
+                       .b = std::as_const(scaled_).at(target.b).data(),
+                       .da = grads.at(target.a).data(),
+                       .db = grads.at(target.b).data(),
+                       .room = &room_});
+    }
+    first_row += family.pattern.shape[0];
   }
+  return found;
 }
 
 template class Lora<F64>;

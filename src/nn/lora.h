@@ -3,16 +3,18 @@
 //
 //   W' = W + s B A,    s = alpha / r;    from the gradient dW' of W':  dA = s B^T dW',  dB = s dW' A^T
 //
-// The three products are those of one linear map A with dy = B and x = dW' (ops/linear.h). W' is formed once an update
-// in the place of W, so every kernel, router and expert is as it was, and nothing but the adapter's own products is
-// new; the price is a copy of W and the whole gradient dW' of one layer at a time, which is projected as soon as it is
-// complete. A dropout of the adapter's inputs alone has no place in it.
+// W' is formed once an update in the place of W, so every kernel, router and expert is as it was, and the price is a copy
+// of W. dW' is never formed: A and B have their gradients from the rows that the map reads and those that come back
+// (nn/low_rank.h). A dropout of the adapter's inputs alone has no place in it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "nn/low_rank.h"
 #include "nn/parameters.h"
+#include "tensor/buffer.h"
 #include "tensor/precision.h"
 
 namespace troupe {
@@ -36,8 +38,8 @@ struct LoraParameters {
 // A starts as PEFT's, U(+-1/sqrt(K)), B at 0. Asks `adapted` for families; an expert is adapted as all of its layer.
 LoraParameters make_lora_parameters(const ParameterTable& model, const Selection& adapted, int64_t rank);
 
-// What of the model's gradients project() needs: of every tensor with an adapted part all, for blocks compute it whole.
-Selection lora_gradients(const ParameterTable& model, const LoraParameters& adapters);
+// Whether a parameter of that table is an A.
+bool is_lora_a(const Parameter& parameter);
 
 template <class P>
 class Lora {
@@ -53,14 +55,24 @@ class Lora {
   ParameterStore<real>& values() { return values_; }  // A and B; merge() after they changed
   const ParameterStore<real>& values() const { return values_; }
 
-  // weights = W'. `room` has a place for every adapted matrix, as gradients have, and is overwritten there; all layers
-  // may have the same (LayersLie::kTogether).
-  void merge(ParameterStore<real>& weights, ParameterStore<real>& room);
-  // Adds to `grads` those of A and B of a layer, from those of its adapted matrices.
-  void project(int64_t layer, const ParameterStore<real>& dweights, ParameterStore<real>& grads) const;
+  // weights = W'.
+  void merge(ParameterStore<real>& weights);
+
+  // From now on the maps of `model` (DecoderWeights, whatever its precision) add the gradients of A and B, which are as
+  // merge() last had them, to `grads`; until detach().
+  template <class Weights>
+  void attach(Weights& model, ParameterStore<real>& grads) {
+    model.each_linear([&](auto& map) { map.adapt(adapters_of(map.slots().weight, grads)); });
+  }
+  template <class Weights>
+  static void detach(Weights& model) {
+    model.each_linear([](auto& map) { map.adapt({}); });
+  }
 
  private:
-  void scale_values();
+  void prepare_values();
+  // Of a tensor of the model, with gradients that lie in `grads`.
+  std::vector<LowRank<real>> adapters_of(Slot tensor, ParameterStore<real>& grads);
   // Of target.maps, those here.
   int64_t held_maps(const LoraTarget& target) const {
     return static_cast<int64_t>(values_.at(target.b).size()) / (target.rows * parameters_.rank);
@@ -70,7 +82,9 @@ class Lora {
   double scale_;
   ParameterStore<real> base_;    // W
   ParameterStore<real> values_;  // A, B
-  ParameterStore<real> scaled_;  // s A, s B
+  ParameterStore<real> scaled_;  // s A, s B as LowRank has them
+  ParameterStore<real> turned_;  // (s A)^T [K, r] of every pair
+  Buffer<std::byte> room_;       // of adapters_of()
 };
 
 extern template class Lora<F64>;

@@ -66,19 +66,14 @@ void add_adapters(MemoryEstimate& memory, const ParameterTable& table, const Opt
                   const LoraConfig& lora) {
   const Selection copied = lora_targets(lora.targets);
   const LoraParameters adapters = make_lora_parameters(table, copied, lora.rank);
-  const Selection passed = lora_gradients(table, adapters);
   const auto add = [](MemoryPart& part, const ParameterFamily& family, int64_t bytes_per_value) {
     part.total += bytes_per_value * family.size();
     if (family.pattern.role == Role::kExpert) part.experts += bytes_per_value * family.size();
   };
-  std::map<int64_t, MemoryPart> of_layers;
-  for (const ParameterFamily& family : table.families()) {
+  for (const ParameterFamily& family : table.families())
     if (copied(family.pattern)) add(memory.weights, family, 4);
-    if (passed(family.pattern)) add(of_layers[family.pattern.layer], family, 4);
-  }
-  add_largest(memory.gradients, of_layers);
   for (const ParameterFamily& family : adapters.table.families()) {
-    add(memory.weights, family, 2 * 4);  // and as they are multiplied
+    add(memory.weights, family, (is_lora_a(family.pattern) ? 3 : 2) * 4);  // and as they are multiplied
     add(memory.gradients, family, 4), add(memory.optimizer, family, optimizer.moments == Precision::kBf16 ? 4 : 8);
   }
 }

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "model/decoder_weights.h"
 #include "ops/adam.h"
 #include "train/balance_bias.h"
 #include "train/gradients.h"
@@ -36,10 +37,9 @@ Selection trained(const TrainerOptions& options) {
 }
 
 // Gradients are held of what is trained of the model's, moments of what this rank moves.
-Selection held(LanguageModel& model, const TrainerOptions& options, const LoraParameters* adapters) {
-  const Selection chosen = adapters ? lora_gradients(model.table(), *adapters) : trained(options);
-  if (!model.ranks()) return chosen;
-  return [&params = model.params(), chosen](const Parameter& parameter) {
+Selection held(LanguageModel& model, const TrainerOptions& options) {
+  if (!model.ranks()) return trained(options);
+  return [&params = model.params(), chosen = trained(options)](const Parameter& parameter) {
     return chosen(parameter) && !std::as_const(params).at(parameter.slot).empty();
   };
 }
@@ -57,10 +57,16 @@ constexpr const char* kFinite = "finite values";  // what one rank finds, all sa
 }  // namespace
 
 Trainer::Adapters::Adapters(LanguageModel& model, const LoraOptions& options)
-    : parameters(make_lora_parameters(model.table(), options.adapted, options.rank)),
+    : model(model),
+      parameters(make_lora_parameters(model.table(), options.adapted, options.rank)),
       lora(parameters, options.scale, model.params(), model.held()),
       grads(parameters.table, model.held(), model.params().memory()) {
   initialize(lora.values(), options.seed);
+  model.visit([&](auto& decoder) { lora.attach(decoder.weights(), grads); });
+}
+
+Trainer::Adapters::~Adapters() {
+  model.visit([](auto& decoder) { Lora<F32>::detach(decoder.weights()); });
 }
 
 Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOptions& options, BatchAt batch_at)
@@ -71,8 +77,8 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
       adapters_(options.lora ? std::make_unique<Adapters>(model, *options.lora) : nullptr),
       shares_(model.ranks() ? std::optional<RankShares>(std::in_place, trained_table(), trained_of_table(), *model.ranks())
                             : std::nullopt),
-      grads_(model.table(), held(model, options, adapters()), model.params().memory(),
-             adapters_ || options.optimizer.release_gradients ? LayersLie::kTogether : LayersLie::kApart),
+      grads_(model.table(), held(model, options), model.params().memory(),
+             options.optimizer.release_gradients ? LayersLie::kTogether : LayersLie::kApart),
       optimizer_(trained_table(),
                  {.adam = options.adam,
                   .optimizer = options.optimizer,
@@ -80,7 +86,7 @@ Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOp
                   .precision = model.precision(),
                   .seed = options.seed},
                  moved(shares_, trained_of_table()), model.params().memory()) {
-  if (adapters_) merge_adapters();  // so that the first gradient is projected on A
+  if (adapters_) merge_adapters();
   if (!options.optimizer.release_gradients) return;
   if (options.micro_batches != 1 || options.clip_norm > 0.0 || model.ranks() || options.lora)
     fail(ErrorCode::kUsage,
@@ -105,18 +111,11 @@ const ParameterTable& Trainer::trained_table() const {
 
 Selection Trainer::trained_of_table() const { return adapters_ ? Selection() : troupe::trained(options_); }
 
-void Trainer::merge_adapters() { adapters_->lora.merge(model_.params(), grads_); }
+void Trainer::merge_adapters() { adapters_->lora.merge(model_.params()); }
 
 LayerDone Trainer::layer_done(int64_t micro) {
-  const bool is_last = micro + 1 == options_.micro_batches;
-  if (!adapters_ && !(shares_ && is_last)) return {};
-  return [this, is_last](int64_t layer, const auto&) {
-    if (adapters_) {
-      adapters_->lora.project(layer, grads_, adapters_->grads);
-      grads_.set_layers_place_zero();
-    }
-    if (shares_ && is_last) shares_->layer_done(gradients_of_trained(), layer);
-  };
+  if (!shares_ || micro + 1 < options_.micro_batches) return {};
+  return [this](int64_t layer, const auto&) { shares_->layer_done(gradients_of_trained(), layer); };
 }
 
 // Of several ranks each computes its sequences of every micro-batch (model/decoder.cpp): loss and statistics are already

@@ -78,7 +78,11 @@ class Trainer {
  private:
   struct Adapters {
     Adapters(LanguageModel& model, const LoraOptions& options);
+    Adapters(const Adapters&) = delete;
+    Adapters& operator=(const Adapters&) = delete;
+    ~Adapters();  // then the model's maps know of none
 
+    LanguageModel& model;
     LoraParameters parameters;
     Lora<F32> lora;
     ParameterStore<float> grads;
@@ -98,7 +102,7 @@ class Trainer {
   BatchAt batch_at_;
   std::unique_ptr<Adapters> adapters_;
   std::optional<RankShares> shares_;
-  ParameterStore<float> grads_;  // of the model's parameters; of adapted matrices they are the adapters' on the way
+  ParameterStore<float> grads_;  // of the model's parameters
   Optimizer optimizer_;
   int64_t step_ = 0;
 };

@@ -54,7 +54,8 @@ clip_norm = 1.0
 dropout = 0.1
 END
 
-# Lines of metrics.jsonl of two runs: losses and norms within 1e-6, figures of tasks equal.
+# Lines of metrics.jsonl of two runs: losses within 1e-6, norms, in which rounding grows faster from update to update, within
+# 1e-5, figures of tasks equal.
 same() {
   python3 - "$@" <<'END' || fail "$1 and $2 differ"
 import json, sys
@@ -66,7 +67,7 @@ for x, y in zip(a, b):
         assert x.get(key) == y.get(key), (key, x, y)
     for key in ('loss', 'nll', 'aux_loss', 'divergence', 'grad_norm'):
         if x.get(key) is not None:
-            assert abs(x[key] - y[key]) <= 1e-6 * abs(x[key]), (x['step'], key, x[key], y[key])
+            assert abs(x[key] - y[key]) <= (1e-5 if key == 'grad_norm' else 1e-6) * abs(x[key]), (x['step'], key, x[key], y[key])
 END
 }
 best() { grep -o '"best_step":[0-9]*' "$1/history.jsonl"; }

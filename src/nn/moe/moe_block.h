@@ -66,6 +66,11 @@ class MoeBlock {
     mlp_.each_map(f);
     if (has_shared()) shared_.each_map(f);
   }
+  // Calls f with the router's map, which may be of another precision.
+  template <class F>
+  void with_router(const F& f) {
+    in_operands() ? f(operand_router_) : f(router_);
+  }
 
  private:
   bool has_shared() const { return spec_.shared.d_ff > 0; }

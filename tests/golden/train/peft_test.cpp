@@ -10,6 +10,7 @@
 #include "golden.h"
 #include "io/atomic_file.h"
 #include "model/decoder_parameters.h"
+#include "model/decoder_weights.h"
 #include "model/hf/hf_model.h"
 #include "model/hf/hf_write.h"
 #include "model/model_directory.h"
@@ -104,11 +105,10 @@ TEST_P(PeftTraining, GradientsAreTheirsAndWhatIsWrittenIsTheirFile) {
       ASSERT_EQ(values.size(), lora.values().at(slot).size());
       std::ranges::copy(values, lora.values().at(slot).begin());
     }
-  ParameterStore<float> dweights(c.model.table(), lora_gradients(c.model.table(), adapters)), grads(adapters.table);
-  lora.merge(c.model.params(), dweights);
-  dweights.set_zero();
-  EXPECT_NEAR(c.model.forward_backward(c.batch, {}, dweights).nll, c.expected_nll(), 2e-6 * c.expected_nll());
-  for (int64_t layer = 0; layer < c.model.config().num_layers; ++layer) lora.project(layer, dweights, grads);
+  ParameterStore<float> none(c.model.table(), [](const Parameter&) { return false; }), grads(adapters.table);
+  lora.merge(c.model.params());
+  c.model.visit([&](auto& decoder) { lora.attach(decoder.weights(), grads); });
+  EXPECT_NEAR(c.model.forward_backward(c.batch, {}, none).nll, c.expected_nll(), 2e-6 * c.expected_nll());
   for (const LoraTarget& target : adapters.targets)
     for (const auto& [slot, kind] : {std::pair(target.a, "A"), std::pair(target.b, "B")}) {
       const std::string name = fmt::format("{}.lora_{}.weight", their_stem(c, target), kind);
@@ -164,8 +164,7 @@ TEST(PeftFiles, OfEveryFamilyComeBack) {
       const test::TemporaryFolder out;
       const int64_t modules =
           write_peft_adapter(out.path(), adapters, lora.values(), model.config(), family, {"base", 4.0});
-      ParameterStore<float> room(table, lora_gradients(table, adapters));
-      lora.merge(model.params(), room);
+      lora.merge(model.params());
       const PeftAdapter read(out.path(), model.config(), family);
       EXPECT_EQ(read.num_modules(), modules);
       const nlohmann::json said = read_json_file(out.path() / "adapter_config.json");

@@ -8,6 +8,7 @@
 #include "gradient.h"
 #include "model/decoder.h"
 #include "model/decoder_parameters.h"
+#include "model/decoder_weights.h"
 #include "train/lora_config.h"
 
 namespace troupe {
@@ -38,21 +39,21 @@ TEST_P(LoraGradient, MatchesCentralDifferences) {
   for (double& value : params.all()) value += 0.1 * rng.normal();
   Lora<F64> lora(adapters, 1.5, params);
   for (double& value : lora.values().all()) value = 0.3 * rng.normal();
-  const Selection passed = lora_gradients(table, adapters);
-  ParameterStore<double> dweights(table, passed), grads(adapters.table), ignored(table, passed);
+  ParameterStore<double> none(table, [](const Parameter&) { return false; }), grads(adapters.table);
   Batch batch{.B = 2, .S = 6};
   for (int64_t i = 0; i < batch.tokens(); ++i) {
     batch.src.push_back(static_cast<int32_t>(7 * i % 11));
     batch.tgt.push_back(static_cast<int32_t>((5 * i + 3) % 11));
   }
   Decoder<F64> decoder(config, params);
-  lora.merge(params, ignored);
-  for (int pass = 0; pass < 2; ++pass) decoder.forward_backward(batch, {}, dweights);  // sums over an update
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) lora.project(layer, dweights, grads);
+  lora.merge(params);
+  lora.attach(decoder.weights(), grads);
+  for (int pass = 0; pass < 2; ++pass) decoder.forward_backward(batch, {}, none);  // sums over an update
+  lora.detach(decoder.weights());
   for (double& value : grads.all()) value /= 2;
   const auto loss = [&] {
-    lora.merge(params, ignored);
-    return decoder.forward_backward(batch, {}, ignored).total;
+    lora.merge(params);
+    return decoder.forward_backward(batch, {}, none).total;
   };
   for (const Parameter& parameter : adapters.table.entries()) {
     SCOPED_TRACE(parameter.name);

@@ -240,8 +240,7 @@ TEST(MemoryEstimate, OfFineTuningHasNothingForWhatIsFrozen) {
   }
 }
 
-// With adapters: theirs, a copy of what they adapt, and its gradient of one layer (with q and v of k, which is one
-// tensor with them).
+// With adapters: theirs, also scaled and A's turned, and a copy of what they adapt.
 TEST(MemoryEstimate, OfAdaptersIsThatOfTheirMatrices) {
   RunConfig run = finetune_keys();
   run.train.precision = PrecisionChoice::kFp32;
@@ -250,8 +249,8 @@ TEST(MemoryEstimate, OfAdaptersIsThatOfTheirMatrices) {
   run.finetune->lora.rank = 3;
   const MemoryEstimate memory = estimate_memory(run);
   const int64_t adapters = 2 * 2 * 3 * (8 + 8), matrix = 8 * 8;
-  EXPECT_EQ(memory.weights.total, 4 * (parameters + 2 * 2 * matrix + 2 * adapters));
-  EXPECT_EQ(memory.gradients.total, 4 * (3 * matrix + adapters));
+  EXPECT_EQ(memory.weights.total, 4 * (parameters + 2 * 2 * matrix + 2 * adapters + adapters / 2));
+  EXPECT_EQ(memory.gradients.total, 4 * adapters);
   EXPECT_EQ(memory.optimizer.total, 8 * adapters);
 }
 
