@@ -21,7 +21,7 @@ struct RankPlace {
   int64_t cores = 0;      // its own share of them
   int64_t nodes = 0, all_nodes = 0;
 
-  std::string text() const;  // "cpus 0-3 of NUMA node 1 of 2"
+  std::string text() const;  // "cpus 0-3 (1 of 2 NUMA nodes)"
 };
 
 bool has_hwloc();

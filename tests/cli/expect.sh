@@ -92,6 +92,63 @@ labels = ["0", "1"]
 END
 }
 
+# needs_ranks MPIRUN: leaves the test where no several processes can be started; then `on N WORDS...` is the program on N ranks.
+needs_ranks() {
+  mpirun=$1
+  "$program" --version | grep -q '^MPI: not built' && { echo "skipped: built without MPI"; exit 0; }
+  [ -x "$mpirun" ] || { echo "skipped: no mpirun in PATH"; exit 0; }
+  export NO_COLOR=1  # mpirun's ranks write to a terminal of its own
+}
+on() { local ranks=$1; shift; "$mpirun" -n "$ranks" "$program" "$@"; }
+
+# study_models EXPERTS: dense.toml and moe.toml, whose tokens, vocabulary and text a study gives.
+study_models() {
+  cat >dense.toml <<'END'
+[model]
+num_layers = 2
+d_model = 16
+num_heads = 1
+d_ff = 32
+context = 32
+[train]
+batch_sequences = 4
+precision = "fp32"
+checkpoint_every = 4
+log_every = 1
+[train.schedule]
+lr = 3e-3
+END
+  printf '%s\n' 'base = "dense.toml"' '[model.moe]' "num_experts = $1" 'expert_d_ff = 32' >moe.toml
+}
+
+# cats_run LINE...: text.txt, its tokenizer tok and its tokens data, and run.toml: a model with these lines of [model.moe], for
+# two updates.
+cats_run() {
+  cats 40 >text.txt
+  "$program" tokenizer train --vocab-size 300 --out tok text.txt >/dev/null 2>&1 || fail "tokenizer"
+  "$program" encode --tokenizer tok --out data text.txt >/dev/null 2>&1 || fail "encode"
+  { cat <<'END'
+[model]
+num_layers = 2
+d_model = 16
+num_heads = 2
+d_ff = 24
+vocab_size = 300
+context = 48
+[model.moe]
+END
+    printf '%s\n' "$@"
+    cat <<'END'
+[train]
+steps = 2
+batch_sequences = 4
+precision = "fp32"
+[data]
+train = ["data"]
+END
+  } >run.toml
+}
+
 finish() {
   [ $failures -eq 0 ] && echo "all as expected"
   exit $((failures > 0))

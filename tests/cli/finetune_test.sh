@@ -4,27 +4,7 @@
 # usage: finetune_test.sh PROGRAM
 . "$(dirname "$0")/expect.sh"
 
-cats 40 >text.txt
-"$program" tokenizer train --vocab-size 300 --out tok text.txt >/dev/null || fail "tokenizer"
-"$program" encode --tokenizer tok --out data text.txt >/dev/null || fail "encode"
-cat >run.toml <<'END'
-[model]
-num_layers = 2
-d_model = 16
-num_heads = 2
-d_ff = 24
-vocab_size = 300
-context = 48
-[model.moe]
-num_experts = 4
-expert_d_ff = 12
-[train]
-steps = 2
-batch_sequences = 4
-precision = "fp32"
-[data]
-train = ["data"]
-END
+cats_run 'num_experts = 4' 'expert_d_ff = 12'
 "$program" train run.toml --run pre >/dev/null 2>&1 || fail "train"
 
 mkdir -p tasks/storycloze

@@ -7,26 +7,7 @@ export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 source=$(realpath "$3")
 
 cp -r "$2/corpus" corpus
-cat >dense.toml <<'END'
-[model]
-num_layers = 2
-d_model = 16
-num_heads = 1
-d_ff = 32
-context = 32
-[train]
-batch_sequences = 4
-precision = "fp32"
-checkpoint_every = 4
-[train.schedule]
-lr = 3e-3
-END
-cat >moe.toml <<'END'
-base = "dense.toml"
-[model.moe]
-num_experts = 4
-expert_d_ff = 32
-END
+study_models 4
 cat >grid.toml <<'END'
 [study]
 corpus = "corpus"

@@ -2,10 +2,7 @@
 # troupe eval, started by mpirun: what one process says, byte for byte, written by the first rank alone.
 #   ranks_eval_test.sh PROGRAM TEST_DATA MPIRUN
 . "$(dirname "$0")/expect.sh"
-mpirun=$3
-"$program" --version | grep -q '^MPI: not built' && { echo "skipped: built without MPI"; exit 0; }
-[ -x "$mpirun" ] || { echo "skipped: no mpirun in PATH"; exit 0; }
-on() { local ranks=$1; shift; "$mpirun" -n "$ranks" "$program" "$@"; }
+needs_ranks "$3"
 
 for i in $(seq 40); do printf '{"text": "%s cats sat on mat %s and %s dogs ran"}\n' "$i" $((i * 7)) $((i * i)); done >text.jsonl
 sed 's/cats/birds/' text.jsonl >other.jsonl

@@ -2,36 +2,10 @@
 # A model fine-tuned by several processes: what one process makes of it, in losses, figures, chosen epochs and
 # predictions; killed and asked to end, it goes on with any other number of them.
 #   ranks_finetune_test.sh PROGRAM MPIRUN
-mpirun=$2
 . "$(dirname "$0")/expect.sh"
-"$program" --version | grep -q '^MPI: not built' && { echo "skipped: built without MPI"; exit 0; }
-[ -x "$mpirun" ] || { echo "skipped: no mpirun in PATH"; exit 0; }
-on() { local ranks=$1; shift; "$mpirun" -n "$ranks" "$program" "$@"; }
+needs_ranks "$2"
 
-export NO_COLOR=1  # mpirun's ranks write to a terminal of its own
-
-cats 40 >text.txt
-"$program" tokenizer train --vocab-size 300 --out tok text.txt >/dev/null 2>&1
-"$program" encode --tokenizer tok --out data text.txt >/dev/null 2>&1
-cat >run.toml <<'END'
-[model]
-num_layers = 2
-d_model = 16
-num_heads = 2
-d_ff = 24
-vocab_size = 300
-context = 48
-[model.moe]
-num_experts = 5
-every = 1
-expert_d_ff = 12
-[train]
-steps = 2
-batch_sequences = 4
-precision = "fp32"
-[data]
-train = ["data"]
-END
+cats_run 'num_experts = 5' 'every = 1' 'expert_d_ff = 12'
 "$program" train run.toml --run pre >/dev/null 2>&1 || fail "train"
 "$program" train run.toml --run other --set train.seed=2 >/dev/null 2>&1 || fail "train a teacher"
 sky_data

@@ -2,36 +2,12 @@
 # Studies of several processes, of both forms: every training by all of them, with the figures of one process; killed, the
 # study goes on with any number.
 #   ranks_study_test.sh PROGRAM TEST_DATA MPIRUN
-mpirun=$3
 . "$(dirname "$0")/expect.sh"
-"$program" --version | grep -q '^MPI: not built' && { echo "skipped: built without MPI"; exit 0; }
-[ -x "$mpirun" ] || { echo "skipped: no mpirun in PATH"; exit 0; }
-export NO_COLOR=1
+needs_ranks "$3"
 export TROUPE_ISA=generic  # with which studies evaluate in float32
-on() { local ranks=$1; shift; "$mpirun" -n "$ranks" "$program" "$@"; }
 
 cp -r "$2/corpus" corpus
-cat >dense.toml <<'END'
-[model]
-num_layers = 2
-d_model = 16
-num_heads = 1
-d_ff = 32
-context = 32
-[train]
-batch_sequences = 4
-precision = "fp32"
-checkpoint_every = 4
-log_every = 1
-[train.schedule]
-lr = 3e-3
-END
-cat >moe.toml <<'END'
-base = "dense.toml"
-[model.moe]
-num_experts = 5
-expert_d_ff = 32
-END
+study_models 5
 cat >study.toml <<'END'
 [study]
 corpus = "corpus"

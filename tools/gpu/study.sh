@@ -79,9 +79,14 @@ study() {
 for ((process = 1; process < ${PROCESSES:-1}; ++process)); do  # what they say is kept apart
   study "$@" >"$work/process-$process.log" 2>&1 &
 done
+others=$(jobs -p)
 code=0
 study "$@" || code=$?
-wait
+for process in $others; do  # 124 and 130: the time was up
+  ended=0
+  wait "$process" || ended=$?
+  [[ "$ended" =~ ^(0|124|130)$ ]] || echo "study.sh: a process beside the first ended with $ended: $work/process-*.log" >&2
+done
 
 # What stays of a study: no text, no weights, no checkpoints.
 tar -C "$kept" --exclude=data --exclude=model --exclude=checkpoints --exclude='*.safetensors' --exclude='.*.lock' -cf - . |
