@@ -46,6 +46,9 @@ void require_int(int64_t rows, const char* place) {
          place, std::numeric_limits<int>::max());
 }
 
+constexpr const char* kStart = "the start";
+constexpr double kStartSeconds = 10.0;  // beyond what the watchdog allows, while programs are loaded
+
 // Whether all ranks lie on one machine.
 bool shares_machine(int ranks) {
   MPI_Comm machine;
@@ -60,6 +63,7 @@ class World : public Communicator {
  public:
   World(int rank, int size, const WorldOptions& options)
       : Communicator(rank, size), watchdog_(std::make_shared<Watchdog>(rank, size, options.watchdog_s)) {
+    const Watchdog::Waiting waiting(*watchdog_, kStart);
     // Within a machine rows travel by the processors that would compute meanwhile: cutting them costs, and hides
     // nothing.
     if (shares_machine(size)) set_message_sizes({.chunk_bytes = std::numeric_limits<int64_t>::max()});
@@ -186,7 +190,11 @@ std::unique_ptr<Communicator> start_world(const WorldOptions& options) {
   const int launched = launched_ranks();
   if (launched == 1) return alone();
   int level = 0, rank = 0, size = 0;
-  MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level);
+  {
+    Watchdog watchdog(launched_rank(), launched, options.watchdog_s > 0.0 ? options.watchdog_s + kStartSeconds : 0.0);
+    const Watchdog::Waiting waiting(watchdog, kStart);
+    MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level);
+  }
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   if (size != launched) {

@@ -10,11 +10,13 @@
 namespace troupe {
 
 struct WorldOptions {
-  double watchdog_s = 60.0;  // without an answer of the other ranks, until all are ended; 0: waits for ever
+  // Without an answer of the other ranks, until all are ended; some more at the start. 0: waits for ever.
+  double watchdog_s = 60.0;
 };
 
 // Processes that a launcher says it started together; 1 without any launcher.
 int launched_ranks();
+int launched_rank();  // which of them this one is
 
 // All that were started together, or one alone. Throws kEnvironment where there are several and the program is built
 // without MPI, or the launcher and MPI do not know of each other. At most once in a process. The last one to end it
