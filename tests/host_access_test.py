@@ -33,6 +33,8 @@ ALLOWED = {
     'src/model/hf/': ('a tensor of the host', 'a parameter on its way between two layouts of files'),
     'src/model/gguf/': ('a tensor of the host', 'a parameter on its way between two layouts of files'),
     'src/train/optimizer': ('a tensor of the host', 'room for moments on their way, in the memory of the model'),
+    'src/train/rank_shares': ('a tensor of the host', 'gradients and parameters on their way between ranks'),
+    'src/nn/moe/ranked_experts': ('a tensor of the host', 'copies of rows on their way between ranks'),
     'src/train/checkpoint.cpp': ('a tensor of the host', 'moments of bf16 on their way from a file'),
     'src/infer/sampler.cpp': ('an element of a tensor', 'draws on the host from logits'),
     'src/infer/': ('a tensor of the host', 'keys and values, which ops alone fill; logits, which the sampler reads'),

@@ -1,13 +1,19 @@
 #include "cli/device.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <set>
 #include <string_view>
+#include <vector>
 
 #include "base/device.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/machine.h"
+#include "base/quantity.h"
+#include "base/rank_place.h"
 #include "dist/communicator.h"
 #include "kernels/cuda/driver.h"
 #include "ops/cuda/attention.h"
@@ -64,8 +70,8 @@ CLI::Option* add_device_flag(CLI::App& command) {
   return command
       .add_option_function<std::string>(
           "--device", [](const std::string& name) { device_flag = name; },
-          "where the model lies and runs: auto, a GPU if one works, else the processor; cpu; cuda or cuda:N, that GPU; "
-          "not given: as TROUPE_DEVICE says")
+          "where the model lies and runs: auto, a GPU if one works, else the processor; cpu; cuda or cuda:N, that GPU "
+          "(of several ranks each takes one of its machine); not given: as TROUPE_DEVICE says")
       ->check(CLI::Validator([](std::string& name) { return problem_of_name(name); }, "", "device"))
       ->type_name("cpu|auto|cuda|cuda:N")
       ->default_str(std::string(kAuto))
@@ -74,25 +80,106 @@ CLI::Option* add_device_flag(CLI::App& command) {
 
 bool wants_card() { return card_number(wish().device) >= 0; }
 
-void choose_device(const std::string& refusal) {
-  const auto [device, said_by] = wish();
-  if (device == kCpu) return;
-  if (device != kAuto) {
-    if (!refusal.empty()) fail(ErrorCode::kUsage, "{}: expected cpu, got {}: {}", said_by, device, refusal);
+namespace {
+
+[[noreturn]] void refuse(const Wish& wish, const std::string& reason) {
+  fail(ErrorCode::kUsage, "{}: expected cpu, got {}: {}", wish.said_by, wish.device, reason);
+}
+
+// What there is, or as its problem why nothing can be known.
+cuda::Survey survey_or_problem() {
+  try {
+    return cuda::survey();
+  } catch (const Error& error) {
+    cuda::Survey found;
+    found.problem = error.what();
+    return found;
+  }
+}
+
+void say_no_card(const std::string& problem) { log::info("device: cpu; no GPU is used: {}", problem); }
+
+constexpr const char* kPlace = "the device";  // to the watchdog
+
+// What all ranks wish.
+Wish wish_of(Communicator& ranks) {
+  Wish own;
+  ranks.together([&] { own = wish(); }, kPlace);
+  const std::vector<std::string> all = ranks.texts(own.device, kPlace);
+  for (size_t r = 1; r < all.size(); ++r)
+    if (all[r] != all[0])
+      throw SharedError(ErrorCode::kUsage, fmt::format("{}: expected one device on all ranks, got {} on rank 0 and {} on rank {}",
+                                                       own.said_by, all[0], all[r], r));
+  return own;
+}
+
+// Which of the ranks of its machine this one is.
+LocalRank local_rank_of(Communicator& ranks) {
+  const std::vector<std::string> hosts = ranks.texts(host_name(), kPlace);
+  const auto own = hosts.begin() + ranks.rank();
+  return {.rank = static_cast<int>(std::count(hosts.begin(), own, *own)),
+          .ranks = static_cast<int>(std::count(hosts.begin(), hosts.end(), *own))};
+}
+
+// Whether auto is a GPU: it works on all ranks.
+bool all_have_cards(Communicator& ranks, const std::string& refusal) {
+  cuda::Survey own = survey_or_problem();
+  const std::vector<char> lack = ranks.all_of<char>(own.no_card ? 1 : 0, kPlace);
+  if (std::find(lack.begin(), lack.end(), 0) == lack.end()) return false;
+  const std::vector<std::string> problems = ranks.texts(refusal.empty() ? own.problem : refusal, kPlace);
+  const auto first = std::find_if(problems.begin(), problems.end(), [](const std::string& one) { return !one.empty(); });
+  if (first != problems.end()) say_no_card(fmt::format("rank {}: {}", first - problems.begin(), *first));
+  return first == problems.end();
+}
+
+// Every rank takes a card of its machine, the next one the next.
+void choose_card_of_rank(const std::string& refusal, Communicator& ranks) {
+  const Wish wish = wish_of(ranks);
+  if (wish.device == kCpu || (wish.device == kAuto && !all_have_cards(ranks, refusal))) return;
+  const LocalRank here = local_rank_of(ranks);
+  std::string name, place;
+  const auto open = [&] {
+    if (!refusal.empty()) refuse(wish, refusal);
+    const bool is_numbered = wish.device != kAuto && wish.device != kCuda;
+    if (is_numbered && here.ranks > 1)
+      fail(ErrorCode::kUsage, "{}: expected cuda, of which every rank takes a card of its own, got {} for {} ranks of {}",
+           wish.said_by, wish.device, here.ranks, host_name());
+    const std::vector<cuda::Card> cards = cuda::survey().cards;
+    const int number = is_numbered ? card_number(wish.device)
+                                   : here.rank % std::max(1, static_cast<int>(cards.size()));
+    cuda::open_card(number);
+    const cuda::Card& card = cards.at(static_cast<size_t>(number));
+    name = card.name, place = fmt::format("{} {}", host_name(), card.place);
+  };
+  ranks.together(open, kPlace);
+  const std::vector<std::string> places = ranks.texts(place, kPlace);
+  const auto distinct = static_cast<int64_t>(std::set<std::string>(places.begin(), places.end()).size());
+  log::info("device: cuda, {}; {} on {}{}", name, counted(int64_t{ranks.size()}, "rank"), counted(distinct, "GPU"),
+            distinct < ranks.size() ? ", of which several share one and its memory" : "");
+  say_what_differs();
+}
+
+}  // namespace
+
+void choose_device(const std::string& refusal, Communicator* ranks) {
+  if (ranks) return choose_card_of_rank(refusal, *ranks);
+  const Wish wish = cli::wish();
+  if (wish.device == kCpu) return;
+  if (wish.device != kAuto) {
+    if (!refusal.empty()) refuse(wish, refusal);
     if (active_device() == Device::kCuda) return;
-    cuda::open_card(card_number(device));
+    cuda::open_card(card_number(wish.device));
     return say_what_differs();
   }
-  cuda::Survey found;
+  cuda::Survey found = survey_or_problem();
+  if (found.no_card) return;
+  if (!refusal.empty()) found.problem = refusal;
   try {
-    found = cuda::survey();
-    if (found.no_card) return;
-    if (!refusal.empty()) found.problem = refusal;
     if (found.problem.empty()) cuda::open_card(0);
   } catch (const Error& error) {
     found.problem = error.what();
   }
-  if (!found.problem.empty()) return log::info("device: cpu; no GPU is used: {}", found.problem);
+  if (!found.problem.empty()) return say_no_card(found.problem);
   log::info("device: cuda:0, {}", found.cards[0].name);
   say_what_differs();
 }
@@ -104,13 +191,13 @@ void assume_device(const ModelConfig& config) {
     choose_device_for(config);
 }
 
-void choose_device_for(const ModelConfig& config, const Communicator* ranks) { choose_device_for({&config, 1}, ranks); }
+void choose_device_for(const ModelConfig& config, Communicator* ranks) { choose_device_for({&config, 1}, ranks); }
 
-void choose_device_for(std::span<const ModelConfig> models, const Communicator* ranks) {
-  std::string refusal = ranks ? kRanksRefusal : "";
+void choose_device_for(std::span<const ModelConfig> models, Communicator* ranks) {
+  std::string refusal;
   for (const ModelConfig& model : models)
     if (refusal.empty()) refusal = refuses_wide_heads(model.head_width());
-  choose_device(refusal);
+  choose_device(refusal, ranks);
 }
 
 }  // namespace troupe::cli

@@ -19,8 +19,6 @@ namespace troupe::cli {
 // What --device says where it is not given.
 inline constexpr const char* kDeviceVariable = "TROUPE_DEVICE";
 
-inline constexpr const char* kRanksRefusal = "several ranks do not run on GPUs yet";
-
 // Adds --device. No card is opened before choose_device(): a process that runs no model needs none.
 CLI::Option* add_device_flag(CLI::App& command);
 
@@ -29,11 +27,12 @@ bool wants_card();
 
 // Before the first op of a command that runs models: unless a device was named, takes a GPU if one works and the
 // command can run there (`refusal`: why it cannot, or ""), and says so; says why not where there is one. Throws kUsage
-// if a card was named and the command refuses.
-void choose_device(const std::string& refusal = "");
-// choose_device() for a model, of which an op may refuse, or for all that a command runs; and for several ranks.
-void choose_device_for(const ModelConfig& config, const Communicator* ranks = nullptr);
-void choose_device_for(std::span<const ModelConfig> models, const Communicator* ranks = nullptr);
+// if a card was named and the command refuses. Of several ranks, which all make this call, each takes a card of its
+// machine in turn, or all take processors.
+void choose_device(const std::string& refusal = "", Communicator* ranks = nullptr);
+// choose_device() for a model, of which an op may refuse, or for all that a command runs.
+void choose_device_for(const ModelConfig& config, Communicator* ranks = nullptr);
+void choose_device_for(std::span<const ModelConfig> models, Communicator* ranks = nullptr);
 // For a command that runs none, but says what one would take: the same device, though a card that was named need not be
 // there.
 void assume_device(const ModelConfig& config);

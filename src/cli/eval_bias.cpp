@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cli/choice.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/eval.h"
 #include "cli/eval_model.h"
 #include "cli/output.h"
@@ -48,6 +49,7 @@ void run(const BiasFlags& flags) {
   if (!stereoset && !crows_pairs)
     fail(ErrorCode::kData, "{}: expected a folder stereoset or crows_pairs, got neither", flags.data_dir);
 
+  choose_device_for(read_eval_config(flags.model));
   EvalModel loaded = load_eval_model(flags.model);
   std::vector<std::vector<std::string>> rows = {{"set", "category", "convention", "metric", "value", "± 95 %", "n"}};
   const auto run_set = [&](const std::string& name, const auto& evaluate, const auto& set) {

@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "cli/adapter_flag.h"
 #include "cli/choice.h"
-#include "cli/device.h"
 #include "cli/validators.h"
 #include "eval/capacity.h"
 #include "model/model_directory.h"
@@ -44,15 +43,18 @@ void add_train_tokens_flag(CLI::App& command, double& train_tokens) {
       ->default_str("");
 }
 
-EvalModel load_eval_model(const EvalFlags& flags, Communicator* ranks) {
+ModelConfig read_eval_config(const EvalFlags& flags) {
   if (flags.model.empty()) fail(ErrorCode::kUsage, "--model: expected a model directory, got none");
+  return read_model_config(find_model(flags.model));
+}
+
+EvalModel load_eval_model(const EvalFlags& flags, Communicator* ranks) {
   EvalModel loaded;
   loaded.requests.capacity = parse_capacity(flags.capacity);
   loaded.requests.context = flags.context;
   loaded.requests.ranks = ranks;
   loaded.requests.batch_tokens = flags.batch_tokens;
   const std::filesystem::path folder = find_model(flags.model);
-  choose_device_for(read_model_config(folder), ranks);
   loaded.model = load_model(folder, precision_of(flags.precision), flags.adapter);
   const ModelConfig& config = loaded.model->config();
   ModelTokenizer tokenizer = load_model_tokenizer(flags.tokenizer, folder, config);

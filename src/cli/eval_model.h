@@ -36,6 +36,9 @@ struct EvalModel {
   EvalFacts facts;
 };
 
+// Of the model; before load_eval_model() the caller chooses a device for it. Throws kUsage without --model.
+ModelConfig read_eval_config(const EvalFlags& flags);
+
 // Throws as load_model_tokenizer() does, and kUsage for flags that the model does not allow. Of several ranks all have the
 // model, and the first one the journal.
 EvalModel load_eval_model(const EvalFlags& flags, Communicator* ranks = nullptr);

@@ -9,6 +9,7 @@
 #include "base/quantity.h"
 #include "cli/choice.h"
 #include "cli/command.h"
+#include "cli/device.h"
 #include "cli/eval.h"
 #include "cli/eval_model.h"
 #include "cli/progress.h"
@@ -169,6 +170,7 @@ void run(TasksFlags& flags, Communicator* ranks) {
   std::vector<TaskFile> tasks;
   std::optional<BrokenTasks> broken;
   std::vector<Job> jobs;
+  ModelConfig config;
   EvalModel loaded;
   // Every file is read and checked before the first request is scored.
   const auto read = [&] {
@@ -180,9 +182,11 @@ void run(TasksFlags& flags, Communicator* ranks) {
     tasks = chosen_tasks(flags, all, std::move(known));
     broken.emplace(tasks.size());
     jobs = load_jobs(flags, all, tasks, *broken);
-    loaded = load_eval_model(flags.model, ranks);
+    config = read_eval_config(flags.model);
   };
   run_together(ranks, read, "reading data and model");
+  choose_device_for(config, ranks);
+  run_together(ranks, [&] { loaded = load_eval_model(flags.model, ranks); }, "reading data and model");
   describe_shared_evaluation(ranks);
   const auto start = Clock::now();
   const RequestStats total = run_jobs(flags, jobs, loaded, *broken);

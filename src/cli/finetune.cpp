@@ -81,7 +81,7 @@ void run(const FinetuneArguments& arguments, Communicator* ranks) {
   if (config.finetune->teacher.empty())
     choose_device_for(config.model, ranks);
   else
-    choose_device("a teacher does not run on GPUs yet");
+    choose_device("a teacher does not run on GPUs yet", ranks);
   if (!arguments.ignore_memory && !arguments.dry_run)
     ranks ? require_memory_of_ranks(sized(config), where, *ranks)
           : require_memory(sized(config), read_machine(), where);

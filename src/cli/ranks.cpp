@@ -14,7 +14,6 @@
 #include "base/quantity.h"
 #include "base/threads.h"
 #include "cli/color.h"
-#include "cli/device.h"
 #include "cli/output.h"
 #include "cli/validators.h"
 #include "dist/mpi.h"
@@ -89,9 +88,6 @@ void run_on_ranks(double watchdog_s, const std::function<void(Communicator* rank
   }
   try {
     require_equal_ranks(*world);
-    if (wants_card())
-      throw SharedError(ErrorCode::kUsage,
-                        fmt::format("--device, {}: expected cpu, got a GPU: {}", kDeviceVariable, kRanksRefusal));
     work(world.get());
   } catch (const SharedError& error) {
     end_together(*world, error);

@@ -116,6 +116,9 @@ void Decoder<P>::State::place_batch() {
     copy<int32_t>(part<const int32_t>(key_end_T, own_tokens()), work.key_end_T);
     shape.key_end = work.key_end_T;
   }
+  if (!is_shared()) return;
+  shape.whole.token_valid = to_device<uint8_t>(shape.whole.token_valid, work.valid_of_all);
+  shape.whole.ids_T = to_device<int32_t>(shape.whole.ids_T, work.ids_of_all);
 }
 
 // Where every rank routes groups of its own, their reports become those of the whole micro-batch. Where all route all,
@@ -484,8 +487,14 @@ LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<rea
     std::vector<int64_t> tokens;
     for (int r = 0; r < ranks->size(); ++r)
       tokens.push_back(share_of(batch.B, r, ranks->size(), s.routing_unit()).size() * batch.S);
-    if (!nll_T.empty()) ranks->gather(s.work.nll_T.data(), nll_T.data(), tokens, sizeof(real), "scores");
-    if (!argmax_T.empty()) ranks->gather(s.work.argmax_T.data(), argmax_T.data(), tokens, sizeof(int32_t), "scores");
+    const auto gather = [&]<class T>(std::span<const T> own, std::span<T> all) {
+      if (all.empty()) return;
+      std::vector<T> here(own.size());
+      copy<T>(own, here);
+      ranks->gather(here.data(), all.data(), tokens, sizeof(T), "scores");
+    };
+    gather(std::span<const real>(s.work.nll_T), nll_T);
+    gather(std::span<const int32_t>(s.work.argmax_T), argmax_T);
   } else {
     copy<real>(s.work.nll_T.first(nll_T.size()), nll_T);
     copy<int32_t>(s.work.argmax_T.first(argmax_T.size()), argmax_T);

@@ -79,8 +79,12 @@ std::unique_ptr<LanguageModel> LanguageModel::whole() const {
       const Share held = experts_of(family.count(), r, ranks_->size());
       experts.push_back(holders_of(family.count(), held.begin, ranks_->size()).begin == r ? held.size() : 0);
     }
-    ranks_->gather(own.data(), all.data(), experts, family.pattern.size() * static_cast<int64_t>(sizeof(float)),
-                   "experts of all");
+    Buffer<float> room(staging_memory());
+    const std::span<const float> own_here = to_host<float>(own, room);
+    from_host<float>(all, [&](std::span<float> here) {
+      ranks_->gather(own_here.data(), here.data(), experts,
+                     family.pattern.size() * static_cast<int64_t>(sizeof(float)), "experts of all");
+    });
   }
   return whole;
 }

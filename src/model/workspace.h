@@ -32,7 +32,8 @@ class Workspace {
  public:
   using real = typename P::real;
 
-  explicit Workspace(Memory& memory = host_memory()) : arena_(memory), sinusoids_(memory), turns_(memory) {}
+  explicit Workspace(Memory& memory = host_memory())
+      : valid_of_all(memory), ids_of_all(memory), arena_(memory), sinusoids_(memory), turns_(memory) {}
 
   // Bytes that plan() takes for T = B * S tokens.
   static int64_t bytes(const ModelConfig& config, int64_t T, Keep keep);
@@ -53,6 +54,8 @@ class Workspace {
   std::span<int32_t> ids_T, positions_T, targets_T;  // of the batch, as ops read it
   std::span<uint8_t> valid_T;
   std::span<int32_t> key_end_T;
+  Buffer<uint8_t> valid_of_all;  // of a batch that ranks share, on a device
+  Buffer<int32_t> ids_of_all;
   std::vector<Matrix<real>> stream;  // [2 l] input of layer l, [2 l + 1] after its attention, [2 L] after the last
   typename NormLayer<P>::Activations final_norm;
   Scratch<P> scratch;

@@ -10,6 +10,9 @@
 
 namespace troupe {
 
+// Where the host keeps what comes from the device or goes there: pinned, if there is one.
+Memory& staging_memory();
+
 // dst = src, of one size, whichever side either is on.
 template <class T>
 void copy(std::span<const T> src, std::span<T> dst) {
@@ -53,6 +56,16 @@ void from_device(std::span<T> values, Buffer<T>& room, const Compute& compute) {
   const std::span<T> computed = room.span().first(values.size());
   compute(computed);
   copy<T>(computed, values);
+}
+
+// edit(span of the host's) changes `values`, or a copy of them that goes back.
+template <class T, class Edit>
+void on_host(std::span<T> values, const Edit& edit) {
+  if (active_device() == Device::kCpu) return static_cast<void>(edit(values));
+  Buffer<T> room(static_cast<int64_t>(values.size()));
+  copy<T>(values, room.span());
+  edit(room.span());
+  copy<T>(room.span(), values);
 }
 
 // values = what write(span of the host's, of the same size) puts there.

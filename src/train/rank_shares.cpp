@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "base/threads.h"
+#include "ops/elementwise.h"
+#include "ops/transfer.h"
 
 namespace troupe {
 namespace {
@@ -14,6 +16,11 @@ constexpr size_t kUnderWay = 4;  // sums at a time, so that buffers stay small
 
 bool is_moved(const Parameter& parameter, const Selection& trained) {
   return parameter.trainable() && (!trained || trained(parameter));
+}
+
+template <class T>
+std::span<T> piece(std::span<T> values, Share part) {
+  return values.subspan(static_cast<size_t>(part.begin), static_cast<size_t>(part.size()));
 }
 
 // Gives dense tensors away, in the order of the table.
@@ -41,6 +48,14 @@ std::vector<int64_t> dense_loads(const ParameterTable& table, const Selection& t
   for (const ParameterFamily& family : table.families())
     if (family.pattern.role != Role::kExpert)
       given.owner(family.aligned, is_moved(family.pattern, trained) ? family.size() : 0);
+  return given.loads();
+}
+
+std::vector<int64_t> copy_loads(const ParameterTable& table, const Selection& trained, int copies) {
+  LeastLoaded given(copies);
+  for (const ParameterFamily& family : table.families())
+    if (family.pattern.role == Role::kExpert)
+      given.owner(family.aligned, is_moved(family.pattern, trained) ? family.pattern.size() : 0);
   return given.loads();
 }
 
@@ -143,13 +158,13 @@ void SharedSums::begin_sum(const ParameterStore<float>& grads, Sum& sum) {
   const auto N = static_cast<size_t>(ranks_.size()), own = static_cast<size_t>(ranks_.rank());
   RankRows to{.counts = counts_of_round(*sum.bucket, sum.round), .starts = {}};
   RankRows from{.counts = std::vector<int64_t>(N, to.counts[own]), .starts = {}};
-  sum.sent.resize(static_cast<size_t>(std::accumulate(to.counts.begin(), to.counts.end(), int64_t{0})));
-  sum.received.resize(N * static_cast<size_t>(to.counts[own]));
+  sum.sent = Buffer<float>(std::accumulate(to.counts.begin(), to.counts.end(), int64_t{0}), staging_memory());
+  sum.received = Buffer<float>(static_cast<int64_t>(N) * to.counts[own], staging_memory());
   int64_t start = 0;
   for (size_t r = 0; r < N; ++r) {
     const Stream& stream = sum.bucket->streams[r];
     each_piece(stream, part_of_round(stream, sum.round), [&](Slot slot, Share part, int64_t place) {
-      std::copy_n(grads.at(slot).begin() + part.begin, part.size(), sum.sent.begin() + start + place);
+      copy<float>(piece(grads.at(slot), part), piece(sum.sent.span(), {start + place, start + place + part.size()}));
     });
     to.starts.push_back(start), from.starts.push_back(static_cast<int64_t>(r) * to.counts[own]);
     start += to.counts[r];
@@ -162,14 +177,15 @@ void SharedSums::finish_first_sum(ParameterStore<float>& grads) {
   ranks_.finish(std::move(sum.pending));
   const Stream& stream = sum.bucket->streams[static_cast<size_t>(ranks_.rank())];
   const Share round = part_of_round(stream, sum.round);
+  float* const all = sum.received.data();
   parallel_chunks(round.size(), kChunk, [&](int64_t begin, int64_t end) {
     for (int64_t r = 1; r < ranks_.size(); ++r) {
-      const float* const more = sum.received.data() + r * round.size();
-      for (int64_t i = begin; i < end; ++i) sum.received[static_cast<size_t>(i)] += more[i];
+      const float* const more = all + r * round.size();
+      for (int64_t i = begin; i < end; ++i) all[i] += more[i];
     }
   });
   each_piece(stream, round, [&](Slot slot, Share part, int64_t place) {
-    std::copy_n(sum.received.begin() + place, part.size(), grads.at(slot).begin() + part.begin);
+    copy<float>(piece(sum.received.span(), {place, place + part.size()}), piece(grads.at(slot), part));
   });
   sums_.pop_front();
 }
@@ -183,29 +199,31 @@ void SharedSums::sum_gradients(ParameterStore<float>& grads) {
       if (static_cast<int>(r) != ranks_.rank())
         for (const Slot slot : bucket.streams[r].slots) {
           const std::span<float> values = grads.at(slot);
-          std::fill(values.begin(), values.end(), 0.0f);
+          run(Fill<float>{.x = {values.data(), 1, static_cast<int64_t>(values.size())}});
         }
 }
 
 void SharedSums::spread(ParameterStore<float>& params) const {
   const auto own = static_cast<size_t>(ranks_.rank());
-  std::vector<float> sent, received;
+  Buffer<float> sent{staging_memory()}, received{staging_memory()};
   for (const Bucket& bucket : buckets_)
     for (int64_t round = 0; round < rounds(bucket); ++round) {
       const std::vector<int64_t> counts = counts_of_round(bucket, round);
-      sent.resize(static_cast<size_t>(counts[own]));
-      received.resize(static_cast<size_t>(std::accumulate(counts.begin(), counts.end(), int64_t{0})));
+      sent.reserve(counts[own]);
+      received.reserve(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
       each_piece(bucket.streams[own], part_of_round(bucket.streams[own], round),
                  [&](Slot slot, Share part, int64_t place) {
-                   std::copy_n(std::as_const(params).at(slot).begin() + part.begin, part.size(), sent.begin() + place);
+                   copy<float>(piece(std::as_const(params).at(slot), part),
+                               piece(sent.span(), {place, place + part.size()}));
                  });
       ranks_.gather(sent.data(), received.data(), counts, sizeof(float), "moved parameters");
-      auto from = received.begin();
+      int64_t from = 0;
       for (size_t r = 0; r < bucket.streams.size(); ++r) {
         if (r != own)
           each_piece(bucket.streams[r], part_of_round(bucket.streams[r], round),
                      [&](Slot slot, Share part, int64_t place) {
-                       std::copy_n(from + place, part.size(), params.at(slot).begin() + part.begin);
+                       copy<float>(piece(received.span(), {from + place, from + place + part.size()}),
+                                   piece(params.at(slot), part));
                      });
         from += counts[r];
       }

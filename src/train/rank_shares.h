@@ -13,6 +13,7 @@
 
 #include "dist/communicator.h"
 #include "nn/parameters.h"
+#include "tensor/buffer.h"
 
 namespace troupe {
 
@@ -21,6 +22,9 @@ int64_t bucket_elements(const MessageSizes& sizes, int ranks);
 
 // Elements of dense parameters that each of so many ranks moves.
 std::vector<int64_t> dense_loads(const ParameterTable& table, const Selection& trained, int ranks);
+
+// Elements of an expert of every layer that each of so many ranks with copies of it moves.
+std::vector<int64_t> copy_loads(const ParameterTable& table, const Selection& trained, int copies);
 
 // Parameters that all of some ranks hold, each with a part of the gradients.
 class SharedSums {
@@ -50,7 +54,7 @@ class SharedSums {
   struct Sum {
     const Bucket* bucket = nullptr;
     int64_t round = 0;
-    std::vector<float> sent, received;
+    Buffer<float> sent, received;  // the host's
     std::unique_ptr<Communicator::Pending> pending;
   };
   int owner(const Parameter& parameter) const { return owners_[static_cast<size_t>(parameter.slot.begin)]; }

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "model/decoder_weights.h"
 #include "ops/adam.h"
+#include "ops/transfer.h"
 #include "train/balance_bias.h"
 #include "train/gradients.h"
 
@@ -102,7 +103,9 @@ void Trainer::scale_experts() {
   ParameterStore<float>& grads = gradients_of_trained();
   for (const Parameter& parameter : grads.entries())
     if (parameter.role == Role::kExpert)
-      for (float& gradient : grads.at(parameter.slot)) gradient *= factor;
+      on_host<float>(grads.at(parameter.slot), [factor](std::span<float> values) {
+        for (float& gradient : values) gradient *= factor;
+      });
 }
 
 const ParameterTable& Trainer::trained_table() const {

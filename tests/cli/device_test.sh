@@ -36,6 +36,35 @@ grep -q 'workspaces of libraries' out || fail "memory is not the GPU's: $(cat ou
 expect "the process that starts a run again" 4 "got one that died with status 4 after 1 restart" \
   with cuInit=100 "$program" train start.toml --restarts 1 --device cuda
 
+# Ranks: each takes a card, or all take the processor and say so once.
+seq 1 2000 >text.txt
+"$program" tokenizer train --vocab-size 300 --out tok text.txt >/dev/null 2>&1 || fail "tokenizer"
+"$program" encode --tokenizer tok --out data text.txt >/dev/null 2>&1 || fail "encode"
+{ small_model 1 16; printf '%s\n' '[train]' 'steps = 1' 'batch_sequences = 2' '[data]' 'train = ["data"]'; } >run.toml
+sed -i "s/50257/300/; s/eos_id = .*/eos_id = 0/" run.toml
+has_ranks() { [ -x "$mpirun" ] && ! "$program" --version | grep -q '^MPI: not built'; }
+# ranks RUN FLAGS...
+ranks() { local run=$1; shift; "$mpirun" -n 2 "$program" train run.toml --run "$run" "$@"; }
+once() { [ "$(grep -c "^$1" out)" = 1 ] || fail "expected one line of $1: $(cat out)"; }
+if has_ranks; then
+  export NO_COLOR=1
+  expect "ranks without a card" 0 "model: none/model" with cuInit=100 ranks none
+  ! grep -q '^device' out || fail "ranks without a card: $(cat out)"
+  expect "ranks without a driver that starts" 0 \
+    "device: cpu; no GPU is used: rank 0: the driver does not start: CUDA_ERROR_STUB" with cuInit=999 ranks broken
+  once device
+  expect "ranks that want a card" 4 "cuda:0: expected a GPU, got none" with cuInit=100 ranks no --device cuda
+  once error
+  expect "ranks on one card" 2 "--device: expected cuda, of which every rank takes a card of its own, got cuda:0 for 2 ranks of " \
+    with cuInit=100 ranks no --device cuda:0
+  once error
+  expect "ranks that want different things" 2 "TROUPE_DEVICE: expected one device on all ranks, got cpu on rank 0 and auto on rank 1" \
+    with cuInit=100 "$mpirun" -n 1 -x TROUPE_DEVICE=cpu "$program" train run.toml --run no : \
+    -n 1 -x TROUPE_DEVICE=auto "$program" train run.toml --run no
+  once error
+  [ ! -e no ] || fail "a refused run left $(ls no)"
+fi
+
 if with "" "${cost[@]}" 2>&1 | grep -q 'built without nvcc'; then
   says "a program without kernels" "device: cpu; no GPU is used: this program was built without nvcc, so it has no kernels for it" \
     with "" "${cost[@]}"
@@ -54,19 +83,14 @@ grep -q 'packed bf16 copies' out || fail "memory is not the processor's: $(cat o
 # What cannot run there.
 expect "a part of the processor" 2 "TROUPE_DEVICE: expected cpu, got cuda: bench muon measures the processor" \
   with "" env TROUPE_DEVICE=cuda "$program" bench muon --seconds 0
-seq 1 2000 >text.txt
-"$program" tokenizer train --vocab-size 300 --out tok text.txt >/dev/null 2>&1 || fail "tokenizer"
-"$program" encode --tokenizer tok --out data text.txt >/dev/null 2>&1 || fail "encode"
 { small_model 1 16; printf '%s\n' 'head_dim = 136' '[train]' 'steps = 1' 'batch_sequences = 2' '[data]' 'train = ["data"]'; } >wide.toml
 sed -i "s/50257/300/; s/eos_id = .*/eos_id = 0/" wide.toml
 expect "wide heads" 0 "device: cpu; no GPU is used: heads have 136 columns, more than 128" with "" "$program" train wide.toml --run wide
 expect "memory of wide heads" 0 "device: cpu; no GPU is used: heads have 136 columns, more than 128" with "" "$program" cost --config wide.toml
-grep -v head_dim wide.toml >run.toml
 expect "memory of a card" 4 "bytes are free (--device cpu)" with "" "$program" train run.toml --run run
-if [ -x "$mpirun" ] && ! "$program" --version | grep -q '^MPI: not built'; then
-  export STUB_DRIVER=
-  expect "ranks" 0 "device: cpu; no GPU is used: several ranks do not run on GPUs yet" \
-    with "" "$mpirun" -n 2 "$program" train run.toml --run ranks
-  [ "$(grep -c '^device' out)" = 1 ] || fail "ranks: $(grep '^device' out)"
+if has_ranks; then
+  expect "ranks on the card of a machine" 4 "bytes are free (--device cpu)" with "" ranks ranks
+  grep -qF "device: cuda, Stub; 2 ranks on 1 GPU, of which several share one and its memory" out || fail "ranks: $(cat out)"
+  once device
 fi
 finish

@@ -88,16 +88,17 @@ const Driver& the_driver() {
 }
 
 Card card_of(const Driver& driver, driver::Device device) {
-  std::array<char, 256> name{};
+  std::array<char, 256> name{}, place{};
   size_t bytes = 0;
   Card card;
   driver.check(driver.api.device_name(name.data(), static_cast<int>(name.size()), device), "cuDeviceGetName");
+  driver.check(driver.api.device_place(place.data(), static_cast<int>(place.size()), device), "cuDeviceGetPCIBusId");
   driver.check(driver.api.device_memory(&bytes, device), "cuDeviceTotalMem");
   for (const auto& [attribute, value] : {std::pair{driver::kMultiprocessors, &card.multiprocessors},
                                          {driver::kMajor, &card.major},
                                          {driver::kMinor, &card.minor}})
     driver.check(driver.api.device_attribute(value, attribute, device), "cuDeviceGetAttribute");
-  card.name = name.data(), card.memory_bytes = static_cast<int64_t>(bytes);
+  card.name = name.data(), card.place = place.data(), card.memory_bytes = static_cast<int64_t>(bytes);
   return card;
 }
 

@@ -11,7 +11,7 @@
 namespace troupe::cuda {
 
 struct Card {
-  std::string name;
+  std::string name, place;  // place: on the bus, "0000:01:00.0"
   int64_t memory_bytes = 0;
   int multiprocessors = 0, major = 0, minor = 0;
 };

@@ -46,6 +46,7 @@ struct Copy2D {
   TROUPE_DRIVER(device_count, cuDeviceGetCount, (int*))                                                         \
   TROUPE_DRIVER(device, cuDeviceGet, (Device*, int))                                                            \
   TROUPE_DRIVER(device_name, cuDeviceGetName, (char*, int, Device))                                             \
+  TROUPE_DRIVER(device_place, cuDeviceGetPCIBusId, (char*, int, Device))                                        \
   TROUPE_DRIVER(device_memory, cuDeviceTotalMem_v2, (size_t*, Device))                                          \
   TROUPE_DRIVER(device_attribute, cuDeviceGetAttribute, (int*, Attribute, Device))                              \
   TROUPE_DRIVER(retain_context, cuDevicePrimaryCtxRetain, (Context*, Device))                                   \

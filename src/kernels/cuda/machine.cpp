@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <bit>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -30,6 +31,26 @@ class MachineMemory final : public Memory {
     active->free(data);
     held_bytes -= bytes;
   }
+};
+
+class PinnedMemory final : public Memory {
+ public:
+  std::string_view name() const override { return "pinned memory of the host"; }
+  Device device() const override { return Device::kCpu; }
+  void* allocate(int64_t bytes) override {
+    std::shared_ptr<void> block = host_block(bytes);
+    std::memset(block.get(), 0, static_cast<size_t>(bytes));
+    const std::lock_guard lock(mutex_);
+    return (blocks_[block.get()] = block).get();
+  }
+  void free(void* data, int64_t) noexcept override {
+    const std::lock_guard lock(mutex_);
+    blocks_.erase(data);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<void*, std::shared_ptr<void>> blocks_;
 };
 
 }  // namespace
@@ -70,6 +91,11 @@ std::shared_ptr<void> host_block(int64_t bytes) {
 
 Memory& memory() {
   static MachineMemory memory;
+  return memory;
+}
+
+Memory& pinned_memory() {
+  static PinnedMemory memory;
   return memory;
 }
 

@@ -74,6 +74,8 @@ void use_machine(Machine& machine);
 
 // The memory of machine().
 Memory& memory();
+// Memory of the host that machine() copies from and to without a detour, in blocks of host_block().
+Memory& pinned_memory();
 // The most bytes of it that were held at once so far.
 int64_t most_bytes();
 

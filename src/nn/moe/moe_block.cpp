@@ -145,8 +145,8 @@ RouteRequest MoeBlock<P>::whole_request(const Pass<P>& pass) const {
 
 template <class P>
 RouterStats MoeBlock<P>::route_tokens(const Pass<P>& pass, Matrix<const real> logits_TE, Activations& acts) const {
-  if (spec_.ranks && !acts.ranked) acts.ranked = std::make_shared<RankedRows<P>>();
-  if (spec_.ranks && !pass.scratch.ranked) pass.scratch.ranked = std::make_shared<RankedScratch<P>>();
+  if (spec_.ranks && !acts.ranked) acts.ranked = std::make_shared<RankedRows<P>>(params_->memory());
+  if (spec_.ranks && !pass.scratch.ranked) pass.scratch.ranked = std::make_shared<RankedScratch<P>>(params_->memory());
   if (!routes_whole(pass)) return route<real>(route_request(pass), logits_TE, acts.routing, params_->at(router_bias_));
   const SequenceShape& own = pass.shape;
   RankedScratch<P>& scratch = *pass.scratch.ranked;
@@ -157,8 +157,7 @@ RouterStats MoeBlock<P>::route_tokens(const Pass<P>& pass, Matrix<const real> lo
   for (int r = 0; r < spec_.ranks->size(); ++r)
     tokens.push_back(share_of(own.whole.B, r, spec_.ranks->size()).size() * own.S);
   if (spec_.routing.has_router())
-    spec_.ranks->gather(logits_TE.data, scratch.logits_TE.data, tokens,
-                        spec_.routing.num_experts * static_cast<int64_t>(sizeof(real)), "router logits");
+    scratch.gather_logits(*spec_.ranks, logits_TE, tokens);
   RouterStats stats = route<real>(whole_request(pass), scratch.logits_TE, keep.whole, params_->at(router_bias_));
   const int64_t first = own.whole.before * own.S;
   keep.part.take(keep.whole.rows, first, first + own.tokens(), acts.routing.rows);
@@ -193,15 +192,13 @@ void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, 
                               Matrix<real> ye_RD) const {
   const RowOffsets offsets = row_offsets(acts.routing.rows);
   if (!spec_.ranks) return mlp_.forward(xe_RD, offsets, pass.mode.training, acts.mlp, {.out_real = ye_RD});
-  const int64_t D = spec_.mlp.d_model;
   RankedRows<P>& keep = *acts.ranked;
   RankedScratch<P>& scratch = *pass.scratch.ranked;
   keep.exchange.plan(*spec_.ranks, offsets.here(), num_chunks(pass));
   keep.plan_rows(spec_.mlp);
   scratch.plan_rows(spec_.mlp, keep.exchange.num_received());
-  keep.exchange.there_and_back(
-      {xe_RD.data, keep.xe_RD.data, D * static_cast<int64_t>(sizeof(operand)), "rows to experts"},
-      {scratch.ye_RD.data, ye_RD.data, D * static_cast<int64_t>(sizeof(real)), "rows of experts"},
+  scratch.there_and_back(
+      keep.exchange, xe_RD, keep.xe_RD, scratch.ye_RD, ye_RD, {"rows to experts", "rows of experts"},
       [&](Share rows, std::span<const int64_t> of_chunk) {
         const auto part = [&](const auto& matrix) { return matrix.rows_from(rows.begin, rows.size()); };
         auto mlp = keep.mlp.rows_from(rows.begin, rows.size());
@@ -212,15 +209,14 @@ void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, 
 template <class P>
 void MoeBlock<P>::run_experts_backward(const Pass<P>& pass, Matrix<const operand> dye_RD, const Activations& acts,
                                        Matrix<real> dxe_RD, ParameterStore<real>& grads) const {
-  const int64_t own_rows = dye_RD.rows, D = spec_.mlp.d_model;
+  const int64_t own_rows = dye_RD.rows;
   if (!spec_.ranks)
     return mlp_.backward(dye_RD, acts.xe_RD.rows_from(0, own_rows), row_offsets(acts.routing.rows), acts.mlp,
                          pass.scratch.dhidden_RF.rows_from(0, own_rows), dxe_RD, grads);
   RankedRows<P>& keep = *acts.ranked;
   RankedScratch<P>& scratch = *pass.scratch.ranked;
-  keep.exchange.there_and_back(
-      {dye_RD.data, scratch.dye_RD.data, D * static_cast<int64_t>(sizeof(operand)), "gradients to experts"},
-      {scratch.dxe_RD.data, dxe_RD.data, D * static_cast<int64_t>(sizeof(real)), "gradients of experts"},
+  scratch.there_and_back(
+      keep.exchange, dye_RD, scratch.dye_RD, scratch.dxe_RD, dxe_RD, {"gradients to experts", "gradients of experts"},
       [&](Share rows, std::span<const int64_t> of_chunk) {
         const auto part = [&](const auto& matrix) { return matrix.rows_from(rows.begin, rows.size()); };
         mlp_.backward(part(scratch.dye_RD), part(keep.xe_RD), of_chunk,

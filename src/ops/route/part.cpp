@@ -3,15 +3,41 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "ops/elementwise.h"
+#include "ops/transfer.h"
 
 namespace troupe {
+
+// What of a routing is taken, where the host reads it.
+template <class real>
+struct RoutedOnHost {
+  explicit RoutedOnHost(const Routed<real>& whole)
+      : token_of_R(first<int32_t>(whole.token_of_R, whole.num_rows(), tokens)),
+        choice_of_R(first<int32_t>(whole.choice_of_R, whole.num_rows(), choices)),
+        weight_R(first<real>(whole.weight_R, whole.num_rows(), weights)),
+        rows_by_token(first<int32_t>(whole.rows_by_token, whole.num_rows(), rows)),
+        begin_T(to_host<int32_t>(whole.begin_T, begins)) {}
+  template <class T>
+  static std::span<const T> first(std::span<const T> values, int64_t count, Buffer<T>& room) {
+    return to_host<T>(values.first(static_cast<size_t>(count)), room);
+  }
+
+  Buffer<int32_t> tokens, choices, rows, begins;
+  Buffer<real> weights;
+  const std::span<const int32_t> token_of_R, choice_of_R;
+  const std::span<const real> weight_R;
+  const std::span<const int32_t> rows_by_token, begin_T;
+};
 
 template <class real>
 void RoutedPart<real>::take(const Routed<real>& whole, int64_t begin, int64_t end, Routed<real>& part) {
   const size_t E = whole.offsets_here().size() - 1;
-  first_E.resize(E), part.offsets.resize(E + 1), part_row_.assign(static_cast<size_t>(whole.num_rows()), -1);
+  const RoutedOnHost<real> of(whole);
+  first_E.resize(E), part.offsets.resize(E + 1), part_row_.assign(of.token_of_R.size(), -1);
   part.num_choices = whole.num_choices;
-  const auto token = whole.token_of_R.begin();
+  part.routed_there = part.all_kept = false, part.offsets_later = {};  // what an evaluation may have left
+  const auto token = of.token_of_R.begin();
+  std::vector<size_t> row_of_whole;  // by row of the part
   part.offsets[0] = 0;
   for (size_t e = 0; e < E; ++e) {
     const auto first = token + whole.offsets[e], last = token + whole.offsets[e + 1];
@@ -24,27 +50,39 @@ void RoutedPart<real>::take(const Routed<real>& whole, int64_t begin, int64_t en
            "every rank routes its own)",
            part.token_of_R.size(), end - begin);
     for (int64_t i = 0; i < rows; ++i) {
-      const auto from = static_cast<size_t>(first_E[e] + i), to = static_cast<size_t>(part.offsets[e] + i);
-      part.token_of_R[to] = whole.token_of_R[from] - static_cast<int32_t>(begin);
-      part.choice_of_R[to] = whole.choice_of_R[from];
-      part.weight_R[to] = whole.weight_R[from];
-      part_row_[from] = static_cast<int32_t>(to);
+      const auto from = static_cast<size_t>(first_E[e] + i);
+      part_row_[from] = static_cast<int32_t>(row_of_whole.size());
+      row_of_whole.push_back(from);
     }
   }
-  int32_t next = 0;
-  for (int64_t t = begin; t < end; ++t) {
-    part.begin_T[static_cast<size_t>(t - begin)] = next;
-    for (const int32_t row : whole.rows_of(t))
-      part.rows_by_token[static_cast<size_t>(next++)] = part_row_[static_cast<size_t>(row)];
-  }
-  part.begin_T[static_cast<size_t>(end - begin)] = next;
+  // values[row of the part] = value_of(row of the whole)
+  const auto take_rows = [&]<class T>(std::span<T> values, const auto& value_of) {
+    from_host<T>(values.first(row_of_whole.size()), [&](std::span<T> here) {
+      std::transform(row_of_whole.begin(), row_of_whole.end(), here.begin(), value_of);
+    });
+  };
+  take_rows(part.token_of_R, [&](size_t row) { return of.token_of_R[row] - static_cast<int32_t>(begin); });
+  take_rows(part.choice_of_R, [&](size_t row) { return of.choice_of_R[row]; });
+  take_rows(part.weight_R, [&](size_t row) { return of.weight_R[row]; });
+  const int32_t first_of_tokens = of.begin_T[static_cast<size_t>(begin)];
+  from_host<int32_t>(part.begin_T.first(static_cast<size_t>(end - begin) + 1), [&](std::span<int32_t> here) {
+    std::transform(of.begin_T.begin() + begin, of.begin_T.begin() + end + 1, here.begin(),
+                   [&](int32_t row) { return row - first_of_tokens; });
+  });
+  from_host<int32_t>(part.rows_by_token.first(row_of_whole.size()), [&](std::span<int32_t> here) {
+    for (size_t i = 0; i < here.size(); ++i)
+      here[i] = part_row_[static_cast<size_t>(of.rows_by_token[static_cast<size_t>(first_of_tokens) + i])];
+  });
 }
 
 template <class real>
 void RoutedPart<real>::spread(const Routed<real>& part, std::span<const real> of_part, std::span<real> of_whole) const {
-  std::fill(of_whole.begin(), of_whole.end(), real{0});
-  for (size_t e = 0; e < first_E.size(); ++e)
-    std::copy(of_part.begin() + part.offsets[e], of_part.begin() + part.offsets[e + 1], of_whole.begin() + first_E[e]);
+  run(Fill<real>{.x = {of_whole.data(), 1, static_cast<int64_t>(of_whole.size())}});
+  for (size_t e = 0; e < first_E.size(); ++e) {
+    const auto begin = static_cast<size_t>(part.offsets[e]), size = static_cast<size_t>(part.offsets[e + 1]) - begin;
+    if (size > 0)
+      copy<real>(of_part.subspan(begin, size), of_whole.subspan(static_cast<size_t>(first_E[e]), size));
+  }
 }
 
 template struct RoutedPart<float>;

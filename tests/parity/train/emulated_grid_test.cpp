@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "facts.h"
-#include "fenced_memory.h"
 #include "infer/generator.h"
 #include "infer/incremental.h"
 #include "io/atomic_file.h"
 #include "kernels/cuda/emulator.h"
+#include "on_the_grid.h"
 #include "ops/transfer.h"
 #include "small_model.h"
 #include "temporary_folder.h"
@@ -29,32 +29,7 @@
 namespace troupe {
 namespace {
 
-// Ops run on the emulated grid, in fenced memory, until the end of the scope; in a program that opened a GPU, there.
-class OnTheGrid {
- public:
-  explicit OnTheGrid(bool backwards = false) {
-    if (cuda::machine() && cuda::machine()->stream()) {
-      cuda::use_machine(*cuda::machine());
-      return;
-    }
-    cuda::emulator().run_backwards(backwards);
-    cuda::emulator().set_reach([](const void* data) { return fenced_.holds(data); });
-    cuda::set_machine(&cuda::emulator());
-    use_device(Device::kCuda);
-    use_memory(fenced_);
-  }
-  ~OnTheGrid() {
-    fenced_.open();
-    cuda::emulator().set_reach(nullptr);
-    use_device(Device::kCpu);
-    use_memory(host_memory());
-  }
-  Memory& memory() { return active_memory(); }
-  void close() { fenced_.close(); }
-
- private:
-  static inline test::FencedMemory fenced_;  // contexts of threads have memory of it, too
-};
+using test::OnTheGrid;
 
 // The most that is held at once is counted, not what was held in all.
 TEST(DeviceMemory, MostBytes) {

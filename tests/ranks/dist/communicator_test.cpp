@@ -134,7 +134,6 @@ TEST(Shares, AreConsecutiveEvenAndWholeUnits) {
       }
 }
 
-// Ranks that are early and late in turn: calls of different kinds and sizes, one after the other, never cross.
 TEST(Shares, FewerExpertsThanRanksHaveCopies) {
   for (int ranks : {1, 2, 3, 4, 7})
     for (int64_t experts = 0; experts <= 9; ++experts) {
@@ -163,6 +162,7 @@ TEST(Communicator, PartsAreRanksOfTheirOwn) {
   ASSERT_FALSE(world().any(false, "test"));
 }
 
+// Ranks that are early and late in turn: calls of different kinds and sizes, one after the other, never cross.
 TEST(Communicator, CallsDoNotCrossWhateverTheDelays) {
   const int N = world().size(), own = world().rank();
   Rng delays(static_cast<uint64_t>(own) + 1), sizes(7);

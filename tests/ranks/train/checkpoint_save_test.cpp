@@ -3,14 +3,18 @@
 
 #include <gtest/gtest.h>
 
-#include <optional>
+#include <map>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "error_of.h"
 #include "io/checksum.h"
+#include "io/safetensors.h"
 #include "ranks.h"
+#include "shared_folder.h"
 #include "small_model.h"
-#include "temporary_folder.h"
 #include "train/trainer.h"
 
 namespace troupe {
@@ -18,35 +22,18 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::error_of;
+using test::SharedFolder;
 using test::world;
 
-// One that all ranks see.
-class SharedFolder {
- public:
-  SharedFolder() {
-    if (world().rank() == 0) own_.emplace();
-    path_ = world().texts(own_ ? own_->path().string() : "", "test").front();
-  }
-  ~SharedFolder() { world().any(false, "test"); }
-  fs::path operator/(const char* name) const { return path_ / name; }
-
- private:
-  std::optional<test::TemporaryFolder> own_;
-  fs::path path_;
-};
-
 struct Training {
-  ModelConfig config = [] {
-    ModelConfig made = test::small_config();
-    made.moe.num_experts = 5, made.moe.every = 2;
-    return made;
-  }();
+  ModelConfig config;
   LanguageModel model;
   Trainer trainer;
   TrainState state;
 
-  explicit Training(Communicator* ranks)
-      : model(config, Precision::kFp32, {.ranks = ranks}),
+  explicit Training(Communicator* ranks, int64_t experts = 5)
+      : config(sparse(experts)),
+        model(config, Precision::kFp32, {.ranks = ranks}),
         trainer(model, Schedule({.lr = 1e-2}, 20), {.seed = 7}, [](int64_t step, int64_t) {
           Batch batch{.B = 4, .S = 8, .src = {}, .tgt = {}};
           for (int64_t i = 0; i < batch.tokens(); ++i) {
@@ -57,6 +44,11 @@ struct Training {
         }) {
     initialize(model.params(), 3);
     step();
+  }
+  static ModelConfig sparse(int64_t experts) {
+    ModelConfig made = test::small_config();
+    made.moe.num_experts = experts, made.moe.every = 2;
+    return made;
   }
   void step() { state.step = trainer.step().step; }
 };
@@ -106,6 +98,62 @@ TEST(CheckpointSave, IsNotWholeBeforeItsEndAndLeavesNothingWithoutIt) {
   EXPECT_TRUE(list_checkpoints(folder / "cut").empty());
   if (world().size() == 1) {
     EXPECT_TRUE(!fs::exists(folder / "cut") || fs::is_empty(folder / "cut"));
+  }
+}
+
+// Parameters and moments that lie here, by name.
+std::map<std::string, std::vector<float>> tensors_of_training(Training& training) {
+  std::map<std::string, std::vector<float>> all;
+  const auto add = [&](const std::string& prefix, const auto& store) {
+    for (const Parameter& parameter : store.entries()) {
+      const auto values = store.at(parameter.slot);
+      if (!values.empty()) all[prefix + parameter.name].assign(values.begin(), values.end());
+    }
+  };
+  add("", std::as_const(training.model).params());
+  std::as_const(training.trainer.optimizer()).each_moment([&](const char* prefix, const auto& store) { add(prefix, store); });
+  return all;
+}
+
+// Of the same bits, as far as `some` has them.
+void expect_same_tensors(Training& some, Training& all) {
+  const auto expected = tensors_of_training(all);
+  for (const auto& [name, values] : tensors_of_training(some)) EXPECT_EQ(values, expected.at(name)) << name;
+}
+
+// Every tensor is there once, whoever moved it, and read by another number of ranks it is what was written.
+TEST(CheckpointSave, HasEveryTensorOnceForAnyOtherNumberOfRanks) {
+  for (const int64_t experts : {5, 2}) {
+    SCOPED_TRACE(experts);
+    SharedFolder folder;
+    Training writer(&world(), experts);
+    writer.state.config.model = writer.config;
+    const Checkpoint saved = save_checkpoint(folder / "ranks", writer.state, writer.trainer, {});
+    std::map<std::string, int> times;
+    for (const auto& entry : fs::directory_iterator(saved.folder))
+      if (entry.path().extension() == ".safetensors") {
+        const std::string stem = entry.path().stem();
+        const SafetensorsFile file(entry.path());
+        for (const TensorView& tensor : file.tensors()) ++times[stem.substr(0, stem.find('-')) + " " + tensor.name];
+      }
+    std::map<std::string, int> once;
+    for (const Parameter& parameter : writer.model.table().entries()) {
+      once["model " + parameter.name] = 1;
+      for (const char* moment : {"optimizer m.", "optimizer v."}) once[moment + parameter.name] = 1;
+    }
+    EXPECT_EQ(times, once);
+
+    Training alone(nullptr, experts);
+    load_trainer(saved, load_train_state(saved), alone.trainer);
+    expect_same_tensors(writer, alone);
+    alone.state.config.model = alone.config;
+    if (world().rank() == 0) save_checkpoint(folder / "alone", alone.state, alone.trainer, {});
+    world().any(false, "test");
+    const Checkpoint of_one = list_checkpoints(folder / "alone").front();
+    Training reader(&world(), experts);
+    reader.step();  // other values
+    load_trainer(of_one, load_train_state(of_one), reader.trainer);
+    expect_same_tensors(reader, alone);
   }
 }
 

@@ -4,91 +4,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <cstring>
-#include <functional>
 #include <optional>
 
 #include "dist/communicator.h"
-#include "model/workspace.h"
+#include "ranked_training.h"
 #include "ranks.h"
-#include "small_model.h"
-#include "train/trainer.h"
 
 namespace troupe {
 namespace {
 
+using test::difference;
+using test::same_bits;
 using test::world;
-
-struct Case {
-  const char* name;
-  void (*set)(ModelConfig&, DecoderOptions&, TrainerOptions&);
-  Precision precision = Precision::kFp32;
-  int updates = 2;
-};
-
-ModelConfig base_config() {
-  ModelConfig config = test::small_config();
-  config.moe.num_experts = 5;  // uneven shares of 2, 3 and 4 ranks
-  config.moe.every = 2;
-  config.moe.expert_d_ff = 48;
-  return config;
-}
-
-// Six sequences, so that 4 ranks have 1, 2, 1 and 2; padding in the last, and targets that are not scored.
-Batch batch_at(const ModelConfig& config, int64_t step, int64_t micro) {
-  Batch batch{.B = 6, .S = 8, .src = {}, .tgt = {}, .first_sequence = micro * 6};
-  for (int64_t i = 0; i < batch.tokens(); ++i) {
-    const bool pad = i > 43;
-    batch.src.push_back(pad ? static_cast<int32_t>(config.pad_id) : static_cast<int32_t>(5 + (i * 7 + step + micro * 3) % 40));
-    batch.tgt.push_back(pad || i % 11 == 0 ? -1 : static_cast<int32_t>(5 + (i * 13 + step) % 40));
-  }
-  return batch;
-}
-
-struct Training {
-  ModelConfig config = base_config();
-  TrainerOptions options{.seed = 7, .micro_batches = 2, .clip_norm = 0.5};
-  DecoderOptions decoder;
-  std::function<void(Batch&)> edit;
-  LanguageModel model;
-  const bool is_filled = (initialize(model.params(), 3), true);  // before adapters are made on it
-  Trainer trainer;
-
-  Training(const Case& c, Communicator* ranks)
-      : decoder(set_up(c, ranks)),
-        model(config, c.precision, decoder),
-        trainer(model, Schedule({.lr = 1e-3, .warmup_steps = 2}, 20), options,
-                [this](int64_t step, int64_t micro) {
-                  Batch batch = batch_at(config, step, micro);
-                  if (edit) edit(batch);
-                  return batch;
-                }) {}
-  DecoderOptions set_up(const Case& c, Communicator* ranks) {
-    DecoderOptions made;
-    c.set(config, made, options);
-    made.ranks = ranks;
-    return made;
-  }
-  void poison() {
-    model.visit([](auto& decoder) { decoder.workspace().poison(); });
-  }
-};
-
-bool same_bits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
-}
-
-// Largest difference in units of the largest element of `expected`.
-double difference(std::span<const float> actual, std::span<const float> expected) {
-  double most = 0.0, difference = 0.0;
-  EXPECT_EQ(actual.size(), expected.size());
-  for (size_t i = 0; i < expected.size(); ++i) {
-    most = std::max(most, std::abs(static_cast<double>(expected[i])));
-    difference = std::max(difference, std::abs(static_cast<double>(actual[i]) - expected[i]));
-  }
-  return std::isfinite(difference) ? (most > 0 ? difference / most : difference) : 1.0;
-}
+using Case = test::RankCase;
+using Training = test::RankedTraining;
 
 uint64_t hash_of(const LanguageModel& model, bool experts) {
   uint64_t hash = 14695981039346656037u;
@@ -189,10 +119,11 @@ TEST(Step, ScalesExpertsByTheRootOfTheRanksOnlyIfAsked) {
     std::vector<float> expected;
     for (const float gradient : std::as_const(alone.trainer).gradients().at(parameter.slot)) expected.push_back(gradient * factor);
     const auto mine = ranked.trainer.gradients().at(parameter.slot);
-    if (!has_copies(ranked.model))
+    if (!has_copies(ranked.model)) {
       EXPECT_TRUE(same_bits(mine, expected)) << parameter.name;
-    else if (ranked.trainer.shares()->is_own(parameter))
+    } else if (ranked.trainer.shares()->is_own(parameter)) {
       EXPECT_LE(difference(mine, expected), 1e-6) << parameter.name;
+    }
   }
 }
 
@@ -226,6 +157,92 @@ TEST(Step, ARankWhoseExpertsGetNoRows) {
     expect_equal_update(ranked, alone);
     for (const RouterStats& layer : ranked.model.router_stats())
       for (int64_t e = experts.begin; e < experts.end; ++e) EXPECT_EQ(layer.load_E[static_cast<size_t>(e)], 0);
+  }
+}
+
+// The optimizer moves experts without rows, too: they decay, and so do their moments.
+TEST(Step, MovesExpertsThatGetNoRows) {
+  const Case c{"idle", [](ModelConfig& m, DecoderOptions&, TrainerOptions& t) {
+                 m.moe.score = RouterScore::kSigmoid, m.moe.balance_bias = true;
+                 t.clip_norm = 0.0, t.adam.weight_decay = 0.1;
+               }};
+  constexpr int64_t kIdle = 2;
+  Training alone(c, nullptr), ranked(c, &world());
+  expect_equal_update(ranked, alone);
+  for (Training* training : {&alone, &ranked})
+    for (const Parameter& parameter : training->model.params().entries())
+      if (parameter.role == Role::kState) training->model.params().at(parameter.slot)[kIdle] = -100.0f;
+  std::vector<std::vector<float>> before;
+  const auto each_idle = [&](const auto& visit) {
+    for (const Parameter& parameter : ranked.model.params().entries())
+      if (parameter.role == Role::kExpert && parameter.expert == kIdle) visit(parameter);
+  };
+  const auto moments = [&](const Parameter& parameter) {
+    std::vector<float> m;
+    ranked.trainer.optimizer().each_moment([&](std::string_view which, const auto& store) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(store)>, ParameterStore<float>>)
+        if (which == "m.") m.assign(store.at(parameter.slot).begin(), store.at(parameter.slot).end());
+    });
+    return m;
+  };
+  each_idle([&](const Parameter& parameter) { before.push_back(moments(parameter)); });
+  expect_equal_update(ranked, alone, false);
+  auto was = before.begin();
+  each_idle([&](const Parameter& parameter) {
+    EXPECT_LE(difference(ranked.model.params().at(parameter.slot), alone.model.params().at(parameter.slot)), 1e-6)
+        << parameter.name;
+    const std::vector<float> is = moments(parameter);
+    if (!is.empty()) {
+      EXPECT_NE(is, *was) << parameter.name;
+    }
+    const auto beta1 = static_cast<float>(alone.options.adam.beta1);
+    for (size_t i = 0; i < is.size(); ++i) EXPECT_FLOAT_EQ(is[i], beta1 * (*was)[i]) << parameter.name;
+    ++was;
+  });
+  EXPECT_TRUE(world().any(!before.empty() && !before.front().empty(), "test"));
+}
+
+// No weight of a loss of the router goes lost on the way to its gradient.
+TEST(Step, TheRoutersGradientIsThatOfItsLosses) {
+  const auto gradient_of = [](const Case& c) {
+    Training ranked(c, &world());
+    ranked.trainer.step();
+    std::vector<float> all;
+    for (const Parameter& parameter : ranked.trainer.gradients().entries())
+      if (parameter.name.ends_with("moe.router.weight")) {
+        const auto values = ranked.trainer.gradients().at(parameter.slot);
+        all.insert(all.end(), values.begin(), values.end());
+      }
+    return all;
+  };
+  const Case none{"none", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.aux_loss_weight = 0.0; }};
+  const Case balance{"balance", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.aux_loss_weight = 1.0; }};
+  const Case z{"z", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.aux_loss_weight = 0.0, m.moe.router_z_loss = 0.1; }};
+  const std::vector<float> without = gradient_of(none);
+  ASSERT_FALSE(without.empty());
+  for (const Case& with : {balance, z})
+    EXPECT_TRUE(world().any(gradient_of(with) != without, "test")) << with.name;
+}
+
+TEST(Step, RecomputationChangesNoBit) {
+  const Case kept{"kept", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+                    m.moe.capacity = Capacity::kFairseq, m.moe.second_choice = SecondChoice::kSampling;
+                  }};
+  const Case again{"again", [](ModelConfig& m, DecoderOptions& d, TrainerOptions&) {
+                     m.moe.capacity = Capacity::kFairseq, m.moe.second_choice = SecondChoice::kSampling;
+                     d.recompute = true;
+                   }};
+  Training first(kept, &world()), second(again, &world());
+  for (int step = 0; step < 3; ++step) {
+    const StepStats is = second.trainer.step(), was = first.trainer.step();
+    EXPECT_EQ(is.loss.total, was.loss.total);
+    EXPECT_EQ(is.grad_norm, was.grad_norm);
+    ASSERT_EQ(is.routers.size(), was.routers.size());
+    for (size_t layer = 0; layer < was.routers.size(); ++layer) {
+      EXPECT_EQ(is.routers[layer].load_E, was.routers[layer].load_E);
+      EXPECT_EQ(is.routers[layer].dropped_K, was.routers[layer].dropped_K);
+    }
+    EXPECT_TRUE(same_bits(first.model.params().all(), second.model.params().all()));
   }
 }
 
