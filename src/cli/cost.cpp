@@ -279,6 +279,7 @@ Json json_of_layout(const Question& question, const ClusterLayout& layout, bool 
           {"micro_batches", layout.micro_batches},
           {"sequences_per_rank", layout.sequences_per_rank},
           {"experts_per_rank", layout.experts_per_rank},
+          {"copies_per_expert", layout.copies_per_expert},
           {"recompute", layout.recompute},
           {"memory_bytes",
            {{"weights", layout.memory.weights},
@@ -289,12 +290,16 @@ Json json_of_layout(const Question& question, const ClusterLayout& layout, bool 
             {"exchange", layout.memory.exchange},
             {"total", layout.memory.total()}}},
           {"bytes_sent_per_step",
-           {{"rows", bytes(layout.rows)}, {"logits", bytes(layout.logits)}, {"dense", bytes(layout.dense)}}},
+           {{"rows", bytes(layout.rows)},
+            {"logits", bytes(layout.logits)},
+            {"dense", bytes(layout.dense)},
+            {"copies", bytes(layout.copies)}}},
           {"seconds",
            {{"compute", layout.seconds.compute},
             {"rows", layout.seconds.rows},
             {"logits", layout.seconds.logits},
             {"dense", layout.seconds.dense},
+            {"copies", layout.seconds.copies},
             {"step", layout.seconds.step()}}},
           {"tokens_per_s", layout.tokens_per_s},
           {"efficiency", layout.efficiency()},
@@ -309,13 +314,10 @@ void print_layouts(const std::vector<ClusterLayout>& layouts, const ClusterLayou
                                                  "micro-batches", "recompute", "GB a rank", "GB sent", "seconds",
                                                  "computing", "tokens/s", ""}};
   for (const ClusterLayout& layout : layouts) {
-    double sent = 0.0;
-    for (const ClusterLayout::Bytes& bytes : {layout.rows, layout.logits, layout.dense})
-      sent += bytes.within + bytes.between;
     rows.push_back({std::to_string(layout.nodes), std::to_string(layout.ranks), std::to_string(layout.experts_per_rank),
                     std::to_string(layout.sequences_per_rank), std::to_string(layout.micro_batches),
                     layout.recompute ? "yes" : "no", three_digits(static_cast<double>(layout.memory.total()) / 1e9),
-                    three_digits(sent / 1e9), three_digits(layout.seconds.step()), percent_text(layout.efficiency()),
+                    three_digits(layout.sent() / 1e9), three_digits(layout.seconds.step()), percent_text(layout.efficiency()),
                     short_number(layout.tokens_per_s),
                     !layout.fits      ? "too large"
                     : &layout == best ? "best"
@@ -341,6 +343,8 @@ void print_rank(const ClusterLayout& layout) {
   sent("rows of experts", layout.rows, layout.seconds.rows),
       sent("router logits", layout.logits, layout.seconds.logits);
   sent("dense gradients and parameters", layout.dense, layout.seconds.dense);
+  if (layout.copies_per_expert > 1)
+    sent("those of copies of an expert", layout.copies, layout.seconds.copies);
   print_table(rows);
 }
 

@@ -25,6 +25,7 @@
 #include "io/named_path.h"
 #include "io/provenance.h"
 #include "io/writer_lock.h"
+#include "study/cluster_plan.h"
 #include "study/grid/factors.h"
 #include "study/grid/grid.h"
 #include "study/grid/grid_report.h"
@@ -133,14 +134,18 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
   for (const char* file : {"points.csv", "factors.csv", "report.html"}) print("{}\n", (out / file).string());
 }
 
-std::vector<ModelConfig> models_of(const StudyConfig& config, const std::string& file) {
-  std::vector<ModelConfig> models;
+std::vector<NamedRun> runs_of(const StudyConfig& config, const std::string& file) {
+  std::vector<NamedRun> runs;
   if (config.grid.empty())
-    for (const std::string& text : config.models)
-      models.push_back(load_run_config(parse_named_path(text, "study.models").path).model);
+    for (const std::string& text : config.models) {
+      const std::filesystem::path path = parse_named_path(text, "study.models").path;
+      runs.push_back({path.string(), load_run_config(path)});
+      runs.back().config.model.vocab_size = config.vocab_size;
+    }
   else
-    for (const GridModel& model : make_grid(config, file).models) models.push_back(model.config.model);
-  return models;
+    for (const GridModel& model : make_grid(config, file).models)
+      runs.push_back({model.path + " at size " + model.size, model.config});
+  return runs;
 }
 
 StudyConfig load_config(const StudyFlags& flags, const Communicator* ranks) {
@@ -165,20 +170,23 @@ void write_results(const StudyResult& result, const std::filesystem::path& out) 
 
 void run(const StudyFlags& flags, Communicator* ranks) {
   StudyConfig config;
-  std::vector<ModelConfig> models;
+  std::vector<NamedRun> runs;
   run_together(
       ranks,
       [&] {
         config = load_config(flags, ranks);
-        models = models_of(config, flags.config);
+        runs = runs_of(config, flags.config);
       },
       "configuration");
+  std::vector<ModelConfig> models;
+  for (const NamedRun& run : runs) models.push_back(run.config.model);
   const std::filesystem::path out =
       flags.out.empty() ? "runs" / std::filesystem::path(flags.config).stem() : std::filesystem::path(flags.out);
   choose_device_for(models, ranks);
   if (ranks)
-    log::info("ranks: {} ({}), {} each, share every training and evaluation; memory is not compared with what is free",
-              ranks->size(), ranks->name(), counted(num_threads(), "thread"));
+    log::info("ranks: {} ({}), {} each, share every training and evaluation", ranks->size(), ranks->name(),
+              counted(num_threads(), "thread"));
+  if (ranks && !flags.ignore_memory) require_memory_of_ranks(runs, *ranks);
   if (!config.grid.empty()) return run_with_grid(flags, config, out, ranks);
   if (!flags.ignore_memory && !ranks) require_memory(config, read_machine());
   const InterruptGuard guard;

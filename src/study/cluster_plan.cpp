@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/device.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/machine.h"
@@ -26,37 +27,51 @@ int64_t routing_unit(const PlannedTraining& training) {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The links of one rank, which sends to all others alike.
+// The links of one rank, which sends to all others alike; or to those of a group of consecutive ranks.
 class Links {
  public:
-  Links(const ClusterConfig& cluster, int64_t nodes) : cluster_(cluster), ranks_(nodes * cluster.ranks_per_node) {}
+  Links(const ClusterConfig& cluster, int64_t ranks) : Links(cluster, ranks, std::min(ranks, cluster.ranks_per_node)) {}
 
   // `bytes` are spread evenly over all ranks, this one too.
   ClusterLayout::Bytes share(double bytes) const {
-    const auto all = static_cast<double>(ranks_);
-    return {bytes * neighbours() / all, bytes * (all - 1.0 - neighbours()) / all};
+    return {bytes * neighbours_ / ranks_, bytes * (ranks_ - 1.0 - neighbours_) / ranks_};
   }
   double seconds(const ClusterLayout::Bytes& bytes, double calls) const {
-    const double others = static_cast<double>(ranks_) - 1.0 - neighbours();
+    const double others = ranks_ - 1.0 - neighbours_;
     // A link that nothing crosses may be none.
     const auto sending = [](double sent, const LinkConfig& link) {
       return sent > 0.0 ? sent / (1e9 * link.gb_per_s) : 0.0;
     };
     return sending(bytes.within, cluster_.within) + sending(bytes.between, cluster_.between) +
-           1e-6 * calls * (neighbours() * cluster_.within.microseconds + others * cluster_.between.microseconds);
+           1e-6 * calls * (neighbours_ * cluster_.within.microseconds + others * cluster_.between.microseconds);
   }
 
  private:
-  double neighbours() const { return static_cast<double>(cluster_.ranks_per_node) - 1.0; }
+  Links(const ClusterConfig& cluster, int64_t ranks, int64_t of_node)
+      : cluster_(cluster), ranks_(static_cast<double>(ranks)), neighbours_(static_cast<double>(of_node) - 1.0) {}
 
   const ClusterConfig& cluster_;
-  int64_t ranks_;
+  double ranks_, neighbours_;  // neighbours: on the same node
 };
 
 // The share of what all experts take that is the fullest rank's.
 double largest_expert_share(const ModelConfig& model, int64_t ranks) {
   const int64_t experts = model.moe.num_experts;
   return experts == 0 ? 0.0 : static_cast<double>(ceil_div(experts, ranks)) / static_cast<double>(experts);
+}
+
+// Of an expert: what its holders with most and least of them are; 1 where there are no copies.
+int64_t most_copies(const ModelConfig& model, int64_t ranks) {
+  return model.moe.num_experts == 0 ? 1 : std::max<int64_t>(1, ceil_div(ranks, model.moe.num_experts));
+}
+int64_t fewest_copies(const ModelConfig& model, int64_t ranks) {
+  return model.moe.num_experts == 0 ? 1 : std::max<int64_t>(1, ranks / model.moe.num_experts);
+}
+
+// Rows of the rank that has most, in units of the mean, where every expert gets as many.
+double rows_of_the_busiest(const ModelConfig& model, int64_t ranks) {
+  return largest_expert_share(model, ranks) * static_cast<double>(ranks) /
+         static_cast<double>(fewest_copies(model, ranks));
 }
 
 // Dense elements that ranks move: all of them, and those of the rank that has most.
@@ -83,8 +98,13 @@ ClusterLayout::Memory memory_of_rank(const MemoryEstimate& whole, const ModelCon
   memory.weights = held(whole.weights);
   memory.gradients = held(whole.gradients);
   memory.packed = held(whole.packed);
+  // Of copies each holder has a part of the moments.
+  const std::vector<int64_t> copies =
+      copy_loads(make_parameter_table(model), {}, static_cast<int>(fewest_copies(model, ranks)));
+  const auto moved = static_cast<double>(*std::max_element(copies.begin(), copies.end()));
+  const double own = moved / static_cast<double>(std::max<int64_t>(1, std::accumulate(copies.begin(), copies.end(), int64_t{0})));
   memory.optimizer =
-      experts_of(whole.optimizer) +
+      static_cast<int64_t>(own * static_cast<double>(experts_of(whole.optimizer))) +
       static_cast<int64_t>(static_cast<double>(whole.optimizer.total - whole.optimizer.experts) *
                            static_cast<double>(dense.most) / static_cast<double>(std::max<int64_t>(1, dense.all)));
   memory.activations = recompute ? whole.activations_recompute : whole.activations;
@@ -93,28 +113,43 @@ ClusterLayout::Memory memory_of_rank(const MemoryEstimate& whole, const ModelCon
 
 }  // namespace
 
-void require_memory_of_ranks(const RunConfig& config, const std::string& where, Communicator& ranks) {
+namespace {
+
+// Of one rank.
+int64_t memory_of_run(const RunConfig& config, int64_t ranks) {
   const MemoryEstimate all = estimate_memory(config);  // of one process
   RunConfig own = config;
-  own.train.micro_sequences = ceil_div(micro_batch(config.train), ranks.size());
+  own.train.micro_sequences = ceil_div(micro_batch(config.train), ranks);
   own.train.batch_sequences = own.train.micro_sequences;
-  int64_t need = memory_of_rank(estimate_memory(own), config.model, DenseElements(config.model, ranks.size()),
-                                ranks.size(), config.train.recompute)
+  int64_t need = memory_of_rank(estimate_memory(own), config.model, DenseElements(config.model, ranks), ranks,
+                                config.train.recompute)
                      .total();
-  if (config.finetune) {
-    need += all.weights.total + all.packed.total;  // the whole model, while it is evaluated
-    if (!config.finetune->teacher.empty())
-      need += estimate_memory(read_model_config(find_model(config.finetune->teacher)), 1, 1,
-                              precision_of(config.train.precision))
-                  .inference.total;
-  }
+  if (!config.finetune) return need;
+  need += all.weights.total + all.packed.total;  // the whole model, while it is evaluated
+  if (!config.finetune->teacher.empty())
+    need += estimate_memory(read_model_config(find_model(config.finetune->teacher)), 1, 1,
+                            precision_of(config.train.precision))
+                .inference.total;
+  return need;
+}
+
+}  // namespace
+
+void require_memory_of_ranks(const std::vector<NamedRun>& runs, Communicator& ranks) {
+  if (active_device() != Device::kCpu || runs.empty()) return;  // a GPU's says itself what it lacks
+  std::vector<int64_t> needs;
+  for (const NamedRun& run : runs) needs.push_back(memory_of_run(run.config, ranks.size()));
+  const auto most = std::max_element(needs.begin(), needs.end());
+  const int64_t need = *most;
+  const std::string& where = runs[static_cast<size_t>(most - needs.begin())].where;
   constexpr const char* kPlace = "memory";
   const std::vector<std::string> hosts = ranks.texts(host_name(), kPlace);
   const auto here = std::count(hosts.begin(), hosts.end(), hosts[static_cast<size_t>(ranks.rank())]);
   const std::optional<int64_t> have = read_machine().free_bytes();  // before anybody takes some
   const auto shown = [](int64_t bytes) { return short_bytes(static_cast<double>(bytes)); };
-  log::info("memory: about {} of a rank, {} of {} on this machine, {} free", shown(need), shown(need * here),
-            counted(static_cast<int64_t>(here), "rank"), have ? shown(*have) : "unknown");
+  log::info("memory: about {} of a rank, {} of {} on this machine, {} free{}", shown(need), shown(need * here),
+            counted(static_cast<int64_t>(here), "rank"), have ? shown(*have) : "unknown",
+            runs.size() > 1 ? ", for the largest: " + where : "");
   const auto check = [&] {
     if (have && need * here > *have)
       fail(ErrorCode::kEnvironment,
@@ -123,6 +158,10 @@ void require_memory_of_ranks(const RunConfig& config, const std::string& where, 
            where, shown(need * here), host_name(), counted(static_cast<int64_t>(here), "rank"), shown(need), shown(*have));
   };
   ranks.together(check, kPlace);
+}
+
+void require_memory_of_ranks(const RunConfig& config, const std::string& where, Communicator& ranks) {
+  require_memory_of_ranks({{where, config}}, ranks);
 }
 
 ClusterConfig load_cluster(const std::filesystem::path& path) {
@@ -149,12 +188,13 @@ ClusterLayout plan_layout(const PlannedTraining& training, const ClusterConfig& 
   layout.micro_batches = ceil_div(training.batch_sequences, micro_sequences);
   layout.sequences_per_rank = std::min(micro_sequences, ceil_div(ceil_div(micro_sequences, unit), ranks) * unit);
   layout.experts_per_rank = ceil_div(model.moe.num_experts, ranks);
+  layout.copies_per_expert = most_copies(model, ranks);
   const DenseElements dense(model, ranks);
   layout.memory = memory_of_rank(
       estimate_memory(model, layout.sequences_per_rank, training.seq_len, training.precision, training.optimizer), model,
       dense, ranks, recompute);
 
-  const Links links(cluster, nodes);
+  const Links links(cluster, ranks);
   const bool several = ranks > 1;
   const auto micro_batches = static_cast<double>(layout.micro_batches);
   const auto moe_layers = static_cast<double>(model.num_moe_layers());
@@ -165,7 +205,7 @@ ClusterLayout plan_layout(const PlannedTraining& training, const ClusterConfig& 
   const double flops = train_flops_per_token(model, training.seq_len, rule);
   const double passes = recompute ? 4.0 : 3.0;
   const double expert_flops = passes * forward_flops_per_token(model, training.seq_len, rule).experts;
-  const double busiest = several ? cluster.imbalance : 1.0;
+  const double busiest = several ? cluster.imbalance * rows_of_the_busiest(model, ranks) : 1.0;
   layout.seconds.compute =
       micro_batches * tokens * (flops + (busiest - 1.0) * expert_flops) / (1e12 * cluster.tflops);
 
@@ -173,7 +213,7 @@ ClusterLayout plan_layout(const PlannedTraining& training, const ClusterConfig& 
     const double rows = tokens * static_cast<double>(model.moe.top_k), width = static_cast<double>(model.d_model);
     const double forwards = recompute ? 2.0 : 1.0;
     const double row_bytes = rows * width * (forwards + 1.0) * (operand + real);
-    const double count_bytes = forwards * 8.0 * static_cast<double>(model.moe.num_experts);
+    const double count_bytes = forwards * 8.0 * static_cast<double>(std::max(model.moe.num_experts, ranks));
     layout.rows = links.share(micro_batches * moe_layers * (row_bytes + count_bytes));
     layout.seconds.rows = links.seconds(layout.rows, micro_batches * moe_layers * (3.0 * forwards + 2.0));
     const double kept = busiest * rows * width * (operand + 2.0 * real + operand);  // and the staging of received rows
@@ -192,6 +232,14 @@ ClusterLayout plan_layout(const PlannedTraining& training, const ClusterConfig& 
     // Gradients of all to each mover; what a rank moved to all.
     layout.dense = links.share(2.0 * real * static_cast<double>(dense.all));
     layout.seconds.dense = links.seconds(layout.dense, 2.0 * rounds);
+  }
+  if (layout.copies_per_expert > 1) {
+    const std::vector<int64_t> loads = copy_loads(make_parameter_table(model), {}, 1);
+    const auto elements = static_cast<double>(loads[0]);
+    const Links holders(cluster, layout.copies_per_expert);
+    const auto bucket = static_cast<double>(bucket_elements({}, static_cast<int>(layout.copies_per_expert)));
+    layout.copies = holders.share(2.0 * real * elements);
+    layout.seconds.copies = holders.seconds(layout.copies, 2.0 * std::ceil(elements / bucket));
   }
   layout.fits = static_cast<double>(layout.memory.total()) <= 1e9 * cluster.gb_per_rank;
   layout.tokens_per_s =

@@ -3,17 +3,20 @@
 //
 //   a message of n bytes takes latency + n / bandwidth; a rank sends its messages one after the other, those to ranks of its
 //   own node over the link within, the others over the link between nodes; nothing overlaps with computing.
-//   step = M (compute + rows + logits) + dense, for M micro-batches:
-//     compute  training FLOPs of the rank's tokens / tflops; of experts those of the busiest rank (imbalance)
+//   step = M (compute + rows + logits) + dense + copies, for M micro-batches:
+//     compute  training FLOPs of the rank's tokens / tflops; of experts those of the busiest rank: of uneven shares the
+//              largest, by rows alike of every expert, and more by `imbalance`
 //     rows     of every MoE layer: counts, rows to experts and back, gradients to experts and back (with recomputation
 //              counts and rows once more)
 //     logits   of routers, where a routing group is the whole micro-batch: every rank gets those of all tokens
 //     dense    gradients to the rank that moves them, moved parameters to all
+//     copies   the same of an expert among the ranks that hold it, where there are more ranks than experts
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "dist/communicator.h"
@@ -50,9 +53,16 @@ struct ClusterConfig {
   }
 };
 
+// A run, and what messages call it.
+struct NamedRun {
+  std::string where;
+  RunConfig config;
+};
+
 // Says what the ranks of a machine need together for a run, exchanges not counted, and what is free. Throws kEnvironment
-// on all ranks where a machine has not so much.
+// on all ranks where a machine has not so much. Not for GPUs. Of several runs for the one that needs most.
 void require_memory_of_ranks(const RunConfig& config, const std::string& where, Communicator& ranks);
+void require_memory_of_ranks(const std::vector<NamedRun>& runs, Communicator& ranks);
 
 // Throws kUsage naming file and key.
 ClusterConfig load_cluster(const std::filesystem::path& path);
@@ -72,6 +82,7 @@ struct ClusterLayout {
   int64_t nodes = 0, ranks = 0;
   int64_t micro_sequences = 0;  // of all ranks
   int64_t micro_batches = 0, sequences_per_rank = 0, experts_per_rank = 0;  // of the rank that has most
+  int64_t copies_per_expert = 1;  // of the expert that has most
   bool recompute = false;
 
   // Bytes of the rank that holds most.
@@ -83,10 +94,15 @@ struct ClusterLayout {
   struct Bytes {
     double within = 0.0, between = 0.0;
   };
-  Bytes rows, logits, dense;
+  Bytes rows, logits, dense, copies;
+  double sent() const {
+    double sum = 0.0;
+    for (const Bytes& bytes : {rows, logits, dense, copies}) sum += bytes.within + bytes.between;
+    return sum;
+  }
   struct {
-    double compute = 0.0, rows = 0.0, logits = 0.0, dense = 0.0;
-    double step() const { return compute + rows + logits + dense; }
+    double compute = 0.0, rows = 0.0, logits = 0.0, dense = 0.0, copies = 0.0;
+    double step() const { return compute + rows + logits + dense + copies; }
   } seconds;
   bool fits = false;
   double tokens_per_s = 0.0;

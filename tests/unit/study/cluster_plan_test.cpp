@@ -49,8 +49,39 @@ TEST(ClusterPlan, FollowsTheFormulasByHand) {
   // Five exchanges in each of two micro-batches, each a message to a neighbour and two to others.
   EXPECT_NEAR(layout.seconds.rows, rows / 4 / 2e9 + rows / 2 / 0.5e9 + 10 * 1e-6 * (3 + 2 * 40), 1e-12);
   EXPECT_NEAR(layout.seconds.dense, 2 * dense / 4 / 2e9 + 2 * dense / 2 / 0.5e9 + 2 * 1e-6 * (3 + 2 * 40), 1e-12);
-  EXPECT_DOUBLE_EQ(layout.seconds.compute, 128 * train_flops_per_token(training.model, 16) / 1e9);
+  // Two ranks hold two of six experts, which get a third more than the mean.
+  const double experts = 3.0 * forward_flops_per_token(training.model, 16).experts;
+  EXPECT_NEAR(layout.seconds.compute, 128 * (train_flops_per_token(training.model, 16) + experts / 3.0) / 1e9, 1e-15);
   EXPECT_DOUBLE_EQ(layout.tokens_per_s, 512 / layout.seconds.step());
+}
+
+// Two experts of four ranks: two copies each, on a node.
+TEST(ClusterPlan, CopiesOfExpertsSumTheirGradients) {
+  PlannedTraining training = small_training();
+  training.model.moe.num_experts = 2;
+  const ClusterLayout layout = plan_layout(training, small_cluster(), 2, 16, false);
+  EXPECT_EQ(layout.experts_per_rank, 1);
+  EXPECT_EQ(layout.copies_per_expert, 2);
+  double expert = 0.0;
+  for (const Parameter& parameter : make_parameter_table(training.model).entries())
+    if (parameter.role == Role::kExpert && parameter.expert == 0) expert += 4.0 * static_cast<double>(parameter.size());
+  EXPECT_DOUBLE_EQ(layout.copies.within, 2 * expert / 2);  // to the other one, and back
+  EXPECT_DOUBLE_EQ(layout.copies.between, 0.0);
+  EXPECT_NEAR(layout.seconds.copies, expert / 2e9 + 2 * 3e-6, 1e-12);
+  EXPECT_DOUBLE_EQ(layout.rows.between, 2 * (128 * 8 * 4 * 4 + 4 * 8) / 2.0);  // parts of experts are as many as ranks
+  EXPECT_DOUBLE_EQ(layout.seconds.step(), layout.seconds.compute + layout.seconds.rows + layout.seconds.dense + layout.seconds.copies);
+  ClusterConfig apart = small_cluster();
+  apart.nodes = 4, apart.ranks_per_node = 1;
+  EXPECT_DOUBLE_EQ(plan_layout(training, apart, 4, 16, false).copies.between, expert);
+  // Three experts: one has two copies, the others' holders get all of their rows.
+  training.model.moe.num_experts = 3;
+  const ClusterLayout uneven = plan_layout(training, small_cluster(), 2, 16, false);
+  EXPECT_EQ(uneven.copies_per_expert, 2);
+  training.model.moe.num_experts = 4;
+  const ClusterLayout even = plan_layout(training, small_cluster(), 2, 16, false);
+  EXPECT_EQ(even.copies_per_expert, 1);
+  EXPECT_DOUBLE_EQ(even.seconds.copies, 0.0);
+  EXPECT_GT(uneven.seconds.compute, even.seconds.compute);
 }
 
 TEST(ClusterPlan, OneRankIsTheEstimateOfOneProcess) {
