@@ -97,8 +97,9 @@ def smoke(check):
     return states
 
 
-def other_device(check):
-    """Ten steps on the card, and five on each device, end where ten on the processor do."""
+def losses_of(check, trainings):
+    """The last loss of a small model after ten steps, by name; `trainings`: the words before `train` of every part of one.
+    None if one fails."""
     with tempfile.TemporaryDirectory() as folder:
         base = pathlib.Path(folder)
         (base / 'text.txt').write_text('\n\n'.join(f'The number after {n} is {n + 1}.' for n in range(4000)))
@@ -125,21 +126,47 @@ kind = "constant"
 lr = 1e-3
 ''')
         losses = {}
-        for name, devices in (('cpu', ['cpu']), ('cuda', ['cuda']), ('cpu then cuda', ['cpu', 'cuda'])):
+        for name, parts in trainings.items():
             run_folder = f'{folder}/{name.replace(" ", "-")}'
-            for turn, device in enumerate(devices):
+            for turn, command in enumerate(parts):
                 words = ['--resume'] if turn else []
-                if turn + 1 < len(devices):
+                if turn + 1 < len(parts):
                     words += ['--set', 'train.steps=5']
-                process = run(['./troupe', '--device', device, 'train', f'{folder}/tiny.toml', '--run', run_folder, *words], 60)
+                process = run([*command, 'train', f'{folder}/tiny.toml', '--run', run_folder, *words], 60)
                 if process.returncode != 0:
                     print(f'ended with {process.returncode}:\n{process.stdout}\n{process.stderr}')
-                    return check.result(f'training on {device} ({name})', False)
+                    check.result(f'training: {name}', False)
+                    return {}
             lines = [json.loads(line) for line in open(f'{run_folder}/metrics.jsonl')]
             losses[name] = [line['loss'] for line in lines if 'loss' in line][-1]
-        for name in ('cuda', 'cpu then cuda'):
-            check.result(f'{name}: loss {losses[name]:.6f}, on the processor {losses["cpu"]:.6f}',
-                         abs(losses[name] - losses['cpu']) < 1e-3 * losses['cpu'])
+        return losses
+
+
+def compare_losses(check, trainings):
+    """All end where the first one does."""
+    losses = losses_of(check, trainings)
+    for name, loss in list(losses.items())[1:]:
+        first, expected = next(iter(losses.items()))
+        check.result(f'{name}: loss {loss:.6f}, {first} {expected:.6f}', abs(loss - expected) < 1e-3 * expected)
+
+
+def other_device(check):
+    """Ten steps on the card, and five on each device, end where ten on the processor do."""
+    cpu, cuda = (['./troupe', '--device', device] for device in ('cpu', 'cuda'))
+    compare_losses(check, {'cpu': [cpu], 'cuda': [cuda], 'cpu then cuda': [cpu, cuda]})
+
+
+def ranks(check):
+    """Two ranks that share the card: models against one process there, and a run that goes on with another number of them."""
+    if not shutil.which('mpirun') or not os.path.exists('gpu_ranks'):
+        return check.skipped.append('two ranks on the card (no mpirun, or pack.sh ran without MPI)')
+    two = ['mpirun', '-n', '2']
+    process = run([*two, './gpu_ranks'], 120)
+    if process.returncode != 0:
+        print(tail(process, 60))
+    check.result('gpu_ranks on two ranks', process.returncode == 0)
+    one = ['./troupe', '--device', 'cuda']
+    return compare_losses(check, {'one process': [one], 'two ranks': [[*two, *one]], 'two ranks then one': [[*two, *one], one]})
 
 
 def sanitize(check):
@@ -155,6 +182,7 @@ def sanitize(check):
 def correct(check):
     run_tests(check, 'gpu_rows', '-*BitsDoNotDependOnThreads*:*SameBitsForAnyNumberOfThreads*:LinearDispatch.*', 150)
     run_tests(check, 'gpu_models', '*', 60)
+    ranks(check)
     other_device(check)
     sanitize(check)
 
@@ -248,7 +276,8 @@ def peers(check, options):
 
 
 def main():
-    parts = {'smoke': None, 'correct': lambda check, _: correct(check), 'speed': speed, 'peers': peers}
+    parts = {'smoke': None, 'correct': lambda check, _: correct(check), 'ranks': lambda check, _: ranks(check),
+             'speed': speed, 'peers': peers}
     parser = argparse.ArgumentParser(prog='check.sh', description='Checks on a GPU; see check.sh.')
     parser.add_argument('part', choices=list(parts))
     parser.add_argument('out', nargs='?', help='the JSON to write')

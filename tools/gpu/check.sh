@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # On a machine with a GPU, in the folder that pack.sh made:
-#   ./check.sh smoke|correct|speed|peers [OUT.json] [--seconds N] [--models NAME...]
+#   ./check.sh smoke|correct|ranks|speed|peers [OUT.json] [--seconds N] [--models NAME...]
 # smoke: do the programs start, is there a card, does one kernel give what it should? It stops at the first thing missing.
-# correct: every row for CUDA, whole models, a run that goes on on the other device, a layer under compute-sanitizer.
+# correct: every row for CUDA, whole models, two ranks on the one card, a run that goes on on the other device, a layer
+# under compute-sanitizer.
+# ranks: of these what two ranks do, alone.
 # speed: training steps, and two of PyTorch's beside them; peers: all of PyTorch's. Each part takes less than four minutes
 # and begins with smoke; speed and peers stop after --seconds with what they have.
 # Switches (docs/architecture.md), to be measured beside what is the default; those set stand in OUT.json:

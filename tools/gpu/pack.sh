@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds here what check.sh runs on a machine with a GPU that has none of our libraries, and packs it:
 #   tools/gpu/pack.sh [OUT]        default: build/gpu/troupe-gpu.tar.xz
-# Needs nvcc. In the archive: the program, two test programs (gpu_rows: every row for CUDA of every op; gpu_models: whole
-# models), the shared libraries beside them, check.sh, check.py and PyTorch's steps.
+# Needs nvcc. In the archive: the program, test programs (gpu_rows: every row for CUDA of every op; gpu_models: whole
+# models; gpu_ranks: models of several ranks), the shared libraries beside them, check.sh, check.py and PyTorch's steps;
+# where the program is built with Open MPI of a Debian package also that, in mpi/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 out=$(realpath -m "${1:-build/gpu/troupe-gpu.tar.xz}")
@@ -11,17 +12,41 @@ most_bytes=$((25 * 1024 * 1024))
 cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DTROUPE_CUDA=ON -DTROUPE_ONEDNN=OFF -DTROUPE_GPU_TESTS=ON \
   -Wno-dev >/dev/null
 [ -d build/gpu/headers/cudnn-frontend ] || echo "pack.sh: without attention by cuDNN (first: tools/gpu/headers.sh)" >&2
-cmake --build build/gpu --target troupe gpu_rows gpu_models
+programs=(troupe gpu_rows gpu_models)
+grep -q '^MPI_C_LIBRARIES.*=/' build/gpu/CMakeCache.txt 2>/dev/null && programs+=(gpu_ranks)
+cmake --build build/gpu --target "${programs[@]}"
 
 folder=build/gpu/troupe-gpu
 rm -rf "$folder"
 mkdir -p "$folder/lib"
-cp build/gpu/src/cli/troupe build/gpu/tests/gpu_rows build/gpu/tests/gpu_models \
+cp build/gpu/src/cli/troupe $(printf 'build/gpu/tests/%s ' "${programs[@]:1}") \
   tools/gpu/check.sh tools/gpu/check.py tools/gpu/environment.sh \
   tools/peers/gpu_step.py "$folder"
-strip "$folder/troupe" "$folder/gpu_rows" "$folder/gpu_models"
+(cd "$folder" && strip "${programs[@]}")
+# Open MPI finds its parts by variables (environment.sh). Those for networks that one machine has not are left out.
+plugins=$(ompi_info --path pkglibdir --parsable 2>/dev/null | sed 's/^path:pkglibdir://' || true)
+pmix=$(dirname "$(realpath /usr/lib/*/pmix2/lib/libpmix.so 2>/dev/null | head -1)" 2>/dev/null || true)
+if [ ${#programs[@]} = 4 ] && [ -d "$plugins" ] && [ -d "$pmix/pmix" ]; then
+  mkdir -p "$folder/mpi/bin" "$folder/mpi/plugins" "$folder/mpi/pmix/lib"
+  cp -L "$(command -v mpirun)" "$(command -v orted)" "$folder/mpi/bin"
+  cp -rL "$(ompi_info --path pkgdatadir --parsable | sed 's/^path:pkgdatadir://')" "$folder/mpi/share"
+  cp -rL "$(ompi_info --path sysconfdir --parsable | sed 's/^path:sysconfdir://')" "$folder/mpi/etc"
+  cp -rL "$pmix/pmix" "$folder/mpi/pmix/lib"
+  [ -d "$pmix/../share" ] && cp -rL "$pmix/../share" "$folder/mpi/pmix"
+  for plugin in "$plugins"/*.so "$folder"/mpi/pmix/lib/pmix/*.so; do
+    if ldd "$plugin" | grep -qE 'lib(ucp|fabric|psm2?|psm_infinipath|ibverbs|munge|oshmem|mca_common_(ofi|ucx|monitoring|verbs|ompio))'; then
+      rm -f "$folder/mpi/pmix/lib/pmix/$(basename "$plugin")"
+    elif [[ $plugin == "$plugins"/* ]]; then
+      cp -L "$plugin" "$folder/mpi/plugins"
+    fi
+  done
+  carried=("$folder"/mpi/bin/* "$folder"/mpi/plugins/*.so "$folder"/mpi/pmix/lib/pmix/*.so)
+else
+  echo "pack.sh: without Open MPI (Debian: libopenmpi-dev, openmpi-bin): ranks are not checked" >&2
+  carried=()
+fi
 # All but the C library's, which every machine has.
-ldd "$folder/troupe" "$folder/gpu_rows" "$folder/gpu_models" | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
+(cd "$folder" && ldd "${programs[@]/#/./}"; ldd "${carried[@]}" /dev/null 2>/dev/null) | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
   grep -vE '/(libc|libm|libpthread|libdl|librt|libresolv|ld-linux[^/]*)\.so' | xargs -I{} cp -L {} "$folder/lib"
 git rev-parse --short HEAD >"$folder/commit"
 tar -C build/gpu -cJf "$out" troupe-gpu
