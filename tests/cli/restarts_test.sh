@@ -48,6 +48,15 @@ launched() { rm -f starts; local folder=$1 kills=$2 signal=$3; shift 3; export f
 same_as_whole() { diff <(losses whole) <(losses "$1") || fail "$1: other losses than of a run that did not die"; }
 losses() { sed 's/.*"step":\([0-9]*\).*"loss":\([^,]*\).*/\1 \2/' "$1/metrics.jsonl"; }
 
+# Launchers that hang although their ranks have ended, as mpirun may; the second one with an ssh to a machine that is cut
+# off. What becomes of them is looked at in the end.
+printf 'import os, time\nif os.fork() == 0: os._exit(1)\ntime.sleep(1000)\n' >hangs.py
+printf 'import subprocess, sys, time\nsubprocess.Popen(["sleep", "20"])\nsubprocess.run(sys.argv[1:])\ntime.sleep(1000)\n' >cut_off.py
+"$program" train run.toml --run gone.1 --launch "python3 hangs.py" >hangs.out 2>&1 &
+hangs=$!
+"$program" train run.toml --run gone.2 --set train.steps=0 --launch "python3 cut_off.py" >cut_off.out 2>&1 &
+cut_off=$!
+
 "$program" train run.toml --run whole >/dev/null 2>&1 || fail "a whole run"
 more="--restarts 3" launched twice 2 KILL "killed twice" 0 "restart 2 of 3"
 grep -qF "the run died with status 137 (SIGKILL); restart 1 of 3, from its newest checkpoint" out || fail "$(cat out)"
@@ -76,16 +85,14 @@ wait $!
 [ $? = 130 ] && grep -q "interrupted after step" out && [ "$(wc -l <starts)" = 1 ] || fail "a signal to the launcher's parent: $(cat out)"
 expect "no launcher" 4 "no-such-launcher: expected a program that can be started, got: No such file" \
   "$program" train run.toml --run gone --restarts 3 --launch "no-such-launcher -n 4"
-# A launcher that hangs although its ranks have ended, as mpirun may.
-printf 'import os, time\nif os.fork() == 0: os._exit(1)\ntime.sleep(1000)\n' >hangs.py
-expect "a launcher that hangs" 4 "hangs: all that it started has ended" "$program" train run.toml --run gone --launch "python3 hangs.py"
-# The same with an ssh to a machine that is cut off.
-printf 'import subprocess, sys, time\nsubprocess.Popen(["sleep", "20"])\nsubprocess.run(sys.argv[1:])\ntime.sleep(1000)\n' >cut_off.py
-expect "a launcher that waits for a lost machine" 4 "hangs: all that it started has ended" \
-  "$program" train run.toml --run gone --set train.steps=0 --launch "python3 cut_off.py"
 # Its own settings of threads are not those of what it starts.
-env -u OMP_NUM_THREADS -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY "$program" train run.toml --run placed --launch env >settings 2>&1
+env -u OMP_NUM_THREADS -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY "$program" train run.toml --run placed --set train.steps=1 --launch env >settings 2>&1
 grep -q 'TROUPE_PLACED\|GOMP_SPINCOUNT' settings && fail "settings are handed on: $(cat settings)"
+
+for job in hangs cut_off; do
+  wait ${!job}
+  [ $? = 4 ] && grep -qF "hangs: all that it started has ended" $job.out || fail "a launcher that hangs: $(cat $job.out)"
+done
 
 if "$program" --version | grep -q '^MPI: not built' || ! [ -x "$mpirun" ]; then
   echo "not tried on ranks: no MPI, or no mpirun in PATH"
@@ -93,18 +100,20 @@ if "$program" --version | grep -q '^MPI: not built' || ! [ -x "$mpirun" ]; then
 fi
 expect "inside of mpirun" 2 "--restarts: expected one process that starts the ranks, got 2 started together" \
   "$mpirun" -n 2 "$program" train run.toml --run in --restarts 3
-"$program" train run.toml --run ranks --set train.steps=1200 --restarts 2 --launch "$mpirun -n 2" >out 2>&1 &
+"$program" train run.toml --run ranks --set train.steps=600 --restarts 2 --launch "$mpirun -n 2" >out 2>&1 &
+job=$!
 for kill in 1 2; do
   victim=
-  for _ in $(seq 500); do
-    [ "$(grep -c '"checkpoint"' ranks/history.jsonl 2>/dev/null)" -ge $((kill * 2)) ] 2>/dev/null && victim=$(pgrep -f "^$program train run.toml --run ranks --set train.steps=1200$|^$program train run.toml --run ranks --set train.steps=1200 --resume$" | tail -1)
+  for _ in $(seq 1500); do
+    [ "$(grep -c '"checkpoint"' ranks/history.jsonl 2>/dev/null)" -ge $((kill * 2)) ] 2>/dev/null &&
+      victim=$(pgrep -P "$(pgrep -P $job -f mpirun | tail -1)" -x "$(basename "$program" | cut -c1-15)" 2>/dev/null | tail -1)
     [ -n "$victim" ] && break
     sleep 0.02
   done
   kill -9 $victim
   while kill -0 $victim 2>/dev/null; do sleep 0.02; done
 done
-wait $!
+wait $job
 [ $? = 0 ] || fail "ranks that are killed: $(cat out)"
 grep -q "restart 2 of 2" out && [ "$(tail -1 out)" = ranks/model ] || fail "ranks that are killed: $(cat out)"
 finish
