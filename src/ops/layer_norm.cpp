@@ -1,5 +1,7 @@
 #include "ops/layer_norm.h"
 
+#include <fmt/core.h>
+
 #include "base/threads.h"
 #include "kernels/ref/layer_norm.h"
 #include "kernels/table.h"
@@ -57,6 +59,12 @@ void vectorized(Isa level, const LayerNormBackward<P>& task, Context& context) {
   add_parts(parts + D, num_parts, 2 * D, task.dbeta_D);
 }
 
+template <class P>
+std::string refuses_wide(const LayerNormBackward<P>& task) {
+  const int64_t D = task.x_TD.cols;
+  return D <= kWidestNorm ? "" : fmt::format("rows have {} columns, more than {}", D, kWidestNorm);
+}
+
 constexpr auto kLayerNormAt = [](Isa level, const auto& task, Context& context) { vectorized(level, task, context); };
 
 }  // namespace
@@ -70,8 +78,10 @@ Implementations<LayerNormForward<P>> LayerNormForward<P>::implementations() {
 
 template <class P>
 Implementations<LayerNormBackward<P>> LayerNormBackward<P>::implementations() {
-  static const auto rows = with_cuda(rows_at<LayerNormBackward>(
-      VectorLevels<P>(), kLayerNormAt, [](const auto& task) { ref::layer_norm_backward(task); }));
+  static const auto rows =
+      with_cuda(rows_at<LayerNormBackward>(VectorLevels<P>(), kLayerNormAt,
+                                           [](const auto& task) { ref::layer_norm_backward(task); }),
+                refuses_wide);
   return rows;
 }
 

@@ -4,6 +4,7 @@
 // With a soft cap c > 0 (Gemma Team 2024) all of this is of c tanh(l / c) in place of l.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -13,8 +14,15 @@
 
 namespace troupe {
 
-// Logits that exist at a time on a GPU, of as many tokens as that is: at most 1 GiB.
+// Logits that exist at a time on a GPU: about 1 GiB.
 inline constexpr int64_t kLogitsOnGpu = int64_t{1} << 28;
+// Tokens of one block of logits, of `width` columns: as many blocks as come nearest to that, of about as many tokens.
+inline int64_t tokens_of_logits(int64_t tokens, int64_t width) {
+  constexpr int64_t kTile = 128;  // rows that products take at once
+  const int64_t blocks = std::max<int64_t>((tokens * width + kLogitsOnGpu / 2) / kLogitsOnGpu, 1);
+  const int64_t each = (tokens + blocks - 1) / blocks;
+  return std::clamp<int64_t>((each + kTile - 1) / kTile * kTile, 1, std::max<int64_t>(tokens, 1));
+}
 
 // Scores only.
 template <class P>

@@ -41,7 +41,7 @@ int64_t muon_workspace(const ParameterFamily& family, Precision precision) {
 void add_gpu_workspaces(MemoryEstimate& memory, const ModelConfig& config, int64_t B, int64_t S, Precision precision) {
   const bool bf16 = precision == Precision::kBf16;
   const int64_t T = B * S, columns = bf16 ? 64 : 8, V = (config.vocab_size + columns - 1) / columns * columns;
-  const int64_t logits = std::clamp<int64_t>(kLogitsOnGpu / V, 1, T) * V * static_cast<int64_t>(sizeof(float));
+  const int64_t logits = tokens_of_logits(T, V) * V * static_cast<int64_t>(sizeof(float));
   const int64_t ranks_of_ids =
       cuda::CountBeforeKernel{nullptr, T, nullptr}.chunks() * T * static_cast<int64_t>(sizeof(int32_t));
   memory.workspaces = logits + ranks_of_ids;

@@ -56,37 +56,46 @@ TROUPE_KERNEL float activation_derivative(Activation kind, float z) {
 // third of the instructions and without a branch.
 namespace quick {
 
-TROUPE_KERNEL float exp(float x) {
-#ifdef __CUDACC__
-  return __expf(x);
+constexpr float kLog2E = 1.44269504088896340736f;
+
+TROUPE_KERNEL float exp2(float x) {  // 0 for what is less than 2^-126
+#ifdef __CUDA_ARCH__
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
 #else
-  return expf(x);
+  return exp2f(x);
 #endif
 }
-TROUPE_KERNEL float inverse(float x) {
-#ifdef __CUDACC__
-  return __fdividef(1.0f, x);
+TROUPE_KERNEL float exp(float x) { return exp2(x * kLog2E); }
+TROUPE_KERNEL float inverse(float x) {  // of what is not less than 2^-126
+#ifdef __CUDA_ARCH__
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
+  return result;
 #else
   return 1.0f / x;
 #endif
 }
 TROUPE_KERNEL float sigmoid(float z) { return inverse(1.0f + exp(-z)); }
 
-// P(Z < z) of the normal distribution, where gauss = exp(-z^2 / 2): below 0 it is gauss p(t) with
+TROUPE_KERNEL float gauss(float z) { return exp2((-0.5f * kLog2E) * z * z); }  // exp(-z^2 / 2)
+
+// P(Z < z) of the normal distribution, where e = exp(-z^2 / 2): below 0 it is e p(t) with
 // t = 1 / (1 + 0.35 |z| / sqrt(2)), and p the polynomial of degree 5 with the least relative error for z in [-14, 0],
 // 2e-5.
-TROUPE_KERNEL float normal_cdf(float z, float gauss) {
+TROUPE_KERNEL float normal_cdf(float z, float e) {
   const float t = inverse(1.0f + 0.24748737341529163f * fabsf(z));
   const float p =
       ((((0.275554881f * t - 0.174548258f) * t + 0.240048243f) * t + 0.0536631804f) * t + 0.105722261f) * t -
       0.000430789476f;
-  const float tail = gauss * p;
+  const float tail = e * p;
   return z < 0.0f ? tail : 1.0f - tail;
 }
 
 template <Activation kind>
 TROUPE_KERNEL float activate(float z) {
-  if constexpr (kind == Activation::kGeluErf) return z * normal_cdf(z, exp(-0.5f * z * z));
+  if constexpr (kind == Activation::kGeluErf) return z * normal_cdf(z, gauss(z));
   // 1 + tanh(u) = 2 sigmoid(2 u)
   if constexpr (kind == Activation::kGeluTanh)
     return z * sigmoid(1.59576912160573071176f * (z + 0.044715f * z * z * z));
@@ -97,8 +106,8 @@ TROUPE_KERNEL float activate(float z) {
 template <Activation kind>
 TROUPE_KERNEL float derivative(float z) {
   if constexpr (kind == Activation::kGeluErf) {
-    const float gauss = exp(-0.5f * z * z);
-    return normal_cdf(z, gauss) + z * (0.39894228040143267794f * gauss);
+    const float e = gauss(z);
+    return normal_cdf(z, e) + z * (0.39894228040143267794f * e);
   }
   if constexpr (kind == Activation::kGeluTanh) {
     const float c = 1.59576912160573071176f, s = sigmoid(c * (z + 0.044715f * z * z * z));

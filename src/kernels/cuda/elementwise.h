@@ -33,13 +33,10 @@ struct DropoutBackwardKernel {
   Dropout dropout;
   View<operand> dy;
 
-  int64_t blocks() const { return blocks_of_fours(dx.rows, dx.cols); }
+  int64_t blocks() const { return blocks_of_map<4, 1>(dx.rows, dx.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    each_four(block, dx.rows, dx.cols, [&](int64_t t, int64_t d, int count) {
-      float values[4];
-      load_four(&dx(t, d), count, values);
-      for (int i = 0; i < 4; ++i) values[i] *= dropout.scale(t, d + i, dx.cols);
-      store_four(&dy(t, d), count, values);
+    map_packs<4>(block, dy, {dx}, [&](int64_t t, int64_t d, float(&values)[1][4]) {
+      for (int i = 0; i < 4; ++i) values[0][i] *= dropout.scale(t, d + i, dx.cols);
     });
   }
 };
@@ -51,14 +48,10 @@ struct AddKernel {
   View<const float> a, b;
   View<float> out;  // may be a or b
 
-  int64_t blocks() const { return blocks_of_fours(out.rows, out.cols); }
+  int64_t blocks() const { return blocks_of_map<4, 2>(out.rows, out.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    each_four(block, out.rows, out.cols, [&](int64_t r, int64_t c, int count) {
-      float sum[4], other[4];
-      load_four(&a(r, c), count, sum);
-      load_four(&b(r, c), count, other);
-      for (int i = 0; i < 4; ++i) sum[i] += other[i];
-      store_four(&out(r, c), count, sum);
+    map_packs<4>(block, out, {a, b}, [](int64_t, int64_t, float(&terms)[2][4]) {
+      for (int i = 0; i < 4; ++i) terms[0][i] += terms[1][i];
     });
   }
 };
@@ -72,14 +65,11 @@ struct ActivationForwardKernel {
   View<const bf16> z;
   View<bf16> out;  // may be z
 
-  int64_t blocks() const { return blocks_of_packs<kCount>(out.rows, out.cols); }
+  int64_t blocks() const { return blocks_of_map<kCount, 1>(out.rows, out.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     quick::with_kind(activation, [&](auto kind) {
-      each_pack<kCount>(block, out.rows, out.cols, [&](int64_t r, int64_t f, int count) {
-        float a[kCount];
-        load_pack(&z(r, f), count, a);
-        for (int i = 0; i < kCount; ++i) a[i] = quick::activate<decltype(kind)::value>(a[i]);
-        store_pack(&out(r, f), count, a);
+      map_packs<kCount>(block, out, {z}, [](int64_t, int64_t, float(&a)[1][kCount]) {
+        for (int i = 0; i < kCount; ++i) a[0][i] = quick::activate<decltype(kind)::value>(a[0][i]);
       });
     });
   }
@@ -94,15 +84,12 @@ struct ActivationBackwardKernel {
   View<const bf16> z, dy;
   View<bf16> dz;  // may be dy
 
-  int64_t blocks() const { return blocks_of_packs<kCount>(dz.rows, dz.cols); }
+  int64_t blocks() const { return blocks_of_map<kCount, 2>(dz.rows, dz.cols); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     quick::with_kind(activation, [&](auto kind) {
-      each_pack<kCount>(block, dz.rows, dz.cols, [&](int64_t r, int64_t f, int count) {
-        float a[kCount], d[kCount];
-        load_pack(&z(r, f), count, a);
-        load_pack(&dy(r, f), count, d);
+      map_packs<kCount>(block, dz, {dy, z}, [](int64_t, int64_t, float(&values)[2][kCount]) {
+        auto& [d, a] = values;
         for (int i = 0; i < kCount; ++i) d[i] *= quick::derivative<decltype(kind)::value>(a[i]);
-        store_pack(&dz(r, f), count, d);
       });
     });
   }

@@ -78,6 +78,24 @@ struct Block {
     __syncthreads();
     return total;
   }
+
+  // Of every thread's kCount values the sums, each in the order of reduce().
+  template <int kCount>
+  TROUPE_KERNEL void sum_each(PerThread<float[kCount], kThreads>& values, float (&totals)[kCount]) const {
+    __shared__ float of_warp[kCount][kThreads / kWarp];
+    for (int i = 0; i < kCount; ++i) {
+      float value = values.value[i];
+      for (int distance = kWarp / 2; distance > 0; distance /= 2)
+        value += __shfl_xor_sync(0xFFFFFFFFu, value, distance);
+      if (threadIdx.x % kWarp == 0) of_warp[i][threadIdx.x / kWarp] = value;
+    }
+    __syncthreads();
+    for (int i = 0; i < kCount; ++i) {
+      totals[i] = of_warp[i][0];
+      for (int warp = 1; warp < kThreads / kWarp; ++warp) totals[i] += of_warp[i][warp];
+    }
+    __syncthreads();
+  }
 #else
 
 template <class T, int kThreads>
@@ -117,6 +135,15 @@ struct Block {
       total = first == 0 ? lanes[0] : op(total, lanes[0]);
     }
     return total;
+  }
+
+  template <int kCount>
+  void sum_each(PerThread<float[kCount], kThreads>& values, float (&totals)[kCount]) const {
+    for (int i = 0; i < kCount; ++i) {
+      PerThread<float, kThreads> one;
+      for (int thread = 0; thread < kThreads; ++thread) one.values[thread] = values.values[thread][i];
+      totals[i] = reduce(one, Add());
+    }
   }
 #endif
 

@@ -1,5 +1,5 @@
-// Layer norm (ops/layer_norm.h): a block a row, forward of one warp, which waits for no other; sums over tokens over
-// fixed chunks in order.
+// Layer norm (ops/layer_norm.h): forward a block a row, of one warp, which waits for no other; backward a block a chunk
+// of tokens, in whose order sums over them are.
 #pragma once
 
 #include <cmath>
@@ -65,98 +65,98 @@ struct LayerNormForwardKernel {
   }
 };
 
+// dx, and what a chunk of tokens adds to the gradients of gamma and beta, in one reading: a thread has kFours columns
+// of four, of kRows tokens at a time.
+template <int kFours>
 struct LayerNormBackwardKernel {
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = 256, kRows = kFours == 1 ? 2 : 1;
+  static constexpr int64_t kMostColumns = 4 * kFours * kThreads, kTokenChunk = 32;
   using Shared = NoShared;
 
-  View<const float> x;
+  View<const float> x;  // of at most kMostColumns
   const float *gamma, *mean_T, *rstd_T;
   View<const float> dy;
   View<float> dx;
+  float* parts;  // [chunks, 2, D]: [dgamma, dbeta]; or nullptr
 
-  int64_t blocks() const { return x.rows; }
+  int64_t chunks() const { return blocks_of(x.rows, kTokenChunk); }
+  int64_t blocks() const { return chunks(); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    const int64_t t = block.index(), D = x.cols;
-    const float mean = mean_T[t], rstd = rstd_T[t];
-    PerThread<float, kThreads> of_g, of_gn;
+    const int64_t D = x.cols, begin = block.index() * kTokenChunk;
+    const int64_t end = begin + kTokenChunk < x.rows ? begin + kTokenChunk : x.rows;
+    using Columns = float[kFours][4];
+    PerThread<Columns, kThreads> scale, dgamma, dbeta;
     block.each([&](int thread) {
-      of_g[thread] = of_gn[thread] = 0.0f;
-      for (int64_t d = 4 * thread; d < D; d += 4 * kThreads) {
-        float g[4], n[4];
-        load(t, d, mean, rstd, g, n);
-        for (int i = 0; i < 4; ++i) of_g[thread] += g[i], of_gn[thread] += g[i] * n[i];  // g is 0 where there is none
+      for (int j = 0; j < kFours; ++j) {
+        const int64_t d = column(thread, j);
+        load_four(gamma + d, four_at(d, D), scale[thread][j]);
+        for (int i = 0; i < 4; ++i) dgamma[thread][j][i] = dbeta[thread][j][i] = 0.0f;
       }
     });
-    const float mean_g = block.sum(of_g) / static_cast<float>(D), mean_gn = block.sum(of_gn) / static_cast<float>(D);
+    for (int64_t first = begin; first < end; first += kRows) {
+      const int rows = static_cast<int>(end - first < kRows ? end - first : kRows);
+      PerThread<Columns[kRows], kThreads> g, n, sum;  // gamma dy, the normalised x, dx
+      PerThread<float[2 * kRows], kThreads> part;
+      block.each([&](int thread) {
+        for (int r = 0; r < kRows; ++r)
+          for (int j = 0; j < kFours; ++j) {
+            const int64_t d = column(thread, j);
+            const int count = r < rows ? four_at(d, D) : 0;
+            load_four(dy.row(first + r) + d, count, g[thread][r][j]);
+            load_four(x.row(first + r) + d, count, n[thread][r][j]);
+            load_four(dx.row(first + r) + d, count, sum[thread][r][j]);
+          }
+        for (int r = 0; r < kRows; ++r) {
+          const float mean = r < rows ? mean_T[first + r] : 0.0f, rstd = r < rows ? rstd_T[first + r] : 0.0f;
+          float of_g = 0.0f, of_gn = 0.0f;
+          for (int j = 0; j < kFours; ++j)
+            for (int i = 0; i < 4; ++i) {
+              float &g_i = g[thread][r][j][i], &n_i = n[thread][r][j][i];  // g is 0 where there is none
+              n_i = (n_i - mean) * rstd;
+              dgamma[thread][j][i] += g_i * n_i;
+              dbeta[thread][j][i] += g_i;
+              g_i *= scale[thread][j][i];
+              of_g += g_i, of_gn += g_i * n_i;
+            }
+          part[thread][2 * r] = of_g, part[thread][2 * r + 1] = of_gn;
+        }
+      });
+      float totals[2 * kRows];
+      block.sum_each(part, totals);
+      block.each([&](int thread) {
+        for (int r = 0; r < kRows; ++r) {
+          if (r >= rows) break;
+          const float rstd = rstd_T[first + r];
+          const float mean_g = totals[2 * r] / static_cast<float>(D),
+                      mean_gn = totals[2 * r + 1] / static_cast<float>(D);
+          for (int j = 0; j < kFours; ++j) {
+            const int64_t d = column(thread, j);
+            float(&to)[4] = sum[thread][r][j];
+            for (int i = 0; i < 4; ++i) to[i] += rstd * (g[thread][r][j][i] - mean_g - n[thread][r][j][i] * mean_gn);
+            store_four(dx.row(first + r) + d, four_at(d, D), to);
+          }
+        }
+      });
+    }
+    if (!parts) return;
     block.each([&](int thread) {
-      for (int64_t d = 4 * thread; d < D; d += 4 * kThreads) {
-        float g[4], n[4], sum[4];
-        load(t, d, mean, rstd, g, n);
-        load_four(&dx(t, d), four_at(d, D), sum);
-        for (int i = 0; i < 4; ++i) sum[i] += rstd * (g[i] - mean_g - n[i] * mean_gn);
-        store_four(&dx(t, d), four_at(d, D), sum);
+      for (int j = 0; j < kFours; ++j) {
+        const int64_t d = column(thread, j);
+        float* const of_chunk = parts + block.index() * 2 * D + d;
+        store_four(of_chunk, four_at(d, D), dgamma[thread][j]);
+        store_four(of_chunk + D, four_at(d, D), dbeta[thread][j]);
       }
     });
   }
 
  private:
-  // g = gamma dy and n = the normalised x.
-  TROUPE_KERNEL void load(int64_t t, int64_t d, float mean, float rstd, float (&g)[4], float (&n)[4]) const {
-    float scale[4];
-    const int count = four_at(d, x.cols);
-    load_four(gamma + d, count, scale);
-    load_four(&dy(t, d), count, g);
-    load_four(&x(t, d), count, n);
-    for (int i = 0; i < 4; ++i) g[i] *= scale[i], n[i] = (n[i] - mean) * rstd;
-  }
+  static TROUPE_KERNEL int64_t column(int thread, int j) { return 4 * (thread + j * kThreads); }
 };
 
-// parts[chunk] gets [dgamma, dbeta] of the chunk's tokens: eight of them at a time for 128 columns.
-struct LayerNormPartsKernel {
-  static constexpr int kThreads = 256, kLanes = 8, kFours = kThreads / kLanes, kColumns = 4 * kFours;
-  static constexpr int64_t kTokenChunk = 64;
-  struct Shared {
-    float gamma[kLanes][kColumns], beta[kLanes][kColumns];
-  };
-
-  View<const float> x;
-  const float *mean_T, *rstd_T;
-  View<const float> dy;
-  float* parts;  // [chunks, 2, D]
-
-  int64_t chunks() const { return blocks_of(x.rows, kTokenChunk); }
-  int64_t blocks() const { return chunks() * blocks_of(x.cols, kColumns); }
-  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
-    const int64_t D = x.cols, column_blocks = (D + kColumns - 1) / kColumns;
-    const int64_t chunk = block.index() / column_blocks, begin = chunk * kTokenChunk;
-    const int64_t end = begin + kTokenChunk < x.rows ? begin + kTokenChunk : x.rows;
-    const int64_t d0 = block.index() % column_blocks * kColumns;
-    block.each([&](int thread) {
-      const int lane = thread / kFours, at = thread % kFours * 4;
-      const int count = four_at(d0 + at, D);
-      float gamma[4] = {0.0f, 0.0f, 0.0f, 0.0f}, beta[4] = {0.0f, 0.0f, 0.0f, 0.0f}, g[4], n[4];
-      for (int64_t t = begin + lane; count > 0 && t < end; t += kLanes) {
-        load_four(&dy(t, d0 + at), count, g);
-        load_four(&x(t, d0 + at), count, n);
-        for (int i = 0; i < 4; ++i) gamma[i] += g[i] * ((n[i] - mean_T[t]) * rstd_T[t]), beta[i] += g[i];
-      }
-      for (int i = 0; i < 4; ++i) shared.gamma[lane][at + i] = gamma[i], shared.beta[lane][at + i] = beta[i];
-    });
-    block.each([&](int thread) {
-      const int at = thread % kColumns;
-      const bool of_gamma = thread < kColumns;
-      if (d0 + at >= D) return;
-      float sum = 0.0f;
-      for (int lane = 0; lane < kLanes; ++lane) sum += of_gamma ? shared.gamma[lane][at] : shared.beta[lane][at];
-      parts[(chunk * 2 + (of_gamma ? 0 : 1)) * D + d0 + at] = sum;
-    });
-  }
-};
-
-// sum[i] += parts[0][i] + parts[1][i] + ...: eight sums of every eighth part, which are then added in order. Columns
-// from `count` on, of which there are as many, are those of `second`.
+// sum[i] += parts[0][i] + parts[1][i] + ...: kLanes sums of every part of so many, which are then added in order.
+// Columns from `count` on, of which there are as many, are those of `second`.
 struct AddPartsKernel {
-  static constexpr int kThreads = 256, kColumns = 32, kLanes = kThreads / kColumns;
+  static constexpr int kThreads = 1024, kColumns = 32, kLanes = kThreads / kColumns;
   struct Shared {
     float part[kLanes][kColumns];
   };

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
+#include "kernels/cuda/activation.h"
 #include "kernels/cuda/fours.h"
 #include "kernels/cuda/grid.h"
 #include "tensor/bf16.h"
@@ -11,37 +13,60 @@ namespace troupe::cuda {
 
 // 1,024, one block a multiprocessor whose row would stay in the L2 cache, took 1.03 ms instead of 0.90 on an H200.
 constexpr int kLossThreads = 256;
+constexpr int kFoursOfPiece = 4;  // that a thread has on their way
+constexpr int64_t kLossPiece = 4 * kFoursOfPiece * kLossThreads;
+
+// The fours of a thread of the row's piece from column `first` on: piece[k] begins at column first_of_four(). What is
+// not there is `missing`.
+using Fours = float[kFoursOfPiece][4];
+TROUPE_KERNEL int64_t first_of_four(int64_t first, int k, int thread) {
+  return first + 4 * (k * kLossThreads + thread);
+}
+TROUPE_KERNEL void load_piece(const float* row, int64_t V, int64_t first, int thread, float missing, Fours& piece) {
+  if (first + kLossPiece <= V && reinterpret_cast<uintptr_t>(row) % 16 == 0) {
+    for (int k = 0; k < kFoursOfPiece; ++k) load_whole(row + first_of_four(first, k, thread), piece[k]);
+    return;
+  }
+  for (int k = 0; k < kFoursOfPiece; ++k) {
+    const int64_t v = first_of_four(first, k, thread);
+    const int count = four_at(v, V);
+    load_four(row + v, count, piece[k]);
+    for (int i = 0; i < 4; ++i)
+      if (i >= count) piece[k][i] = missing;
+  }
+}
+
+// exp(x - from): for gradients in bf16 in two instructions, within 2^-22 + |from| 2^-24 of it, as `from` is rounded,
+// too, and 0 for less than 2^-126.
+template <class operand>
+TROUPE_KERNEL float exp_from(float from, float x) {
+  if constexpr (std::is_same_v<operand, bf16>) return quick::exp2(fmaf(x, quick::kLog2E, -from * quick::kLog2E));
+  return expf(x - from);
+}
 
 // log sum_v exp(l_v), in one pass: a thread's sum is of exp(l_v - its largest so far).
+template <class operand>
 TROUPE_KERNEL float log_sum_exp(const Block<kLossThreads>& block, const float* logits, int64_t V, float& largest) {
-  constexpr int kFours = 4;  // that a thread has on their way
   PerThread<float, kLossThreads> max_of, part;
   block.each([&](int thread) {
     float max = -INFINITY, sum = 0.0f;
-    for (int64_t first = 4 * thread; first < V; first += 4 * kFours * kLossThreads) {
-      float piece[kFours][4], piece_max = max;
-      for (int k = 0; k < kFours; ++k) {
-        const int64_t v = first + 4 * k * kLossThreads;
-        const int count = four_at(v, V);
-        load_four(logits + v, count, piece[k]);
-        for (int i = 0; i < 4; ++i) {
-          if (i >= count) piece[k][i] = -INFINITY;
-          if (piece[k][i] > piece_max) piece_max = piece[k][i];
-        }
-      }
-      if (piece_max > max && max != -INFINITY) sum *= expf(max - piece_max);
+    for (int64_t first = 0; first < V; first += kLossPiece) {
+      Fours piece;
+      load_piece(logits, V, first, thread, -INFINITY, piece);
+      float piece_max = max;
+      for (int k = 0; k < kFoursOfPiece; ++k)
+        for (int i = 0; i < 4; ++i) piece_max = fmaxf(piece_max, piece[k][i]);
+      const float from = piece_max == -INFINITY ? 0.0f : piece_max;
+      sum *= exp_from<operand>(from, max);
       max = piece_max;
-      for (int k = 0; k < kFours; ++k)
-        for (int i = 0; i < 4; ++i)
-          if (piece[k][i] != -INFINITY) sum += expf(piece[k][i] - max);
+      for (int k = 0; k < kFoursOfPiece; ++k)
+        for (int i = 0; i < 4; ++i) sum += exp_from<operand>(from, piece[k][i]);
     }
     max_of[thread] = max;
     part[thread] = sum;
   });
-  const float max = largest = block.max(max_of);
-  block.each([&](int thread) {
-    if (max_of[thread] != -INFINITY) part[thread] *= expf(max_of[thread] - max);
-  });
+  const float max = largest = block.max(max_of), from = max == -INFINITY ? 0.0f : max;
+  block.each([&](int thread) { part[thread] *= exp_from<operand>(from, max_of[thread]); });
   return max + logf(block.sum(part));
 }
 
@@ -60,7 +85,7 @@ struct ScoreKernel {
     const float* const row = logits.row(t);
     const int32_t target = targets[t];
     float largest;
-    const float lse = log_sum_exp(block, row, V, largest);
+    const float lse = log_sum_exp<float>(block, row, V, largest);
     PerThread<int64_t, kThreads> best;
     block.each([&](int thread) {
       best[thread] = V - 1;
@@ -97,7 +122,7 @@ struct SoftCapKernel {
 // by piece, ahead of what is written.
 template <class operand>
 struct ScoreWithGradientKernel {
-  static constexpr int kThreads = kLossThreads, kFours = 4;
+  static constexpr int kThreads = kLossThreads;
   using Shared = NoShared;
 
   View<float> logits;
@@ -111,39 +136,68 @@ struct ScoreWithGradientKernel {
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
     const int64_t t = block.index(), V = logits.cols;
     const float* const row = logits.row(t);
-    operand* const gradient = reinterpret_cast<operand*>(logits.row(t));
     const int32_t target = targets[t];
     const float at_target = target < 0 ? 0.0f : row[target];
     float largest;
-    const float sum = log_sum_exp(block, row, V, largest), gain = 1.0f + 2.0f * z_loss * sum;
-    const float factor = 1.0f / divisor;
-    PerThread<float[kFours][4], kThreads> piece;
-    for (int64_t first = 0; first < width; first += 4 * kFours * kThreads) {
+    const float sum = log_sum_exp<operand>(block, row, V, largest), factor = 1.0f / divisor;
+    const OfToken token{target, sum, (1.0f + 2.0f * z_loss * sum) * factor, factor};
+    // The gradient of columns [begin, 2 begin) goes to where columns [begin / 2, begin) were, which all threads have
+    // read by then; that of the first piece to where the piece itself is.
+    PerThread<Fours, kThreads> piece;
+    block.each([&](int thread) { load(t, 0, thread, token, piece[thread]); });
+    block.each([&](int thread) { store(t, 0, thread, piece[thread]); });
+    for (int64_t begin = kLossPiece; begin < width; begin *= 2)
       block.each([&](int thread) {
-        for (int k = 0; k < kFours; ++k) {
-          const int64_t v = first + 4 * (k * kThreads + thread);
-          const int count = target < 0 ? 0 : four_at(v, V);
-          float(&four)[4] = piece[thread][k];
-          load_four(row + v, count, four);
-          for (int i = 0; i < 4; ++i) {
-            const float share = four[i] * inverse_cap;  // d tanh = 1 - tanh^2
-            const float of_logit = expf(four[i] - sum) * gain - (v + i == target ? 1.0f : 0.0f);
-            four[i] = i < count ? of_logit * (1.0f - share * share) * factor : 0.0f;
-          }
+        for (int64_t first = begin; first < 2 * begin && first < width; first += kLossPiece) {
+          Fours gradient;
+          load(t, first, thread, token, gradient);
+          store(t, first, thread, gradient);
         }
       });
-      block.each([&](int thread) {
-        for (int k = 0; k < kFours; ++k) {
-          const int64_t v = first + 4 * (k * kThreads + thread);
-          store_four(gradient + v, four_at(v, width), piece[thread][k]);
-        }
-      });
-    }
     block.each([&](int thread) {
       if (thread != 0) return;
       nll[t] = target < 0 ? 0.0f : sum - at_target;
       lse[t] = target < 0 ? 0.0f : sum;
     });
+  }
+
+ private:
+  struct OfToken {
+    int64_t target;
+    float lse, scale, factor;  // a logit's gradient is exp(l - lse) scale, less factor for the target
+  };
+  // The gradient of a thread's logits in a piece.
+  TROUPE_KERNEL void load(int64_t t, int64_t first, int thread, const OfToken& token, Fours& piece) const {
+    load_piece(logits.row(t), logits.cols, first, thread, -INFINITY, piece);
+    for (int k = 0; k < kFoursOfPiece; ++k) {
+      const int64_t v = first_of_four(first, k, thread);
+      float(&four)[4] = piece[k];
+      float slope[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+      if (inverse_cap != 0.0f)
+        for (int i = 0; i < 4; ++i) {
+          const float share = v + i < logits.cols ? four[i] * inverse_cap : 1.0f;  // d tanh = 1 - tanh^2
+          slope[i] = 1.0f - share * share;
+        }
+      for (int i = 0; i < 4; ++i) four[i] = exp_from<operand>(token.lse, four[i]) * token.scale;
+      if (static_cast<uint64_t>(token.target - v) < 4)
+        for (int i = 0; i < 4; ++i)
+          if (v + i == token.target) four[i] -= token.factor;
+      if (inverse_cap != 0.0f)
+        for (int i = 0; i < 4; ++i) four[i] *= slope[i];
+      if (token.target < 0)
+        for (int i = 0; i < 4; ++i) four[i] = 0.0f;
+    }
+  }
+  TROUPE_KERNEL void store(int64_t t, int64_t first, int thread, const Fours& piece) const {
+    operand* const gradient = reinterpret_cast<operand*>(logits.row(t));
+    const bool whole = first + kLossPiece <= width && reinterpret_cast<uintptr_t>(gradient) % 16 == 0;
+    for (int k = 0; k < kFoursOfPiece; ++k) {
+      const int64_t v = first_of_four(first, k, thread);
+      if (whole)
+        store_whole(gradient + v, piece[k]);
+      else
+        store_four(gradient + v, four_at(v, width), piece[k]);
+    }
   }
 };
 

@@ -129,9 +129,10 @@ bool rounds_sums_first(const LinearForward<P>& task, Context& context) {
                               .rows_vary = !task.offsets.empty()});
     };
     if (!multiply_all(task.offsets, task.x_RK.rows, product_of, context)) return false;
-    const Matrix<bf16> out = epilogue.out_operand.rows_from(0, sums.rows);
-    cuda::launch(
-        cuda::ActivationForwardKernel{epilogue.activation, cuda::view(Matrix<const bf16>(sums)), cuda::view(out)});
+    cuda::ActivationForwardKernel activate{epilogue.activation, cuda::view(Matrix<const bf16>(sums)),
+                                           cuda::view(epilogue.out_operand.rows_from(0, sums.rows))};
+    cuda::flatten(activate.z, activate.out);
+    cuda::launch(activate);
     return true;
   }
   return false;
@@ -147,11 +148,20 @@ bool rounds_sums_first(const LinearBackwardInput<P>& task, Context& context) {
                              factor(task.dy_RN.rows_from(first, rows), false), {.rows_vary = !task.offsets.empty()});
     };
     if (!multiply_all(task.offsets, task.dy_RN.rows, product_of, context)) return false;
-    cuda::launch(cuda::ActivationBackwardKernel{task.epilogue.activation, cuda::view(task.epilogue.pre_activation),
-                                                cuda::view(Matrix<const bf16>(sums)), cuda::view(sums)});
+    cuda::ActivationBackwardKernel derive{
+        task.epilogue.activation, cuda::view(task.epilogue.pre_activation.rows_from(0, sums.rows)),
+        cuda::view(Matrix<const bf16>(sums)), cuda::view(sums)};
+    cuda::flatten(derive.z, derive.dy, derive.dz);
+    cuda::launch(derive);
     return true;
   }
   return false;
+}
+
+// Whether the product for the gradient of weights is asked for that of biases, too.
+bool sums_biases_too() {
+  const char* const value = std::getenv(kBiasSumsVariable);
+  return value && std::string_view(value) == "1";
 }
 
 // Float32 rows of `cols` elements that start at multiples of 16 bytes.

@@ -22,7 +22,7 @@ struct OutputProducts {
   int64_t V = embed.out(), width = padded_width(embed, h_TD), stride = (width + 7) / 8 * 8;
 
   // Tokens whose logits exist at a time.
-  int64_t block() const { return std::clamp<int64_t>(kLogitsOnGpu / stride, 1, std::max<int64_t>(h_TD.rows, 1)); }
+  int64_t block() const { return tokens_of_logits(h_TD.rows, stride); }
   int64_t bytes() const { return block() * stride * static_cast<int64_t>(sizeof(float)); }
 
   // [count, V] of the tokens from `begin` on.

@@ -17,6 +17,9 @@ namespace troupe {
 
 namespace {
 
+constexpr int kMostNormFours = 8;  // of kernels.inc
+static_assert(cuda::LayerNormBackwardKernel<kMostNormFours>::kMostColumns == kWidestNorm);
+
 template <class T>
 T* data_or_null(std::span<T> values) {
   return values.empty() ? nullptr : values.data();
@@ -54,8 +57,9 @@ void on_cuda(const Sum<Real>& task, Context&) {
 
 template <class P>
 void on_cuda(const DropoutBackward<P>& task, Context&) {
-  cuda::launch(
-      cuda::DropoutBackwardKernel<typename P::operand>{cuda::view(task.dx), task.dropout, cuda::view(task.dy)});
+  cuda::DropoutBackwardKernel<typename P::operand> kernel{cuda::view(task.dx), task.dropout, cuda::view(task.dy)};
+  if (!task.dropout.active()) cuda::flatten(kernel.dx, kernel.dy);  // no mask depends on the row
+  cuda::launch(kernel);
 }
 
 template <class P>
@@ -72,19 +76,35 @@ void on_cuda(const LayerNormForward<P>& task, Context&) {
   });
 }
 
+namespace {
+
+template <int kFours, class P>
+void layer_norm_backward(const LayerNormBackward<P>& task, Context& context) {
+  using Kernel = cuda::LayerNormBackwardKernel<kFours>;
+  const int64_t D = task.x_TD.cols;
+  if constexpr (2 * kFours <= kMostNormFours)
+    if (D > Kernel::kMostColumns) return layer_norm_backward<2 * kFours>(task, context);
+  Kernel kernel{cuda::view(task.x_TD),
+                task.gamma_D.data(),
+                task.mean_T.data(),
+                task.rstd_T.data(),
+                cuda::view(task.dy_TD),
+                cuda::view(task.dx_TD),
+                nullptr};
+  const bool has_gradients = !task.dgamma_D.empty() || !task.dbeta_D.empty();
+  const Context::Lease lease(context, kernel.chunks() * 2 * D * static_cast<int64_t>(sizeof(float)));
+  if (has_gradients) kernel.parts = lease.as<float>();
+  cuda::launch(kernel);
+  if (has_gradients)
+    cuda::launch(cuda::AddPartsKernel{kernel.parts, kernel.chunks(), 2 * D, D, data_or_null(task.dgamma_D),
+                                      data_or_null(task.dbeta_D)});
+}
+
+}  // namespace
+
 template <class P>
 void on_cuda(const LayerNormBackward<P>& task, Context& context) {
-  cuda::launch(cuda::LayerNormBackwardKernel{cuda::view(task.x_TD), task.gamma_D.data(), task.mean_T.data(),
-                                             task.rstd_T.data(), cuda::view(task.dy_TD), cuda::view(task.dx_TD)});
-  if (task.dgamma_D.empty() && task.dbeta_D.empty()) return;
-  cuda::LayerNormPartsKernel parts{cuda::view(task.x_TD), task.mean_T.data(), task.rstd_T.data(),
-                                   cuda::view(task.dy_TD), nullptr};
-  const int64_t D = task.x_TD.cols;
-  const Context::Lease lease(context, parts.chunks() * 2 * D * static_cast<int64_t>(sizeof(float)));
-  parts.parts = lease.as<float>();
-  cuda::launch(parts);
-  cuda::launch(cuda::AddPartsKernel{parts.parts, parts.chunks(), 2 * D, D, data_or_null(task.dgamma_D),
-                                    data_or_null(task.dbeta_D)});
+  layer_norm_backward<1>(task, context);
 }
 
 namespace {
@@ -156,7 +176,9 @@ void on_cuda(const HeadNormBackward<P>& task, Context& context) {
 
 template <class Real>
 void on_cuda(const Add<Real>& task, Context&) {
-  cuda::launch(cuda::AddKernel{cuda::view(task.a), cuda::view(task.b), cuda::view(task.out)});
+  cuda::AddKernel kernel{cuda::view(task.a), cuda::view(task.b), cuda::view(task.out)};
+  cuda::flatten(kernel.a, kernel.b, kernel.out);
+  cuda::launch(kernel);
 }
 
 template <class P>

@@ -83,6 +83,9 @@ std::vector<Implementation<Op<T>>> with_cuda(std::vector<Implementation<Op<T>>> 
   return rows;
 }
 
+// Columns of the widest rows that layer norm's backward pass keeps in registers.
+inline constexpr int64_t kWidestNorm = 8192;
+
 // Whether rows begin at multiples of 16 bytes, as libraries and tensor cores want them.
 inline bool rows_aligned(const void* data, int64_t stride_bytes) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride_bytes % 16 == 0;

@@ -17,6 +17,7 @@
 #include "io/atomic_file.h"
 #include "kernels/cuda/emulator.h"
 #include "on_the_grid.h"
+#include "ops/loss.h"
 #include "ops/transfer.h"
 #include "small_model.h"
 #include "temporary_folder.h"
@@ -96,6 +97,42 @@ TEST(PassesOnTheGrid, WaitForNothingButTheRowsOfExpertsOfALibrary) {
   };
   expect_waits(Precision::kBf16, 0);
   expect_waits(Precision::kFp32, 4);  // in two layers of two passes
+}
+
+// A gradient that takes the place of its logits: in rows of several pieces, whatever thread goes first.
+TEST(OutputLossOnTheGrid, TheOrderOfThreadsDoesNotShow) {
+  constexpr int64_t T = 2, V = 17001, D = 8;
+  std::vector<float> embed(V * D), first;
+  std::vector<bf16> h(T * D);
+  for (size_t i = 0; i < embed.size(); ++i) embed[i] = std::sin(static_cast<float>(i));
+  for (size_t i = 0; i < h.size(); ++i) h[i] = static_cast<bf16>(std::cos(static_cast<float>(i)));
+  const std::vector<int32_t> targets = {9000, 3};
+  for (const bool backwards : {false, true}) {
+    OnTheGrid grid(backwards);
+    if (cuda::machine()->stream()) GTEST_SKIP() << "a GPU has an order of its own";
+    const auto there = [&]<class T>(const std::vector<T>& values) {
+      Buffer<T> buffer(static_cast<int64_t>(values.size()), grid.memory());
+      copy<T>(values, buffer.span());
+      return buffer;
+    };
+    const Buffer<float> weights = there(embed);
+    const Buffer<bf16> rows = there(h);
+    const Buffer<int32_t> ids = there(targets);
+    Buffer<float> results(T + T * D + V * D, grid.memory());
+    float *const nll = results.data(), *const dh = nll + T, *const dembed = dh + T * D;
+    run(OutputLossWithGradient<Bf16>{.embed = LinearBank<Bf16>(1, V, D, weights.data(), nullptr),
+                                     .h_TD = {rows.data(), T, D},
+                                     .targets_T = {ids.data(), T},
+                                     .nll_T = {nll, T},
+                                     .dh_TD = {dh, T, D},
+                                     .dembed_VD = dembed});
+    std::vector<float> here(T + T * D + V * D);
+    copy<float>(std::as_const(results).span(), std::span(here));
+    if (backwards)
+      EXPECT_EQ(here, first);
+    else
+      first = here;
+  }
 }
 
 class EmulatedGrid : public testing::TestWithParam<std::tuple<test::ModelCase, Precision>> {
