@@ -23,6 +23,7 @@ struct LtCall {
   float beta;
   size_t workspace_bytes;
   bool has_bias = false, from_c = false;  // from_c: beta is of another matrix than D
+  bool sums_b = false;
   bool operator==(const LtCall&) const = default;
 };
 
@@ -134,16 +135,20 @@ class RecordedLt {
     const int64_t n = desc.b ? lb.rows : lb.cols, b_depth = desc.b ? lb.cols : lb.rows;
     if (k != b_depth || ld.rows != m || ld.cols != n || la.type != lb.type || desc.scale != cuda::lt::kF32) return 7;
     if (the().exacting && algo->data[0] != static_cast<uint64_t>(lb.cols)) return 15;
-    const bool biased = desc.epilogue == cuda::lt::kAddBias;
-    if (biased != (desc.bias != nullptr) || (biased && desc.bias_type != ld.type) || lc.type != ld.type) return 7;
+    const bool biased = desc.epilogue == cuda::lt::kAddBias, sums_b = desc.epilogue == cuda::lt::kSumB;
+    const bool of_type = desc.bias_type == (sums_b ? cuda::lt::kF32 : ld.type);
+    if ((biased || sums_b) != (desc.bias != nullptr) || (desc.bias && !of_type) || lc.type != ld.type) return 7;
     const float scale = *static_cast<const float*>(alpha), beta = *static_cast<const float*>(beta_of);
     {
       static std::mutex mutex;
       const std::lock_guard lock(mutex);
       the().calls.push_back({desc.compute, la.type, ld.type, desc.a, desc.b, m, n, k, la.stride, lb.stride, ld.stride,
-                             beta, workspace_bytes, biased, c != d});
+                             beta, workspace_bytes, biased, c != d, sums_b});
     }
     parallel_for(n, [&](int64_t j) {
+      float of_b = 0.0f;
+      for (int64_t l = 0; sums_b && l < k; ++l) of_b += desc.b ? read(b, lb, j, l) : read(b, lb, l, j);
+      if (sums_b) static_cast<float*>(const_cast<void*>(desc.bias))[j] = of_b;
       for (int64_t i = 0; i < m; ++i) {
         float sum = 0.0f;
         for (int64_t l = 0; l < k; ++l)

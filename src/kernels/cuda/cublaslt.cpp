@@ -78,14 +78,14 @@ void set(lt::Status (*set_one)(void*, Attribute, const void*, size_t), void* obj
 }
 
 // What an algorithm depends on.
-using ShapeKey = std::tuple<int, int, std::array<int64_t, 10>, std::array<bool, 4>>;
+using ShapeKey = std::tuple<int, int, std::array<int64_t, 10>, std::array<bool, 5>>;
 
 ShapeKey key_of(const LtProduct& p) {
   return {p.operands,
           p.result,
           {p.a.rows, p.a.cols, p.a.stride, p.b.rows, p.b.cols, p.b.stride, p.d_rows, p.d_cols, p.d_stride,
            p.c ? p.c_stride : p.d_stride},
-          {p.a.transposed, p.b.transposed, p.beta != 0.0f, p.bias != nullptr}};
+          {p.a.transposed, p.b.transposed, p.beta != 0.0f, p.bias != nullptr, p.sums_of_b != nullptr}};
 }
 
 // What of a product changes with its rows: columns of B, and those of D or of A.
@@ -116,6 +116,11 @@ class Plan {
       set(lt.set_desc, desc_, lt::kBiasType, p.result);
       set(lt.set_desc, desc_, lt::kBiasPointer, p.bias);
     }
+    if (p.sums_of_b) {
+      set(lt.set_desc, desc_, lt::kEpilogue, lt::kSumB);
+      set(lt.set_desc, desc_, lt::kBiasType, lt::kF32);
+      set(lt.set_desc, desc_, lt::kBiasPointer, p.sums_of_b);
+    }
     layout(a_, p.operands, p.a.rows, p.a.cols, p.a.stride);
     layout(b_, p.operands, p.b.rows, p.b.cols, p.b.stride);
     layout(c_, p.result, p.d_rows, p.d_cols, p.c ? p.c_stride : p.d_stride);
@@ -142,6 +147,7 @@ class Plan {
   lt::Status multiply(lt::Handle handle, const LtProduct& p, void* workspace, lt::Stream stream) {
     const lt::Api& lt = api();
     if (p.bias) set(lt.set_desc, desc_, lt::kBiasPointer, p.bias);
+    if (p.sums_of_b) set(lt.set_desc, desc_, lt::kBiasPointer, p.sums_of_b);
     if (const int64_t rows = p.b.cols; rows != cols_) {
       const auto set_cols = [&](const Owned& of) { set(lt.set_layout, of, lt::kCols, static_cast<uint64_t>(rows)); };
       set_cols(b_);
@@ -230,7 +236,8 @@ void lt_multiply(const LtProduct& p, Context& context) {
     if (status != 0 && p.rows_vary) status = multiply(all.of(p));  // what is alike may take another one
     check(status, "cublasLtMatmul");
   }
-  machine()->asked("cublasLtMatmul", std::array{p.a.data, p.b.data, p.c, p.bias, static_cast<const void*>(p.d)});
+  machine()->asked("cublasLtMatmul", std::array{p.a.data, p.b.data, p.c, p.bias, static_cast<const void*>(p.sums_of_b),
+                                                static_cast<const void*>(p.d)});
 }
 
 }  // namespace troupe::cuda

@@ -26,6 +26,8 @@ struct LtProduct {
   const void* c = nullptr;  // as D; nullptr: D itself
   int64_t c_stride = 0;
   const void* bias = nullptr;  // of every column of D, in its type; or nullptr
+  float* sums_of_b =
+      nullptr;  // for every column of D that of op(B) over the depth, overwritten; or nullptr; no bias then
   bool rows_vary = false;      // the columns of B are as many as happen to be, so that few products are of one shape
 };
 

@@ -32,6 +32,7 @@ static_assert(int{kEpilogue} == CUBLASLT_MATMUL_DESC_EPILOGUE && int{kBiasType} 
 static_assert(int{kBiasPointer} == CUBLASLT_MATMUL_DESC_BIAS_POINTER && sizeof(Epilogue) == sizeof(cublasLtEpilogue_t));
 static_assert(int{kCols} == CUBLASLT_MATRIX_LAYOUT_COLS);
 static_assert(int{kStore} == CUBLASLT_EPILOGUE_DEFAULT && int{kAddBias} == CUBLASLT_EPILOGUE_BIAS);
+static_assert(int{kSumB} == CUBLASLT_EPILOGUE_BGRADB);
 static_assert(int{kMaxWorkspaceBytes} == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
 static_assert(int{kReductionSchemeMask} == CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK);
 static_assert(int{kMinAlignmentA} == CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);

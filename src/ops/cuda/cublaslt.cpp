@@ -2,6 +2,9 @@
 // own. Refused, and so left to our own products, is what it wants aligned and is not.
 #include "kernels/cuda/cublaslt.h"
 
+#include <cstdlib>
+#include <string_view>
+
 #include "ops/cuda/cublaslt.h"
 #include "ops/cuda/linear.h"
 #include "ops/cuda/row.h"
@@ -148,9 +151,9 @@ bool rounds_sums_first(const LinearBackwardInput<P>& task, Context& context) {
                              factor(task.dy_RN.rows_from(first, rows), false), {.rows_vary = !task.offsets.empty()});
     };
     if (!multiply_all(task.offsets, task.dy_RN.rows, product_of, context)) return false;
-    cuda::ActivationBackwardKernel derive{
-        task.epilogue.activation, cuda::view(task.epilogue.pre_activation.rows_from(0, sums.rows)),
-        cuda::view(Matrix<const bf16>(sums)), cuda::view(sums)};
+    cuda::ActivationBackwardKernel derive{task.epilogue.activation,
+                                          cuda::view(task.epilogue.pre_activation.rows_from(0, sums.rows)),
+                                          cuda::view(Matrix<const bf16>(sums)), cuda::view(sums)};
     cuda::flatten(derive.z, derive.dy, derive.dz);
     cuda::launch(derive);
     return true;
@@ -238,20 +241,33 @@ void by_cublaslt(const LinearBackwardInput<P>& task, Context& context) {
 template <class P>
 void by_cublaslt(const LinearBackwardWeight<P>& task, Context& context) {
   using operand = typename P::operand;
-  const int64_t N = task.bank.out(), K = task.bank.in();
-  each_expert(task.offsets, task.dy_RN.rows, [&](int64_t e, int64_t first, int64_t rows) {
-    cuda::lt_multiply({.operands = kLtType<operand>,
-                       .result = cuda::lt::kF32,
-                       .a = factor(task.x_RK.rows_from(first, rows), false),
-                       .b = factor(task.dy_RN.rows_from(first, rows), true),
-                       .d = task.dw + e * N * K,
-                       .d_rows = K,
-                       .d_cols = N,
-                       .d_stride = K,
-                       .beta = 1.0f,
-                       .rows_vary = !task.offsets.empty()},
-                      context);
-  });
+  const int64_t N = task.bank.out(), K = task.bank.in(), E = task.bank.num_experts();
+  const auto product_of = [&](float* sums, int64_t e, int64_t first, int64_t rows) {
+    return cuda::LtProduct{.operands = kLtType<operand>,
+                           .result = cuda::lt::kF32,
+                           .a = factor(task.x_RK.rows_from(first, rows), false),
+                           .b = factor(task.dy_RN.rows_from(first, rows), true),
+                           .d = task.dw + e * N * K,
+                           .d_rows = K,
+                           .d_cols = N,
+                           .d_stride = K,
+                           .beta = 1.0f,
+                           .sums_of_b = sums ? sums + e * N : nullptr,
+                           .rows_vary = !task.offsets.empty()};
+  };
+  if (task.db && sums_biases_too() && N % 4 == 0) {  // so that every expert's start at multiples of 16 bytes
+    const Context::Lease lease(context, E * N * static_cast<int64_t>(sizeof(float)));
+    const Matrix<float> sums(lease.as<float>(), 1, E * N), db(task.db, 1, E * N);
+    int64_t with_rows = 0;
+    each_expert(task.offsets, task.dy_RN.rows, [&](auto...) { ++with_rows; });
+    if (with_rows < E) cuda::launch(cuda::FillKernel<float>{cuda::view(sums), 0.0f});
+    const auto with_sums = [&](auto... expert) { return product_of(sums.data, expert...); };
+    if (multiply_all(task.offsets, task.dy_RN.rows, with_sums, context))
+      return cuda::launch(
+          cuda::AddKernel{cuda::view(Matrix<const float>(db)), cuda::view(Matrix<const float>(sums)), cuda::view(db)});
+  }
+  each_expert(task.offsets, task.dy_RN.rows,
+              [&](auto... expert) { cuda::lt_multiply(product_of(nullptr, expert...), context); });
   if (!task.db) return;
   const DeviceOffsets offsets(task.offsets, task.bank.num_experts(), task.dy_RN.rows, context);
   add_bias_gradient<operand>(task.dy_RN, offsets.tiles, task.db, context);

@@ -4,12 +4,14 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <utility>
 #include <vector>
 
 #include "guarded.h"
 #include "implementations.h"
 #include "ops/linear.h"
 #include "ops/loss.h"
+#include "parity.h"
 #include "recorded_cublaslt.h"
 
 namespace troupe {
@@ -130,6 +132,8 @@ TEST_F(CublasLt, LeavesRoundedSumsToActivations) {
   cuda::lt_use(&RecordedLt::api());  // which forgets what it found
   RecordedLt::the().without_bias = true;
   EXPECT_EQ(forward(), wide);
+  RecordedLt::the().without_bias = false;
+  cuda::lt_use(&RecordedLt::api());
 }
 
 TEST_F(CublasLt, GradientsByInputAndWeight) {
@@ -144,6 +148,33 @@ TEST_F(CublasLt, GradientsByInputAndWeight) {
             (LtCall{kCompute32F, kBf16, kF32, false, false, 16, 4, 24, 16, 24, 16, 0.0f, kWorkspace}));
   EXPECT_EQ(RecordedLt::the().calls[2],  // added to dw
             (LtCall{kCompute32F, kBf16, kF32, false, true, 16, 24, 4, 24, 24, 16, 1.0f, kWorkspace}));
+}
+
+// Asked to, it sums up gradients of biases, too, which are then added; an expert without rows has none.
+TEST_F(CublasLt, GradientsOfBiasesInTheProductOfWeights) {
+  Experts<Bf16> e;
+  const LinearBank<Bf16> bank = e.bank(true);
+  const auto gradients = [&](std::vector<int64_t> offsets) {
+    e.dw.fill(0.5), e.db.fill(0.25);
+    RecordedLt::the().calls.clear();
+    test::run_as("cublaslt", LinearBackwardWeight<Bf16>{bank, std::as_const(e.dy).view(), std::as_const(e.x).view(),
+                                                        offsets, e.dw.view().data, e.db.view().data});
+    return std::pair(test::widened(e.dw), test::widened(e.db));
+  };
+  for (const std::vector<int64_t>& offsets : {std::vector<int64_t>{0, 4, 6}, {0, 0, 6}, {0, 6, 6}}) {
+    const auto alone = gradients(offsets);
+    setenv("TROUPE_CUDA_BIAS_SUMS", "1", 1);
+    EXPECT_EQ(gradients(offsets).first, alone.first);
+    test::expect_close(e.db, alone.second, 8 * 0x1p-24, "in the product of weights");
+    for (const LtCall& call : RecordedLt::the().calls) EXPECT_TRUE(call.sums_b);
+    cuda::lt_use(&RecordedLt::api());  // which forgets what it found
+    RecordedLt::the().without_bias = true;
+    EXPECT_EQ(gradients(offsets), alone);
+    for (const LtCall& call : RecordedLt::the().calls) EXPECT_FALSE(call.sums_b);
+    RecordedLt::the().without_bias = false;
+    cuda::lt_use(&RecordedLt::api());
+    unsetenv("TROUPE_CUDA_BIAS_SUMS");
+  }
 }
 
 // 70 outputs are 128 to the library, whose rows of logits start at multiples of 16 bytes; the gradient of the weights
