@@ -43,4 +43,11 @@ expect "bench attention: dropout of all" 2 "--dropout: expected " "$program" ben
 expect "bench eval: a flag of another" 2 "--rows" "$program" bench eval --rows 3
 expect "bench tokenizer: no text" 3 "nowhere" "$program" bench tokenizer nowhere
 
+# What measures on a GPU, tried here: a row is in its file at once, and a ratio to another pack's program.
+mkdir other && ln -s "$program" troupe && ln -s "$program" other/troupe && echo abc >commit
+expect "check.py" 0 "dense-6x256 over before: " python3 -B "$tests/../../tools/gpu/check.py" speed rows.json --dry-run --alone \
+  --before other --models dense-6x256
+[ "$(grep -c '"program": "before"' rows.json)" = 2 ] || { fail "check.py: rows"; cat rows.json; }
+expect "check.py: a model" 2 "--models: expected some of dense-12x768, " python3 -B "$tests/../../tools/gpu/check.py" speed --models x
+
 finish

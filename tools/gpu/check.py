@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,15 +20,35 @@ CONTEXT, SEQUENCES = 2048, 128  # of an update: 262,144 tokens
 # Steps, by how telling they are, and how many sequences at a time.
 STEPS = {'dense-12x768': 16, 'moe8-12x768': 16, 'dense-24x1024': 16, 'moe8-24x1024': 16, 'dense-24x2048': 8,
          'moe64-12x768': 16, 'moe8-24x2048': 4}
-BOTH = ['dense-12x768', 'moe8-12x768']  # of both programs in one run
 ROW_SECONDS = 5  # of measuring, after the first step
-SHORTEST_SECONDS, LONGEST_SECONDS = 12, 100  # that a row takes, and may take
+# What the part `options` measures: a model, its sequences (0: all) and how many at a time, flags of bench step, switches.
+OPTIONS = [
+    ('moe8-12x768', 0, 16, [], {}),
+    ('moe8-12x768', 0, 16, ['--moments', 'bf16'], {}),
+    ('moe8-12x768', 0, 16, ['--offload'], {}),
+    ('moe8-12x768', 0, 16, [], {'TROUPE_CUDA_DETERMINISTIC': '0'}),
+    ('dense-12x768', 0, 16, [], {}),
+    ('dense-12x768', 0, 16, [], {'TROUPE_CUDA_DETERMINISTIC': '0'}),
+    ('dense-12x768', 0, 16, [], {'TROUPE_CUDA_BIAS_SUMS': '1'}),
+    ('moe8-12x768', 0, 16, [], {'TROUPE_CUDA_BIAS_SUMS': '1'}),
+    ('dense-12x768', 16, 16, [], {}),
+    ('dense-12x768', 16, 16, ['--release-gradients'], {}),
+    ('moe64-12x768', 0, 16, [], {}),
+    ('moe64-12x768', 0, 16, ['--moments', 'bf16'], {}),
+    ('moe64-12x768', 16, 16, ['--moments', 'bf16', '--release-gradients'], {}),
+]
+# And from which size of an expert's product on the library is faster than ours (src/ops/cuda/grouped.cpp, 2^28
+# multiplications): 2^26, 27, 28, 29; and 1.2, 2.4, 4.8 times 2^27.
+for name, micros in (('moe16-6x256', (1, 2, 4, 8)), ('moe64-12x768', (1, 2, 4))):
+    OPTIONS += [(name, 8, micro, [], {'TROUPE_CUDA_GROUPED': way}) for micro in micros for way in '01']
+SHORTEST_SECONDS, LONGEST_SECONDS = 12, 120  # that a row takes, and may take
 SANITIZED = 'LayerNormParity/1.Every*:MoeRowsParity/1.Every*'
 
 
 class Check:
-    def __init__(self):
+    def __init__(self, save):
         self.passed, self.failed, self.skipped, self.rows = 0, [], [], []
+        self.save = save  # after every row: the machine may be taken away
 
     def result(self, name, is_good):
         if is_good:
@@ -207,101 +228,180 @@ def row_of(program, name, shape, line, flops_per_s, ratio):
     return row
 
 
-def troupe_row(name, micro, seconds):
-    command = ['./troupe', '--device', 'cuda', 'bench', 'step', name, '--precision', 'bf16', '--context', str(CONTEXT),
-               '--sequences', str(SEQUENCES), '--micro', str(micro), '--seconds', str(ROW_SECONDS), '--json']
-    process = run(command, seconds)
-    if process.returncode != 0:
-        return None, process
-    line = json.loads(process.stdout)
-    return row_of('troupe', name, line['shape'], line, line['value'] * UNITS[line['unit']], line['ratio_to_peak']), process
+class Bench:
+    """How rows are measured: what all of them have in common, and what was found out about each."""
 
+    def __init__(self, check, options):
+        self.check, self.clock, self.options = check, Clock(options.seconds), options
+        self.device = ['--device', options.device]
+        self.sizes = ['--context', '128'] if options.dry_run else ['--context', str(CONTEXT)]
+        self.sequences = 4 if options.dry_run else SEQUENCES
+        self.seconds = ['--seconds', '0.1' if options.dry_run else str(ROW_SECONDS)]
+        self.programs = {'troupe': './troupe'} | ({'before': f'{options.before}/troupe'} if options.before else {})
+        self.micro, self.moments, self.took = {}, {}, {}  # by program and name; micro 0: none fits
 
-def pytorch_row(name, micro, seconds, peak):
-    command = ['python3', 'gpu_step.py', name, '--context', str(CONTEXT), '--sequences', str(SEQUENCES), '--micro',
-               str(micro), '--seconds', str(ROW_SECONDS), '--json']
-    process = run(command, seconds)
-    if process.returncode != 0:
-        return None, process
-    line = json.loads(process.stdout.splitlines()[-1])
-    flops_per_s = line['mfu'] * H100_BF16_FLOPS
-    return row_of('pytorch', name, f'{line["shape"]}, torch {line["torch"]}', line, flops_per_s,
-                  flops_per_s / peak if peak else None), process
+    def troupe(self, program, name, micro, seconds, flags=(), switches=None, sequences=0):
+        command = [self.programs[program], *self.device, 'bench', 'step', name, '--precision', 'bf16', *self.sizes,
+                   '--sequences', str(sequences or self.sequences), '--micro', str(micro), *self.seconds, '--json', *flags]
+        process = run(command, seconds, env={**os.environ, **(switches or {})})
+        if process.returncode != 0:
+            return None, process
+        line = json.loads(process.stdout)
+        row = row_of(program, name, line['shape'], line, line['value'] * UNITS[line['unit']], line['ratio_to_peak'])
+        return row | {'device': line['device']} | ({'switches': switches} if switches else {}), process
 
+    def pytorch(self, name, micro, seconds):
+        command = ['python3', self.options.peer, name, *self.sizes, '--sequences', str(self.sequences), '--micro', str(micro),
+                   *self.seconds, '--json', *self.device, *(['--backend', 'eager'] if self.options.dry_run else [])]
+        process = run(command, seconds)
+        if process.returncode != 0:
+            return None, process
+        line = json.loads(process.stdout.splitlines()[-1])
+        flops_per_s = line['mfu'] * H100_BF16_FLOPS
+        peaks = [row['flops_per_s'] / row['ratio_to_peak'] for row in self.check.rows
+                 if row['program'] == 'troupe' and row['ratio_to_peak']]
+        row = row_of('pytorch', name, f'{line["shape"]}, torch {line["torch"]}', line, flops_per_s,
+                     flops_per_s / max(peaks) if peaks else None)
+        return row | {'first_step_s': line['first_step_s']}, process
 
-def measure(check, clock, program, name):
-    """A row in a process of its own; half as many sequences at a time where memory does not suffice."""
-    micro = STEPS[name]
-    while True:
-        if clock.left() < SHORTEST_SECONDS:
-            print(f'{program} {name}: left out, {max(0, clock.left()):.0f} s are left')
-            return check.skipped.append(f'{program} {name} (no time left)')
-        if program == 'troupe':
-            row, process = troupe_row(name, micro, min(clock.left(), LONGEST_SECONDS))
-        else:
-            peaks = [found['flops_per_s'] / found['ratio_to_peak'] for found in check.rows if found['program'] == 'troupe']
-            row, process = pytorch_row(name, micro, min(clock.left(), LONGEST_SECONDS), max(peaks, default=None))
-        if row:
-            return check.rows.append(row)
-        if process.returncode == 124:
-            print(f'{program} {name}: stopped, it {process.stderr}', flush=True)
-            return check.skipped.append(f'{program} {name} (it {process.stderr})')
-        if any(words in tail(process, 40) for words in ('out of memory', 'OutOfMemory', 'OUT_OF_MEMORY')):
-            print(f'{program} {name}: {micro} sequences at a time do not fit: {tail(process, 1)[:300]}', flush=True)
-            if micro == 1:
-                return check.skipped.append(f'{program} {name} (the memory of this card does not hold it)')
+    def add(self, row):
+        self.check.rows.append(row)
+        self.check.save()
+
+    def longest(self):
+        return 600 if self.options.dry_run else max(SHORTEST_SECONDS, min(self.clock.left(), LONGEST_SECONDS))
+
+    def left_out(self, what):
+        """Whether a row is not begun."""
+        if self.clock.left() >= max(SHORTEST_SECONDS, 1.1 * self.took.get(what, 0)) or self.options.dry_run:
+            return False
+        print(f'{what}: left out, {max(0, self.clock.left()):.0f} s are left')
+        self.check.skipped.append(f'{what} (no time left)')
+        return True
+
+    def measure(self, program, name):
+        """A row in a process of its own; half as many sequences at a time where memory does not suffice, then Troupe's
+        moments in bf16, said in the row's shape."""
+        what = f'{program} {name}'
+        first = 2 if self.options.dry_run else STEPS[name]
+        micro = self.micro.get(what, first)
+        if micro == 0:
+            return
+        while not self.left_out(what):
+            began, seconds = time.monotonic(), self.longest()
+            if program == 'pytorch':
+                row, process = self.pytorch(name, micro, seconds)
+            else:
+                row, process = self.troupe(program, name, micro, seconds, self.moments.get(what, []))
+            self.took[what], self.micro[what] = time.monotonic() - began, micro
+            if row:
+                return self.add(row)
+            if process.returncode == 124:
+                print(f'{what}: stopped, it {process.stderr}', flush=True)
+                self.micro[what] = 0
+                return self.check.skipped.append(f'{what} (it {process.stderr})')
+            if not any(words in tail(process, 40) for words in ('out of memory', 'OutOfMemory', 'OUT_OF_MEMORY')):
+                print(tail(process))
+                self.micro[what] = 0
+                return self.check.result(what, False)
+            print(f'{what}: {micro} sequences at a time do not fit: {tail(process, 1)[:300]}', flush=True)
             micro //= 2
-            continue
-        print(tail(process))
-        return check.result(f'{program} {name}', False)
+            if micro == 0 and program != 'pytorch' and what not in self.moments:
+                self.moments[what], micro = ['--moments', 'bf16'], first
+            if micro == 0:
+                self.micro[what] = 0
+                return self.check.skipped.append(f'{what} (the memory of this card does not hold it)')
 
 
 def speed(check, options):
-    """Ours, and one dense and one sparse row of PyTorch beside them: the most telling first, as far as time goes."""
-    clock = Clock(options.seconds)
-    order = [('troupe', name) for name in BOTH] + [('pytorch', name) for name in BOTH]
-    order += [('troupe', name) for name in STEPS if name not in BOTH]
-    for program, name in order:
-        if not options.models or name in options.models:
-            measure(check, clock, program, name)
+    """All models by Troupe and PyTorch, the most telling first, programs in alternating order; then backwards once more,
+    as far as time goes."""
+    bench = Bench(check, options)
+    names = options.models or (['dense-6x256', 'moe16-6x256'] if options.dry_run else list(STEPS))
+    programs = [*bench.programs] + ([] if options.alone else ['pytorch'])
+    for turn, order in enumerate((names, names[::-1])):
+        for number, name in enumerate(order):
+            for program in programs[::1 if (turn + number) % 2 == 0 else -1]:
+                bench.measure(program, name)
 
 
-def peers(check, options):
-    """PyTorch's steps, all of them; one of ours first, which measures the peak."""
-    clock = Clock(options.seconds)
-    names = options.models or list(STEPS)
-    measure(check, clock, 'troupe', names[0])
-    for name in names:
-        measure(check, clock, 'pytorch', name)
+def what_options_cost(check, options):
+    """Troupe's own options and switches, each beside the row without it."""
+    bench = Bench(check, options)
+    for name, sequences, micro, flags, switches in OPTIONS:
+        if options.models and name not in options.models:
+            continue
+        if options.dry_run:
+            name, sequences, micro = ('moe16-6x256' if name.startswith('moe') else 'dense-6x256'), min(sequences, 2), 2
+        what = ' '.join([name, *(['--sequences', str(sequences)] if sequences else []), '--micro', str(micro), *flags,
+                         *(f'{key}={value}' for key, value in switches.items())])
+        if bench.left_out(what):
+            continue
+        row, process = bench.troupe('troupe', name, micro, bench.longest(), flags, switches, sequences)
+        if row:
+            bench.add(row)
+        else:
+            print(tail(process))
+            check.result(what, False)
+    # What a person gets who says nothing of devices.
+    process = run(['./troupe', '--device', 'auto', 'bench', 'step', 'dense-6x256', '--json', '--seconds', '0.1'], 60)
+    device = json.loads(process.stdout)['device'] if process.returncode == 0 else tail(process)
+    check.result(f'--device auto: {device}', device.startswith('cpu' if options.dry_run else 'cuda:0'))
+
+
+def ratios(rows):
+    """Of medians of a run, by model: Troupe over each other program."""
+    found = {}
+    for name in dict.fromkeys(row['name'] for row in rows):
+        speeds = {}
+        for row in rows:
+            if row['name'] == name:
+                speeds.setdefault(row['program'], []).append(row['tokens_per_s'])
+        found |= {f'{name} over {program}': statistics.median(speeds['troupe']) / statistics.median(speeds[program])
+                  for program in speeds if program != 'troupe' and 'troupe' in speeds}
+    return found
 
 
 def main():
     parts = {'smoke': None, 'correct': lambda check, _: correct(check), 'ranks': lambda check, _: ranks(check),
-             'speed': speed, 'peers': peers}
+             'speed': speed, 'options': what_options_cost}
     parser = argparse.ArgumentParser(prog='check.sh', description='Checks on a GPU; see check.sh.')
     parser.add_argument('part', choices=list(parts))
     parser.add_argument('out', nargs='?', help='the JSON to write')
-    parser.add_argument('--seconds', type=float, default=230, help='speed, peers: stop with what there is (230)')
-    parser.add_argument('--models', nargs='+', choices=list(STEPS), default=[], help='speed, peers: these rows alone')
+    parser.add_argument('--seconds', type=float, default=440, help='speed, options: stop with what there is (440)')
+    parser.add_argument('--models', nargs='+', default=[], help='speed, options: these rows alone')
+    parser.add_argument('--before', metavar='FOLDER', help="speed: another pack's program in turns with this one's")
+    parser.add_argument('--alone', action='store_true', help='speed: without PyTorch')
+    parser.add_argument('--dry-run', action='store_true', help='speed, options: small models on the processor, to try this')
+    parser.add_argument('--peer', default='gpu_step.py', help="PyTorch's steps (gpu_step.py)")
     options = parser.parse_args()
-    check = Check()
-    states = smoke(check)
-    report = {
-        'schema': SCHEMA, 'commit': pathlib.Path('commit').read_text().strip(),
-        'date': datetime.date.today().isoformat(), 'part': options.part, 'card': states['cuda:0'],
-        'driver': states['CUDA'],
-        'versions': {'kernels': states.get('CUDA kernels'), 'cublaslt': states.get('cuBLASLt'),
-                     'cudnn': states.get('cuDNN')},
-        'switches': {name: value for name, value in sorted(os.environ.items())
-                     if name.startswith('TROUPE_CUDA_') and name != 'TROUPE_CUDA_LIBRARIES'}}
+    options.device = 'cpu' if options.dry_run else 'cuda'
+    if unknown := [name for name in options.models if name not in STEPS and not options.dry_run]:
+        parser.error(f'--models: expected some of {", ".join(STEPS)}, got {", ".join(unknown)}')
+    report = {'schema': SCHEMA, 'commit': pathlib.Path('commit').read_text().strip(),
+              'date': datetime.date.today().isoformat(), 'part': options.part}
+
+    def save():
+        report['tests'] = {'passed': check.passed, 'failed': check.failed, 'skipped': check.skipped}
+        report['rows'], report['ratios'] = check.rows, ratios(check.rows) if options.part == 'speed' else {}
+        if options.out:
+            pathlib.Path(options.out).write_text(json.dumps(report, indent=1) + '\n')
+
+    check = Check(save)
+    if not options.dry_run:
+        states = smoke(check)
+        report |= {'card': states['cuda:0'], 'driver': states['CUDA'],
+                   'versions': {'kernels': states.get('CUDA kernels'), 'cublaslt': states.get('cuBLASLt'),
+                                'cudnn': states.get('cuDNN')}}
+    report['switches'] = {name: value for name, value in sorted(os.environ.items())
+                          if name.startswith('TROUPE_CUDA_') and name != 'TROUPE_CUDA_LIBRARIES'}
     try:
         if parts[options.part]:
             parts[options.part](check, options)
     finally:  # what was measured before something broke
-        report['tests'] = {'passed': check.passed, 'failed': check.failed, 'skipped': check.skipped}
-        report['rows'] = check.rows
-        if options.out:
-            pathlib.Path(options.out).write_text(json.dumps(report, indent=1) + '\n')
+        save()
+    for name, ratio in report['ratios'].items():
+        print(f'{name}: {ratio:.3f}')
     print(f'{check.passed} passed, {len(check.failed)} failed, {len(check.skipped)} skipped')
     sys.exit(bool(check.failed))
 
