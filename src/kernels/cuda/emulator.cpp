@@ -78,7 +78,7 @@ void* Emulator::allocate_host(int64_t bytes) {
 }
 
 int64_t Emulator::fetch(const void* src, void* dst, int64_t bytes) {
-  asked("a copy to the host", {&src, 1});
+  require_reach("a copy to the host", {&src, 1});
   const auto* const from = static_cast<const char*>(src);
   const std::lock_guard lock(mutex_);
   on_their_way_[fetches_] = {dst, {from, from + bytes}};
@@ -95,13 +95,19 @@ void Emulator::arrive(int64_t fetched) {
 }
 
 void Emulator::asked(std::string_view library, std::span<const void* const> places) {
+  ++launches_;
+  require_reach(library, places);
+}
+
+void Emulator::require_reach(std::string_view what, std::span<const void* const> places) {
   for (const void* place : places)
     if (reaches_ && place && !may_reach(place))
-      fail(ErrorCode::kInternal, "emulated grid: {}: expected memory of the GPU, got the host's", library);
+      fail(ErrorCode::kInternal, "emulated grid: {}: expected memory of the GPU, got the host's", what);
 }
 
 // A kernel is a struct of pointers and numbers: what in it is an address that the host has mapped is a pointer.
 void Emulator::launch(KernelId id, int64_t blocks, int, const void* kernel, int64_t bytes) {
+  ++launches_;
   for (int64_t at = 0; kPaddingIsZero && reaches_ && at + 8 <= bytes; at += 8) {
     uintptr_t word = 0;
     std::memcpy(&word, static_cast<const char*>(kernel) + at, sizeof word);

@@ -31,12 +31,15 @@ class Emulator final : public Machine {
   void run_backwards(bool backwards) { backwards_ = backwards; }
   // How often the host waited for what was asked for, by arrive() or, with a reach, by a copy to it.
   int64_t waits() const { return waits_; }
+  // Kernels that were launched, and calls of libraries.
+  int64_t launches() const { return launches_; }
   // Kernels and libraries are given addresses that it allocated, or for which reaches() is true, or it is an error, as
   // on a GPU whose memory is its own. nullptr: they are given any.
   void set_reach(bool (*reaches)(const void*)) { reaches_ = reaches; }
 
  private:
   bool may_reach(const void* place);
+  void require_reach(std::string_view what, std::span<const void* const> places);
 
   bool (*reaches_)(const void*) = nullptr;
   std::mutex mutex_;
@@ -49,7 +52,7 @@ class Emulator final : public Machine {
   int64_t fetches_ = 0;
   std::vector<std::unique_ptr<char[]>> host_blocks_;
   bool backwards_ = false;
-  std::atomic<int64_t> waits_ = 0;
+  std::atomic<int64_t> waits_ = 0, launches_ = 0;
 };
 
 Emulator& emulator();

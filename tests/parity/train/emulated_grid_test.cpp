@@ -99,6 +99,26 @@ TEST(PassesOnTheGrid, WaitForNothingButTheRowsOfExpertsOfALibrary) {
   expect_waits(Precision::kFp32, 4);  // in two layers of two passes
 }
 
+// Of a layer, forward and backward: what docs/performance.md counts, but that cuDNN's attention is one call each way.
+TEST(PassesOnTheGrid, LaunchesOfALayer) {
+  const auto launches = [](int64_t layers, int64_t experts) {
+    ModelConfig config = test::small_config();
+    config.num_layers = layers, config.moe.num_experts = experts, config.moe.every = 1, config.dropout = 0.0;
+    const Batch batch = test::padded_batch(config, 0, 0);
+    const OnTheGrid grid;
+    LanguageModel model(config, Precision::kBf16, {}, cuda::memory());
+    initialize(model.params(), 1);
+    ParameterStore<float> grads(model.table(), {}, cuda::memory());
+    model.forward_backward(batch, {.key = 5}, grads);  // which rounds weights
+    const int64_t before = cuda::emulator().launches();
+    model.forward_backward(batch, {.key = 5}, grads);
+    return cuda::emulator().launches() - before;
+  };
+  if (cuda::machine() && cuda::machine()->stream()) GTEST_SKIP() << "a GPU does not count them";
+  EXPECT_EQ(launches(3, 0) - launches(2, 0), 33);
+  EXPECT_EQ(launches(3, 4) - launches(2, 4), 51);
+}
+
 // A gradient that takes the place of its logits: in rows of several pieces, whatever thread goes first.
 TEST(OutputLossOnTheGrid, TheOrderOfThreadsDoesNotShow) {
   constexpr int64_t T = 2, V = 17001, D = 8;
