@@ -172,7 +172,7 @@ TEST(Step, MovesExpertsThatGetNoRows) {
   for (Training* training : {&alone, &ranked})
     for (const Parameter& parameter : training->model.params().entries())
       if (parameter.role == Role::kState) training->model.params().at(parameter.slot)[kIdle] = -100.0f;
-  std::vector<std::vector<float>> before;
+  std::vector<std::vector<float>> before, weights;
   const auto each_idle = [&](const auto& visit) {
     for (const Parameter& parameter : ranked.model.params().entries())
       if (parameter.role == Role::kExpert && parameter.expert == kIdle) visit(parameter);
@@ -185,12 +185,19 @@ TEST(Step, MovesExpertsThatGetNoRows) {
     });
     return m;
   };
-  each_idle([&](const Parameter& parameter) { before.push_back(moments(parameter)); });
+  each_idle([&](const Parameter& parameter) {
+    before.push_back(moments(parameter));
+    const auto values = ranked.model.params().at(parameter.slot);
+    weights.emplace_back(values.begin(), values.end());
+  });
   expect_equal_update(ranked, alone, false);
   auto was = before.begin();
+  auto weight = weights.begin();
   each_idle([&](const Parameter& parameter) {
     EXPECT_LE(difference(ranked.model.params().at(parameter.slot), alone.model.params().at(parameter.slot)), 1e-6)
         << parameter.name;
+    EXPECT_TRUE(weight->empty() || difference(*weight, ranked.model.params().at(parameter.slot)) > 1e-6) << parameter.name;
+    ++weight;
     const std::vector<float> is = moments(parameter);
     if (!is.empty()) {
       EXPECT_NE(is, *was) << parameter.name;
