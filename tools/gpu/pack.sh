@@ -12,8 +12,7 @@ most_bytes=$((25 * 1024 * 1024))
 cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DTROUPE_CUDA=ON -DTROUPE_ONEDNN=OFF -DTROUPE_GPU_TESTS=ON \
   -Wno-dev >/dev/null
 [ -d build/gpu/headers/cudnn-frontend ] || echo "pack.sh: without attention by cuDNN (first: tools/gpu/headers.sh)" >&2
-programs=(troupe gpu_rows gpu_models)
-grep -q '^MPI_C_LIBRARIES.*=/' build/gpu/CMakeCache.txt 2>/dev/null && programs+=(gpu_ranks)
+programs=(troupe gpu_rows gpu_models gpu_ranks)
 cmake --build build/gpu --target "${programs[@]}"
 
 folder=build/gpu/troupe-gpu
@@ -26,7 +25,7 @@ cp build/gpu/src/cli/troupe $(printf 'build/gpu/tests/%s ' "${programs[@]:1}") \
 # Open MPI finds its parts by variables (environment.sh). Those for networks that one machine has not are left out.
 plugins=$(ompi_info --path pkglibdir --parsable 2>/dev/null | sed 's/^path:pkglibdir://' || true)
 pmix=$(dirname "$(realpath /usr/lib/*/pmix2/lib/libpmix.so 2>/dev/null | head -1)" 2>/dev/null || true)
-if [ ${#programs[@]} = 4 ] && [ -d "$plugins" ] && [ -d "$pmix/pmix" ]; then
+if ! "$folder/troupe" --version | grep -q '^MPI: not built' && [ -d "$plugins" ] && [ -d "$pmix/pmix" ]; then
   mkdir -p "$folder/mpi/bin" "$folder/mpi/plugins" "$folder/mpi/pmix/lib"
   cp -L "$(command -v mpirun)" "$(command -v orted)" "$folder/mpi/bin"
   cp -rL "$(ompi_info --path pkgdatadir --parsable | sed 's/^path:pkgdatadir://')" "$folder/mpi/share"
@@ -34,7 +33,7 @@ if [ ${#programs[@]} = 4 ] && [ -d "$plugins" ] && [ -d "$pmix/pmix" ]; then
   cp -rL "$pmix/pmix" "$folder/mpi/pmix/lib"
   [ -d "$pmix/../share" ] && cp -rL "$pmix/../share" "$folder/mpi/pmix"
   for plugin in "$plugins"/*.so "$folder"/mpi/pmix/lib/pmix/*.so; do
-    if ldd "$plugin" | grep -qE 'lib(ucp|fabric|psm2?|psm_infinipath|ibverbs|munge|oshmem|mca_common_(ofi|ucx|monitoring|verbs|ompio))'; then
+    if ldd "$plugin" | grep -qE 'lib(ucp|fabric|psm2?|psm_infinipath|ibverbs|oshmem|mca_common_(ofi|ucx|monitoring|verbs|ompio))'; then
       rm -f "$folder/mpi/pmix/lib/pmix/$(basename "$plugin")"
     elif [[ $plugin == "$plugins"/* ]]; then
       cp -L "$plugin" "$folder/mpi/plugins"

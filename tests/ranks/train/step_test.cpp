@@ -331,10 +331,11 @@ TEST(Step, LearnsFromATeacher) {
   }
 }
 
-// While it lives, everything is worth a message: rows of every expert and dense gradients of every layer.
+// While it lives, everything is worth a message: rows of every expert and dense gradients of every layer, whose larger
+// tensors are cut.
 class SmallMessages {
  public:
-  SmallMessages() { world().set_message_sizes({.chunk_bytes = 1, .bucket_elements = 100}); }
+  SmallMessages() { world().set_message_sizes({.chunk_bytes = 1, .bucket_elements = 1000}); }
   ~SmallMessages() { world().set_message_sizes(before_); }
 
  private:
