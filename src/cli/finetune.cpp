@@ -19,6 +19,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/ranks.h"
+#include "cli/restarts.h"
 #include "io/json_fields.h"
 #include "study/cluster_plan.h"
 #include "study/memory.h"
@@ -31,6 +32,7 @@ struct FinetuneArguments {
   std::string config, run;
   bool resume = false, json = false, ignore_memory = false, dry_run = false;
   double watchdog_s = 60.0;
+  RestartFlags restarts;
 };
 
 std::string shown(double value) { return std::isnan(value) ? "" : fmt::format("{:.4f}", value); }
@@ -154,7 +156,9 @@ void add_finetune(CLI::App& app) {
                     "start even if training needs more memory than is free (see `troupe cost`)");
   command->add_flag("--json", arguments->json, "print the lines of metrics.jsonl and the results on stdout");
   add_watchdog_flag(*command, arguments->watchdog_s);
+  add_restart_flags(*command, arguments->restarts);
   command->callback([arguments] {
+    if (arguments->restarts.any()) return run_with_restarts(arguments->restarts, "finetune");
     run_on_ranks(arguments->watchdog_s, [&](Communicator* ranks) { run(*arguments, ranks); });
   });
 }

@@ -68,12 +68,12 @@ void add_restart_flags(CLI::App& command, RestartFlags& flags) {
       ->type_name("COMMAND");
 }
 
-void run_with_restarts(const RestartFlags& flags) {
+void run_with_restarts(const RestartFlags& flags, std::string_view command) {
   if (const int ranks = launched_ranks(); ranks > 1)
     fail(ErrorCode::kUsage,
-         "{}: expected one process that starts the ranks, got {} started together (troupe train {} N {} \"mpirun -n {}\" "
+         "{}: expected one process that starts the ranks, got {} started together (troupe {} {} N {} \"mpirun -n {}\" "
          "...)",
-         flags.launcher.empty() ? kRestarts : kLauncher, ranks, kRestarts, kLauncher, ranks);
+         flags.launcher.empty() ? kRestarts : kLauncher, ranks, command, kRestarts, kLauncher, ranks);
   std::vector<std::string> words = CLI::detail::split_up(flags.launcher);
   for (std::string& word : words) CLI::detail::remove_quotes(word);
   for (std::string& word : own_words()) words.push_back(std::move(word));
@@ -81,7 +81,8 @@ void run_with_restarts(const RestartFlags& flags) {
     const Supervised run = supervise(words);
     if (stays(run.status) || run.asked) throw Quietly{run.status};
     if (done == flags.restarts)
-      fail(ErrorCode::kEnvironment, "train: expected a run that ends, got one that died with {}{}; --resume goes on with it",
+      fail(ErrorCode::kEnvironment,
+           "{}: expected a run that ends, got one that died with {}{}; --resume goes on with it", command,
            text_of(run.status), done > 0 ? fmt::format(" after {}", counted(done, "restart")) : "");
     log::warning("the run died with {}; restart {} of {}, from its newest checkpoint", text_of(run.status), done + 1,
                  flags.restarts);

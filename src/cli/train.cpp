@@ -193,7 +193,7 @@ void add_train(CLI::App& app) {
   add_watchdog_flag(*command, arguments->watchdog_s);
   add_restart_flags(*command, arguments->restarts);
   command->callback([arguments] {
-    if (arguments->restarts.any()) return run_with_restarts(arguments->restarts);
+    if (arguments->restarts.any()) return run_with_restarts(arguments->restarts, "train");
     run_on_ranks(arguments->watchdog_s, [&](Communicator* ranks) { run(*arguments, ranks); });
   });
 }

@@ -1,6 +1,6 @@
 #!/bin/bash
-# troupe train --restarts: a run that dies goes on by itself and ends as if nothing had happened; what would happen again,
-# and what somebody asked for, ends it. Usage: restarts_test.sh PROGRAM [MPIRUN]
+# troupe train and finetune with --restarts: a run that dies goes on by itself and ends as if nothing had happened; what
+# would happen again, and what somebody asked for, ends it. Usage: restarts_test.sh PROGRAM [MPIRUN]
 . "$(dirname "$0")/expect.sh"
 mpirun=${2:-}
 
@@ -69,6 +69,18 @@ more="--restarts 1" launched often 9 KILL "killed too often" 4 \
 more="--restarts=2 --resume" launched often 0 KILL "going on by hand" 0 "often/model"
 same_as_whole often
 launched never 1 KILL "no restarts" 4 "got one that died with status 137 (SIGKILL); --resume goes on with it"
+
+# Fine-tuning the same, also where several trainings are one run: what is complete stays, what was killed goes on.
+tuned() { "$program" finetune --model whole/model --set 'finetune.text=["text.txt"]' --set finetune.batch_sequences=4 --set finetune.epochs=4 --set train.log_every=1 "$@"; }
+rm -f starts
+export folder=tuned/lr-0.003-seed-1
+expect "a fine-tuning killed" 4 "finetune: expected a run that ends, got one that died with status 137 (SIGKILL)" \
+  tuned --run tuned --set finetune.lr=0.001,0.003 --launch "./launcher 1 KILL"
+expect "a fine-tuning killed again" 0 "the run died with status 137 (SIGKILL); restart 1 of 1, from its newest checkpoint" \
+  tuned --run tuned --set finetune.lr=0.001,0.003 --resume --restarts 1 --launch "./launcher 2 KILL"
+[ "$(wc -l <starts)" = 3 ] && [ "$(grep -c -e ' --resume' starts)" = 2 ] || fail "starts: $(cat starts)"
+tuned --run calm --set finetune.lr=0.003 >/dev/null 2>&1 || fail "a fine-tuning"
+diff <(losses calm | grep -v '{') <(losses $folder | grep -v '{') || fail "other losses than of a fine-tuning that did not die"
 
 # What would happen again ends it, and so does whoever asks.
 once() { [ "$(wc -l <starts)" = 1 ] || fail "$1: started $(wc -l <starts) times"; }
