@@ -26,8 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-std::string rate_name(double lr) { return fmt::format("{:g}", lr); }
-
 // Some keys of [train] follow from [finetune] and the data; a file that a run recorded has them too.
 RunConfig config_of(const RunConfig& config, const std::vector<std::string>& tasks, double lr, int64_t seed,
                     int64_t steps_per_epoch, const std::string& where) {
@@ -203,7 +201,7 @@ std::vector<Group> make_groups(const RunConfig& config, const std::string& where
         group.trials.push_back({.lr = lr,
                                 .seed = seed,
                                 .folder = has_several_trials(settings)
-                                              ? group.root / fmt::format("lr-{}-seed-{}", rate_name(lr), seed)
+                                              ? group.root / fmt::format("lr-{}-seed-{}", lr, seed)
                                               : group.root,
                                 .config = config_of(config, tasks, lr, seed, per_epoch, where)});
     for (const Trial& trial : group.trials) static_cast<void>(find_start(RunFiles{trial.folder}, options.resume));

@@ -1,5 +1,6 @@
 #include "train/finetune_config.h"
 
+#include <algorithm>
 #include <set>
 #include <string_view>
 
@@ -106,13 +107,20 @@ RunConfig load_finetune_config(const FinetuneFlags& flags) {
          where);
   if (config.model.eos_id < 0)
     fail(ErrorCode::kUsage, "{}: expected a model with an end-of-text token (model.eos_id), got none", finetune.model);
-  const FinetuneConfig usual_finetune;
-  if (finetune.teacher.empty() && (finetune.teacher_alpha != usual_finetune.teacher_alpha ||
-                                   finetune.teacher_temperature != usual_finetune.teacher_temperature))
-    fail(ErrorCode::kUsage,
-         "{}: finetune.teacher: expected a folder beside finetune.teacher_alpha or finetune.teacher_temperature, got "
-         "none",
-         where);
+  const auto needs = [&](bool is_there, std::string_view what, const std::vector<std::string_view>& keys) {
+    for (size_t i = 0; i < fields.fields().size() && !is_there; ++i) {
+      const Field& field = fields.fields()[i];
+      if (std::ranges::find(keys, field.path) != keys.end() && value_text(field) != value_text(usual.fields()[i]))
+        fail(ErrorCode::kUsage, "{}: {}: expected {} beside it, without which it does nothing, got {}", where,
+             field.path, what, value_text(field));
+    }
+  };
+  needs(!finetune.teacher.empty(), "finetune.teacher",
+        {"finetune.teacher_alpha", "finetune.teacher_temperature"});
+  needs(finetune.lora.is_used(), "a finetune.lora.rank",
+        {"finetune.lora.alpha", "finetune.lora.dropout", "finetune.lora.targets"});
+  needs(finetune.freeze == Freeze::kAllButChosenExperts, "finetune.freeze = all_but_chosen_experts",
+        {"finetune.top_p"});
   const ParameterTable table = make_parameter_table(config.model);
   check_freeze(finetune.freeze, table, where);
   if (finetune.lora.is_used()) {

@@ -202,6 +202,21 @@ FinetuneSource of_answers(const NamedPath& entry, const FinetuneConfig& config, 
   return source;
 }
 
+void set_weights(std::vector<FinetuneSource>& sources, const FinetuneConfig& config, const std::string& where) {
+  if (config.weights.empty()) return;
+  const std::string key = where + ": finetune.weights";
+  std::map<std::string, double> weights = read_weights(config.weights, key);
+  for (FinetuneSource& source : sources) {
+    const auto weight = weights.extract(source.name);
+    if (!weight)
+      fail(ErrorCode::kUsage, "{}: expected a share of everything that is learnt or of nothing, got none of {}", key,
+           source.name);
+    source.weight = weight.mapped();
+  }
+  if (!weights.empty())
+    fail(ErrorCode::kUsage, "{}: expected names of tasks, text and answers, got {}", key, weights.begin()->first);
+}
+
 }  // namespace
 
 TaskSplits load_task_splits(const TaskFile& task, const FinetuneConfig& config) {
@@ -286,6 +301,7 @@ std::vector<FinetuneSource> load_finetune_sources(const FinetuneConfig& config, 
       log::warning("{}: {} longer than the model's context of {} lost tokens on the left", source.name,
                    counted(source.shortened, "prompt"), model.config.context);
   }
+  set_weights(sources, config, where);
   return sources;
 }
 

@@ -37,6 +37,7 @@ struct FinetuneSource {
   std::optional<TaskSplits> task;
   std::vector<TrainingText> held_out;  // of text and answers: a tenth of them by a hash, at least one
   int64_t shortened = 0;               // prompts that lost tokens on their left
+  double weight = 0.0;                 // its share of the training (finetune.weights); 0: as many as it has
 };
 
 struct FinetuneModel {

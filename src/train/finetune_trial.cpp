@@ -51,7 +51,7 @@ class TrialRun {
         options_(options),
         precision_(precision_of(trial.config.train.precision)),
         folder_(trial.folder, to_string(precision_), options.ranks),
-        loader_(text_sources(where), loader_options()),
+        loader_(text_sources(), loader_options()),
         model_(loaded()),
         teacher_(teacher()),
         trainer_(*model_, Schedule(trial.config.train.schedule, trial.config.train.steps), trainer_options(),
@@ -66,7 +66,7 @@ class TrialRun {
 
   // False if it was interrupted.
   bool go() {
-    if (folder_.leads()) metrics_.emplace(folder_.files().metrics(), state_.step);
+    if (folder_.leads()) metrics_.emplace(folder_.files().metrics(), folder_.newest().step);
     run_together(options_.ranks, [&] { tokenizer_json_ = tokenizer_json(); }, "the tokenizer");
     describe();
     try {
@@ -129,24 +129,9 @@ class TrialRun {
             .micro_batches = train().batch_sequences / micro_batch(train()),
             .filling = filling()};
   }
-  std::vector<TextSource> text_sources(const std::string& where) const {
-    const std::map<std::string, double> weights = [&] {
-      DataConfig data;
-      data.weights = finetune().weights;
-      return data_weights(data, where);
-    }();
+  std::vector<TextSource> text_sources() const {
     std::vector<TextSource> texts;
-    for (const FinetuneSource& source : sources_) {
-      const auto weight = weights.find(source.name);
-      if (!weights.empty() && weight == weights.end())
-        fail(ErrorCode::kUsage,
-             "{}: finetune.weights: expected a share of everything that is learnt or of nothing, got none of {}", where,
-             source.name);
-      texts.push_back({source.name, source.train, weights.empty() ? 0.0 : weight->second});
-    }
-    if (!weights.empty() && weights.size() != sources_.size())
-      fail(ErrorCode::kUsage, "{}: finetune.weights: expected names of tasks, text and answers, got another one",
-           where);
+    for (const FinetuneSource& source : sources_) texts.push_back({source.name, source.train, source.weight});
     return texts;
   }
   std::vector<DatasetIdentity> identities() const {

@@ -89,8 +89,8 @@ StepLine train_line(const StepStats& last, const MetricsInterval& interval, cons
 
 class MetricsFile {
  public:
-  // Keeps the lines with step <= last_step of an existing file and appends after them. Throws kEnvironment if the file
-  // cannot be written; a half line at the end (a crash while writing) is dropped.
+  // Keeps the lines with step <= last_step (of a checkpoint; -1: there is none) of an existing file and appends after
+  // them. Throws kEnvironment if the file cannot be written; a half line at the end (a crash while writing) is dropped.
   MetricsFile(const std::filesystem::path& path, int64_t last_step);
   ~MetricsFile();
   MetricsFile(const MetricsFile&) = delete;

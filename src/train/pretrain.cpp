@@ -94,7 +94,7 @@ class Run {
 
  private:
   PretrainResult train() {
-    if (folder_.leads()) metrics_.emplace(folder_.files().metrics(), state_.step);
+    if (folder_.leads()) metrics_.emplace(folder_.files().metrics(), folder_.newest().step);
     try {
       peak_flops_();
       look();

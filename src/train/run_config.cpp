@@ -21,10 +21,10 @@ double parse_weight(const NamedEntry& entry, const std::string& where) {
   const char* const end = entry.value.data() + entry.value.size();
   const auto [stop, error] = std::from_chars(entry.value.data(), end, weight);
   if (error != std::errc() || stop != end || !(weight > 0.0))
-    fail(ErrorCode::kUsage, "{}: data.weights: {}: expected a number above 0, got {}", where, entry.name,
+    fail(ErrorCode::kUsage, "{}: {}: expected a number above 0, got {}", where, entry.name,
          entry.value.empty() ? "nothing" : entry.value);
   if (!(weight >= kLeastWeight && weight <= kMostWeight))
-    fail(ErrorCode::kUsage, "{}: data.weights: {}: expected a number from {} to {}, got {}", where, entry.name,
+    fail(ErrorCode::kUsage, "{}: {}: expected a number from {} to {}, got {}", where, entry.name,
          kLeastWeight, kMostWeight, entry.value);
   return weight;
 }
@@ -80,12 +80,12 @@ void check_optimizer(const RunConfig& config, const std::string& where) {
 
 }  // namespace
 
-std::map<std::string, double> data_weights(const DataConfig& config, const std::string& where) {
+std::map<std::string, double> read_weights(const std::vector<std::string>& list, const std::string& where) {
   std::map<std::string, double> weights;
-  for (const std::string& text : config.weights) {
+  for (const std::string& text : list) {
     const NamedEntry entry = parse_named(text);
     if (!weights.emplace(entry.name, parse_weight(entry, where)).second)
-      fail(ErrorCode::kUsage, "{}: data.weights: expected each dataset once, got {} twice", where, entry.name);
+      fail(ErrorCode::kUsage, "{}: expected each dataset once, got {} twice", where, entry.name);
   }
   return weights;
 }
@@ -139,12 +139,12 @@ void check_rules(const RunConfig& config, const std::string& where) {
   if (steps > 0) static_cast<void>(Schedule(train.schedule, steps, where + ": train.schedule"));
   check_optimizer(config, where);
   check_released_gradients(config, where);
-  data_weights(config.data, where);
+  read_weights(config.data.weights, where + ": data.weights");
 }
 
 // Datasets have different names, and weights are of all of them or of none.
 static void check_training_sets(const DataConfig& config, const std::string& where) {
-  const std::map<std::string, double> weights = data_weights(config, where);
+  const std::map<std::string, double> weights = read_weights(config.weights, where + ": data.weights");
   std::set<std::string> names;
   for (const std::string& text : config.train)
     if (const std::string name = parse_named_path(text, where + ": data.train").name; !names.insert(name).second)

@@ -192,8 +192,8 @@ inline int64_t micro_batch(const TrainConfig& train) {
 void check_rules(const RunConfig& config, const std::string& where);
 void check(const RunConfig& config, const std::string& where);
 
-// data.weights by the name of the dataset; throws kUsage.
-std::map<std::string, double> data_weights(const DataConfig& config, const std::string& where);
+// Of "NAME=SHARE" by the name; throws kUsage "WHERE: ...".
+std::map<std::string, double> read_weights(const std::vector<std::string>& list, const std::string& where);
 
 // Updates of the run, from train.steps or train.tokens.
 int64_t num_steps(const RunConfig& config);

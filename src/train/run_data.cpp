@@ -37,7 +37,7 @@ void check_tokenizer(const DataConfig& config, const TokenDataset& data, const T
 }  // namespace
 
 Loader open_training_data(const RunConfig& config, const std::string& where) {
-  const std::map<std::string, double> weights = data_weights(config.data, where);
+  const std::map<std::string, double> weights = read_weights(config.data.weights, where + ": data.weights");
   std::vector<Corpus> corpora;
   for (const std::string& text : config.data.train) {
     const NamedPath entry = parse_named_path(text, where + ": data.train");
