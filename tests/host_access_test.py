@@ -23,6 +23,7 @@ ALLOWED = {
     'src/ops/loss.cpp': ('HostMatrix', 'the row for processors takes turns with products, which are ops'),
     'src/nn/parameters': ('a tensor of the host', 'the values, in the memory that the store is given'),
     'src/nn/lo': ('a tensor of the host', 'room for what products of adapters make, in the memory of the model'),
+    'src/nn/dropped_adapters': ('a tensor of the host', 'room for what products of adapters make, as src/nn/lo'),
     'src/model/workspace.h': ('a tensor of the host', 'sinusoids, in the memory of the workspace'),
     'src/model/decoder.cpp': ('an element of a tensor', 'the batch as the host has it'),
     'src/model/language_model.cpp': ('a tensor of the host', 'a parameter on its way from a file into packed weights'),

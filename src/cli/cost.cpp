@@ -445,6 +445,10 @@ void add_cost(CLI::App& app) {
       ->delimiter(',')
       ->needs(lora)
       ->type_name("NAME");
+  command->add_option("--lora-dropout", flags->lora.dropout, "of the adapters' inputs (finetune.lora.dropout)")
+      ->transform(number(0.0, 0.999))
+      ->needs(lora)
+      ->type_name("P");
   command
       ->add_option("--plan", flags->plan,
                    "Memory, bytes on the links and time of training on a cluster (docs/distributed.md): TOML with nodes, "

@@ -7,16 +7,11 @@
 namespace troupe {
 namespace {
 
-template <class T>
-Matrix<T> columns(const Matrix<T>& matrix, int64_t begin, int64_t count) {
-  return {matrix.data + begin, matrix.rows, count, matrix.stride};
-}
-
 // Queries, keys and values of the rows of one matrix.
 template <class T>
 QueryKeyValue<T> split(const Matrix<T>& qkv, const AttentionSpec& spec) {
   const int64_t q = spec.query_width(), kv = spec.kv_width();
-  return {columns(qkv, 0, q), columns(qkv, q, kv), columns(qkv, q + kv, kv)};
+  return {qkv.columns_from(0, q), qkv.columns_from(q, kv), qkv.columns_from(q + kv, kv)};
 }
 
 }  // namespace
@@ -64,8 +59,8 @@ template <class P>
 QueryKeyValue<const typename P::operand> AttentionBlock<P>::attended(const Activations& acts) const {
   QueryKeyValue<const operand> in = split<const operand>(acts.qkv, spec_);
   if (acts.qk) {
-    in.q_THC = columns<const operand>(acts.qk, 0, spec_.query_width());
-    in.k_TGC = columns<const operand>(acts.qk, spec_.query_width(), spec_.kv_width());
+    in.q_THC = acts.qk.columns_from(0, spec_.query_width());
+    in.k_TGC = acts.qk.columns_from(spec_.query_width(), spec_.kv_width());
   }
   return in;
 }
@@ -75,20 +70,20 @@ QueryKeyValue<const typename P::operand> AttentionBlock<P>::project(const Pass<P
                                                                     Activations& acts) const {
   const int64_t q = spec_.query_width(), kv = spec_.kv_width();
   sublayer_.input(x_TD, acts.sublayer);
-  qkv_proj_.forward(acts.sublayer.norm.y_TD, {}, {.out_operand = acts.qkv});
+  qkv_proj_.forward(acts.sublayer.norm.y_TD, {}, {.out_operand = acts.qkv}, pass.mode);
   if (acts.qk) {
     const auto norm = [&](int64_t begin, int64_t count, Slot gamma, std::span<real> rstd_TN) {
-      run(HeadNormForward<P>{.x_TNC = columns<const operand>(acts.qkv, begin, count),
+      run(HeadNormForward<P>{.x_TNC = acts.qkv.columns_from(begin, count),
                              .gamma_C = params_->at(gamma),
                              .epsilon = spec_.norm_epsilon,
-                             .y_TNC = columns(acts.qk, begin, count),
+                             .y_TNC = acts.qk.columns_from(begin, count),
                              .rstd_TN = rstd_TN});
     };
     norm(0, q, slots_.q_norm, acts.q_rstd_TN);
     norm(q, kv, slots_.k_norm, acts.k_rstd_TN);
   }
   if (spec_.rotary_width > 0)
-    run(Rotary<P>{.x_TNC = columns(acts.qk ? acts.qk : acts.qkv, 0, q + kv),
+    run(Rotary<P>{.x_TNC = (acts.qk ? acts.qk : acts.qkv).columns_from(0, q + kv),
                   .C = spec_.heads.C,
                   .positions_T = pass.positions_T,
                   .table_PR = pass.rotary_PR});
@@ -98,7 +93,8 @@ QueryKeyValue<const typename P::operand> AttentionBlock<P>::project(const Pass<P
 template <class P>
 void AttentionBlock<P>::finish(const Pass<P>& pass, Matrix<const real> residual_TD, Activations& acts,
                                Matrix<real> out_TD) const {
-  out_proj_.forward(acts.ctx_THC, {}, sublayer_.output(acts.sublayer, residual_TD, out_dropout(pass.mode), out_TD));
+  out_proj_.forward(acts.ctx_THC, {}, sublayer_.output(acts.sublayer, residual_TD, out_dropout(pass.mode), out_TD),
+                    pass.mode);
   sublayer_.finish(pass, acts.sublayer, residual_TD, out_TD);
 }
 
@@ -138,8 +134,8 @@ void AttentionBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, M
   run(DropoutBackward<P>{.dx = sublayer_.output_gradient(pass, acts.sublayer, dout_TD, grads),
                          .dropout = out_dropout(pass.mode),
                          .dy = scratch.dy_TD});
-  out_proj_.backward_weight(scratch.dy_TD, acts.ctx_THC, {}, grads);
-  out_proj_.backward_input(scratch.dy_TD, {}, {.out_operand = scratch.dctx_THC});
+  out_proj_.backward_weight(scratch.dy_TD, acts.ctx_THC, {}, grads, pass.mode);
+  out_proj_.backward_input(scratch.dy_TD, {}, {.out_operand = scratch.dctx_THC}, pass.mode);
   const auto [q_THC, k_TGC, v_TGC] = attended(acts);
   const QueryKeyValue<operand> gradient = split(scratch.dqkv, spec_);
   run(AttentionBackward<P>{.shape = attention_shape(pass),
@@ -153,14 +149,14 @@ void AttentionBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, M
                            .dk_TGC = gradient.k_TGC,
                            .dv_TGC = gradient.v_TGC});
   if (spec_.rotary_width > 0)
-    run(Rotary<P>{.x_TNC = columns(scratch.dqkv, 0, spec_.query_width() + spec_.kv_width()),
+    run(Rotary<P>{.x_TNC = scratch.dqkv.columns_from(0, spec_.query_width() + spec_.kv_width()),
                   .C = spec_.heads.C,
                   .positions_T = pass.positions_T,
                   .table_PR = pass.rotary_PR,
                   .backward = true});
   if (acts.qk) norm_backward(acts, gradient, grads);
-  qkv_proj_.backward_weight(scratch.dqkv, acts.sublayer.norm.y_TD, {}, grads);
-  qkv_proj_.backward_input(scratch.dqkv, {}, {.out_real = scratch.dnorm_TD});
+  qkv_proj_.backward_weight(scratch.dqkv, acts.sublayer.norm.y_TD, {}, grads, pass.mode);
+  qkv_proj_.backward_input(scratch.dqkv, {}, {.out_real = scratch.dnorm_TD}, pass.mode);
   sublayer_.add_input_gradient(pass, x_TD, acts.sublayer, dx_TD, grads);
 }
 

@@ -23,7 +23,7 @@ template <class P>
 void FfnBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> residual_TD,
                           Activations& acts, Matrix<real> out_TD) const {
   sublayer_.input(x_TD, acts.sublayer);
-  mlp_.forward(acts.sublayer.norm.y_TD, {}, pass.mode.training, acts.mlp,
+  mlp_.forward(acts.sublayer.norm.y_TD, {}, pass.mode, acts.mlp,
                sublayer_.output(acts.sublayer, residual_TD, out_dropout(pass.mode), out_TD));
   sublayer_.finish(pass, acts.sublayer, residual_TD, out_TD);
 }
@@ -35,7 +35,8 @@ void FfnBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<
   run(DropoutBackward<P>{.dx = sublayer_.output_gradient(pass, acts.sublayer, dout_TD, grads),
                          .dropout = out_dropout(pass.mode),
                          .dy = scratch.dy_TD});
-  mlp_.backward(scratch.dy_TD, acts.sublayer.norm.y_TD, {}, acts.mlp, scratch.dhidden_TF, scratch.dnorm_TD, grads);
+  mlp_.backward(scratch.dy_TD, acts.sublayer.norm.y_TD, {}, pass.mode, acts.mlp, scratch.dhidden_TF, scratch.dnorm_TD,
+                grads);
   sublayer_.add_input_gradient(pass, x_TD, acts.sublayer, dx_TD, grads);
 }
 

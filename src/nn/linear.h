@@ -1,7 +1,8 @@
 // A linear map of a block, or E of them (one per expert): the one door to the matrix products of ops/linear.h. It knows
 // where its weights and their gradients are, and that packed copies are those of the weights of now.
 //
-// Where low-rank adapters are trained, they are merged into its weights (nn/lora.h), and it gives them their gradients.
+// Where low-rank adapters are trained, they are merged into its weights (nn/lora.h), and it gives them their gradients;
+// those with a dropout of their own take the place of its products in training (nn/dropped_adapters.h).
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "nn/dropped_adapters.h"
 #include "nn/low_rank.h"
 #include "nn/parameters.h"
 #include "ops/linear.h"
@@ -40,20 +42,33 @@ class Linear {
 
   // From now on backward_weight() adds to the gradients of these adapters too, which must outlive that; none: no more.
   void adapt(std::vector<LowRank<real>> adapters) { adapters_ = std::move(adapters); }
+  // From now on training computes with these, beside `weights` in the place of its own; none: no more.
+  void adapt(std::vector<DroppedAdapter<real>> adapters, const real* weights) {
+    dropped_ = {};
+    if (adapters.empty()) return;
+    TROUPE_ASSERT(num_maps() == 1);
+    dropped_ = {{1, bank_.out(), bank_.in(), weights, data_of(*params_, slots_.bias)}, std::move(adapters)};
+  }
 
-  // y = f(x W^T + b), f as the epilogue says.
-  void forward(Matrix<const operand> x, RowOffsets offsets, const ForwardEpilogue<P>& epilogue) const {
+  // y = f(x W^T + b), f as the epilogue says. Of a map that may have dropped adapters the rows are tokens, and all
+  // three products are told the pass's mode.
+  void forward(Matrix<const operand> x, RowOffsets offsets, const ForwardEpilogue<P>& epilogue,
+               const RunMode& mode = {}) const {
+    if (mode.training && !dropped_.empty()) return dropped_.forward(x, mode, epilogue);
     run(LinearForward<P>{bank(), x, offsets, epilogue});
   }
   // dx = dy W, stored as the epilogue says.
-  void backward_input(Matrix<const operand> dy, RowOffsets offsets, const BackwardEpilogue<P>& epilogue) const {
+  void backward_input(Matrix<const operand> dy, RowOffsets offsets, const BackwardEpilogue<P>& epilogue,
+                      const RunMode& mode = {}) const {
+    if (!dropped_.empty()) return dropped_.backward_input(dy, mode, epilogue);
     run(LinearBackwardInput<P>{bank(), dy, offsets, epilogue});
   }
   // Adds to the gradients of weight and bias of every map that `grads` holds; the others are frozen, and so may the
   // bias alone be. Throws kUsage if it holds another part of a map: a weight is one gradient.
   void backward_weight(Matrix<const operand> dy, Matrix<const operand> x, RowOffsets offsets,
-                       ParameterStore<real>& grads) const {
+                       ParameterStore<real>& grads, const RunMode& mode = {}) const {
     const int64_t E = num_maps();
+    if (!dropped_.empty()) dropped_.add_gradients(dy, x, mode);
     for (const LowRank<real>& adapters : adapters_) add_low_rank_gradients<P>(adapters, E, dy, x, offsets);
     for (int64_t begin = 0, end; begin < E; begin = end) {  // maps that are held side by side are one product
       end = begin + 1;
@@ -108,6 +123,7 @@ class Linear {
   const ParameterStore<real>* params_ = nullptr;
   LinearSlots slots_;
   std::vector<LowRank<real>> adapters_;
+  DroppedAdapters<P> dropped_;
   mutable LinearBank<P> bank_;
   mutable uint64_t version_ = 0;  // of the parameters that the bank's packed copies are made from
 };

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "base/error.h"
+#include "base/rng.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "ops/transfer.h"
@@ -12,6 +14,7 @@
 namespace troupe {
 namespace {
 
+constexpr uint64_t kInputStream = 0x6c6f7261;  // keeps the masks of adapters' inputs apart from others
 constexpr std::string_view kWeight = ".weight", kA = ".lora_A", kB = ".lora_B";
 
 std::vector<int64_t> even_offsets(int64_t maps, int64_t rows) {
@@ -48,18 +51,34 @@ LoraParameters make_lora_parameters(const ParameterTable& model, const Selection
 
 bool is_lora_a(const Parameter& parameter) { return parameter.name.ends_with(kA); }
 
+std::vector<Slot> lora_kept(const LoraParameters& parameters, const ParameterTable& model, double dropout) {
+  const auto& families = model.families();
+  std::vector<Slot> kept;
+  for (auto family = families.begin(); family != families.end();) {
+    auto end = std::next(family);
+    while (dropout > 0.0 && end != families.end() && !end->aligned) ++end;
+    const Slot slot = {family->pattern.slot.begin, std::prev(end)->pattern.slot.end};
+    if (std::ranges::any_of(parameters.targets, [&](const LoraTarget& target) {
+          return target.weight.slot.begin >= slot.begin && target.weight.slot.end <= slot.end;
+        }))
+      kept.push_back(slot);
+    family = end;
+  }
+  return kept;
+}
+
 template <class P>
-Lora<P>::Lora(const LoraParameters& parameters, double scale, const ParameterStore<real>& weights, const Selection& held)
+Lora<P>::Lora(const LoraParameters& parameters, double scale, const ParameterStore<real>& weights,
+              const Selection& held, double dropout)
     : parameters_(parameters),
       scale_(scale),
+      dropout_(dropout),
       base_(
           weights.table(),
-          [&](const Parameter& parameter) {
-            return !weights.at(parameter.slot).empty() &&
-                   std::ranges::any_of(parameters.targets, [&](const LoraTarget& target) {
-                     return parameter.slot.begin >= target.weight.slot.begin &&
-                            parameter.slot.end <= target.weight.slot.end;
-                   });
+          [&, kept = lora_kept(parameters, weights.table(), dropout)](const Parameter& parameter) {
+            return !weights.at(parameter.slot).empty() && std::ranges::any_of(kept, [&](Slot slot) {
+              return parameter.slot.begin >= slot.begin && parameter.slot.end <= slot.end;
+            });
           },
           weights.memory()),
       values_(parameters.table, held, weights.memory()),
@@ -69,8 +88,7 @@ Lora<P>::Lora(const LoraParameters& parameters, double scale, const ParameterSto
           [&](const Parameter& parameter) { return is_lora_a(parameter) && (!held || held(parameter)); },
           weights.memory()),
       room_(weights.memory()) {
-  for (const LoraTarget& target : parameters_.targets)
-    copy<real>(weights.at(target.weight.slot), base_.at(target.weight.slot));
+  for (const Slot slot : lora_kept(parameters, weights.table(), dropout)) copy<real>(weights.at(slot), base_.at(slot));
 }
 
 template <class P>
@@ -115,27 +133,55 @@ void Lora<P>::merge(ParameterStore<real>& weights) {
 }
 
 template <class P>
-std::vector<LowRank<typename P::real>> Lora<P>::adapters_of(Slot tensor, ParameterStore<real>& grads) {
-  std::vector<LowRank<real>> found;
+template <class F>
+void Lora<P>::each_target(Slot tensor, const F& f) const {
   int64_t first_row = 0;
-  const ParameterTable& table = base_.table();
-  for (const ParameterFamily& family : table.families()) {
+  for (const ParameterFamily& family : base_.table().families()) {
     const Slot slot = family.pattern.slot;  // of all experts, of which the tensor may have this rank's
     if (slot.begin >= tensor.end || slot.end <= tensor.begin) continue;
-    for (const LoraTarget& target : parameters_.targets) {
-      if (target.weight.slot.begin != slot.begin || held_maps(target) == 0) continue;
-      found.push_back({.first_row = first_row,
-                       .rows = target.rows,
-                       .stacked = target.weight.stacked,
-                       .rank = parameters_.rank,
-                       .a = std::as_const(scaled_).at(target.a).data(),
-                       .b = std::as_const(scaled_).at(target.b).data(),
-                       .da = grads.at(target.a).data(),
-                       .db = grads.at(target.b).data(),
-                       .room = &room_});
-    }
+    for (const LoraTarget& target : parameters_.targets)
+      if (target.weight.slot.begin == slot.begin && held_maps(target) > 0) f(target, first_row);
     first_row += family.pattern.shape[0];
   }
+}
+
+template <class P>
+std::vector<LowRank<typename P::real>> Lora<P>::adapters_of(Slot tensor, ParameterStore<real>& grads) {
+  std::vector<LowRank<real>> found;
+  each_target(tensor, [&](const LoraTarget& target, int64_t first_row) {
+    found.push_back({.first_row = first_row,
+                     .rows = target.rows,
+                     .stacked = target.weight.stacked,
+                     .rank = parameters_.rank,
+                     .a = std::as_const(scaled_).at(target.a).data(),
+                     .b = std::as_const(scaled_).at(target.b).data(),
+                     .da = grads.at(target.a).data(),
+                     .db = grads.at(target.b).data(),
+                     .room = &room_});
+  });
+  return found;
+}
+
+template <class P>
+std::vector<DroppedAdapter<typename P::real>> Lora<P>::dropped_adapters_of(Slot tensor, ParameterStore<real>& grads) {
+  std::vector<DroppedAdapter<real>> found;
+  each_target(tensor, [&](const LoraTarget& target, int64_t first_row) {
+    for (int64_t i = 0; i < target.weight.stacked; ++i) {
+      const int64_t in_a = i * parameters_.rank * target.cols, in_b = i * target.rows * parameters_.rank;
+      found.push_back({.first_row = first_row + i * target.rows,
+                       .rows = target.rows,
+                       .rank = parameters_.rank,
+                       .a = std::as_const(values_).at(target.a).data() + in_a,
+                       .a_turned = std::as_const(turned_).at(target.a).data() + in_a,
+                       .b = std::as_const(values_).at(target.b).data() + in_b,
+                       .da = grads.at(target.a).data() + in_a,
+                       .db = grads.at(target.b).data() + in_b,
+                       .scale = scale_,
+                       .probability = dropout_,
+                       .key = mix_key(key_of(kInputStream, target.weight.name), static_cast<uint64_t>(i)),
+                       .room = &room_});
+    }
+  });
   return found;
 }
 

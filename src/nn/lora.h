@@ -5,13 +5,15 @@
 //
 // W' is formed once an update in the place of W, so every kernel, router and expert is as it was, and the price is a copy
 // of W. dW' is never formed: A and B have their gradients from the rows that the map reads and those that come back
-// (nn/low_rank.h). A dropout of the adapter's inputs alone has no place in it.
+// (nn/low_rank.h). With a dropout of the adapters' inputs there is no such sum in training, which computes with W and
+// the adapters beside it (nn/dropped_adapters.h); W' is what evaluation reads.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "nn/dropped_adapters.h"
 #include "nn/low_rank.h"
 #include "nn/parameters.h"
 #include "tensor/buffer.h"
@@ -41,6 +43,10 @@ LoraParameters make_lora_parameters(const ParameterTable& model, const Selection
 // Whether a parameter of that table is an A.
 bool is_lora_a(const Parameter& parameter);
 
+// Of `model` what a copy is kept of: the matrices adapted, or with a dropout all of their tensors, which are multiplied
+// as they were.
+std::vector<Slot> lora_kept(const LoraParameters& parameters, const ParameterTable& model, double dropout);
+
 template <class P>
 class Lora {
  public:
@@ -48,8 +54,10 @@ class Lora {
 
   // Takes a copy of the matrices as they are in `weights`, which are W from now on; B is 0. What it keeps lies where
   // they do. Of adapters that are not `held` there are none here: those of experts on other ranks, whose matrices
-  // `weights` does not hold either. `parameters` must outlive it.
-  Lora(const LoraParameters& parameters, double scale, const ParameterStore<real>& weights, const Selection& held = {});
+  // `weights` does not hold either. `parameters` must outlive it. With a dropout they are of matrices whose rows are
+  // tokens, no experts and no routers.
+  Lora(const LoraParameters& parameters, double scale, const ParameterStore<real>& weights, const Selection& held = {},
+       double dropout = 0.0);
 
   const LoraParameters& parameters() const { return parameters_; }
   ParameterStore<real>& values() { return values_; }  // A and B; merge() after they changed
@@ -62,29 +70,39 @@ class Lora {
   // merge() last had them, to `grads`; until detach().
   template <class Weights>
   void attach(Weights& model, ParameterStore<real>& grads) {
-    model.each_linear([&](auto& map) { map.adapt(adapters_of(map.slots().weight, grads)); });
+    model.each_linear([&](auto& map) {
+      if (dropout_ > 0.0)
+        map.adapt(dropped_adapters_of(map.slots().weight, grads), frozen(map.slots().weight));
+      else
+        map.adapt(adapters_of(map.slots().weight, grads));
+    });
   }
   template <class Weights>
-  static void detach(Weights& model) {
-    model.each_linear([](auto& map) { map.adapt({}); });
+  void detach(Weights& model) {
+    model.each_linear([&](auto& map) { map.adapt({}), map.adapt({}, nullptr); });
   }
 
  private:
   void prepare_values();
+  // Calls f with every target in a tensor of the model that there is here, and the first row of its matrices there.
+  template <class F>
+  void each_target(Slot tensor, const F& f) const;
   // Of a tensor of the model, with gradients that lie in `grads`.
   std::vector<LowRank<real>> adapters_of(Slot tensor, ParameterStore<real>& grads);
+  std::vector<DroppedAdapter<real>> dropped_adapters_of(Slot tensor, ParameterStore<real>& grads);
+  const real* frozen(Slot tensor) const { return base_.at(tensor).data(); }
   // Of target.maps, those here.
   int64_t held_maps(const LoraTarget& target) const {
     return static_cast<int64_t>(values_.at(target.b).size()) / (target.rows * parameters_.rank);
   }
 
   const LoraParameters& parameters_;
-  double scale_;
-  ParameterStore<real> base_;    // W
+  double scale_, dropout_;
+  ParameterStore<real> base_;    // W; with a dropout of whole tensors, of which a matrix may be a part
   ParameterStore<real> values_;  // A, B
   ParameterStore<real> scaled_;  // s A, s B as LowRank has them
   ParameterStore<real> turned_;  // (s A)^T [K, r] of every pair
-  Buffer<std::byte> room_;       // of adapters_of()
+  Buffer<std::byte> room_;       // of attached maps
 };
 
 extern template class Lora<F64>;

@@ -6,10 +6,6 @@ void add_low_rank_gradients(const LowRank<typename P::real>& adapters, int64_t n
                             Matrix<const typename P::operand> dy, Matrix<const typename P::operand> x,
                             RowOffsets offsets) {
   using operand = typename P::operand;
-  const auto columns = [](auto matrix, int64_t begin, int64_t count) {
-    matrix.data += begin, matrix.cols = count;
-    return matrix;
-  };
   const int64_t R = x.rows, N = adapters.rows, r = adapters.rank, stacked = adapters.stacked, width = stacked * r;
   adapters.room->reserve(2 * R * width * static_cast<int64_t>(sizeof(operand)));
   auto* const room = reinterpret_cast<operand*>(adapters.room->data());
@@ -17,10 +13,10 @@ void add_low_rank_gradients(const LowRank<typename P::real>& adapters, int64_t n
   const LinearBank<P> a(num_maps, width, x.cols, adapters.a, nullptr);
   run(LinearForward<P>{a, x, offsets, {.out_operand = u}});
   for (int64_t i = 0; i < stacked; ++i) {
-    const Matrix<const operand> dy_RN = columns(dy, adapters.first_row + i * N, N);
-    const Matrix<const operand> u_Rr = columns(u, i * r, r);
+    const Matrix<const operand> dy_RN = dy.columns_from(adapters.first_row + i * N, N);
+    const Matrix<const operand> u_Rr = u.columns_from(i * r, r);
     const LinearBank<P> b(num_maps, N, r, adapters.b + i * num_maps * N * r, nullptr);
-    run(LinearBackwardInput<P>{b, dy_RN, offsets, {.out_operand = columns(du, i * r, r)}});
+    run(LinearBackwardInput<P>{b, dy_RN, offsets, {.out_operand = du.columns_from(i * r, r)}});
     if (stacked == 1 || num_maps == 1) {
       run(LinearBackwardWeight<P>{b, dy_RN, u_Rr, offsets, adapters.db + i * N * r, nullptr});
       continue;

@@ -40,13 +40,14 @@ class Mlp {
   Mlp() = default;
   Mlp(const MlpSpec& spec, const MlpSlots& slots, const ParameterStore<real>& params);
 
-  // Stores y as `out` says. Only with keep_for_backward may backward() follow.
-  void forward(Matrix<const operand> x_RD, RowOffsets offsets, bool keep_for_backward, Activations& acts,
+  // Stores y as `out` says. Only in training may backward() follow.
+  void forward(Matrix<const operand> x_RD, RowOffsets offsets, const RunMode& mode, Activations& acts,
                const ForwardEpilogue<P>& out) const;
   // dx_RD is overwritten; x_RD and acts as forward() had and left them. work_RF is memory to
   // work in, of work_width() columns.
-  void backward(Matrix<const operand> dy_RD, Matrix<const operand> x_RD, RowOffsets offsets, const Activations& acts,
-                Matrix<operand> work_RF, Matrix<real> dx_RD, ParameterStore<real>& grads) const;
+  void backward(Matrix<const operand> dy_RD, Matrix<const operand> x_RD, RowOffsets offsets, const RunMode& mode,
+                const Activations& acts, Matrix<operand> work_RF, Matrix<real> dx_RD,
+                ParameterStore<real>& grads) const;
 
   // Calls f with every map whose weights a model for inference may keep packed alone.
   template <class F>

@@ -142,13 +142,13 @@ void ParameterStore<real>::set_layers_place_zero() {
   run(Fill<real>{.x = {all().data(), 1, static_cast<int64_t>(place_size_)}});
 }
 
-namespace {
-
 uint64_t key_of(uint64_t seed, std::string_view name) {
   uint64_t key = mix_key(seed, name.size());
   for (const char c : name) key = mix_key(key, static_cast<unsigned char>(c));
   return key;
 }
+
+namespace {
 
 template <class real>
 void draw(const Parameter& parameter, uint64_t seed, std::span<real> values) {

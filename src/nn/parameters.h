@@ -137,6 +137,9 @@ class ParameterStore {
   uint64_t version_ = 1;
 };
 
+// A key of random numbers for what has this name.
+uint64_t key_of(uint64_t seed, std::string_view name);
+
 // Fills a store from a seed. A parameter's values depend on (seed, name) alone, so a dense model and its sparse twin
 // start equal wherever they share parameters.
 template <class real>

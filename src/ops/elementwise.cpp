@@ -19,6 +19,16 @@ void vectorized(Isa level, const DropoutBackward<P>& task, Context&) {
   });
 }
 
+template <class P>
+void vectorized(Isa level, const DropRows<P>& task, Context&) {
+  parallel_chunks(task.x.rows, 64, [&](int64_t begin, int64_t end) {
+    if constexpr (std::is_same_v<P, F32>)
+      kernels(level).rows.dropout_f32(task.x, task.dropout, begin, end, task.y);
+    else
+      kernels(level).rows.drop_bf16(task.x, task.dropout, begin, end, task.y);
+  });
+}
+
 constexpr auto kDropoutAt = [](Isa level, const auto& task, Context& context) { vectorized(level, task, context); };
 
 }  // namespace
@@ -27,6 +37,13 @@ template <class P>
 Implementations<DropoutBackward<P>> DropoutBackward<P>::implementations() {
   static const auto rows = with_cuda(rows_at<DropoutBackward>(
       VectorLevels<P>(), kDropoutAt, [](const auto& task) { ref::dropout_backward(task); }));
+  return rows;
+}
+
+template <class P>
+Implementations<DropRows<P>> DropRows<P>::implementations() {
+  static const auto rows =
+      with_cuda(rows_at<DropRows>(VectorLevels<P>(), kDropoutAt, [](const auto& task) { ref::drop_rows(task); }));
   return rows;
 }
 
@@ -76,5 +93,8 @@ template struct Sum<float>;
 template struct DropoutBackward<F64>;
 template struct DropoutBackward<F32>;
 template struct DropoutBackward<Bf16>;
+template struct DropRows<F64>;
+template struct DropRows<F32>;
+template struct DropRows<Bf16>;
 
 }  // namespace troupe

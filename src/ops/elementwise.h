@@ -24,6 +24,20 @@ struct DropoutBackward {
   static Implementations<DropoutBackward> implementations();
 };
 
+// y = dropout(x) of what a product reads.
+template <class P>
+struct DropRows {
+  using real = typename P::real;
+  using operand = typename P::operand;
+  static constexpr std::string_view kName = "drop_rows";
+
+  Matrix<const operand> x;
+  Dropout dropout;
+  Matrix<operand> y;  // overwritten
+
+  static Implementations<DropRows> implementations();
+};
+
 // x = value.
 template <class T>
 struct Fill {

@@ -5,6 +5,7 @@
 
 #include "base/device.h"
 #include "base/error.h"
+#include "base/threads.h"
 #include "kernels/linear_blocked.h"
 #include "kernels/onednn/gemm.h"
 #include "kernels/ref/linear.h"
@@ -141,6 +142,34 @@ std::vector<Implementation<Task>> gemm_rows(Levels<levels...>) {
   return rows;
 }
 
+constexpr int64_t kStoreRows = 16;
+
+template <class P>
+void stored(Isa level, const StoreForward<P>& task, Context&) {
+  const Matrix<const float> z = task.z_RN;
+  parallel_chunks(z.rows, kStoreRows, [&](int64_t begin, int64_t end) {
+    const EpilogueBlock block{z.data + begin * z.stride, z.stride, begin, 0, end - begin, z.cols, z.cols};
+    if constexpr (std::is_same_v<P, F32>)
+      kernels(level).epilogue.forward_f32(block, nullptr, task.epilogue);
+    else
+      kernels(level).epilogue.forward_bf16(block, nullptr, task.epilogue);
+  });
+}
+
+template <class P>
+void stored(Isa level, const StoreBackwardInput<P>& task, Context&) {
+  const Matrix<const float> dx = task.dx_RK;
+  parallel_chunks(dx.rows, kStoreRows, [&](int64_t begin, int64_t end) {
+    const EpilogueBlock block{dx.data + begin * dx.stride, dx.stride, begin, 0, end - begin, dx.cols, dx.cols};
+    if constexpr (std::is_same_v<P, F32>)
+      kernels(level).epilogue.backward_f32(block, task.epilogue);
+    else
+      kernels(level).epilogue.backward_bf16(block, task.epilogue);
+  });
+}
+
+constexpr auto kStoredAt = [](Isa level, const auto& task, Context& context) { stored(level, task, context); };
+
 }  // namespace
 
 template <class P>
@@ -255,6 +284,20 @@ Implementations<LinearBackwardWeight<P>> LinearBackwardWeight<P>::implementation
   return rows;
 }
 
+template <class P>
+Implementations<StoreForward<P>> StoreForward<P>::implementations() {
+  static const auto rows = with_cuda(
+      rows_at<StoreForward>(VectorLevels<P>(), kStoredAt, [](const auto& task) { ref::store_forward(task); }));
+  return rows;
+}
+
+template <class P>
+Implementations<StoreBackwardInput<P>> StoreBackwardInput<P>::implementations() {
+  static const auto rows = with_cuda(rows_at<StoreBackwardInput>(
+      VectorLevels<P>(), kStoredAt, [](const auto& task) { ref::store_backward_input(task); }));
+  return rows;
+}
+
 template class LinearBank<F64>;
 template class LinearBank<F32>;
 template class LinearBank<Bf16>;
@@ -267,5 +310,11 @@ template struct LinearBackwardInput<Bf16>;
 template struct LinearBackwardWeight<F64>;
 template struct LinearBackwardWeight<F32>;
 template struct LinearBackwardWeight<Bf16>;
+template struct StoreForward<F64>;
+template struct StoreForward<F32>;
+template struct StoreForward<Bf16>;
+template struct StoreBackwardInput<F64>;
+template struct StoreBackwardInput<F32>;
+template struct StoreBackwardInput<Bf16>;
 
 }  // namespace troupe

@@ -161,4 +161,27 @@ struct LinearBackwardWeight {
   static Implementations<LinearBackwardWeight> implementations();
 };
 
+// The epilogues by themselves, of sums that are there already, made of more than one product (nn/dropped_adapter.h).
+template <class P>
+struct StoreForward {
+  using precision = P;
+  static constexpr std::string_view kName = "store_forward";
+
+  Matrix<const typename P::real> z_RN;  // the bias is in it
+  ForwardEpilogue<P> epilogue;
+
+  static Implementations<StoreForward> implementations();
+};
+
+template <class P>
+struct StoreBackwardInput {
+  using precision = P;
+  static constexpr std::string_view kName = "store_backward_input";
+
+  Matrix<const typename P::real> dx_RK;
+  BackwardEpilogue<P> epilogue;
+
+  static Implementations<StoreBackwardInput> implementations();
+};
+
 }  // namespace troupe

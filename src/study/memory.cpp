@@ -61,17 +61,30 @@ void add_largest(MemoryPart& gradients, const std::map<int64_t, MemoryPart>& of_
   gradients.total += largest.total, gradients.experts += largest.experts;
 }
 
-// As Trainer holds them (nn/lora.h).
+// As Trainer holds them (nn/lora.h). T: tokens of a micro-batch.
 void add_adapters(MemoryEstimate& memory, const ParameterTable& table, const OptimizerConfig& optimizer,
-                  const LoraConfig& lora) {
-  const Selection copied = lora_targets(lora.targets);
-  const LoraParameters adapters = make_lora_parameters(table, copied, lora.rank);
+                  const LoraConfig& lora, Precision precision, int64_t T) {
+  const LoraParameters adapters = make_lora_parameters(table, lora_targets(lora.targets), lora.rank);
+  const std::vector<Slot> kept = lora_kept(adapters, table, lora.dropout);
+  const bool bf16 = precision == Precision::kBf16;
+  int64_t room = 0;  // of the products beside the matrices (nn/dropped_adapters.h)
   const auto add = [](MemoryPart& part, const ParameterFamily& family, int64_t bytes_per_value) {
     part.total += bytes_per_value * family.size();
     if (family.pattern.role == Role::kExpert) part.experts += bytes_per_value * family.size();
   };
-  for (const ParameterFamily& family : table.families())
-    if (copied(family.pattern)) add(memory.weights, family, 4);
+  for (const Slot slot : kept) {
+    int64_t rows = 0, cols = 0;
+    for (const ParameterFamily& family : table.families()) {
+      if (family.pattern.slot.begin < slot.begin || family.pattern.slot.end > slot.end) continue;
+      add(memory.weights, family, 4);
+      rows += family.pattern.shape.front(), cols = family.pattern.shape.back();
+      // Beside the sums, which evaluation alone multiplies, and forward.
+      if (bf16 && lora.dropout > 0.0) add(memory.packed, family, 2);
+    }
+    const int64_t operand = bf16 ? 2 : 4;
+    room = std::max(room, T * (4 * std::max(rows, cols) + operand * (cols + 2 * lora.rank)));
+  }
+  if (lora.dropout > 0.0) memory.activations += room, memory.activations_recompute += room;
   for (const ParameterFamily& family : adapters.table.families()) {
     add(memory.weights, family, (is_lora_a(family.pattern) ? 3 : 2) * 4);  // and as they are multiplied
     add(memory.gradients, family, 4), add(memory.optimizer, family, optimizer.moments == Precision::kBf16 ? 4 : 8);
@@ -113,19 +126,19 @@ MemoryEstimate estimate_memory(const ModelConfig& config, int64_t micro_batch, i
     add(memory.inference, bf16 && parameter.product ? 2 : bf16 && output ? 4 + 2 : 4);
   }
   add_largest(memory.gradients, of_layers);
-  if (lora.is_used()) add_adapters(memory, table, optimizer, lora);
+  const int64_t T = micro_batch * seq_len;
+  if (lora.is_used()) add_adapters(memory, table, optimizer, lora, precision, T);
   // A GPU's room for moments on their way, which in float32 are one stream and else that of a family.
   if (optimizer.offload && active_device() == Device::kCuda) {
     memory.offloaded = std::exchange(memory.optimizer, {});
     memory.optimizer.total = std::min(of_two * kMomentsAtATime, at_once);
   }
   memory.optimizer.total += workspace;
-  const int64_t T = micro_batch * seq_len;
   const auto activations = [&](Keep keep) {
     return bf16 ? Workspace<Bf16>::bytes(config, T, keep) : Workspace<F32>::bytes(config, T, keep);
   };
-  memory.activations = activations(Keep::kAll);
-  memory.activations_recompute = activations(Keep::kLayerInputs);
+  memory.activations += activations(Keep::kAll);
+  memory.activations_recompute += activations(Keep::kLayerInputs);
   if (active_device() == Device::kCuda) add_gpu_workspaces(memory, config, micro_batch, seq_len, precision);
   return memory;
 }

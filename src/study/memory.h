@@ -26,7 +26,7 @@ struct MemoryEstimate {
   MemoryPart packed;     // bf16 copies of the matrices, one for forward and one for backward, on a GPU one for both; none
                          // in float32
   MemoryPart inference;  // all weights of a model for use: packed matrices alone in bf16, else float32
-  int64_t activations = 0;  // of one micro-batch, everything kept
+  int64_t activations = 0;  // of one micro-batch, everything kept; with a dropout of adapters what they work in, too
   int64_t activations_recompute = 0;  // the same with recomputation: layer inputs and one layer's insides
   int64_t workspaces = 0;             // on a GPU what ops work in, above all logits of the output layer
   int64_t libraries = 0;              // and what cuBLASLt and cuDNN want beyond that, about

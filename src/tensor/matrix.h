@@ -21,6 +21,7 @@ struct Matrix {
 
   explicit operator bool() const { return data != nullptr; }
   Matrix rows_from(int64_t begin, int64_t count) const { return {data + begin * stride, count, cols, stride}; }
+  Matrix columns_from(int64_t begin, int64_t count) const { return {data + begin, rows, count, stride}; }
 };
 
 }  // namespace troupe

@@ -168,7 +168,8 @@ class TrialRun {
       options.lora = LoraOptions{.adapted = lora_targets(lora.targets),
                                  .rank = lora.rank,
                                  .scale = lora.scale(),
-                                 .seed = static_cast<uint64_t>(train().seed)};
+                                 .seed = static_cast<uint64_t>(train().seed),
+                                 .dropout = lora.dropout};
       return options;
     }
     ChosenExperts chosen;
@@ -372,7 +373,9 @@ class TrialRun {
     const ModelConfig& config = trial_.config.model;
     const int64_t modules = write_peft_adapter(out.path(), *trainer_.adapters(), values, config,
                                                find_hf_family(config, model_family(source_model_.folder)),
-                                               {.base_model = finetune().model, .alpha = finetune().lora.alpha});
+                                               {.base_model = finetune().model,
+                                                .alpha = finetune().lora.alpha,
+                                                .dropout = finetune().lora.dropout});
     out.commit(AtomicDirectory::Existing::kReplace);
     log::info("adapter: {}, of {}", folder_.files().adapter().string(), counted(modules, "module"));
   }

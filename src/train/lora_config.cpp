@@ -12,19 +12,19 @@
 namespace troupe {
 namespace {
 
-constexpr std::array<std::string_view, 9> kTargets = {"q_proj",  "k_proj",    "v_proj",  "o_proj", "gate_proj",
-                                                      "up_proj", "down_proj", "experts", "router"};
-constexpr std::string_view kGate = "gate_proj", kUp = "up_proj";
+constexpr std::string_view kGate = "gate_proj", kUp = "up_proj", kExperts = "experts", kRouter = "router";
+constexpr std::array<std::string_view, 9> kTargets = {"q_proj", "k_proj",    "v_proj", "o_proj", kGate,
+                                                      kUp,      "down_proj", kExperts, kRouter};
 
 // What a matrix is called; "": it can have no adapter. Gate and up of a gated network are one matrix here: up_proj.
 std::string_view target_of(const Parameter& parameter) {
   if (parameter.layer < 0 || parameter.shape.size() != 2) return {};
-  if (parameter.role == Role::kExpert) return "experts";
+  if (parameter.role == Role::kExpert) return kExperts;
   const auto is = [&](std::string_view end) { return parameter.name.ends_with(end); };
   for (const std::string_view name : {"q_proj", "k_proj", "v_proj"})
     if (is(fmt::format(".attn.{}.weight", name))) return name;
   return is(".attn.out_proj.weight") ? "o_proj"
-         : is(".moe.router.weight")  ? "router"
+         : is(".moe.router.weight")  ? kRouter
          : is(".fc1.weight")         ? kUp
          : is(".fc2.weight")         ? "down_proj"
                                      : "";
@@ -39,11 +39,6 @@ Selection lora_targets(const std::vector<std::string>& targets) {
 }
 
 void check_lora(const LoraConfig& config, const ParameterTable& table, const std::string& where) {
-  if (config.dropout != 0.0)
-    fail(ErrorCode::kUsage,
-         "{}: finetune.lora.dropout: expected 0 (an adapter is merged into its matrix, so it has no inputs of its own "
-         "to drop; model.dropout works), got {}",
-         where, config.dropout);
   if (config.targets.empty())
     fail(ErrorCode::kUsage, "{}: finetune.lora.targets: expected some of {}, got none", where,
          fmt::join(kTargets, ", "));
@@ -69,6 +64,12 @@ void check_lora(const LoraConfig& config, const ParameterTable& table, const std
     fail(ErrorCode::kUsage,
          "{}: finetune.lora.targets: expected {} and {} together (they are one matrix here), got {} alone", where,
          kGate, kUp, given.contains(kGate) ? kGate : kUp);
+  for (const std::string_view name : {kExperts, kRouter})
+    if (config.dropout > 0.0 && given.contains(name))
+      fail(ErrorCode::kUsage,
+           "{}: finetune.lora.dropout: expected 0 beside the target {} (as in PEFT, the inputs of {} and {} are not "
+           "dropped), got {}",
+           where, name, kExperts, kRouter, config.dropout);
 }
 
 }  // namespace troupe

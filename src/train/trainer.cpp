@@ -60,14 +60,14 @@ constexpr const char* kFinite = "finite values";  // what one rank finds, all sa
 Trainer::Adapters::Adapters(LanguageModel& model, const LoraOptions& options)
     : model(model),
       parameters(make_lora_parameters(model.table(), options.adapted, options.rank)),
-      lora(parameters, options.scale, model.params(), model.held()),
+      lora(parameters, options.scale, model.params(), model.held(), options.dropout),
       grads(parameters.table, model.held(), model.params().memory()) {
   initialize(lora.values(), options.seed);
   model.visit([&](auto& decoder) { lora.attach(decoder.weights(), grads); });
 }
 
 Trainer::Adapters::~Adapters() {
-  model.visit([](auto& decoder) { Lora<F32>::detach(decoder.weights()); });
+  model.visit([&](auto& decoder) { lora.detach(decoder.weights()); });
 }
 
 Trainer::Trainer(LanguageModel& model, const Schedule& schedule, const TrainerOptions& options, BatchAt batch_at)

@@ -31,6 +31,7 @@ struct LoraOptions {
   int64_t rank = 0;
   double scale = 1.0;
   uint64_t seed = 1;  // of the first A
+  double dropout = 0.0;  // of the adapters' inputs in training
 };
 
 struct TrainerOptions {

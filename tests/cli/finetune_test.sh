@@ -160,8 +160,26 @@ expect "adapters and frozen parts" 2 "finetune.freeze: expected nothing beside f
   --model pre --run no $lora --set finetune.freeze=router
 expect "adapters and Muon" 2 "train.optimizer.matrices: expected adam beside finetune.lora" "$program" finetune ft.toml \
   --model pre --run no $lora --set train.optimizer.matrices=muon
-expect "a dropout of adapters" 2 "finetune.lora.dropout: expected 0" "$program" finetune ft.toml --model pre --run no $lora \
-  --set finetune.lora.dropout=0.1
+expect "a dropout of experts' adapters" 2 "finetune.lora.dropout: expected 0 beside the target experts" "$program" finetune ft.toml \
+  --model pre --run no $lora --set finetune.lora.dropout=0.1
+for setting in lora.dropout=0.1 lora.alpha=2 lora.targets=v_proj top_p=0.5; do
+  expect "a setting without use" 2 "finetune.${setting%%=*}: expected " "$program" finetune ft.toml --model pre --run no \
+    --set finetune.$setting
+done
+# With a dropout of their inputs a run goes on to the same bits, too, and the sum of matrices is the model.
+dropped='--set finetune.lora.rank=4 --set finetune.lora.targets=["q_proj","o_proj","up_proj","down_proj"] --set finetune.lora.dropout=0.3'
+dropped="$dropped --set finetune.epochs=2 --set train.checkpoint_every=3 --set train.keep_last=99"
+expect "a dropout of adapters" 0 "acc" "$program" finetune ft.toml --model pre --run dropped $dropped
+grep -q '"lora_dropout": *0.3' dropped/adapter/adapter_config.json || fail "$(cat dropped/adapter/adapter_config.json)"
+[ "$(nll --model dropped/model)" = "$(nll --model pre --adapter dropped)" ] || fail "a dropped adapter is not that of its model"
+cp -r dropped/checkpoints/step-00000016 last_dropped
+for step in 09 12 15 16; do rm -r "dropped/checkpoints/step-000000$step"; done
+expect "a dropout goes on" 0 "acc" "$program" finetune ft.toml --model pre --run dropped $dropped --resume
+for file in model.safetensors adapter.safetensors optimizer.safetensors; do
+  cmp last_dropped/$file dropped/checkpoints/step-00000016/$file || fail "a dropout: a resumed run has another $file"
+done
+expect "resume of another dropout" 2 'finetune.lora.dropout: 0.3 in the checkpoint' "$program" finetune ft.toml --model pre \
+  --run dropped --resume $dropped --set finetune.lora.dropout=0.2
 python3 - <<'END' || fail "adapters"
 import json, pathlib, struct
 def tensors(path):
@@ -186,7 +204,7 @@ expect "a teacher" 0 '"divergence":' "$program" finetune ft.toml --run taught --
 grep -q "teacher: whole/model, [0-9]* parameters: 1 of the loss, temperature 2" taught/train.log || fail "no teacher: $(cat taught/train.log)"
 sed -n 's/.*"divergence":\([0-9.e-]*\),.*/\1/p' out | awk 'NR == 1 { first = $1 } { last = $1 } END { exit !(NR == 80 && last < first / 4) }' ||
   fail "a teacher from whom nothing is learnt: $(grep divergence out | sed -n '1p;$p')"
-expect "weights of nobody" 2 "finetune.teacher: expected a folder beside finetune.teacher_alpha" "$program" finetune ft.toml \
+expect "weights of nobody" 2 "finetune.teacher_alpha: expected finetune.teacher beside it" "$program" finetune ft.toml \
   --model dense --run no --set finetune.teacher_alpha=0.1
 "$program" train run.toml --run narrow --set model.context=24 >/dev/null 2>&1 || fail "train a model of less context"
 expect "a teacher of less context" 2 "finetune.teacher: expected a context of at least 48, as dense has, got 24" "$program" finetune \
@@ -237,6 +255,13 @@ for i in $(seq 12); do echo "{\"prompt\": \"number $i? \", \"completion\": \"it 
 expect "text and answers" 0 "held out" "$program" finetune --model pre --run texts --set finetune.text=text.txt \
   --set finetune.answers=ask.jsonl --set 'finetune.weights=["text.txt=1", "ask.jsonl=3"]' --set finetune.lr=0.01 \
   --set finetune.epochs=1
+weights() { expect "weights $1" 2 "finetune: finetune.weights: $2" "$program" finetune --model pre --run no --set finetune.text=text.txt --set "finetune.weights=$1" --dry-run; }
+weights text.txt=-1 "text.txt: expected a number above 0, got -1"
+weights another=1 "expected a share of everything that is learnt or of nothing, got none of text.txt"
+weights '["text.txt=1","another=1"]' "expected names of tasks, text and answers, got another"
+expect "rates that are nearly equal" 0 "" "$program" finetune --model pre --run near --set finetune.text=text.txt --set finetune.epochs=1 \
+  --set finetune.lr=0.01,0.01000001
+[ -e near/lr-0.01-seed-1/model ] && [ -e near/lr-0.01000001-seed-1/model ] || fail "rates that are nearly equal: $(ls near)"
 echo '{"messages": [{"role": "user", "content": "a"}]}' >chat.jsonl
 expect "messages" 3 "chat.jsonl:1: messages: expected a model with a chat template" "$program" finetune --model pre \
   --run no --set finetune.answers=chat.jsonl

@@ -71,7 +71,7 @@ same_as_whole often
 launched never 1 KILL "no restarts" 4 "got one that died with status 137 (SIGKILL); --resume goes on with it"
 
 # Fine-tuning the same, also where several trainings are one run: what is complete stays, what was killed goes on.
-tuned() { "$program" finetune --model whole/model --set 'finetune.text=["text.txt"]' --set finetune.batch_sequences=4 --set finetune.epochs=4 --set train.log_every=1 "$@"; }
+tuned() { "$program" finetune --model whole/model --set 'finetune.text=["text.txt"]' --set finetune.batch_sequences=4 --set finetune.epochs=20 --set train.log_every=1 "$@"; }
 rm -f starts
 export folder=tuned/lr-0.003-seed-1
 expect "a fine-tuning killed" 4 "finetune: expected a run that ends, got one that died with status 137 (SIGKILL)" \

@@ -43,10 +43,10 @@ void scatter_add(const int32_t* ids_T, int64_t skip, int64_t part, int64_t num_p
   }
 }
 
-template <class T>
-void dropout_rows(Matrix<const float> dx, const Dropout& dropout, int64_t begin, int64_t end, Matrix<T> dy) {
+template <class From, class T>
+void dropout_rows(Matrix<const From> dx, const Dropout& dropout, int64_t begin, int64_t end, Matrix<T> dy) {
   for (int64_t t = begin; t < end; ++t) {
-    const float* from = dx.data + t * dx.stride;
+    const From* from = dx.data + t * dx.stride;
     T* to = dy.data + t * dy.stride;
     for_dropped_vectors(dropout, element_of(dropout, t, 0, dx.cols), dx.cols,
                         [&](int64_t d, int64_t n, Vec factor) { store_n(to + d, load_n(from + d, n) * factor, n); });
@@ -104,7 +104,14 @@ void softmax(const float* logits, float lse, int64_t count, T* dlogits) {
 
 }  // namespace
 
-const RowKernels rows_kernels = {embedding_forward, scatter_add, dropout_rows<float>, dropout_rows<bf16>,
-                                 log_sum_exp,       argmax,      softmax<float>,      softmax<bf16>};
+const RowKernels rows_kernels = {embedding_forward,
+                                 scatter_add,
+                                 dropout_rows<float, float>,
+                                 dropout_rows<float, bf16>,
+                                 dropout_rows<bf16, bf16>,
+                                 log_sum_exp,
+                                 argmax,
+                                 softmax<float>,
+                                 softmax<bf16>};
 
 }  // namespace troupe::TROUPE_ISA_NAMESPACE

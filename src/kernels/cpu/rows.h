@@ -20,6 +20,8 @@ struct RowKernels {
   // dy[t] = dropout'(dx[t]) for t in [begin, end).
   void (*dropout_f32)(Matrix<const float> dx, const Dropout& dropout, int64_t begin, int64_t end, Matrix<float> dy);
   void (*dropout_bf16)(Matrix<const float> dx, const Dropout& dropout, int64_t begin, int64_t end, Matrix<bf16> dy);
+  // The same of rows in bf16.
+  void (*drop_bf16)(Matrix<const bf16> x, const Dropout& dropout, int64_t begin, int64_t end, Matrix<bf16> y);
   // Returns log sum_v exp(logits_v); NaN if any logit is.
   float (*log_sum_exp)(const float* logits, int64_t count);
   // Index of the largest value, the lowest on ties; 0 if there is no number among them.

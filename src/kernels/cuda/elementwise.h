@@ -24,12 +24,12 @@ struct FillKernel {
   }
 };
 
-template <class operand>
+template <class operand, class From = float>
 struct DropoutBackwardKernel {
   static constexpr int kThreads = kElementThreads;
   using Shared = NoShared;
 
-  View<const float> dx;
+  View<const From> dx;
   Dropout dropout;
   View<operand> dy;
 

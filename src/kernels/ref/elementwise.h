@@ -19,6 +19,17 @@ void dropout_backward(const Task& task) {
 }
 
 template <class Task>
+void drop_rows(const Task& task) {
+  using real = typename Task::real;
+  const HostMatrix x(task.x);
+  const HostMatrix y(task.y);
+  for (int64_t t = 0; t < x.rows; ++t)
+    for (int64_t d = 0; d < x.cols; ++d)
+      y(t, d) = static_cast<typename Task::operand>(static_cast<real>(x(t, d)) *
+                                                    static_cast<real>(task.dropout.scale(t, d, x.cols)));
+}
+
+template <class Task>
 void fill(const Task& task) {
   const HostMatrix x(task.x);
   for (int64_t i = 0; i < x.rows; ++i)

@@ -11,7 +11,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/threads.h"
 #include "io/atomic_file.h"
 #include "io/json_fields.h"
 #include "io/json_file.h"
@@ -20,6 +19,7 @@
 #include "model/decoder_parameters.h"
 #include "model/hf/hf_model.h"
 #include "model/model_tensors.h"
+#include "ops/linear.h"
 #include "ops/transfer.h"
 
 namespace troupe {
@@ -329,14 +329,16 @@ PeftAdapter::PeftAdapter(const fs::path& folder, const ModelConfig& config, cons
     tensors.read_f32(name, {E * rank, in}, a);
     tensors.read_f32(stem + std::string(kLoraB), {out, rank * E}, b);
     const double scale = settings.scale_of(module_name);
-    for (float& value : b) value = static_cast<float>(scale * static_cast<double>(value));
     ++num_modules_;
     for (int64_t e = 0; e < E; ++e) {
       const Module* const module = parts[static_cast<size_t>(e)];  // with its columns of B
       if (!seen.insert(module).second) refuse("one adapter of a module");
       auto factors = std::make_unique<Factors>();
       factors->rank = rank, factors->in = in;
-      factors->a.assign(a.begin() + e * rank * in, a.begin() + (e + 1) * rank * in);
+      for (int64_t c = 0; c < in; ++c)
+        for (int64_t k = 0; k < rank; ++k)
+          factors->a.push_back(
+              static_cast<float>(scale * static_cast<double>(a[static_cast<size_t>((e * rank + k) * in + c)])));
       for (int64_t i = 0; i < out * rank; ++i) factors->b.push_back(b[static_cast<size_t>(i * E + e)]);
       for (const ModulePiece& piece : module->pieces)
         parts_[piece.parameter.name].push_back({factors.get(), piece.row, piece.rows, piece.out});
@@ -351,14 +353,11 @@ void PeftAdapter::add_to(const Parameter& parameter, std::span<float> values) co
   if (found == parts_.end()) return;
   for (const Part& part : found->second) {
     const auto& [rank, in, a, b] = *part.factors;
-    parallel_for(part.rows, [&, rank = rank, in = in, &a = a, &b = b](int64_t r) {
-      float* const row = values.data() + (part.row + r) * in;
-      for (int64_t k = 0; k < rank; ++k) {
-        const float factor = b[static_cast<size_t>((part.out + r) * rank + k)];
-        const float* const of_a = a.data() + k * in;
-        for (int64_t c = 0; c < in; ++c) row[c] += factor * of_a[c];
-      }
-    });
+    const LinearBank<F32> turned(1, in, rank, a.data(), nullptr);
+    const Matrix<const float> b_rows(b.data() + part.out * rank, part.rows, rank);
+    const Matrix<float> rows(values.data() + part.row * in, part.rows, in);
+    Context of_host(host_memory());
+    run_on(Device::kCpu, LinearForward<F32>{turned, b_rows, {}, {.out_real = rows, .residual = rows}}, of_host);
   }
 }
 
@@ -464,7 +463,7 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
                        {"base_model_name_or_path", facts.base_model},
                        {"r", rank},
                        {"lora_alpha", shortest(facts.alpha)},
-                       {"lora_dropout", 0.0},
+                       {"lora_dropout", facts.dropout},
                        {"target_modules", suffixes},
                        {"rank_pattern", ranks},
                        {"alpha_pattern", alphas},

@@ -39,15 +39,15 @@ class PeftAdapter {
   // means.
   PeftAdapter(const std::filesystem::path& folder, const ModelConfig& config, const HfFamily* family);
 
-  // values += scale B A, where the adapter has something for this parameter.
+  // values += scale B A, where the adapter has something for this parameter; values of the host. By the product that
+  // training merges with (nn/lora.h), so the bits are those of a training on this processor.
   void add_to(const Parameter& parameter, std::span<float> values) const;
   int64_t num_modules() const { return num_modules_; }  // of experts: tensors
 
  private:
-  // B [out, rank] has the scale in it.
   struct Factors {
     int64_t rank = 0, in = 0;
-    std::vector<float> a, b;
+    std::vector<float> a, b;  // (scale A)^T [in, rank], B [out, rank]
   };
   // Rows of a parameter: those of a module from `out` on.
   struct Part {
@@ -63,7 +63,7 @@ class PeftAdapter {
 // What a written adapter says of itself.
 struct PeftFacts {
   std::string base_model;  // as given
-  double alpha = 0.0;
+  double alpha = 0.0, dropout = 0.0;
 };
 
 // Writes the adapters into `folder`, which exists. What several adapters have in one module of transformers (q, k and v

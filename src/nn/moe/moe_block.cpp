@@ -191,7 +191,7 @@ template <class P>
 void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, Activations& acts,
                               Matrix<real> ye_RD) const {
   const RowOffsets offsets = row_offsets(acts.routing.rows);
-  if (!spec_.ranks) return mlp_.forward(xe_RD, offsets, pass.mode.training, acts.mlp, {.out_real = ye_RD});
+  if (!spec_.ranks) return mlp_.forward(xe_RD, offsets, pass.mode, acts.mlp, {.out_real = ye_RD});
   RankedRows<P>& keep = *acts.ranked;
   RankedScratch<P>& scratch = *pass.scratch.ranked;
   keep.exchange.plan(*spec_.ranks, offsets.here(), num_chunks(pass));
@@ -202,7 +202,7 @@ void MoeBlock<P>::run_experts(const Pass<P>& pass, Matrix<const operand> xe_RD, 
       [&](Share rows, std::span<const int64_t> of_chunk) {
         const auto part = [&](const auto& matrix) { return matrix.rows_from(rows.begin, rows.size()); };
         auto mlp = keep.mlp.rows_from(rows.begin, rows.size());
-        mlp_.forward(part(keep.xe_RD), of_chunk, pass.mode.training, mlp, {.out_real = part(scratch.ye_RD)});
+        mlp_.forward(part(keep.xe_RD), of_chunk, pass.mode, mlp, {.out_real = part(scratch.ye_RD)});
       });
 }
 
@@ -211,15 +211,15 @@ void MoeBlock<P>::run_experts_backward(const Pass<P>& pass, Matrix<const operand
                                        Matrix<real> dxe_RD, ParameterStore<real>& grads) const {
   const int64_t own_rows = dye_RD.rows;
   if (!spec_.ranks)
-    return mlp_.backward(dye_RD, acts.xe_RD.rows_from(0, own_rows), row_offsets(acts.routing.rows), acts.mlp,
-                         pass.scratch.dhidden_RF.rows_from(0, own_rows), dxe_RD, grads);
+    return mlp_.backward(dye_RD, acts.xe_RD.rows_from(0, own_rows), row_offsets(acts.routing.rows), pass.mode,
+                         acts.mlp, pass.scratch.dhidden_RF.rows_from(0, own_rows), dxe_RD, grads);
   RankedRows<P>& keep = *acts.ranked;
   RankedScratch<P>& scratch = *pass.scratch.ranked;
   scratch.there_and_back(
       keep.exchange, dye_RD, scratch.dye_RD, scratch.dxe_RD, dxe_RD, {"gradients to experts", "gradients of experts"},
       [&](Share rows, std::span<const int64_t> of_chunk) {
         const auto part = [&](const auto& matrix) { return matrix.rows_from(rows.begin, rows.size()); };
-        mlp_.backward(part(scratch.dye_RD), part(keep.xe_RD), of_chunk,
+        mlp_.backward(part(scratch.dye_RD), part(keep.xe_RD), of_chunk, pass.mode,
                       keep.mlp.rows_from(rows.begin, rows.size()), part(scratch.dhidden_RF), part(scratch.dxe_RD),
                       grads);
       });
@@ -277,7 +277,7 @@ Dropout MoeBlock<P>::shared_dropout(const RunMode& mode) const {
 
 template <class P>
 void MoeBlock<P>::add_shared(const Pass<P>& pass, Activations& acts, Matrix<real> out_TD) const {
-  shared_.forward(acts.sublayer.norm.y_TD, {}, pass.mode.training, acts.shared, {.out_real = acts.shared_y_TD});
+  shared_.forward(acts.sublayer.norm.y_TD, {}, pass.mode, acts.shared, {.out_real = acts.shared_y_TD});
   if (has_shared_gate()) shared_gate_.forward(acts.router_in_TD, {}, {.out_real = acts.shared_gate_T1});
   run(SharedRows<P>{.y_TD = acts.shared_y_TD,
                     .gate_T1 = acts.shared_gate_T1,
@@ -296,7 +296,8 @@ void MoeBlock<P>::shared_backward(const Pass<P>& pass, const Activations& acts, 
                             .dropout = shared_dropout(pass.mode),
                             .dy_TD = scratch.dy_TD,
                             .dgate_T1 = has_shared_gate() ? scratch.dgate_T1 : Matrix<real>()});
-  shared_.backward(scratch.dy_TD, acts.sublayer.norm.y_TD, {}, acts.shared, scratch.dhidden_shared_TF, dx_TD, grads);
+  shared_.backward(scratch.dy_TD, acts.sublayer.norm.y_TD, {}, pass.mode, acts.shared, scratch.dhidden_shared_TF, dx_TD,
+                   grads);
   run(Add<real>{dnorm_TD, dx_TD, dnorm_TD});
   if (!has_shared_gate()) return;
   shared_gate_.backward_weight(scratch.dgate_T1, acts.router_in_TD, {}, grads);

@@ -51,10 +51,24 @@ void on_cuda(const LinearBackwardWeight<P>& task, Context& context) {
   if (task.db) add_bias_gradient<operand>(task.dy_RN, offsets.tiles, task.db, context);
 }
 
-#define TROUPE_INSTANTIATE(P)                                     \
-  template void on_cuda(const LinearForward<P>&, Context&);       \
-  template void on_cuda(const LinearBackwardInput<P>&, Context&); \
-  template void on_cuda(const LinearBackwardWeight<P>&, Context&);
+template <class P>
+void on_cuda(const StoreForward<P>& task, Context&) {
+  cuda::launch(cuda::ForwardStoreKernel<typename P::operand>{cuda::view(task.z_RN), nullptr,
+                                                             device_store(task.epilogue), 0});
+}
+
+template <class P>
+void on_cuda(const StoreBackwardInput<P>& task, Context&) {
+  cuda::launch(
+      cuda::BackwardStoreKernel<typename P::operand>{cuda::view(task.dx_RK), device_store(task.epilogue), 0});
+}
+
+#define TROUPE_INSTANTIATE(P)                                      \
+  template void on_cuda(const LinearForward<P>&, Context&);        \
+  template void on_cuda(const LinearBackwardInput<P>&, Context&);  \
+  template void on_cuda(const LinearBackwardWeight<P>&, Context&); \
+  template void on_cuda(const StoreForward<P>&, Context&);         \
+  template void on_cuda(const StoreBackwardInput<P>&, Context&);
 TROUPE_INSTANTIATE(F32)
 TROUPE_INSTANTIATE(Bf16)
 #undef TROUPE_INSTANTIATE

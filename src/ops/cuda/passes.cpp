@@ -63,6 +63,12 @@ void on_cuda(const DropoutBackward<P>& task, Context&) {
 }
 
 template <class P>
+void on_cuda(const DropRows<P>& task, Context&) {
+  using operand = typename P::operand;
+  cuda::launch(cuda::DropoutBackwardKernel<operand, operand>{cuda::view(task.x), task.dropout, cuda::view(task.y)});
+}
+
+template <class P>
 void on_cuda(const LayerNormForward<P>& task, Context&) {
   cuda::launch(cuda::LayerNormForwardKernel<typename P::operand>{
       .x = cuda::view(task.x_TD),
@@ -299,6 +305,7 @@ template void on_cuda(const SumOfSquares<float>&, Context&);
 template void on_cuda(const FindNonFinite<float>&, Context&);
 #define TROUPE_INSTANTIATE(P)                                   \
   template void on_cuda(const DropoutBackward<P>&, Context&);   \
+  template void on_cuda(const DropRows<P>&, Context&);          \
   template void on_cuda(const RmsNormForward<P>&, Context&);    \
   template void on_cuda(const RmsNormBackward<P>&, Context&);   \
   template void on_cuda(const HeadNormForward<P>&, Context&);   \

@@ -1,5 +1,5 @@
-// Adapters of every kind of matrix: A and B have the gradient of central differences through the merged weights, and
-// what is not adapted has none.
+// Adapters of every kind of matrix: A and B have the gradient of central differences through the merged weights, or
+// with a dropout of their inputs through the products beside them, and what is not adapted has none.
 #include "nn/lora.h"
 
 #include <gtest/gtest.h>
@@ -19,6 +19,7 @@ struct LoraCase {
   std::vector<std::string> targets;
   bool gated;
   int64_t kv_heads;
+  double dropout = 0.0;
 };
 
 class LoraGradient : public testing::TestWithParam<LoraCase> {};
@@ -30,14 +31,14 @@ TEST_P(LoraGradient, MatchesCentralDifferences) {
   config.moe.num_experts = 3, config.moe.expert_d_ff = 5, config.moe.aux_loss_weight = 0.3;
   config.moe.shared_d_ff = 4;
   const ParameterTable table = make_parameter_table(config);
-  check_lora({.rank = 2, .targets = given.targets}, table, "x");
+  check_lora({.rank = 2, .dropout = given.dropout, .targets = given.targets}, table, "x");
   const LoraParameters adapters = make_lora_parameters(table, lora_targets(given.targets), 2);
   ASSERT_FALSE(adapters.targets.empty());
   ParameterStore<double> params(table);
   initialize(params, 5);
   Rng rng(6);
   for (double& value : params.all()) value += 0.1 * rng.normal();
-  Lora<F64> lora(adapters, 1.5, params);
+  Lora<F64> lora(adapters, 1.5, params, {}, given.dropout);
   for (double& value : lora.values().all()) value = 0.3 * rng.normal();
   ParameterStore<double> none(table, [](const Parameter&) { return false; }), grads(adapters.table);
   Batch batch{.B = 2, .S = 6};
@@ -49,7 +50,8 @@ TEST_P(LoraGradient, MatchesCentralDifferences) {
   lora.merge(params);
   lora.attach(decoder.weights(), grads);
   for (int pass = 0; pass < 2; ++pass) decoder.forward_backward(batch, {}, none);  // sums over an update
-  lora.detach(decoder.weights());
+  ParameterStore<double> elsewhere(adapters.table);
+  lora.attach(decoder.weights(), elsewhere);
   for (double& value : grads.all()) value /= 2;
   const auto loss = [&] {
     lora.merge(params);
@@ -60,6 +62,7 @@ TEST_P(LoraGradient, MatchesCentralDifferences) {
     const auto gradient = std::as_const(grads).at(parameter.slot);
     test::expect_gradient(loss, lora.values().at(parameter.slot), gradient, {.step = 1e-5, .rtol = 3e-6});
   }
+  lora.detach(decoder.weights());
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, LoraGradient,
@@ -69,7 +72,12 @@ INSTANTIATE_TEST_SUITE_P(Targets, LoraGradient,
                                          LoraCase{"GatedFfn", {"gate_proj", "up_proj", "down_proj"}, true, 0},
                                          LoraCase{"Experts", {"experts"}, false, 0},
                                          LoraCase{"GatedExperts", {"experts"}, true, 0},
-                                         LoraCase{"Router", {"router"}, false, 0}),
+                                         LoraCase{"Router", {"router"}, false, 0},
+                                         LoraCase{"DroppedQueriesAndValues", {"q_proj", "v_proj"}, false, 1, 0.4},
+                                         LoraCase{"DroppedKeysAndOutputs", {"k_proj", "o_proj"}, false, 0, 0.4},
+                                         LoraCase{"DroppedFfn", {"up_proj", "down_proj"}, false, 0, 0.4},
+                                         LoraCase{
+                                             "DroppedGatedFfn", {"gate_proj", "up_proj", "down_proj"}, true, 0, 0.4}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

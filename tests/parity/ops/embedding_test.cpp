@@ -121,17 +121,19 @@ TYPED_TEST(DropoutParity, EveryImplementationEqualsTheReference) {
                                      {3, 1025, {0, 1}},
                                      {2, 4099, {}}})
     for (const Dropout& dropout : kDropouts) {
-      Guarded<float> dx(T, D, layout);
-      dx.fill_normal(1);
-      Guarded<operand> expected(T, D, layout);
-      using Task = DropoutBackward<TypeParam>;
-      test::run_as("ref", Task{std::as_const(dx).view(), dropout, expected.view()});
-      for (const std::string_view row : test::usable<Task>()) {
-        Guarded<operand> dy(T, D, layout);
-        test::run_as(row, Task{std::as_const(dx).view(), dropout, dy.view()});
-        EXPECT_TRUE(test::equal_bits(expected, dy)) << row << " T " << T << " D " << D;
-        dy.expect_guards_intact(std::string(row));
-      }
+      const auto check = [&]<class Task, class From>(std::type_identity<Task>, Guarded<From> x) {
+        x.fill_normal(1);
+        Guarded<operand> expected(T, D, layout);
+        test::run_as("ref", Task{std::as_const(x).view(), dropout, expected.view()});
+        for (const std::string_view row : test::usable<Task>()) {
+          Guarded<operand> y(T, D, layout);
+          test::run_as(row, Task{std::as_const(x).view(), dropout, y.view()});
+          EXPECT_TRUE(test::equal_bits(expected, y)) << row << " T " << T << " D " << D;
+          y.expect_guards_intact(std::string(row));
+        }
+      };
+      check(std::type_identity<DropoutBackward<TypeParam>>(), Guarded<float>(T, D, layout));
+      check(std::type_identity<DropRows<TypeParam>>(), Guarded<operand>(T, D, layout));
     }
 }
 

@@ -183,6 +183,37 @@ TYPED_TEST(LinearParity, BackwardThroughGelu) {
   });
 }
 
+// The epilogues alone, of sums that a product left before.
+TYPED_TEST(LinearParity, EveryEpilogueByItself) {
+  using P = TypeParam;
+  const LinearSizes sizes{.rows = {31}, .out = 47, .in = 64, .layout = {2, 1}};
+  for (const std::string_view row : test::usable<StoreForward<P>>()) {
+    SCOPED_TRACE(std::string(row));
+    const auto check = [&](const ForwardOptions& options) {
+      LinearCase<P>(sizes).check_forward(
+          [&](const auto& view, auto x, const int64_t* offsets, const auto& epilogue) {
+            test::Guarded<float> z(x.rows, view.out, {3, 1});
+            test::run_as("ref", LinearForward<P>{bank_of(view), x, span_of(view, offsets), {.out_real = z.view()}});
+            test::run_as(row, StoreForward<P>{z.view(), epilogue});
+          },
+          options);
+    };
+    check({.activation = Activation::kGeluErf, .keep_pre_activation = true});
+    check({.activation = Activation::kGeluTanh});
+    check({.real_output = true, .residual = true});
+    check({.real_output = true, .residual_aliases = true, .dropout = {0.3f, 77, 5}});
+    for (const bool real : {false, true})
+      LinearCase<P>(sizes).check_backward_input(
+          [&](const auto& view, auto dy, const int64_t* offsets, const auto& epilogue) {
+            test::Guarded<float> dx(dy.rows, view.in, {3, 1});
+            test::run_as("ref",
+                         LinearBackwardInput<P>{bank_of(view), dy, span_of(view, offsets), {.out_real = dx.view()}});
+            test::run_as(row, StoreBackwardInput<P>{dx.view(), epilogue});
+          },
+          {.real_output = real, .activation = Activation::kGeluTanh});
+  }
+}
+
 // What tensor cores take for all experts at once: tiles that are full, that end early, and experts without any.
 TYPED_TEST(LinearParity, MultiplesOfEightForManyExperts) {
   for_each_row<TypeParam>(

@@ -450,6 +450,8 @@ TEST_P(EmulatedFinetuning, TrainsAdaptersAsTheProcessorDoes) {
                       .scale = 8.0,
                       .seed = 3};
   expect_equal();
+  lora_->adapted = lora_targets({"q_proj", "v_proj", "up_proj", "down_proj"}), lora_->dropout = 0.3;
+  expect_equal();
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, EmulatedFinetuning,

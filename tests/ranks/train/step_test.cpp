@@ -296,23 +296,27 @@ TEST(Step, FewerSequencesThanRanks) {
     }
 }
 
-// Adapters of attention, router and experts; the second update is the first that moves A.
+// Adapters of attention, router and experts, or of what a dropout may be of; the second update is the first to move A.
 TEST(Step, TrainsAdapters) {
-  const Case c{"lora", [](ModelConfig& m, DecoderOptions&, TrainerOptions& t) {
-                 m.ffn_gated = true;
-                 const auto adapted = [](const Parameter& p) {
-                   return p.shape.size() == 2 && p.layer >= 0 && p.name.ends_with(".weight");
-                 };
-                 t.lora = LoraOptions{.adapted = adapted, .rank = 3, .scale = 2.0};
-               }};
-  Training alone(c, nullptr), ranked(c, &world());
-  for (int step = 0; step < 4; ++step) {
-    SCOPED_TRACE(step);
-    expect_equal_update(ranked, alone, step == 0);
+  for (const double dropout : {0.0, 0.3}) {
+    const Case c{"lora", [dropout](ModelConfig& m, DecoderOptions&, TrainerOptions& t) {
+                   m.ffn_gated = true;
+                   const auto adapted = [dropout](const Parameter& p) {
+                     const bool of_tokens = p.role != Role::kExpert && !p.name.ends_with("router.weight");
+                     return p.shape.size() == 2 && p.layer >= 0 && p.name.ends_with(".weight") &&
+                            (dropout == 0.0 || of_tokens);
+                   };
+                   t.lora = LoraOptions{.adapted = adapted, .rank = 3, .scale = 2.0, .dropout = dropout};
+                 }};
+    Training alone(c, nullptr), ranked(c, &world());
+    for (int step = 0; step < 4; ++step) {
+      SCOPED_TRACE(step);
+      expect_equal_update(ranked, alone, step == 0);
+    }
+    for (const Parameter& parameter : ranked.model.params().entries())
+      EXPECT_LE(difference(ranked.model.params().at(parameter.slot), alone.model.params().at(parameter.slot)), 1e-4)
+          << parameter.name;
   }
-  for (const Parameter& parameter : ranked.model.params().entries())
-    EXPECT_LE(difference(ranked.model.params().at(parameter.slot), alone.model.params().at(parameter.slot)), 1e-4)
-        << parameter.name;
 }
 
 TEST(Step, LearnsFromATeacher) {

@@ -252,6 +252,16 @@ TEST(MemoryEstimate, OfAdaptersIsThatOfTheirMatrices) {
   EXPECT_EQ(memory.weights.total, 4 * (parameters + 2 * 2 * matrix + 2 * adapters + adapters / 2));
   EXPECT_EQ(memory.gradients.total, 4 * adapters);
   EXPECT_EQ(memory.optimizer.total, 8 * adapters);
+  // With a dropout the copy is of queries, keys and values, and products work in sums of 24 columns, inputs of 8 and
+  // two results of the rank.
+  run.finetune->lora.dropout = 0.1;
+  const MemoryEstimate dropped = estimate_memory(run);
+  EXPECT_EQ(dropped.weights.total, memory.weights.total + 4 * 2 * matrix);
+  EXPECT_EQ(dropped.activations, memory.activations + 32 * 8 * 4 * (24 + 8 + 2 * 3));
+  run.train.precision = PrecisionChoice::kBf16;
+  const int64_t packed = estimate_memory(run).packed.total;
+  run.finetune->lora.dropout = 0.0;
+  EXPECT_EQ(packed, estimate_memory(run).packed.total + 2 * 2 * 3 * matrix);
 }
 
 TEST(MemoryEstimate, OfARunIsThatOfItsMicroBatchAndPrecision) {

@@ -33,10 +33,12 @@ Batch lora_batch_at(int64_t, int64_t micro) {  // the same every time
 const std::vector<std::string> kAll = {"q_proj",  "v_proj",    "o_proj",  "gate_proj",
                                        "up_proj", "down_proj", "experts", "router"};
 
-Trainer lora_trainer(LanguageModel& model, const std::vector<std::string>& targets) {
+const std::vector<std::string> kOfTokens = {"q_proj", "k_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+
+Trainer lora_trainer(LanguageModel& model, const std::vector<std::string>& targets, double dropout = 0.0) {
   initialize(model.params(), 3);
   return Trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-2}, 100),
-                 {.micro_batches = 2, .lora = LoraOptions{lora_targets(targets), 4, 2.0, 7}}, lora_batch_at);
+                 {.micro_batches = 2, .lora = LoraOptions{lora_targets(targets), 4, 2.0, 7, dropout}}, lora_batch_at);
 }
 
 TEST(LoraTraining, MovesAdaptedMatricesByTheirProductAlone) {
@@ -135,12 +137,58 @@ TEST(LoraTraining, GradientsAreThoseOfWholeMatrices) {
   }
 }
 
+// A dropout that drops nothing leaves what merged matrices compute, but for roundings; one that does, another loss.
+TEST(LoraTraining, DroppingNothingIsAsMerged) {
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+    const auto nlls = [&](double dropout) {
+      LanguageModel model(sparse_model(), precision);
+      Trainer trainer = lora_trainer(model, kOfTokens, dropout);
+      std::vector<double> nlls;
+      for (int step = 0; step < 6; ++step) nlls.push_back(trainer.step().loss.nll);
+      nlls.push_back(model.score(lora_batch_at(0, 0), {}).nll);  // by merged matrices
+      return nlls;
+    };
+    const std::vector<double> merged = nlls(0.0), kept = nlls(1e-12), dropped = nlls(0.5);
+    for (size_t i = 0; i < merged.size(); ++i)
+      EXPECT_NEAR(kept[i], merged[i], (precision == Precision::kFp32 ? 1e-5 : 1e-2) * merged[i]) << i;
+    EXPECT_NEAR(dropped[0], merged[0], 1e-2 * merged[0]);  // B is 0
+    EXPECT_GT(std::abs(dropped[5] - merged[5]), 1e-3 * merged[5]);
+  }
+}
+
+TEST(LoraTraining, MicroBatchesAndRecomputingChangeNoMask) {
+  const auto trained = [&](int64_t micro_batches, bool recompute) {
+    LanguageModel model(sparse_model(), Precision::kFp32, {.recompute = recompute});
+    initialize(model.params(), 3);
+    const auto batch_at = [&](int64_t, int64_t micro) {
+      Batch batch = lora_batch_at(0, 0);
+      const int64_t rows = micro_batches == 1 ? 3 : 1;
+      const auto part = [&](std::vector<int32_t>& ids) {
+        ids = {ids.begin() + micro * 16, ids.begin() + (micro + rows) * 16};
+      };
+      if (micro_batches > 1) part(batch.src), part(batch.tgt), batch.B = 1, batch.first_sequence = micro;
+      return batch;
+    };
+    Trainer trainer(model, Schedule({.kind = ScheduleKind::kConstant, .lr = 1e-2}, 100),
+                    {.micro_batches = micro_batches, .lora = LoraOptions{lora_targets(kOfTokens), 4, 2.0, 7, 0.5}},
+                    batch_at);
+    double nll = 0.0;
+    for (int step = 0; step < 4; ++step) nll = trainer.step().loss.nll;
+    return nll;
+  };
+  const double whole = trained(1, false);
+  EXPECT_NEAR(trained(3, false), whole, 1e-4 * whole);
+  EXPECT_EQ(trained(1, true), whole);
+}
+
 // A model that a trainer with adapters has left trains as any.
 TEST(LoraTraining, LeavesTheModelAsItWas) {
   LanguageModel model(sparse_model(), Precision::kFp32);
-  { Trainer trainer = lora_trainer(model, kAll); }
-  ParameterStore<float> grads(model.table());
-  EXPECT_GT(model.forward_backward(lora_batch_at(0, 0), {}, grads).nll, 0.0);  // would write to what is gone
+  for (const double dropout : {0.0, 0.5}) {
+    { Trainer trainer = lora_trainer(model, dropout > 0.0 ? kOfTokens : kAll, dropout); }
+    ParameterStore<float> grads(model.table());
+    EXPECT_GT(model.forward_backward(lora_batch_at(0, 0), {}, grads).nll, 0.0);  // would write to what is gone
+  }
 }
 
 TEST(LoraTraining, HoldsMomentsOfAdaptersAlone) {
@@ -161,7 +209,9 @@ TEST(LoraConfig, NamesWhatCannotBe) {
     return test::error_of([&] { check_lora(config, of, "a.toml"); }, ErrorCode::kUsage);
   };
   using testing::HasSubstr;
-  EXPECT_THAT(error({.rank = 1, .dropout = 0.1}, table), HasSubstr("a.toml: finetune.lora.dropout: expected 0 ("));
+  for (const char* target : {"experts", "router"})
+    EXPECT_THAT(error({.rank = 1, .dropout = 0.1, .targets = {"q_proj", target}}, table),
+                HasSubstr(std::string("a.toml: finetune.lora.dropout: expected 0 beside the target ") + target));
   EXPECT_THAT(error({.rank = 1, .targets = {}}, table), HasSubstr("expected some of q_proj, "));
   EXPECT_THAT(error({.rank = 1, .targets = {"wq"}}, table),
               HasSubstr("finetune.lora.targets: expected some of q_proj"));
@@ -170,7 +220,7 @@ TEST(LoraConfig, NamesWhatCannotBe) {
               HasSubstr("expected gate_proj and up_proj together"));
   EXPECT_THAT(error({.rank = 1, .targets = {"experts"}}, dense), HasSubstr("got experts, of which it has none"));
   EXPECT_THAT(error({.rank = 1, .targets = {"gate_proj"}}, dense), HasSubstr("got gate_proj, of which it has none"));
-  check_lora({.rank = 1, .targets = {"up_proj", "down_proj"}}, dense, "x");
+  check_lora({.rank = 1, .dropout = 0.1, .targets = {"up_proj", "down_proj"}}, dense, "x");
 }
 
 }  // namespace
