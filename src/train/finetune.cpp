@@ -150,10 +150,11 @@ FinetuneResultLine result_of(const FinetuneSource& source, const std::vector<Don
     const bool nll = figure.metric == "nll";
     line.values.push_back(nll ? figure.nll : figure.accuracy);
     line.metric = figure.metric, line.n = figure.n, line.zero_shot = nll ? before.nll : before.accuracy;
+    line.lr = figure.lr;  // with which it was trained, also where the configuration names another by now
     line.epochs.push_back(done.epoch), line.seeds.push_back(done.trial->seed);
   }
   const Estimate mean = mean_of(line.values);
-  line.value = mean.value, line.lr = trials.front().trial->lr, line.model = model.string();
+  line.value = mean.value, line.model = model.string();
   line.interval_half = half_interval95(mean.standard_error, static_cast<int64_t>(line.values.size()));
   return line;
 }
@@ -195,6 +196,9 @@ std::vector<Group> make_groups(const RunConfig& config, const std::string& where
     Group& group = groups.emplace_back();
     group.sources = load_finetune_sources(of_group, model, where);
     group.root = tasks_of_groups.size() > 1 ? options.run / group.sources.front().name : options.run;
+    if (std::ranges::count(groups, group.root, &Group::root) > 1)
+      fail(ErrorCode::kUsage, "{}: finetune.tasks: expected each name once, got {} twice", where,
+           group.sources.front().name);
     const int64_t per_epoch = steps_per_epoch(group.sources, settings.batch_sequences);
     for (const double lr : settings.lr)
       for (const int64_t seed : settings.seeds)
@@ -205,6 +209,9 @@ std::vector<Group> make_groups(const RunConfig& config, const std::string& where
                                               : group.root,
                                 .config = config_of(config, tasks, lr, seed, per_epoch, where)});
     for (const Trial& trial : group.trials) static_cast<void>(find_start(RunFiles{trial.folder}, options.resume));
+    if (has_several_trials(settings) && RunHistory(group.root).has_started())
+      fail(ErrorCode::kUsage, "{}: expected a folder for {} trainings, got that of one (name another)",
+           group.root.string(), group.trials.size());
     FinetunePlanLine& plan = group.plan;
     plan.trainings = static_cast<int64_t>(group.trials.size()), plan.epochs = settings.epochs;
     plan.updates = per_epoch, plan.tokens = inputs_of(group.sources);

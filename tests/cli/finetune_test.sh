@@ -79,6 +79,11 @@ sed -i '1!d' again/history.jsonl
 expect "no checkpoint yet" 0 "no checkpoint yet: starting from the beginning" "$program" finetune ft.toml --model pre --run again --resume
 [ "$(grep -c '"zero-shot"' again/metrics.jsonl)" = 1 ] || fail "figures of an attempt that left no checkpoint: $(cat again/metrics.jsonl)"
 cmp whole/model/model.safetensors again/model/model.safetensors || fail "a run that begins again gives another model"
+expect "resume of another rate when all is done" 0 '"lr":0.03,' "$program" finetune ft.toml --model pre --run again --resume --json \
+  --set finetune.lr=0.02
+grep -q '"troupe.finetune_result/1".*"lr":0.02' out && fail "a rate that nothing was trained with: $(cat out)"
+expect "several trainings in the folder of one" 2 "again: expected a folder for 2 trainings, got that of one" "$program" finetune \
+  ft.toml --model pre --run again --resume --set finetune.lr=0.02,0.03
 expect "resume of another freeze" 2 "finetune.freeze: \"nothing\" in the checkpoint" \
   "$program" finetune ft.toml --model pre --run half --set finetune.freeze=router --resume
 
@@ -273,6 +278,9 @@ expect "no model" 2 "finetune.model: expected the folder of a model" "$program" 
 expect "no data" 2 "finetune.data_dir: expected" "$program" finetune --model pre --task sst2 --run no
 expect "no task" 2 "finetune.tasks: expected tasks" "$program" finetune --model pre --run no
 expect "an unknown task" 2 "did you mean sst2?" "$program" finetune --model pre --task sst --data-dir tasks --run no
+cp files/sky.toml same.toml
+expect "two tasks of one name" 2 "finetune.tasks: expected each name once, got sky twice" "$program" finetune --model pre --run no \
+  --task files/sky.toml,same.toml --data-dir tasks
 expect "a task without data" 3 "expected dev.tsv" "$program" finetune --model pre --task sst2 --data-dir tasks --run no
 expect "another model" 2 "model.d_model: expected 16, as pre says, got 32" "$program" finetune ft.toml --model pre --run no \
   --set model.d_model=32

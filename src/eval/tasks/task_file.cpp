@@ -111,6 +111,8 @@ TaskFile parse_task_file(std::string_view text, const std::string& where) {
   }
   TomlReader reader(table, where);
   TaskFile task{.where = where, .name = reader.text("name")};
+  if (task.name.empty() || task.name == "." || task.name == ".." || task.name.find('/') != task.name.npos)
+    reader.fail_at(table.get("name"), "name", "a name that a folder may have", task.name.empty() ? "none" : task.name);
   task.about = reader.text("about");
   task.citation = reader.text("citation");
   task.published = reader.text("published");

@@ -63,6 +63,9 @@ TEST(TaskFile, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(error(changed("score = \"mean\"", "score = \"unconditional\"")),
             "mine.toml:14: paper.calibration: expected a context to compare with, got no such key");
   EXPECT_EQ(error("name = ").substr(0, 28), "mine.toml:1: expected TOML, ");
+  EXPECT_EQ(error(changed("\"mine\"", "\"../mine\"")),
+            "mine.toml:1: name: expected a name that a folder may have, got ../mine");
+  EXPECT_EQ(error(changed("\"mine\"", "\"\"")), "mine.toml:1: name: expected a name that a folder may have, got none");
 }
 
 TEST(TaskFile, MutatedFilesParseOrGiveOneError) {
