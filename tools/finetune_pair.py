@@ -36,7 +36,7 @@ parser.add_argument('--text', help='NAME=PATH of a domain to adapt to')
 parser.add_argument('--others', default='', help='tasks to learn with the settings that were best on SST-2')
 parser.add_argument('--go', action='store_true'), parser.add_argument('--minutes', type=float, default=math.inf)
 parser.add_argument('--only', choices=finetune_tables.FAMILIES, help='train one of the models')
-parser.add_argument('--settings', default='', help='only these (and the default), each with every seed')
+parser.add_argument('--settings', default='', help='only these (and the default), each with every seed, on everything, --others too')
 parser.add_argument('--jobs', type=int, default=1, help='trainings at once')
 parser.add_argument('--work', type=pathlib.Path, help='where trainings run, with their checkpoints, if not in OUT')
 parser.add_argument('--device', default='', help='as in troupe --device')
@@ -67,17 +67,28 @@ of_experts = {
     'expert dropout 0.4': ['model.moe.expert_dropout=0.4'],
     'no balance loss': ['model.moe.aux_loss_weight=0'],
 }
+ATTENTION = ['q_proj', 'k_proj', 'v_proj', 'o_proj']
+
+
+def adapters(rank, *targets):
+    return [f'finetune.lora.rank={rank}', f'finetune.lora.targets={json.dumps([*ATTENTION, *targets])}',
+            f'finetune.lr={10 * flags.lr:g}']
+
+
 beyond = {  # what the paper did not try
     'rest x 10': [f'train.optimizer.lr.rest={10 * flags.lr:g}'],  # norms, biases and routers
     'embedding / 10': [f'train.optimizer.lr.embedding={flags.lr / 10:g}'],
     'no dropout': ['model.dropout=0'],
+    'adapters of attention': adapters(8),  # at ten times the rate
 }
 beyond_of_experts = {
     'expert dropout 0': ['model.moe.expert_dropout=0'],
     'balance loss x 10': ['model.moe.aux_loss_weight=0.1'],
     'router noise 0.1': ['model.moe.input_jitter=0.1'],
+    'capacity 1': ['model.moe.capacity=fairseq'],  # top-2: two places of an even share; what is beyond them is dropped
 }
-FACTORS = {'dense': both | beyond, 'moe': both | of_experts | beyond | beyond_of_experts}
+FACTORS = {'dense': both | beyond | {'adapters of all': adapters(8, 'up_proj', 'down_proj')},
+           'moe': both | of_experts | beyond | {'adapters of all': adapters(8, 'experts')} | beyond_of_experts}
 SETTINGS = [setting for setting in flags.settings.split(',') if setting]
 if unknown := [setting for setting in SETTINGS if setting not in FACTORS['moe']]:
     parser.error(f'--settings: expected some of {", ".join(FACTORS["moe"])}, got {unknown[0]}')
@@ -154,12 +165,9 @@ class Scheduler:
 
     def plan(self):
         """The most valuable first; of the best settings once every factor is over, or it is late."""
-        for learnt in TASKS:
-            for seed in SEEDS:
-                for family in FACTORS:
-                    yield learnt, family, 'default', seed
-        for setting in SETTINGS:
-            yield from ((learnt, family, setting, seed) for learnt in TASKS for seed in SEEDS for family in FACTORS
+        asked = TASKS + OTHERS if SETTINGS else TASKS
+        for setting in dict.fromkeys(['default', *SETTINGS]):
+            yield from ((learnt, family, setting, seed) for learnt in asked for seed in SEEDS for family in FACTORS
                         if setting in FACTORS[family])
         if SETTINGS:
             return

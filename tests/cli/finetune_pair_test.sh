@@ -70,6 +70,9 @@ pair "nothing is done twice" 0 "rate x 3" made --text man_pages=x --lr 1e-3 --go
 [ ! -e asked ] || fail "trained again: $(cat asked)"
 pair "a seed without models" 0 "pair/dense/model: no such model: nothing is trained from it" made --lr 1e-3 --go --seeds 4
 [ ! -e asked ] || fail "trained from no model: $(cat asked)"
+pair "named settings, of other tasks too" 0 "exclude zero" named --go --limit 0 --others mnli --settings "rate x 3,capacity 1"
+[ "$(grep -c mnli asked)" = 15 ] || fail "expected two settings of both models and one of MoE, three seeds each, got $(cat asked)"
+rm asked
 
 # One that fails is said, the others are trained.
 FAILS=router pair "a failure" 1 "sst2, moe, router frozen, seed 1: FAILED: exit code 1: error: as the test wanted" failed --go --seeds 1
@@ -105,7 +108,7 @@ grep -q ': 100000 tokens for each model' out || fail "expected the fewest tokens
 [ -z "$(find gpu -name model)" ] || fail "weights stay"
 FAILS=router expect "one that fails" 1 "router frozen, seed 2: FAILED" bash -c '"$0/gpu/finetune.sh" two 60 --limit 0 --settings "router frozen"; \
   code=$?; cat two/finetune.log; exit $code' "$tools"
-[ "$(grep -c default two/results.jsonl)" = 6 ] || fail "the others were not trained: $(cat out)"
+[ "$(grep -c '"learnt": "domain".*default' two/results.jsonl)" = 6 ] || fail "the others were not trained: $(cat out)"
 expect "no data" 4 "none.tar.xz: expected text and tasks" env FINETUNE_DATA=none.tar.xz "$tools/gpu/finetune.sh" gpu 60
 expect "no program" 4 "expected the program, got none" env TROUPE=none "$tools/gpu/finetune.sh" gpu 60
 expect "no folder" 2 "usage: finetune.sh OUT" "$tools/gpu/finetune.sh"
@@ -124,7 +127,7 @@ done
 mkdir -p tasks/sst2
 for split in train dev; do printf 'sentence\tlabel\ngood cat \t1\nbad mat \t0\n' >tasks/sst2/$split.tsv; done
 expect "the plan" 0 "man_pages" "$tools/finetune_pair.py" "$program" real tasks none --text man_pages=text.txt --seeds 1
-for setting in "router noise 0.1" "only chosen experts" "rest x 10"; do
+for setting in "router noise 0.1" "only chosen experts" "rest x 10" "adapters of all" "capacity 1"; do
   grep -q "^sst2, moe, $setting, seed 1:" out || fail "no plan of $setting: $(cat out)"
 done
 [ ! -e none ] || fail "a plan writes"
