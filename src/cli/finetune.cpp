@@ -67,10 +67,10 @@ void log_figure(const nlohmann::ordered_json& line) {
             line["metric"].get<std::string>(), line[nll ? "nll" : "accuracy"].get<double>(), line["n"].get<int64_t>());
 }
 
-// As its usual update is: texts stand in rows of kRowTokens, and of more only if they are longer.
-RunConfig sized(RunConfig config) {
+// As its largest update is.
+RunConfig sized(RunConfig config, const std::vector<FinetunePlanLine>& plan) {
   config.train.batch_sequences = config.finetune->batch_sequences;
-  config.model.context = std::min(config.model.context, kRowTokens);
+  config.model.context = std::ranges::max(plan, {}, &FinetunePlanLine::row_tokens).row_tokens;
   return config;
 }
 
@@ -78,15 +78,13 @@ void run(const FinetuneArguments& arguments, Communicator* ranks) {
   FinetuneFlags flags = arguments.flags;
   flags.config = arguments.config;
   RunConfig config;
-  run_together(ranks, [&] { config = load_finetune_config(flags); }, "configuration");
+  run_together(
+      ranks, [&] { config = load_finetune_config(flags); }, "configuration");
   const std::string where = arguments.config.empty() ? "finetune" : arguments.config;
   if (config.finetune->teacher.empty())
     choose_device_for(config.model, ranks);
   else
     choose_device("a teacher does not run on GPUs yet", ranks);
-  if (!arguments.ignore_memory && !arguments.dry_run)
-    ranks ? require_memory_of_ranks(sized(config), where, *ranks)
-          : require_memory(sized(config), read_machine(), where);
   const InterruptGuard signals;
   std::optional<Error> lost_output;  // the lines are in metrics.jsonl: the run is saved, then ends
   std::optional<Progress> progress;
@@ -97,6 +95,11 @@ void run(const FinetuneArguments& arguments, Communicator* ranks) {
   options.resume = arguments.resume;
   options.dry_run = arguments.dry_run;
   options.ranks = ranks;
+  options.planned = [&](const std::vector<FinetunePlanLine>& plan) {
+    if (arguments.ignore_memory) return;
+    ranks ? require_memory_of_ranks(sized(config, plan), where, *ranks)
+          : require_memory(sized(config, plan), read_machine(), where);
+  };
   options.interrupted = [&] { return signals.interrupted() || lost_output; };
   options.line = [&](const nlohmann::ordered_json& line) {
     try {

@@ -52,7 +52,8 @@ RunConfig config_of(const RunConfig& config, const std::vector<std::string>& tas
 std::string read_file_on_first(Communicator* ranks, const fs::path& path) {
   constexpr const char* kPlace = "the run's folder";
   std::string text;
-  run_on_first(ranks, [&] { text = read_file(path); }, kPlace);
+  run_on_first(
+      ranks, [&] { text = read_file(path); }, kPlace);
   return ranks ? ranks->texts(text, kPlace).front() : text;
 }
 
@@ -202,12 +203,11 @@ std::vector<Group> make_groups(const RunConfig& config, const std::string& where
     const int64_t per_epoch = steps_per_epoch(group.sources, settings.batch_sequences);
     for (const double lr : settings.lr)
       for (const int64_t seed : settings.seeds)
-        group.trials.push_back({.lr = lr,
-                                .seed = seed,
-                                .folder = has_several_trials(settings)
-                                              ? group.root / fmt::format("lr-{}-seed-{}", lr, seed)
-                                              : group.root,
-                                .config = config_of(config, tasks, lr, seed, per_epoch, where)});
+        group.trials.push_back(
+            {.lr = lr,
+             .seed = seed,
+             .folder = has_several_trials(settings) ? group.root / fmt::format("lr-{}-seed-{}", lr, seed) : group.root,
+             .config = config_of(config, tasks, lr, seed, per_epoch, where)});
     for (const Trial& trial : group.trials) static_cast<void>(find_start(RunFiles{trial.folder}, options.resume));
     if (has_several_trials(settings) && RunHistory(group.root).has_started())
       fail(ErrorCode::kUsage, "{}: expected a folder for {} trainings, got that of one (name another)",
@@ -215,10 +215,13 @@ std::vector<Group> make_groups(const RunConfig& config, const std::string& where
     FinetunePlanLine& plan = group.plan;
     plan.trainings = static_cast<int64_t>(group.trials.size()), plan.epochs = settings.epochs;
     plan.updates = per_epoch, plan.tokens = inputs_of(group.sources);
+    plan.row_tokens = std::min(config.model.context, kRowTokens);
     for (const FinetuneSource& source : group.sources)
       plan.learnt.push_back(source.name), plan.texts += static_cast<int64_t>(source.train.size());
+    for (const FinetuneSource& source : group.sources)
+      for (const TrainingText& text : source.train) plan.row_tokens = std::max(plan.row_tokens, text.inputs());
     plan.train_flops = static_cast<double>(plan.trainings * plan.epochs) * static_cast<double>(plan.tokens) *
-                       train_flops_per_token(config.model, std::min(config.model.context, kRowTokens));
+                       train_flops_per_token(config.model, plan.row_tokens);
   }
   return groups;
 }
@@ -274,6 +277,7 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
     trainings += group.plan.trainings, flops += group.plan.train_flops;
   }
   if (options.dry_run) return result;
+  if (options.planned) options.planned(result.plan);
   log::info("fine-tuning: {} of {}, {:.3g} FLOPs in all", counted(trainings, "training"),
             counted(settings.epochs, "epoch"), flops);
 

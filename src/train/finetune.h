@@ -82,13 +82,15 @@ struct FinetunePlanLine {
   std::vector<std::string> learnt;  // tasks, text and answers
   int64_t trainings = 0, epochs = 0;
   int64_t texts = 0, tokens = 0, updates = 0;  // of one epoch of one training
+  int64_t row_tokens = 0;                      // of the longest row that a batch may have
   double train_flops = 0.0;                    // of all trainings; evaluations are not counted
 
   template <class V>
   void fields(V& v) {
     v.constant("schema", kSchema);
     v("learnt", learnt), v.count("trainings", trainings), v.count("epochs", epochs), v.count("texts", texts);
-    v.count("tokens", tokens), v.count("updates", updates), v("train_flops", train_flops);
+    v.count("tokens", tokens), v.count("updates", updates), v.count("row_tokens", row_tokens);
+    v("train_flops", train_flops);
   }
 };
 
@@ -99,6 +101,8 @@ struct FinetuneOptions {
 
   // Share the work, as in PretrainOptions; every rank has the whole of the model while it is evaluated.
   Communicator* ranks = nullptr;
+  // Before anything is trained, on all ranks: the data are read. May throw.
+  std::function<void(const std::vector<FinetunePlanLine>& plan)> planned;
   // What happens meanwhile, as in PretrainOptions; `line` gets those of metrics.jsonl and the results.
   std::function<void(const StepStats& stats, int64_t steps, double seconds)> step;
   std::function<void(const nlohmann::ordered_json& line)> line;

@@ -255,6 +255,16 @@ expect "what it would take" 0 '"learnt":["sky"],"trainings":4,"epochs":10,"texts
 expect "a sweep over what is there" 2 "own/lr-0.01-seed-1: expected a new run" "$program" finetune ft.toml --model pre --run own \
   --set finetune.lr=0.1,0.01
 
+# Memory is that of the rows that the texts need, which may be longer than those of tasks.
+cp -r pre/model wide
+sed -i 's/"context": 48/"context": 40000/' wide/config.json
+python3 -c 'print("{\"text\": \"" + "the cat sat on the mat " * 10000 + "\"}\n" + "{\"text\": \"a mat\"}")' >long.jsonl
+expect "a plan of long texts" 0 '"row_tokens":40000' "$program" finetune --model wide --run long --set finetune.text=long.jsonl --dry-run --json
+expect "no memory for long texts" 4 " of memory for training" "$program" finetune --model wide --run long \
+  --set finetune.text=long.jsonl --set finetune.batch_sequences=20000
+[ -e long ] && fail "what has no memory left a folder"
+expect "a plan of short texts" 0 '"row_tokens":256' "$program" finetune ft.toml --model wide --run short --dry-run --json
+
 # Text, and prompts with answers.
 for i in $(seq 12); do echo "{\"prompt\": \"number $i? \", \"completion\": \"it is $i\"}"; done >ask.jsonl
 expect "text and answers" 0 "held out" "$program" finetune --model pre --run texts --set finetune.text=text.txt \
