@@ -296,18 +296,22 @@ TEST(Step, FewerSequencesThanRanks) {
     }
 }
 
-// Adapters of attention, router and experts, or of what a dropout may be of; the second update is the first to move A.
+// Of attention, router and experts; with a dropout of what it may be of.
+void adapt(ModelConfig& model, TrainerOptions& options, double dropout) {
+  model.ffn_gated = true;
+  const auto adapted = [dropout](const Parameter& p) {
+    const bool of_tokens = p.role != Role::kExpert && !p.name.ends_with("router.weight");
+    return p.shape.size() == 2 && p.layer >= 0 && p.name.ends_with(".weight") && (dropout == 0.0 || of_tokens);
+  };
+  options.lora = LoraOptions{.adapted = adapted, .rank = 3, .scale = 2.0, .dropout = dropout};
+}
+
+// The second update is the first that moves A.
 TEST(Step, TrainsAdapters) {
-  for (const double dropout : {0.0, 0.3}) {
-    const Case c{"lora", [dropout](ModelConfig& m, DecoderOptions&, TrainerOptions& t) {
-                   m.ffn_gated = true;
-                   const auto adapted = [dropout](const Parameter& p) {
-                     const bool of_tokens = p.role != Role::kExpert && !p.name.ends_with("router.weight");
-                     return p.shape.size() == 2 && p.layer >= 0 && p.name.ends_with(".weight") &&
-                            (dropout == 0.0 || of_tokens);
-                   };
-                   t.lora = LoraOptions{.adapted = adapted, .rank = 3, .scale = 2.0, .dropout = dropout};
-                 }};
+  const Case cases[] = {{"lora", [](ModelConfig& m, DecoderOptions&, TrainerOptions& t) { adapt(m, t, 0.0); }},
+                        {"dropped", [](ModelConfig& m, DecoderOptions&, TrainerOptions& t) { adapt(m, t, 0.3); }}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
     Training alone(c, nullptr), ranked(c, &world());
     for (int step = 0; step < 4; ++step) {
       SCOPED_TRACE(step);
