@@ -99,6 +99,13 @@ cuda::Survey survey_or_problem() {
 
 void say_no_card(const std::string& problem) { log::info("device: cpu; no GPU is used: {}", problem); }
 
+// Layer norms of more columns than the backward pass has room for; else "".
+std::string refuses_wide_norm(const ModelConfig& model) {
+  return model.norm == Norm::kLayer && model.d_model > kWidestNorm
+             ? fmt::format("layer norms have {} columns, more than {}", model.d_model, kWidestNorm)
+             : "";
+}
+
 constexpr const char* kPlace = "the device";  // to the watchdog
 
 // What all ranks wish.
@@ -108,8 +115,9 @@ Wish wish_of(Communicator& ranks) {
   const std::vector<std::string> all = ranks.texts(own.device, kPlace);
   for (size_t r = 1; r < all.size(); ++r)
     if (all[r] != all[0])
-      throw SharedError(ErrorCode::kUsage, fmt::format("{}: expected one device on all ranks, got {} on rank 0 and {} on rank {}",
-                                                       own.said_by, all[0], all[r], r));
+      throw SharedError(ErrorCode::kUsage,
+                        fmt::format("--device, {}: expected one device on all ranks, got {} on rank 0 and {} on rank {}",
+                                    kDeviceVariable, all[0], all[r], r));
   return own;
 }
 
@@ -196,7 +204,8 @@ void choose_device_for(const ModelConfig& config, Communicator* ranks) { choose_
 void choose_device_for(std::span<const ModelConfig> models, Communicator* ranks) {
   std::string refusal;
   for (const ModelConfig& model : models)
-    if (refusal.empty()) refusal = refuses_wide_heads(model.head_width());
+    for (const std::string& reason : {refuses_wide_heads(model.head_width()), refuses_wide_norm(model)})
+      if (refusal.empty()) refusal = reason;
   choose_device(refusal, ranks);
 }
 

@@ -161,7 +161,7 @@ struct LinearBackwardWeight {
   static Implementations<LinearBackwardWeight> implementations();
 };
 
-// The epilogues by themselves, of sums that are there already, made of more than one product (nn/dropped_adapter.h).
+// The epilogues by themselves, of sums that are there already, made of more than one product (nn/dropped_adapters.h).
 template <class P>
 struct StoreForward {
   using precision = P;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -97,11 +98,18 @@ int64_t steps_per_epoch(const std::vector<FinetuneSource>& sources, int64_t batc
   return (texts + batch - 1) / batch;
 }
 
-int64_t inputs_of(const std::vector<FinetuneSource>& sources) {
-  int64_t inputs = 0;
+// What the training texts of an epoch take: `tokens`, `row_tokens` and `train_flops` of one training.
+void add_size(const std::vector<FinetuneSource>& sources, const ModelConfig& model, FinetunePlanLine& plan) {
+  const int64_t usual = std::min(model.context, kRowTokens);  // short texts share rows
+  plan.row_tokens = usual;
+  std::map<int64_t, int64_t> tokens_of_rows;  // by the length of the rows that texts need
   for (const FinetuneSource& source : sources)
-    for (const TrainingText& text : source.train) inputs += text.inputs();
-  return inputs;
+    for (const TrainingText& text : source.train) tokens_of_rows[std::max(usual, text.inputs())] += text.inputs();
+  for (const auto& [row, tokens] : tokens_of_rows) {
+    plan.row_tokens = row;
+    plan.tokens += tokens;
+    plan.train_flops += static_cast<double>(tokens) * train_flops_per_token(model, row);
+  }
 }
 
 std::string select_split(const FinetuneSource& source) { return source.task ? source.task->select.name : "held out"; }
@@ -181,6 +189,19 @@ struct Group {
 
 bool has_several_trials(const FinetuneConfig& settings) { return settings.lr.size() * settings.seeds.size() > 1; }
 
+// That several trainings do not begin in the folder of one, nor one in that of several.
+void check_number(const fs::path& folder, int64_t trainings) {
+  if (trainings > 1 && RunHistory(folder).has_started())
+    fail(ErrorCode::kUsage, "{}: expected a folder for {} trainings, got that of one (name another)", folder.string(),
+         trainings);
+  std::error_code none;
+  if (trainings > 1) return;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, none))
+    if (entry.is_directory(none) && RunHistory(entry.path()).has_started())
+      fail(ErrorCode::kUsage, "{}: expected a folder for one training, got that of several, as {} (name another)",
+           folder.string(), entry.path().filename().string());
+}
+
 // Everything is read and checked before anything is trained.
 std::vector<Group> make_groups(const RunConfig& config, const std::string& where, const FinetuneOptions& options,
                                const FinetuneModel& model) {
@@ -208,21 +229,17 @@ std::vector<Group> make_groups(const RunConfig& config, const std::string& where
              .seed = seed,
              .folder = has_several_trials(settings) ? group.root / fmt::format("lr-{}-seed-{}", lr, seed) : group.root,
              .config = config_of(config, tasks, lr, seed, per_epoch, where)});
+    check_number(group.root, static_cast<int64_t>(group.trials.size()));
     for (const Trial& trial : group.trials) static_cast<void>(find_start(RunFiles{trial.folder}, options.resume));
-    if (has_several_trials(settings) && RunHistory(group.root).has_started())
-      fail(ErrorCode::kUsage, "{}: expected a folder for {} trainings, got that of one (name another)",
-           group.root.string(), group.trials.size());
     FinetunePlanLine& plan = group.plan;
     plan.trainings = static_cast<int64_t>(group.trials.size()), plan.epochs = settings.epochs;
-    plan.updates = per_epoch, plan.tokens = inputs_of(group.sources);
-    plan.row_tokens = std::min(config.model.context, kRowTokens);
+    plan.updates = per_epoch;
     for (const FinetuneSource& source : group.sources)
       plan.learnt.push_back(source.name), plan.texts += static_cast<int64_t>(source.train.size());
-    for (const FinetuneSource& source : group.sources)
-      for (const TrainingText& text : source.train) plan.row_tokens = std::max(plan.row_tokens, text.inputs());
-    plan.train_flops = static_cast<double>(plan.trainings * plan.epochs) * static_cast<double>(plan.tokens) *
-                       train_flops_per_token(config.model, plan.row_tokens);
+    add_size(group.sources, config.model, plan);
+    plan.train_flops *= static_cast<double>(plan.trainings * plan.epochs);
   }
+  if (groups.size() > 1) check_number(options.run, static_cast<int64_t>(groups.size() * groups.front().trials.size()));
   return groups;
 }
 

@@ -58,7 +58,7 @@ if has_ranks; then
   expect "ranks on one card" 2 "--device: expected cuda, of which every rank takes a card of its own, got cuda:0 for 2 ranks of " \
     with cuInit=100 ranks no --device cuda:0
   once error
-  expect "ranks that want different things" 2 "TROUPE_DEVICE: expected one device on all ranks, got cpu on rank 0 and auto on rank 1" \
+  expect "ranks that want different things" 2 "--device, TROUPE_DEVICE: expected one device on all ranks, got cpu on rank 0 and auto on rank 1" \
     with cuInit=100 "$mpirun" -n 1 -x TROUPE_DEVICE=cpu "$program" train run.toml --run no : \
     -n 1 -x TROUPE_DEVICE=auto "$program" train run.toml --run no
   once error

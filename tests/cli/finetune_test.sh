@@ -176,7 +176,9 @@ dropped='--set finetune.lora.rank=4 --set finetune.lora.targets=["q_proj","o_pro
 dropped="$dropped --set finetune.epochs=2 --set train.checkpoint_every=3 --set train.keep_last=99"
 expect "a dropout of adapters" 0 "acc" "$program" finetune ft.toml --model pre --run dropped $dropped
 grep -q '"lora_dropout": *0.3' dropped/adapter/adapter_config.json || fail "$(cat dropped/adapter/adapter_config.json)"
-[ "$(nll --model dropped/model)" = "$(nll --model pre --adapter dropped)" ] || fail "a dropped adapter is not that of its model"
+expect "a dropped adapter in convert" 0 "troupe to troupe" "$program" convert pre merged_dropped --adapter dropped
+for model in dropped/model merged_dropped; do tensors read $model/model.safetensors | sort >$(basename $model).values; done
+[ -s model.values ] && cmp model.values merged_dropped.values || fail "a dropped adapter is not that of its model"
 cp -r dropped/checkpoints/step-00000016 last_dropped
 for step in 09 12 15 16; do rm -r "dropped/checkpoints/step-000000$step"; done
 expect "a dropout goes on" 0 "acc" "$program" finetune ft.toml --model pre --run dropped $dropped --resume
@@ -252,6 +254,11 @@ mv kept.jsonl tasks/sky/train.jsonl
 expect "what it would take" 0 '"learnt":["sky"],"trainings":4,"epochs":10,"texts":32' "$program" finetune ft.toml --model pre \
   --run dry --json --dry-run --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
 [ -e dry ] && fail "--dry-run left a folder"
+sed 's/^name = .*/name = "sea"/' files/sky.toml >files/sea.toml
+expect "several tasks over one" 2 "whole: expected a folder for 2 trainings, got that of one" "$program" finetune ft.toml --model pre \
+  --run whole --set 'finetune.tasks=["files/sky.toml","files/sea.toml"]'
+expect "one training over several" 2 "swept: expected a folder for one training, got that of several, as lr-0.0" "$program" finetune \
+  ft.toml --model pre --run swept --resume
 expect "a sweep over what is there" 2 "own/lr-0.01-seed-1: expected a new run" "$program" finetune ft.toml --model pre --run own \
   --set finetune.lr=0.1,0.01
 
