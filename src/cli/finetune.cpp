@@ -78,8 +78,7 @@ void run(const FinetuneArguments& arguments, Communicator* ranks) {
   FinetuneFlags flags = arguments.flags;
   flags.config = arguments.config;
   RunConfig config;
-  run_together(
-      ranks, [&] { config = load_finetune_config(flags); }, "configuration");
+  run_together(ranks, [&] { config = load_finetune_config(flags); }, "configuration");
   const std::string where = arguments.config.empty() ? "finetune" : arguments.config;
   if (config.finetune->teacher.empty())
     choose_device_for(config.model, ranks);

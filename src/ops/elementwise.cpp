@@ -36,14 +36,18 @@ constexpr auto kDropoutAt = [](Isa level, const auto& task, Context& context) { 
 template <class P>
 Implementations<DropoutBackward<P>> DropoutBackward<P>::implementations() {
   static const auto rows = with_cuda(rows_at<DropoutBackward>(
-      VectorLevels<P>(), kDropoutAt, [](const auto& task) { ref::dropout_backward(task); }));
+      VectorLevels<P>(), kDropoutAt, [](const auto& task) {
+        ref::drop_rows<typename P::real>(task.dx, task.dropout, task.dy);
+      }));
   return rows;
 }
 
 template <class P>
 Implementations<DropRows<P>> DropRows<P>::implementations() {
   static const auto rows =
-      with_cuda(rows_at<DropRows>(VectorLevels<P>(), kDropoutAt, [](const auto& task) { ref::drop_rows(task); }));
+      with_cuda(rows_at<DropRows>(VectorLevels<P>(), kDropoutAt, [](const auto& task) {
+        ref::drop_rows<typename P::real>(task.x, task.dropout, task.y);
+      }));
   return rows;
 }
 

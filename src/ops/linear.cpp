@@ -142,13 +142,18 @@ std::vector<Implementation<Task>> gemm_rows(Levels<levels...>) {
   return rows;
 }
 
-constexpr int64_t kStoreRows = 16;
+// Calls f with every block of a matrix of sums.
+template <class F>
+void each_block(const Matrix<const float>& sums, const F& f) {
+  constexpr int64_t kRows = 16;
+  parallel_chunks(sums.rows, kRows, [&](int64_t begin, int64_t end) {
+    f(EpilogueBlock{sums.data + begin * sums.stride, sums.stride, begin, 0, end - begin, sums.cols, sums.cols});
+  });
+}
 
 template <class P>
 void stored(Isa level, const StoreForward<P>& task, Context&) {
-  const Matrix<const float> z = task.z_RN;
-  parallel_chunks(z.rows, kStoreRows, [&](int64_t begin, int64_t end) {
-    const EpilogueBlock block{z.data + begin * z.stride, z.stride, begin, 0, end - begin, z.cols, z.cols};
+  each_block(task.z_RN, [&](const EpilogueBlock& block) {
     if constexpr (std::is_same_v<P, F32>)
       kernels(level).epilogue.forward_f32(block, nullptr, task.epilogue);
     else
@@ -158,9 +163,7 @@ void stored(Isa level, const StoreForward<P>& task, Context&) {
 
 template <class P>
 void stored(Isa level, const StoreBackwardInput<P>& task, Context&) {
-  const Matrix<const float> dx = task.dx_RK;
-  parallel_chunks(dx.rows, kStoreRows, [&](int64_t begin, int64_t end) {
-    const EpilogueBlock block{dx.data + begin * dx.stride, dx.stride, begin, 0, end - begin, dx.cols, dx.cols};
+  each_block(task.dx_RK, [&](const EpilogueBlock& block) {
     if constexpr (std::is_same_v<P, F32>)
       kernels(level).epilogue.backward_f32(block, task.epilogue);
     else

@@ -53,8 +53,7 @@ RunConfig config_of(const RunConfig& config, const std::vector<std::string>& tas
 std::string read_file_on_first(Communicator* ranks, const fs::path& path) {
   constexpr const char* kPlace = "the run's folder";
   std::string text;
-  run_on_first(
-      ranks, [&] { text = read_file(path); }, kPlace);
+  run_on_first(ranks, [&] { text = read_file(path); }, kPlace);
   return ranks ? ranks->texts(text, kPlace).front() : text;
 }
 

@@ -22,6 +22,17 @@ struct RankCase {
   int updates = 2;
 };
 
+// What cases of more than one test set.
+inline void sigmoid_biases(ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+  m.moe.score = RouterScore::kSigmoid, m.moe.balance_bias = true, m.moe.bias_rate = 0.05;
+  m.moe.balance_choices = BalanceChoices::kAll, m.moe.balance_over = BalanceOver::kUpdate;
+  m.moe.input_jitter = 0.1;
+}
+inline void hash_router(ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.router = RouterKind::kHash; }
+inline void expert_choice(ModelConfig& m, DecoderOptions&, TrainerOptions&) {
+  m.moe.router = RouterKind::kExpertChoice, m.moe.normalize = Normalize::kNever;
+}
+
 inline ModelConfig base_config() {
   ModelConfig config = small_config();
   config.moe.num_experts = 5;  // uneven shares of 2, 3 and 4 ranks

@@ -25,8 +25,9 @@ enum DescAttribute : int {                              // cublasLtMatmulDescAtt
   kBiasType = 26
 };
 enum LayoutAttribute : int { kCols = 3 };               // cublasLtMatrixLayoutAttribute_t, of 8 bytes
-enum Epilogue : uint32_t { kStore = 1, kAddBias = 4, kSumB = 512 };  // cublasLtEpilogue_t: a bias by row of a
-// column-major D; sums of op(B) over the depth, by column of D, stored where a bias would be
+// cublasLtEpilogue_t: a bias by row of a column-major D; sums of op(B) over the depth, by column of D, stored where a bias
+// would be.
+enum Epilogue : uint32_t { kStore = 1, kAddBias = 4, kSumB = 512 };
 enum PreferenceAttribute : int {                        // cublasLtMatmulPreferenceAttributes_t
   kMaxWorkspaceBytes = 1,
   kReductionSchemeMask = 3,

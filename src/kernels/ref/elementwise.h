@@ -3,30 +3,19 @@
 
 #include <cstdint>
 
+#include "kernels/dropout.h"
 #include "tensor/host_matrix.h"
 
 namespace troupe::ref {
 
-template <class Task>
-void dropout_backward(const Task& task) {
-  using real = typename Task::real;
-  const HostMatrix dx(task.dx);
-  const HostMatrix dy(task.dy);
-  for (int64_t t = 0; t < dx.rows; ++t)
-    for (int64_t d = 0; d < dx.cols; ++d)
-      dy(t, d) = static_cast<typename Task::operand>(dx(t, d) *
-                                                     static_cast<real>(task.dropout.scale(t, d, dx.cols)));
-}
-
-template <class Task>
-void drop_rows(const Task& task) {
-  using real = typename Task::real;
-  const HostMatrix x(task.x);
-  const HostMatrix y(task.y);
+// y = dropout(x), or its derivative of dx; multiplied as `real`.
+template <class real, class From, class To>
+void drop_rows(const Matrix<From>& from, const Dropout& dropout, const Matrix<To>& to) {
+  const HostMatrix x(from);
+  const HostMatrix y(to);
   for (int64_t t = 0; t < x.rows; ++t)
     for (int64_t d = 0; d < x.cols; ++d)
-      y(t, d) = static_cast<typename Task::operand>(static_cast<real>(x(t, d)) *
-                                                    static_cast<real>(task.dropout.scale(t, d, x.cols)));
+      y(t, d) = static_cast<To>(static_cast<real>(x(t, d)) * static_cast<real>(dropout.scale(t, d, x.cols)));
 }
 
 template <class Task>

@@ -141,17 +141,9 @@ INSTANTIATE_TEST_SUITE_P(
              [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
                m.moe.capacity = Capacity::kFairseq, m.moe.group_sequences = 1, m.moe.router_z_loss = 0.01;
              }},
-        Case{"sigmoid_biases",
-             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
-               m.moe.score = RouterScore::kSigmoid, m.moe.balance_bias = true, m.moe.bias_rate = 0.05;
-               m.moe.balance_choices = BalanceChoices::kAll, m.moe.balance_over = BalanceOver::kUpdate;
-               m.moe.input_jitter = 0.1;
-             }},
-        Case{"hash", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.router = RouterKind::kHash; }},
-        Case{"expert_choice",
-             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
-               m.moe.router = RouterKind::kExpertChoice, m.moe.normalize = Normalize::kNever;
-             }},
+        Case{"sigmoid_biases", test::sigmoid_biases},
+        Case{"hash", test::hash_router},
+        Case{"expert_choice", test::expert_choice},
         Case{"copies_muon",
              [](ModelConfig& m, DecoderOptions&, TrainerOptions& t) {
                m.moe.num_experts = 2, m.ffn_gated = true, t.optimizer.matrices = MatrixOptimizer::kMuon;

@@ -392,18 +392,9 @@ INSTANTIATE_TEST_SUITE_P(
              [](ModelConfig& m, DecoderOptions&, TrainerOptions& t) {
                m.moe.top_k = 1, m.moe.router_z_loss = 0.01, t.z_loss = 1e-3, m.moe.num_experts = 3;
              }},
-        Case{"sigmoid_biases",
-             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
-               m.moe.score = RouterScore::kSigmoid, m.moe.balance_bias = true, m.moe.bias_rate = 0.05;
-               m.moe.balance_choices = BalanceChoices::kAll, m.moe.balance_over = BalanceOver::kUpdate;
-               m.moe.input_jitter = 0.1;
-             }},
-        Case{"hash", [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.router = RouterKind::kHash; }},
-        Case{"expert_choice",
-             [](ModelConfig& m, DecoderOptions&, TrainerOptions&) {
-               m.moe.router = RouterKind::kExpertChoice, m.moe.normalize = Normalize::kNever;
-             },
-             Precision::kFp32, 10},
+        Case{"sigmoid_biases", test::sigmoid_biases},
+        Case{"hash", test::hash_router},
+        Case{"expert_choice", test::expert_choice, Precision::kFp32, 10},
         Case{"one_expert",
              [](ModelConfig& m, DecoderOptions&, TrainerOptions&) { m.moe.num_experts = 1, m.moe.top_k = 1; }},
         Case{"copies",
