@@ -127,6 +127,13 @@ if command -v gnuplot >/dev/null; then
   done
   [ "$(grep -c '^!\[.*\](figures/figure-' one/report.md)" -ge 6 ] || fail "grid: figures in report.md"
 fi
+expect "grid: what is done" 0 "trainings  23, 23 done" study one --dry-run
+cp -r one partly
+rm -r partly/runs/dense/2x16/3000/*/seed-1 "$(ls -d partly/runs/moe/2x16/1000/*/seed-1 | head -1)"
+expect "grid: what is partly done" 0 "trainings  23, 21 done" study partly --dry-run
+expect "grid: trials of which one is to do" 0 "  3 done" study partly --dry-run
+expect "grid: a plan for programs" 0 '"left_out":0,"done":21,' study partly --dry-run --json
+rm -r partly
 cp -r one speeds
 expect "grid: speeds measured afterwards" 0 "speeds/points.csv" study speeds --set study.grid.speed_seconds=0.01
 expect "grid: factors in seconds, too" 0 " of frontiers, " python3 -B "$source/tools/study_check.py" speeds

@@ -10,6 +10,7 @@
 #include "base/machine.h"
 #include "base/quantity.h"
 #include "io/json_fields.h"
+#include "study/grid/run_record.h"
 #include "study/memory.h"
 #include "train/run_data.h"
 
@@ -23,6 +24,23 @@ std::string whole(int64_t value) {
 }
 
 std::string known(double value, const std::string& text) { return std::isfinite(value) ? text : number_text(value, 0); }
+
+double as_double(int64_t value) { return static_cast<double>(value); }
+
+template <class T, class Of>
+T sum(const std::vector<PlannedWork>& work, const Of& of) {
+  T total{};
+  for (const PlannedWork& item : work) total += of(item);
+  return total;
+}
+
+int64_t to_do(const PlannedWork& item) { return item.fits ? item.trainings - item.done : 0; }
+
+// Whether a training of a grid is over: scored for the choice of a rate, or measured, or diverged.
+bool is_finished(const std::filesystem::path& run, bool trial) {
+  const auto record = read_record(run);
+  return record && (trial || record->measured || record->status == RunStatus::kDiverged);
+}
 
 // As much as fits, cheapest first. The order is that of FLOPs, which no other program disturbs.
 void fit(std::vector<PlannedWork>& work, double max_hours) {
@@ -47,24 +65,26 @@ void drop_without_trials(std::vector<PlannedWork>& work, const Grid& grid) {
 }  // namespace
 
 int64_t GridPlan::trainings() const {
-  int64_t sum = 0;
-  for (const PlannedWork& item : work) sum += item.fits ? item.trainings : 0;
-  return sum;
-}
-double GridPlan::flops() const {
-  double sum = 0.0;
-  for (const PlannedWork& item : work) sum += item.fits ? static_cast<double>(item.trainings) * item.flops : 0.0;
-  return sum;
-}
-double GridPlan::seconds() const {
-  double sum = 0.0;
-  for (const PlannedWork& item : work) sum += item.fits ? static_cast<double>(item.trainings) * item.seconds : 0.0;
-  return sum;
+  return sum<int64_t>(work, [](const PlannedWork& item) { return item.fits ? item.trainings : 0; });
 }
 int64_t GridPlan::left_out() const {
-  int64_t sum = 0;
-  for (const PlannedWork& item : work) sum += item.fits ? 0 : item.trainings;
-  return sum;
+  return sum<int64_t>(work, [](const PlannedWork& item) { return item.fits ? 0 : item.trainings; });
+}
+int64_t GridPlan::done() const {
+  return sum<int64_t>(work, [](const PlannedWork& item) { return item.fits ? item.done : 0; });
+}
+double GridPlan::flops() const {
+  return sum<double>(work, [](const PlannedWork& item) { return item.fits ? as_double(item.trainings) * item.flops : 0.0; });
+}
+double GridPlan::seconds() const {
+  return sum<double>(work,
+                     [](const PlannedWork& item) { return item.fits ? as_double(item.trainings) * item.seconds : 0.0; });
+}
+double GridPlan::flops_to_do() const {
+  return sum<double>(work, [](const PlannedWork& item) { return as_double(to_do(item)) * item.flops; });
+}
+double GridPlan::seconds_to_do() const {
+  return sum<double>(work, [](const PlannedWork& item) { return as_double(to_do(item)) * item.seconds; });
 }
 
 GridPlan plan_grid(const Grid& grid, const GridConfig& config, const Speeds& speeds) {
@@ -122,6 +142,19 @@ void count_epochs(GridPlan& plan, const Grid& grid, const StudyConfig& study, co
   }
 }
 
+void count_done(GridPlan& plan, const Grid& grid, const std::filesystem::path& runs) {
+  for (PlannedWork& item : plan.work) {
+    const GridPoint& point = grid.points[item.point];
+    const std::string seed = fmt::format("seed-{}", item.trials ? point.seeds.front() : item.seed);
+    const std::filesystem::path folder = runs / grid.name(point);
+    item.done = 0;
+    if (!std::filesystem::is_directory(folder)) continue;
+    for (const auto& rate : std::filesystem::directory_iterator(folder))
+      if (is_finished(rate.path() / seed, item.trials)) ++item.done;
+    item.done = std::min(item.done, item.trainings);
+  }
+}
+
 nlohmann::ordered_json to_json(const GridPlan& plan, const Grid& grid, const Speeds& speeds) {
   using Json = nlohmann::ordered_json;
   Json models = Json::array(), work = Json::array(), epochs = Json::array();
@@ -139,7 +172,8 @@ nlohmann::ordered_json to_json(const GridPlan& plan, const Grid& grid, const Spe
                     {"trainings", item.trainings},
                     {"train_flops", item.flops},
                     {"seconds", item.seconds},
-                    {"fits", item.fits}});
+                    {"fits", item.fits},
+                    {"done", item.done}});
   for (const GridPlan::Epochs& domain : plan.epochs)
     epochs.push_back({{"data", domain.domain}, {"tokens", domain.tokens}, {"epochs", domain.most}});
   return {{"schema", "troupe.study.plan/1"},
@@ -148,8 +182,11 @@ nlohmann::ordered_json to_json(const GridPlan& plan, const Grid& grid, const Spe
           {"epochs", epochs},
           {"trainings", plan.trainings()},
           {"left_out", plan.left_out()},
+          {"done", plan.done()},
           {"train_flops", plan.flops()},
+          {"train_flops_to_do", plan.flops_to_do()},
           {"seconds", plan.seconds()},
+          {"seconds_to_do", plan.seconds_to_do()},
           {"memory_bytes", plan.memory_bytes},
           {"free_memory_bytes", plan.free_memory_bytes ? Json(*plan.free_memory_bytes) : Json()},
           {"disk_bytes", plan.disk_bytes}};
@@ -172,13 +209,16 @@ std::vector<std::vector<std::string>> budgets_table(const GridPlan& plan, const 
   std::vector<std::vector<std::string>> rows = {{"point", "trainings", "each", "time of each", ""}};
   for (const PlannedWork& item : plan.work) {
     const std::string point = grid.name(grid.points[item.point]);
-    if (!item.trials && rows.back().front() == point && rows.back().back() == (item.fits ? "" : "left out")) {
+    const std::string state = !item.fits                      ? "left out"
+                              : item.done == item.trainings   ? "done"
+                              : item.done > 0                 ? fmt::format("{} done", item.done)
+                                                              : "";
+    if (!item.trials && rows.back().front() == point && rows.back().back() == state) {
       rows.back()[1] = std::to_string(std::stoll(rows.back()[1]) + 1);  // another seed
       continue;
     }
     rows.push_back({point + (item.trials ? " (learning rates)" : ""), std::to_string(item.trainings),
-                    short_flops(item.flops), known(item.seconds, short_duration(item.seconds)),
-                    item.fits ? "" : "left out"});
+                    short_flops(item.flops), known(item.seconds, short_duration(item.seconds)), state});
   }
   return rows;
 }
@@ -192,16 +232,21 @@ std::vector<std::vector<std::string>> epochs_table(const GridPlan& plan) {
 
 std::vector<std::string> plan_notes(const GridPlan& plan, const Grid& grid, const Speeds& speeds) {
   const GridModel& model = grid.models.front();
+  const bool begun = plan.done() > 0;
+  const auto of_which = [&](const std::string& to_do) {
+    return begun ? fmt::format(", {} of it to do", to_do) : std::string();
+  };
   std::vector<std::string> notes = {
       fmt::format("fixed      context {}, vocabulary {}, {} tokens an update, the same data in the same order",
                   model.config.model.context, whole(model.config.model.vocab_size), whole(model.update_tokens())),
-      fmt::format("trainings  {}{}", plan.trainings(),
+      fmt::format("trainings  {}{}{}", plan.trainings(), begun ? fmt::format(", {} done", plan.done()) : std::string(),
                   plan.left_out()
                       ? fmt::format(", {} left out (study.grid.max_hours = {:g})", plan.left_out(), plan.max_hours)
                       : std::string()),
-      fmt::format("FLOPs      {}", short_flops(plan.flops())),
+      fmt::format("FLOPs      {}{}", short_flops(plan.flops()), of_which(short_flops(plan.flops_to_do()))),
       fmt::format("time       {}", std::isfinite(plan.seconds())
-                                       ? fmt::format("{} here, measures not counted", short_duration(plan.seconds()))
+                                       ? fmt::format("{} here, measures not counted{}", short_duration(plan.seconds()),
+                                                     of_which(short_duration(plan.seconds_to_do())))
                                        : std::string("not known (study.grid.speed_seconds)")),
       fmt::format("memory     {} at most, {} free", short_bytes(static_cast<double>(plan.memory_bytes)),
                   plan.free_memory_bytes ? short_bytes(static_cast<double>(*plan.free_memory_bytes)) : "unknown"),

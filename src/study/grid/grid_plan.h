@@ -22,6 +22,7 @@ struct PlannedWork {
   int64_t trainings = 1;  // of trials: their number. The best of them is the point's own training of the first seed
   double flops = 0.0, seconds = 0.0;  // of each; seconds are NaN where no speed is known
   bool fits = true;                   // within max_hours
+  int64_t done = 0;                   // of its trainings, by count_done()
 };
 
 struct GridPlan {
@@ -41,11 +42,17 @@ struct GridPlan {
   double flops() const;
   double seconds() const;
   int64_t left_out() const;
+  int64_t done() const;  // of those that fit
+  double flops_to_do() const;
+  double seconds_to_do() const;
 };
 
 GridPlan plan_grid(const Grid& grid, const GridConfig& config, const Speeds& speeds);
 // Fills epochs. Throws kUsage for a run that would read a domain more than max_epochs times.
 void count_epochs(GridPlan& plan, const Grid& grid, const StudyConfig& config, const StudyData& data);
+
+// Fills done: what is finished in OUT/runs, whatever its settings (GridRuns::look_for_stale() compares them).
+void count_done(GridPlan& plan, const Grid& grid, const std::filesystem::path& runs);
 
 // "troupe.study.plan/1", and the same as tables and lines.
 nlohmann::ordered_json to_json(const GridPlan& plan, const Grid& grid, const Speeds& speeds);

@@ -250,6 +250,7 @@ GridForecast forecast_grid(const StudyConfig& config, const std::string& where, 
   forecast.plan = plan_grid(forecast.grid, config.grid, forecast.speeds);
   if (is_prepared(config.corpus, config.vocab_size, out))
     count_epochs(forecast.plan, forecast.grid, config, prepare_study_data(config.corpus, config.vocab_size, out));
+  count_done(forecast.plan, forecast.grid, out / "runs");
   return forecast;
 }
 
@@ -295,6 +296,7 @@ GridResults run_grid(const StudyConfig& config, const std::string& where, const 
                                      out / "speeds.json", speed, events);
     forecast.plan = plan_grid(forecast.grid, config.grid, forecast.speeds);
     count_epochs(forecast.plan, forecast.grid, config, data);
+    count_done(forecast.plan, forecast.grid, out / "runs");
     planned(forecast);
     results = GridStudy(config, out, forecast, data, *tasks, options, events, *runs).go();
   });
