@@ -16,6 +16,7 @@
 #include "base/rank_place.h"
 #include "dist/communicator.h"
 #include "kernels/cuda/driver.h"
+#include "kernels/cuda/switches.h"
 #include "ops/cuda/attention.h"
 #include "ops/cuda/cudnn.h"
 #include "troupe/config.h"
@@ -31,7 +32,7 @@ std::string device_flag;  // "": not given
 void say_what_differs() {
   if (!is_deterministic())
     log::info("{} is 0: attention adds up gradients in any order, so that two runs differ in their last bits",
-              kDeterministicVariable);
+              cuda::kDeterministicSwitch.name);
 }
 
 // The number of a card in "cuda" or "cuda:N"; -1 if it is neither.
@@ -55,7 +56,9 @@ struct Wish {
   const char* said_by;
 };
 
+// Throws kUsage also for what the environment says of devices, used or not.
 Wish wish() {
+  cuda::check_switches();
   if (!device_flag.empty()) return {device_flag, "--device"};
   const char* const value = std::getenv(kDeviceVariable);
   const std::string device = value && *value ? value : std::string(kAuto);

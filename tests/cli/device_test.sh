@@ -26,6 +26,8 @@ says "a command without a model" "" with cuInit=999 "$program" config reference
 says "--quiet" "" with cuInit=999 "${cost[@]}" --quiet
 expect "TROUPE_DEVICE=gpu" 2 "error: TROUPE_DEVICE: expected cpu, auto, cuda or cuda:N, got gpu" \
   env TROUPE_DEVICE=gpu "${cost[@]}"
+expect "a switch's other values" 2 "error: TROUPE_CUDA_DETERMINISTIC: expected 0 or 1, got no" \
+  env TROUPE_CUDA_DETERMINISTIC=no "${cost[@]}" --device cpu
 expect "TROUPE_DEVICE=cuda" 4 "cuda:0: expected a GPU, got none" \
   with cuInit=100 env TROUPE_DEVICE=cuda "$program" bench gemm --seconds 0
 

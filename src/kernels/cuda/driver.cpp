@@ -4,7 +4,6 @@
 #include <fmt/core.h>
 
 #include <array>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -12,6 +11,7 @@
 
 #include "base/error.h"
 #include "kernels/cuda/driver_api.h"
+#include "kernels/cuda/switches.h"
 #include "tensor/memory.h"
 
 #ifdef TROUPE_CUDA_IMAGE
@@ -290,10 +290,7 @@ class CardMachine final : public Machine {
   driver::Context context_ = nullptr;
   driver::Stream stream_ = nullptr;
   std::array<driver::Function, size_t{kNumKernels}> functions_{};
-  const bool wait_ = [] {
-    const char* const value = std::getenv(kWaitVariable);
-    return value && *value && *value != '0';
-  }();
+  const bool wait_ = value_of(kWaitSwitch) == "1";
   mutable std::mutex mutex_;
   std::map<driver::Pointer, driver::Pointer> ranges_;  // what is allocated: begin, end
   std::array<driver::Event, size_t{kEvents}> events_{};

@@ -35,7 +35,4 @@ enum class CardMemory {
 };
 void open_card(int number, CardMemory memory = CardMemory::kOwn);
 
-// TROUPE_CUDA_WAIT=1 waits after every launch, so that a failure names its kernel.
-inline constexpr const char* kWaitVariable = "TROUPE_CUDA_WAIT";
-
 }  // namespace troupe::cuda

@@ -2,9 +2,7 @@
 // own. Refused, and so left to our own products, is what it wants aligned and is not.
 #include "kernels/cuda/cublaslt.h"
 
-#include <cstdlib>
-#include <string_view>
-
+#include "kernels/cuda/switches.h"
 #include "ops/cuda/cublaslt.h"
 #include "ops/cuda/linear.h"
 #include "ops/cuda/row.h"
@@ -162,10 +160,7 @@ bool rounds_sums_first(const LinearBackwardInput<P>& task, Context& context) {
 }
 
 // Whether the product for the gradient of weights is asked for that of biases, too.
-bool sums_biases_too() {
-  const char* const value = std::getenv(kBiasSumsVariable);
-  return value && std::string_view(value) == "1";
-}
+bool sums_biases_too() { return cuda::value_of(cuda::kBiasSumsSwitch) == "1"; }
 
 // Float32 rows of `cols` elements that start at multiples of 16 bytes.
 int64_t aligned_stride(int64_t cols) { return (cols + 3) / 4 * 4; }

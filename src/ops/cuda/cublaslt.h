@@ -10,9 +10,6 @@
 
 namespace troupe {
 
-// 1: the library sums up the gradients of biases in the product for that of weights, where it can; else we do.
-inline constexpr const char* kBiasSumsVariable = "TROUPE_CUDA_BIAS_SUMS";
-
 // The three products. They refuse what the library would not take, or take slowly for where it starts.
 TROUPE_BY(cublaslt, LinearForward)
 TROUPE_BY(cublaslt, LinearBackwardInput)

@@ -3,9 +3,8 @@
 #include "ops/cuda/cudnn.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <string_view>
 
+#include "kernels/cuda/switches.h"
 #include "ops/attention.h"
 
 namespace troupe {
@@ -97,10 +96,7 @@ void run_by_cudnn(const Task& task, Context& context) {
 
 }  // namespace
 
-bool is_deterministic() {
-  const char* const value = std::getenv(kDeterministicVariable);
-  return !value || std::string_view(value) != "0";
-}
+bool is_deterministic() { return cuda::value_of(cuda::kDeterministicSwitch) != "0"; }
 
 int64_t dnn_backward_sequences(int64_t B, int64_t S, int64_t H) {
   const int64_t most = std::max<int64_t>(1, kDnnBackwardBytes / (H * S * S * 2));

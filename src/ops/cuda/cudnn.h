@@ -9,8 +9,7 @@
 
 namespace troupe {
 
-// Set to 0: attention's backward pass adds in any order, faster, and two runs differ in their last bits.
-inline constexpr const char* kDeterministicVariable = "TROUPE_CUDA_DETERMINISTIC";
+// Whether attention's backward pass adds in a fixed order (kernels/cuda/switches.h).
 bool is_deterministic();
 
 TROUPE_BY(cudnn, AttentionForward)

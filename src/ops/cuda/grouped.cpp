@@ -2,10 +2,10 @@
 
 #include <fmt/core.h>
 
-#include <cstdlib>
 #include <string_view>
 
 #include "kernels/cuda/grouped.h"
+#include "kernels/cuda/switches.h"
 #include "ops/cuda/linear.h"
 
 namespace troupe {
@@ -18,9 +18,8 @@ constexpr int64_t kLargeProduct = int64_t{1} << 28;
 
 template <class P>
 std::string refusal(const LinearBank<P>& bank, const RowOffsets& offsets, int64_t rows, bool starts_fit) {
-  const char* const value = std::getenv(kGroupedVariable);
-  const std::string_view set = value ? value : "";
-  if (set == "0") return fmt::format("{} is 0", kGroupedVariable);
+  const std::string_view set = cuda::value_of(cuda::kGroupedSwitch);
+  if (set == "0") return fmt::format("{} is 0", cuda::kGroupedSwitch.name);
   if (offsets.empty()) return "it is one map over all rows";
   if (set != "1" && rows / bank.num_experts() * bank.in() * bank.out() >= kLargeProduct)
     return fmt::format("a product of an expert has {} multiplications and more", kLargeProduct);

@@ -9,9 +9,6 @@ TROUPE_BY(grouped, LinearForward)
 TROUPE_BY(grouped, LinearBackwardInput)
 TROUPE_BY(grouped, LinearBackwardWeight)
 
-// 0: never; 1: wherever they can; not set: for experts with few rows each, of which a library makes one call each.
-inline constexpr const char* kGroupedVariable = "TROUPE_CUDA_GROUPED";
-
 // `rows` after them; there are none but in bf16.
 template <template <class> class Op, class P>
 std::vector<Implementation<Op<P>>> with_grouped(std::vector<Implementation<Op<P>>> rows) {

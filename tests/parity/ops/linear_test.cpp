@@ -16,6 +16,7 @@
 #include "kernels/table.h"
 #include "linear_case.h"
 #include "parity.h"
+#include "setting.h"
 
 namespace troupe {
 namespace {
@@ -25,6 +26,7 @@ using test::ForwardOptions;
 using test::Layout;
 using test::LinearCase;
 using test::LinearSizes;
+using test::Setting;
 
 // A row of the lists, with the block products that it drives (nullptr: the reference).
 struct Row {
@@ -330,13 +332,6 @@ TYPED_TEST(LinearParity, NonFiniteValuesStayInTheirRow) {
       }
   });
 }
-
-// A variable of the environment, until the end of the scope.
-struct Setting {
-  Setting(const char* name, const char* value) : name(name) { setenv(name, value, 1); }
-  ~Setting() { unsetenv(name); }
-  const char* name;
-};
 
 TEST(GroupedProducts, AreForSmallProductsOfMultiplesOfEight) {
   const auto refusal = [](int64_t rows_each, int64_t in, int64_t experts = 2) {
