@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/threads.h"
+#include "kernels/past_caches.h"
 #include "tensor/host_matrix.h"
 
 namespace troupe::host {
@@ -16,9 +17,11 @@ inline constexpr int64_t kPassPiece = 1 << 16;  // or elements, where rows lie b
 template <class Task>
 void fill(const Task& task) {
   const HostMatrix x(task.x);
+  const bool past_caches = x.rows * x.cols * static_cast<int64_t>(sizeof(*x.data)) >= kMoreThanCachesHold;
   if (x.stride == x.cols)
     return parallel_chunks(x.rows * x.cols, kPassPiece, [&](int64_t begin, int64_t end) {
-      std::fill(x.data + begin, x.data + end, task.value);
+      past_caches ? fill_past_caches(x.data + begin, end - begin, task.value)
+                  : void(std::fill(x.data + begin, x.data + end, task.value));
     });
   parallel_chunks(x.rows, kPassRows, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) std::fill_n(x.row(i), x.cols, task.value);

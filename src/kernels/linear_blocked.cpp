@@ -1,4 +1,5 @@
 #include "kernels/linear_blocked.h"
+#include "kernels/past_caches.h"
 #include "tensor/host_matrix.h"
 
 #include <omp.h>
@@ -42,9 +43,11 @@ struct WeightOperand {
   int64_t width, depth;  // n and k of the product
 
   void pack(const GemmKernels& gemm, int64_t expert, int64_t c0, int64_t cols, int64_t k0, int64_t depth_block,
-            void* packed) const {
+            void* packed, bool to_memory) const {
     const float* source = data + expert * expert_stride + (across ? k0 * stride + c0 : c0 * stride + k0);
-    (across ? gemm.pack_weight_cols : gemm.pack_weight_rows)(source, stride, cols, depth_block, packed);
+    const PackFunction pack = to_memory ? (across ? gemm.pack_weight_cols_to_memory : gemm.pack_weight_rows_to_memory)
+                                        : (across ? gemm.pack_weight_cols : gemm.pack_weight_rows);
+    pack(source, stride, cols, depth_block, packed);
   }
   int64_t padded_depth(const GemmKernels& gemm) const { return round_up(depth, gemm.k_step); }
   int64_t expert_bytes(const GemmKernels& gemm) const {
@@ -63,22 +66,25 @@ WeightOperand backward_operand(const WeightView<P>& bank) {
 
 // Packs columns [c0, c0 + cols) over the whole depth, as consecutive k blocks.
 void pack_column_block(const GemmKernels& gemm, const WeightOperand& weights, int64_t expert, int64_t c0, int64_t cols,
-                       std::byte* packed) {
+                       std::byte* packed, bool to_memory = false) {
   const int64_t padded_cols = round_up(cols, gemm.col_step);
   for (int64_t k0 = 0; k0 < weights.depth; k0 += gemm.k_block)
     weights.pack(gemm, expert, c0, cols, k0, std::min(gemm.k_block, weights.depth - k0),
-                 packed + k0 * padded_cols * gemm.packed_bytes);
+                 packed + k0 * padded_cols * gemm.packed_bytes, to_memory);
 }
 
 void pack_bank(const GemmKernels& gemm, const WeightOperand& weights, int64_t num_experts, std::byte* packed,
                Context& context) {
   const int64_t col_blocks = num_blocks(weights.width, gemm.col_block);
+  const bool to_memory = gemm.pack_weight_rows_to_memory && reinterpret_cast<uintptr_t>(packed) % 64 == 0 &&
+                         num_experts * weights.expert_bytes(gemm) >= kMoreThanCachesHold;
   run_tasks(num_experts * col_blocks, 0, context, [&](int64_t task, std::byte*) {
     const int64_t expert = task / col_blocks, c0 = task % col_blocks * gemm.col_block;
     const int64_t cols = std::min(gemm.col_block, weights.width - c0);
     pack_column_block(gemm, weights, expert, c0, cols,
                       packed + expert * weights.expert_bytes(gemm) +
-                          packed_offset(gemm, weights.padded_depth(gemm), c0, 0, round_up(cols, gemm.col_step)));
+                          packed_offset(gemm, weights.padded_depth(gemm), c0, 0, round_up(cols, gemm.col_step)),
+                      to_memory);
   });
 }
 

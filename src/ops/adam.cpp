@@ -1,5 +1,6 @@
 #include "ops/adam.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <numeric>
@@ -12,8 +13,15 @@
 namespace troupe {
 namespace {
 
-constexpr int64_t kChunk = 1 << 14;        // elements; the cut of the sum
-constexpr int64_t kUpdateChunk = 1 << 17;  // long streams: threads that take turns in short ones disturb prefetching
+// Long streams, in elements: threads that take turns in short ones disturb prefetching.
+constexpr int64_t kUpdateChunk = 1 << 17, kLongestScan = 1 << 20;
+constexpr int64_t kSumChunk = 1 << 14;  // the cut of the sum
+
+// Of `size` elements so many at a time that every thread has four turns: whole sums.
+int64_t scan_chunk(int64_t size) {
+  const int64_t sums = size / (4 * num_threads()) / kSumChunk + 1;
+  return std::min(sums * kSumChunk, kLongestScan);
+}
 
 void vectorized(Isa level, const AdamUpdate<float>& task, Context&) {
   const AdamCoefficients c = adam_coefficients(task.step, task.grad_scale);
@@ -35,19 +43,21 @@ void vectorized(Isa, const AdamUpdateBf16<float>& task, Context&) {
 }
 
 void vectorized(Isa level, const SumOfSquares<float>& task, Context& context) {
-  const int64_t size = static_cast<int64_t>(task.values.size()), num_chunks = (size + kChunk - 1) / kChunk;
-  const Context::Lease lease(context, num_chunks * static_cast<int64_t>(sizeof(double)));
+  const int64_t size = static_cast<int64_t>(task.values.size()), num_sums = (size + kSumChunk - 1) / kSumChunk;
+  const Context::Lease lease(context, num_sums * static_cast<int64_t>(sizeof(double)));
   double* const sums = lease.as<double>();
-  parallel_chunks(size, kChunk, [&](int64_t begin, int64_t end) {
-    sums[begin / kChunk] = kernels(level).adam.sum_of_squares(task.values.data() + begin, end - begin);
+  parallel_chunks(size, scan_chunk(size), [&](int64_t begin, int64_t end) {
+    for (int64_t first = begin; first < end; first += kSumChunk)
+      sums[first / kSumChunk] =
+          kernels(level).adam.sum_of_squares(task.values.data() + first, std::min(kSumChunk, end - first));
   });
-  *task.sum = std::accumulate(sums, sums + num_chunks, 0.0);
+  *task.sum = std::accumulate(sums, sums + num_sums, 0.0);
 }
 
 void vectorized(Isa level, const FindNonFinite<float>& task, Context&) {
   const int64_t size = static_cast<int64_t>(task.values.size());
   std::atomic<int64_t> first = size;
-  parallel_chunks(size, kChunk, [&](int64_t begin, int64_t end) {
+  parallel_chunks(size, scan_chunk(size), [&](int64_t begin, int64_t end) {
     if (begin >= first.load(std::memory_order_relaxed)) return;
     if (kernels(level).adam.all_finite(task.values.data() + begin, end - begin)) return;
     for (int64_t i = begin; i < end; ++i) {

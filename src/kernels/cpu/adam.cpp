@@ -34,15 +34,20 @@ void update(const AdamCoefficients& coefficients, const float* g, int64_t count,
       });
 }
 
+// Elements ahead, in a stream that the hardware foresees too late.
+constexpr int64_t kAhead = 512;
+
 double sum_of_squares(const float* values, int64_t count) {
   constexpr int kLanes = 16;
   double lanes[kLanes] = {};
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes)
+  for (; i + kLanes <= count; i += kLanes) {
+    __builtin_prefetch(values + i + kAhead, 0, 2);
     for (int lane = 0; lane < kLanes; ++lane) {
       const double value = values[i + lane];
       lanes[lane] += value * value;
     }
+  }
   for (; i < count; ++i) lanes[0] += static_cast<double>(values[i]) * values[i];
   double sum = 0.0;
   for (const double lane : lanes) sum += lane;
@@ -53,6 +58,7 @@ double sum_of_squares(const float* values, int64_t count) {
 bool all_finite(const float* values, int64_t count) {
   VecInt any = VecInt{};
   for_vectors(count, [&](int64_t i, int64_t n) {
+    __builtin_prefetch(values + i + kAhead, 0, 2);
     any |= (bits_of(load_n(values + i, n)) & 0x7F800000u) == VecUint{} + 0x7F800000u;
   });
   int32_t found = 0;

@@ -49,6 +49,8 @@ constexpr GemmKernels register_kernels(const char* name, bool prepack) {
           .pack_b_cols = pack_cols<Operand, kCols>,
           .pack_weight_rows = pack_rows<Weight, kCols>,
           .pack_weight_cols = pack_cols<Weight, kCols>,
+          .pack_weight_rows_to_memory = pack_rows<Weight, kCols, 1, Store::kToMemory>,
+          .pack_weight_cols_to_memory = pack_cols<Weight, kCols, 1, Store::kToMemory>,
           .multiply = RegisterKernel<Product, kRows, kVectors>::multiply};
 }
 
@@ -76,6 +78,10 @@ constexpr GemmKernels kBf16 = {.name = "bf16 tiles",
                                .pack_b_cols = pack_tile_pairs,
                                .pack_weight_rows = pack_rows<PairUnit<float>, kTileRows, kTileUnits>,
                                .pack_weight_cols = pack_cols<PairUnit<float>, kTileRows, kTileUnits>,
+                               .pack_weight_rows_to_memory =
+                                   pack_rows<PairUnit<float>, kTileRows, kTileUnits, Store::kToMemory>,
+                               .pack_weight_cols_to_memory =
+                                   pack_cols<PairUnit<float>, kTileRows, kTileUnits, Store::kToMemory>,
                                .multiply = multiply_with_tiles};
 #elif TROUPE_ISA_LEVEL == 3
 constexpr GemmKernels kBf16 = register_kernels<PairProduct, PairUnit<bf16>, PairUnit<float> >("bf16 pairs", true);

@@ -36,6 +36,9 @@ struct GemmKernels {
   PackFunction pack_a_rows, pack_a_cols;  // operands
   PackFunction pack_b_cols;               // operands
   PackFunction pack_weight_rows, pack_weight_cols;  // float32 weights as B
+  // The same past the caches, for more than they hold: no line is read before it is written. `packed` is aligned to 64
+  // bytes. nullptr: there is no such way.
+  PackFunction pack_weight_rows_to_memory, pack_weight_cols_to_memory;
   // c = A B, or c += A B. Reads and writes m x n elements of c, whose rows are ldc apart; in a workspace,
   // whole steps of columns.
   void (*multiply)(int64_t m, int64_t n, int64_t k, const void* a, const void* b, float* c, int64_t ldc, bool add);

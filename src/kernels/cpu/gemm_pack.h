@@ -115,29 +115,50 @@ static inline void prefetch_rows(const T* from, int64_t stride, int64_t begin, i
     for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(from + r * stride + i, 0, 2);
 }
 
+// Whether what is packed is used soon, or is more than the caches hold: then whole lines go to memory, which are not read
+// before they are written.
+enum class Store { kToCaches, kToMemory };
+#if TROUPE_ISA_LEVEL >= 2
+template <Store kStore, int kPanel>
+static inline void store_units(uint32_t* to, __mmask16 mask, __m512i units) {
+  if constexpr (kStore == Store::kToMemory && kPanel % 16 == 0)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to), units);
+  else
+    _mm512_mask_storeu_epi32(to, mask, units);
+}
+#endif
+template <Store kStore>
+static inline void finish_stores() {
+#if TROUPE_ISA_LEVEL >= 2
+  if constexpr (kStore == Store::kToMemory) _mm_sfence();  // others see them
+#endif
+}
+
 // Vectors that lie along k.
-template <class Unit, int kPanel, int kStep = 1>
+template <class Unit, int kPanel, int kStep = 1, Store kStore = Store::kToCaches>
 static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
   const auto* from = static_cast<const typename Unit::Source*>(source);
   auto* to = static_cast<uint32_t*>(packed);
   const int64_t units = units_of<Unit, kStep>(depth);
   for (int64_t first = 0; first < count; first += kPanel, to += units * kPanel) {
 #if TROUPE_ISA_LEVEL >= 2
-    constexpr int kGroup = 16;
+    constexpr int kGroup = 16, kLine = 64 / static_cast<int>(sizeof(typename Unit::Source));
     for (int64_t i0 = 0; i0 < kPanel; i0 += kGroup) {
       const auto lanes = static_cast<__mmask16>(kPanel - i0 >= kGroup ? 0xFFFFu : (1u << (kPanel - i0)) - 1);
       for (int64_t u0 = 0; u0 < units; u0 += kGroup) {
         __m512i block[kGroup];
         for (int i = 0; i < kGroup; ++i) {
           const int64_t vector = first + i0 + i;
-          if (vector + kPanel < count) __builtin_prefetch(from + (vector + kPanel) * stride + u0 * Unit::kDepth, 0, 2);
+          for (int64_t k = 0; vector + kPanel < count && k < kGroup * Unit::kDepth; k += kLine)
+            __builtin_prefetch(from + (vector + kPanel) * stride + u0 * Unit::kDepth + k, 0, 2);
           block[i] = vector < count && i0 + i < kPanel
                          ? load_units(Unit{}, from + vector * stride + u0 * Unit::kDepth, depth - u0 * Unit::kDepth)
                          : _mm512_setzero_si512();
         }
         transpose(block);
         const int64_t last = units - u0 < kGroup ? units - u0 : kGroup;
-        for (int64_t u = 0; u < last; ++u) _mm512_mask_storeu_epi32(to + (u0 + u) * kPanel + i0, lanes, block[u]);
+        for (int64_t u = 0; u < last; ++u)
+          store_units<kStore, kPanel>(to + (u0 + u) * kPanel + i0, lanes, block[u]);
       }
     }
 #else
@@ -150,11 +171,12 @@ static void pack_rows(const void* source, int64_t stride, int64_t count, int64_t
     }
 #endif
   }
+  finish_stores<kStore>();
 }
 
 // Vectors that lie across: one element of each side by side, the next along k a stride away. Four units of every panel
 // in turn, so that source rows are read along and cache lines are still there for the next panel.
-template <class Unit, int kPanel, int kStep = 1>
+template <class Unit, int kPanel, int kStep = 1, Store kStore = Store::kToCaches>
 static void pack_cols(const void* source, int64_t stride, int64_t count, int64_t depth, void* packed) {
   const auto* from = static_cast<const typename Unit::Source*>(source);
   const int64_t units = units_of<Unit, kStep>(depth);
@@ -173,7 +195,7 @@ static void pack_cols(const void* source, int64_t stride, int64_t count, int64_t
           const auto lanes = static_cast<__mmask16>(used - i >= 16 ? 0xFFFFu : used > i ? (1u << (used - i)) - 1 : 0u);
           const auto panel = static_cast<__mmask16>(kPanel - i >= 16 ? 0xFFFFu : (1u << (kPanel - i)) - 1);
           const __m512i block = left > 0 ? load_across(Unit{}, p + i, stride, left, lanes) : _mm512_setzero_si512();
-          _mm512_mask_storeu_epi32(to + i, panel, block);
+          store_units<kStore, kPanel>(to + i, panel, block);
         }
 #else
         if (used == kPanel && left >= Unit::kDepth)
@@ -184,6 +206,7 @@ static void pack_cols(const void* source, int64_t stride, int64_t count, int64_t
       }
     }
   }
+  finish_stores<kStore>();
 }
 
 }  // namespace troupe::TROUPE_ISA_NAMESPACE

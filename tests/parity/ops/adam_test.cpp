@@ -149,6 +149,20 @@ TEST(AdamParity, SumsOfSquaresAgreeAndDoNotDependOnThreads) {
   }
 }
 
+// Every 16,384 elements, however many a thread takes at a time: in one sum with 2^54 some of the ones would be lost.
+TEST(AdamParity, SumsOfSquaresAreCutAlike) {
+  std::vector<float> values((size_t{1} << 21) + 3);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = i / 16384 % 2 ? 1.0f : i % 16384 == 0 ? 0x1p27f : 0.0f;
+  for (const std::string_view row : test::usable<SumOfSquares<float>>()) {
+    if (row == "ref" || row == "cuda") continue;  // which cut otherwise
+    test::with_threads({1, 2, 5}, [&](int count) {
+      double sum = -1.0;
+      test::run_as(row, SumOfSquares<float>{values, &sum});
+      EXPECT_EQ(sum, 65 * 0x1p54 + 64 * 16384.0) << row << ", " << count << " threads";
+    });
+  }
+}
+
 TEST(AdamParity, EveryImplementationFindsTheFirstMomentInBf16ThatIsNotFinite) {
   for (const std::string_view row : test::usable<FindNonFinite<bf16>>())
     for (const int64_t bad : {-1, 0, 39999}) {

@@ -3,12 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "guarded.h"
 #include "implementations.h"
+#include "kernels/past_caches.h"
 #include "parity.h"
 
 namespace troupe {
@@ -56,6 +58,19 @@ TEST(FillParity, EveryImplementationEqualsTheReference) {
       x.expect_guards_intact(std::string(row));
     }
   }
+}
+
+// Written past the caches: from any place on, of any number, and no more.
+TEST(FillParity, MoreThanCachesHold) {
+  std::vector<float> values(kMoreThanCachesHold / sizeof(float) + 70000, 1.0f);
+  for (const std::string_view row : test::usable<Fill<float>>())
+    for (const size_t first : {1, 2, 7}) {
+      const size_t count = values.size() - 65541 - first;
+      std::fill(values.begin(), values.end(), 1.0f);
+      test::run_as(row, Fill<float>{2.5f, {values.data() + first, 1, static_cast<int64_t>(count)}});
+      for (size_t i = 0; i < values.size(); ++i)
+        if (values[i] != (i >= first && i < first + count ? 2.5f : 1.0f)) FAIL() << row << ", element " << i;
+    }
 }
 
 // 2^54 + 1 - 2^54 is 0 in this order in double and 1 in another.

@@ -13,6 +13,7 @@
 #include "base/isa.h"
 #include "implementations.h"
 #include "kernels/onednn/gemm.h"
+#include "kernels/past_caches.h"
 #include "kernels/table.h"
 #include "linear_case.h"
 #include "parity.h"
@@ -289,6 +290,37 @@ TYPED_TEST(LinearParity, SameBitsForAnyNumberOfThreads) {
     EXPECT_TRUE(results[0] == results[2]) << "3 threads differ from 1";
   });
   omp_set_num_threads(threads_before);
+}
+
+// Its packed copies are written past the caches, those of one map alone into them.
+TYPED_TEST(LinearParity, ABankOfMoreThanCachesHoldHasTheBitsOfItsMaps) {
+  using P = TypeParam;
+  for_each_row<P>([](const auto& row) {
+    if (!row.gemm || !row.gemm->prepack) return;
+    const LinearCase<P> problem({.rows = {3, 1, 0, 2, 4}, .out = 1000, .in = 901, .bias = false});
+    const int64_t map_bytes = problem.N * problem.K * row.gemm->packed_bytes;
+    ASSERT_GE(problem.E * map_bytes, kMoreThanCachesHold);
+    ASSERT_LT(2 * map_bytes, kMoreThanCachesHold);
+    const auto run_with = [&](const LinearBank<P>& bank, int64_t first, int64_t rows, const RowOffsets& offsets,
+                              test::Guarded<float>& y, test::Guarded<float>& dx) {
+      ForwardEpilogue<P> forward;
+      forward.out_real = y.view().rows_from(first, rows);
+      BackwardEpilogue<P> backward;
+      backward.out_real = dx.view().rows_from(first, rows);
+      test::run_as(row.name, LinearForward<P>{bank, problem.x.view().rows_from(first, rows), offsets, forward});
+      test::run_as(row.name, LinearBackwardInput<P>{bank, problem.dy.view().rows_from(first, rows), offsets, backward});
+    };
+    test::Guarded<float> y(problem.R, problem.N), dx(problem.R, problem.K);
+    run_with(bank_of(problem.bank), 0, problem.R, RowOffsets(problem.offsets), y, dx);
+    test::Guarded<float> y_alone(problem.R, problem.N), dx_alone(problem.R, problem.K);
+    for (int64_t e = 0; e < problem.E; ++e) {
+      const int64_t first = problem.offsets[static_cast<size_t>(e)];
+      const LinearBank<P> alone(1, problem.N, problem.K, problem.bank.weight_of(e), nullptr);
+      run_with(alone, first, problem.offsets[static_cast<size_t>(e) + 1] - first, {}, y_alone, dx_alone);
+    }
+    EXPECT_TRUE(test::equal_bits(y_alone, y));
+    EXPECT_TRUE(test::equal_bits(dx_alone, dx));
+  });
 }
 
 TYPED_TEST(LinearParity, ChangedWeightsAreSeen) {
