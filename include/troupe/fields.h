@@ -23,6 +23,9 @@ constexpr Range range(double low, double high) { return {low, high}; }
 constexpr Range at_least(double low) { return {low, std::numeric_limits<double>::infinity()}; }
 constexpr Range any_value() { return {}; }
 
+// In place of a range, for lists of sentences: a comma in one of them separates nothing.
+struct Sentences {};
+
 // Specialise for every enum in a configuration: its values' names as written in files.
 template <class Enum>
 struct EnumNames;

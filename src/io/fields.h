@@ -28,6 +28,7 @@ struct Field {
   Range range = {};
   std::string doc = {};
   std::optional<Paths> paths = {};                    // of a field that holds paths
+  bool sentences = false;                             // of a list of texts: commas are part of them
   std::vector<std::string> names = {};                // of an enum's values, in the order of EnumNames
   size_t (*enum_index)(const void* value) = nullptr;  // into names
   void (*set_enum)(void* value, size_t index) = nullptr;
@@ -83,6 +84,12 @@ class FieldList {
   void operator()(std::string_view name, T& value, Paths paths, std::string_view doc) {
     (*this)(name, value, any_value(), doc);
     fields_.back().paths = paths;
+  }
+
+  template <class T>
+  void operator()(std::string_view name, T& value, Sentences, std::string_view doc) {
+    (*this)(name, value, any_value(), doc);
+    fields_.back().sentences = true;
   }
 
   // A nested struct: a table.

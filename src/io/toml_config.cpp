@@ -134,25 +134,46 @@ void read_file_into(const fs::path& path, std::vector<fs::path>& chain, const st
   read_text_into(read_file(path), path.string(), path.parent_path(), chain, fields);
 }
 
-// An override's value: TOML, or for strings and names the bare text.
+bool is_quoted(std::string_view text) { return text.starts_with('"') || text.starts_with('\''); }
+
+std::string without(std::string_view characters, std::string_view text) {  // at either end
+  const size_t begin = text.find_first_not_of(characters);
+  if (begin == text.npos) return {};
+  return std::string(text.substr(begin, text.find_last_not_of(characters) - begin + 1));
+}
+
+// " (write --set 'data.weights=["a=1", "b=2"]')" for a list of texts without its brackets or quotes.
+std::string written_list(const Field& field, const std::string& text) {
+  std::vector<std::string> items;
+  std::istringstream parts(without("[] ", text));
+  for (std::string item; std::getline(parts, item, ',');) items.push_back(toml_string(without(" \"'", item)));
+  std::string hint = fmt::format(" (write --set '{}=[{}]'", field.path, fmt::join(items, ", "));
+  if (!text.starts_with('[') && !is_quoted(text))
+    hint += fmt::format(", or one text with a comma: --set '{}=[{}]'", field.path, toml_string(text));
+  return hint + ")";
+}
+
+// An override's value: TOML, where strings, names and a list of one need no quotes and lists no brackets.
 GivenValue override_value(const Field& field, const std::string& text, const std::string& where) {
   const bool wants_text = field.kind == FieldKind::kString || field.kind == FieldKind::kEnum;
-  if (wants_text && (text.empty() || (text[0] != '"' && text[0] != '\'')))
-    return {.value = text, .text = toml_string(text)};
-  if (field.kind == FieldKind::kStrings && !text.empty() && text[0] != '[' && text[0] != '"' && text[0] != '\'')
+  const bool texts = field.kind == FieldKind::kStrings;
+  const bool numbers = field.kind == FieldKind::kInts || field.kind == FieldKind::kDoubles;
+  if (wants_text && !is_quoted(text)) return {.value = text, .text = toml_string(text)};
+  const bool separated = text.find(',') != text.npos;
+  const bool bare = texts && !text.empty() && !text.starts_with('[') && !is_quoted(text);
+  if (bare && (field.sentences || !separated))
     return {.value = std::vector<std::string>{text}, .text = toml_string(text)};  // a list of one
-  if (text.find('\n') == text.npos) {
+  if (!bare && !text.empty() && text.find('\n') == text.npos) {
     try {
-      const bool numbers = field.kind == FieldKind::kInts || field.kind == FieldKind::kDoubles;
-      const bool one_of_list = numbers && !text.starts_with('[');  // seeds=1 or seeds=1,2
-      const toml::table table = toml::parse("value = " + (one_of_list ? "[" + text + "]" : text));
+      const bool no_brackets = (numbers || texts) && !text.starts_with('[');  // seeds=1,2
+      const toml::table table = toml::parse("value = " + (no_brackets ? "[" + text + "]" : text));
       return given_value(*table.get("value"));
     } catch (const toml::parse_error&) {
       // Not TOML: reported below with what the field expects.
     }
   }
-  fail(ErrorCode::kUsage, "{}: {}: expected {}, got {}", where, field.path, expected_values(field),
-       text.empty() ? "nothing" : text);
+  fail(ErrorCode::kUsage, "{}: {}: expected {}, got {}{}", where, field.path, expected_values(field),
+       text.empty() ? "nothing" : text, texts && !text.empty() ? written_list(field, text) : "");
 }
 
 }  // namespace

@@ -16,7 +16,8 @@
 namespace troupe {
 
 // Reads `path` and the files that it is based on, then applies overrides "key=value" in order (the last one of a key
-// counts). In an override strings and names need no quotes, and a list of one string no brackets. Fields that nothing
+// counts). In an override strings and names need no quotes, numbers and quoted strings of a list no brackets, and a list
+// of one string neither (a bare one with a comma is refused, but in a list of sentences). Fields that nothing
 // mentions keep their values; each field's `origin` says where its value came from.
 // Throws kUsage: "configs/x.toml:14: moe.num_experts: expected a whole number in [0, 65536], got "12"", and for an
 // override "--set moe.num_experts=x: ...".

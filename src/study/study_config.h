@@ -96,7 +96,7 @@ struct StudyConfig {
     v("max_minutes", max_minutes, range(0, 1e7),
       "time for training all models (and seeds) on this machine: a slower one gets fewer tokens; 0: no limit");
     v("valid_tokens", valid_tokens, range(0, 1e15), "most tokens scored of each domain, cut at a document; 0: all");
-    v("prompts", prompts, any_value(), "openings that every model continues, for the report");
+    v("prompts", prompts, Sentences{}, "openings that every model continues, for the report");
     v("sample_tokens", sample_tokens, range(1, 1 << 24), "length of those continuations");
     v("sample_temperature", sample_temperature, range(0, 1000), "their temperature");
     v("tasks", tasks), v("grid", grid);

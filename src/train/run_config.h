@@ -30,7 +30,7 @@ struct SamplesConfig {
   template <class V>
   void fields(V& v) {
     v("every", every, range(0, 1e12), "updates between samples, which also come after the last; 0: none");
-    v("prompts", prompts, any_value(), "texts that the model continues; \"\" begins a document");
+    v("prompts", prompts, Sentences{}, "texts that the model continues; \"\" begins a document");
     v("tokens", tokens, range(1, 1 << 24), "most tokens of a continuation");
     v("temperature", temperature, range(0, 1000), "0 takes the most probable token");
     v("seed", seed, range(0, 1e15), "same seed and same model, same text");

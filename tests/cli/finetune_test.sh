@@ -278,6 +278,8 @@ expect "text and answers" 0 "held out" "$program" finetune --model pre --run tex
   --set finetune.answers=ask.jsonl --set 'finetune.weights=["text.txt=1", "ask.jsonl=3"]' --set finetune.lr=0.01 \
   --set finetune.epochs=1
 weights() { expect "weights $1" 2 "finetune: finetune.weights: $2" "$program" finetune --model pre --run no --set finetune.text=text.txt --set "finetune.weights=$1" --dry-run; }
+expect "weights without brackets" 2 "write --set 'finetune.weights=[\"text.txt=1\", \"ask.jsonl=3\"]'" "$program" finetune \
+  --model pre --run no --set finetune.weights=text.txt=1,ask.jsonl=3
 weights text.txt=-1 "text.txt: expected a number above 0, got -1"
 weights another=1 "expected a share of everything that is learnt or of nothing, got none of text.txt"
 weights '["text.txt=1","another=1"]' "expected names of tasks, text and answers, got another"

@@ -59,6 +59,14 @@ struct Rates {
   }
 };
 
+struct Talk {
+  std::vector<std::string> openings;
+  template <class V>
+  void fields(V& v) {
+    v("openings", openings, Sentences{}, "of a talk");
+  }
+};
+
 Outer read(const std::string& text) {
   Outer config;
   FieldList fields = fields_of(config);
@@ -197,6 +205,32 @@ TEST(TomlConfig, OverridesNeedNoQuotesAndAreNamedInErrors) {
   EXPECT_EQ(override_error("flag"), "--set flag: expected key=value, got no '='");
   EXPECT_EQ(override_error("=1"), "--set =1: expected key=value, got no key");
   EXPECT_THAT(override_error("inner.count=1\nflag=true"), HasSubstr("expected a whole number in [0, 64]"));
+}
+
+TEST(TomlConfig, AnOverrideOfSeveralTextsSaysHowTheyAreWritten) {
+  EXPECT_EQ(override_error("list=a=1,b=2"),
+            "--set list=a=1,b=2: list: expected a list of strings, got a=1,b=2 (write --set 'list=[\"a=1\", \"b=2\"]', "
+            "or one text with a comma: --set 'list=[\"a=1,b=2\"]')");
+  EXPECT_THAT(override_error("list=[a=1, 'b=2']"),  // a shell took the quotes
+              HasSubstr("got [a=1, 'b=2'] (write --set 'list=[\"a=1\", \"b=2\"]')"));
+  EXPECT_EQ(override_error("list="), "--set list=: list: expected a list of strings, got nothing");
+  Outer config;
+  FieldList fields = fields_of(config);
+  for (const char* text : {"list=[\"a=1\", \"b=2\"]", "list=\"a=1\",\"b=2\""}) {
+    apply_override(text, fields);
+    EXPECT_THAT(config.list, ::testing::ElementsAre("a=1", "b=2")) << text;
+  }
+  Talk talk;
+  FieldList of_talk = fields_of(talk);
+  apply_override("openings=Well, yes", of_talk);
+  EXPECT_THAT(talk.openings, ::testing::ElementsAre("Well, yes"));
+}
+
+TEST(TomlConfig, AnOverrideOfNoNumberIsNotAnEmptyList) {
+  Rates config;
+  FieldList fields = fields_of(config);
+  EXPECT_EQ(error_of([&] { apply_override("lr=", fields); }),
+            "--set lr=: lr: expected a number or a list of numbers in [0, 10], got nothing");
 }
 
 TEST_F(ConfigFiles, BasesAreReadFirstAndRelativeToTheFile) {
