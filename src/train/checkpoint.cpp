@@ -1,5 +1,7 @@
 #include "train/checkpoint.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -124,6 +126,45 @@ bool decides_the_run(std::string_view path) {
          path.starts_with("finetune.lora.");
 }
 
+// Settings that say which data there are; they may change where the data are the same, as by another path.
+bool says_which_data(std::string_view path) {
+  constexpr std::string_view kOfFinetune[] = {"model", "teacher", "tasks", "data_dir", "text", "answers", "weights",
+                                              "train_limit"};
+  if (path.starts_with("finetune.")) return std::ranges::find(kOfFinetune, path.substr(9)) != std::end(kOfFinetune);
+  return path == "data.train" || path == "data.weights";
+}
+
+std::string content_of(const DatasetIdentity& set) {
+  if (set.tokens == 0) return fmt::format("{} (checksum {})", set.name, set.checksum);
+  return fmt::format("{} ({} tokens, checksum {}, weight {})", set.name, set.tokens, set.checksum, set.weight);
+}
+
+// `changed`: settings that differ, as check_resume() returns them.
+void check_data(const std::vector<DatasetIdentity>& saved, const std::vector<DatasetIdentity>& data, bool finetunes,
+                const std::vector<std::string>& changed, const std::string& where) {
+  std::vector<std::string> settings;
+  for (const std::string& line : changed)
+    if (says_which_data(line.substr(0, line.find(':')))) settings.push_back(line);
+  const std::string hint = settings.empty() ? "" : fmt::format(" ({})", fmt::join(settings, "; "));
+  if (data.size() != saved.size()) {
+    const auto names = [](const std::vector<DatasetIdentity>& sets) {
+      std::vector<std::string> list;
+      for (const DatasetIdentity& set : sets) list.push_back(set.name);
+      return fmt::format("{}", fmt::join(list, ", "));
+    };
+    fail(ErrorCode::kUsage, "{}: {}: expected {} as in the run to resume, got {}{}", where,
+         finetunes ? "finetune" : "data.train", names(saved), names(data), hint);
+  }
+  const auto differs = [&](std::string_view key, size_t i) {
+    fail(ErrorCode::kUsage, "{}: {}: expected {} as in the run to resume, got {}{}", where, key, content_of(saved[i]),
+         content_of(data[i]), hint);
+  };
+  for (size_t i = 0; i < data.size(); ++i)
+    if (!data[i].has_content_of(saved[i])) differs(data[i].key, i);
+  for (size_t i = 0; i < data.size(); ++i)  // shares follow from content where none are given
+    if (data[i].weight != saved[i].weight) differs(finetunes ? "finetune.weights" : "data.weights", i);
+}
+
 }  // namespace
 
 ordered_json to_json(const TrainState& state) {
@@ -198,16 +239,7 @@ std::vector<std::string> check_resume(const TrainState& saved, const RunConfig& 
            line);
     changed.push_back(line);
   }
-  if (data.size() != saved.data.size())
-    fail(ErrorCode::kUsage, "{}: data.train: expected the {} datasets of the run to resume, got {}", where,
-         saved.data.size(), data.size());
-  for (size_t i = 0; i < data.size(); ++i)
-    if (data[i] != saved.data[i])
-      fail(ErrorCode::kUsage,
-           "{}: data.train: expected {} ({} tokens, checksum {}, weight {}) as in the run to resume, got {} ({}, {}, "
-           "{})",
-           where, saved.data[i].name, saved.data[i].tokens, saved.data[i].checksum, saved.data[i].weight, data[i].name,
-           data[i].tokens, data[i].checksum, data[i].weight);
+  check_data(saved.data, data, config.finetune.has_value(), changed, where);
   return changed;
 }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/checkpoint_directory.h"
@@ -23,9 +24,13 @@ inline constexpr const char* kMomentsStem = "optimizer";
 // The data that a run reads, by content: resuming on other data would repeat or skip.
 struct DatasetIdentity {
   std::string name, checksum;
-  int64_t tokens = 0;
+  int64_t tokens = 0;  // 0: a model, which has none
   double weight = 0.0;
-  bool operator==(const DatasetIdentity&) const = default;
+  std::string_view key = {};  // of the configuration that names it: for messages, not saved
+
+  bool has_content_of(const DatasetIdentity& other) const {
+    return name == other.name && checksum == other.checksum && tokens == other.tokens;
+  }
 
   template <class V>
   void fields(V& v) {

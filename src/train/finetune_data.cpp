@@ -76,7 +76,7 @@ TrainingText of_item(const PromptMaker& maker, const TaskFile& task, const Item&
 }
 
 FinetuneSource of_task(const TaskFile& task, const FinetuneConfig& config, const FinetuneModel& model) {
-  FinetuneSource source{.name = task.name, .task = load_task_splits(task, config)};
+  FinetuneSource source{.name = task.name, .key = "finetune.tasks", .task = load_task_splits(task, config)};
   const TaskSplits& splits = *source.task;
   source.train_split = splits.train.name;
   source.checksum = splits.train.data.checksum;
@@ -102,7 +102,7 @@ void divide(FinetuneSource& source, const std::vector<std::string>& keys, std::v
 }
 
 FinetuneSource of_text(const NamedPath& entry, const FinetuneConfig& config, const FinetuneModel& model) {
-  FinetuneSource source{.name = entry.name};
+  FinetuneSource source{.name = entry.name, .key = "finetune.text"};
   TextStats stats;
   const auto end_of_text = static_cast<int32_t>(model.config.eos_id);
   std::vector<std::string> keys;
@@ -171,7 +171,7 @@ TrainingText of_conversation(const std::vector<ChatPart>& parts, const Tokenizer
 }
 
 FinetuneSource of_answers(const NamedPath& entry, const FinetuneConfig& config, const FinetuneModel& model) {
-  FinetuneSource source{.name = entry.name};
+  FinetuneSource source{.name = entry.name, .key = "finetune.answers"};
   const auto end_of_text = static_cast<int32_t>(model.config.eos_id);
   std::optional<ChatTemplate> chat;
   std::vector<std::string> keys;

@@ -32,6 +32,7 @@ TaskSplits load_task_splits(const TaskFile& task, const FinetuneConfig& config);
 // Something to learn, by name.
 struct FinetuneSource {
   std::string name, train_split;
+  std::string_view key;  // of the configuration that names it
   std::string checksum;
   std::vector<TrainingText> train;
   std::optional<TaskSplits> task;

@@ -135,12 +135,14 @@ class TrialRun {
     return texts;
   }
   std::vector<DatasetIdentity> identities() const {
-    std::vector<DatasetIdentity> list = {{.name = "model", .checksum = source_model_.checksum}};
-    if (source_model_.teacher) list.push_back({.name = "teacher", .checksum = source_model_.teacher->checksum});
+    std::vector<DatasetIdentity> list = {
+        {.name = "model", .checksum = source_model_.checksum, .key = "finetune.model"}};
+    if (source_model_.teacher)
+      list.push_back({.name = "teacher", .checksum = source_model_.teacher->checksum, .key = "finetune.teacher"});
     for (const TextSource& source : loader_.sources()) {
       DatasetIdentity identity{.name = source.name, .weight = source.weight};
       for (const FinetuneSource& given : sources_)
-        if (given.name == source.name) identity.checksum = given.checksum;
+        if (given.name == source.name) identity.checksum = given.checksum, identity.key = given.key;
       for (const TrainingText& text : source.texts) identity.tokens += text.inputs();
       list.push_back(identity);
     }

@@ -70,7 +70,8 @@ std::vector<DatasetIdentity> identities(const Loader& training) {
     list.push_back({.name = corpus.name,
                     .checksum = corpus.data->checksum(),
                     .tokens = corpus.data->tokens(),
-                    .weight = corpus.weight});
+                    .weight = corpus.weight,
+                    .key = "data.train"});
   return list;
 }
 

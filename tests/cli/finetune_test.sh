@@ -86,6 +86,15 @@ expect "several trainings in the folder of one" 2 "again: expected a folder for 
   ft.toml --model pre --run again --resume --set finetune.lr=0.02,0.03
 expect "resume of another freeze" 2 "finetune.freeze: \"nothing\" in the checkpoint" \
   "$program" finetune ft.toml --model pre --run half --set finetune.freeze=router --resume
+other_data() { # MODEL MESSAGE WORDS...
+  expect "resume with other data: $2" 2 "ft.toml: $2" "$program" finetune ft.toml --model "$1" --run half --resume "${@:3}"
+}
+other_data pre "finetune.tasks: expected sky (" --set finetune.train_limit=8
+grep -qF " as in the run to resume, got sky (" out && grep -qF "(finetune.train_limit: 0 in the checkpoint, 8 in the" out ||
+  fail "what made the data another: $(cat out)"
+other_data pre "finetune: expected model, sky as in the run to resume, got model, sky, text.txt (finetune.text: " --set finetune.text=text.txt
+other_data pre "finetune.weights: expected sky (" --set finetune.weights=sky=0.5
+other_data whole "finetune.model: expected model (checksum "
 
 # Frozen parts stay as they are, and have no moments.
 for freeze in experts router all_but_attention all_but_experts all_but_chosen_experts; do

@@ -363,9 +363,12 @@ TEST(Pretrain, RefusesToMixRuns) {
   EXPECT_THAT(message(other, true), HasSubstr(R"(train.optimizer.matrices: "adam" in the checkpoint, "muon" in)"));
   other = config;
   other.data.train.pop_back();
-  EXPECT_THAT(message(other, true), HasSubstr("data.train: expected the 2 datasets of the run to resume, got 1"));
+  EXPECT_THAT(message(other, true), HasSubstr("data.train: expected a, b as in the run to resume, got a (data.train: "));
   other.data.train.push_back("b=" + test::write_token_dataset(folder / "other", 9, 25));
   EXPECT_THAT(message(other, true), HasSubstr("as in the run to resume, got b"));
+  other = config;
+  other.data.weights = {"a=1", "b=2"};
+  EXPECT_THAT(message(other, true), HasSubstr("data.weights: expected a ("));
   config.train.steps = 4;  // a setting that may change
   EXPECT_EQ(run(config, folder / "run", {.resume = true}).step, 4);
 }
