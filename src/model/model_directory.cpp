@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -16,6 +17,7 @@
 #include "model/hf/hf_model.h"
 #include "model/hf/hf_write.h"
 #include "model/hf/peft.h"
+#include "model/weights_sum.h"
 #include "ops/adam.h"
 #include "ops/transfer.h"
 
@@ -99,17 +101,45 @@ void load_parameters(const fs::path& folder, ParameterStore<float>& params) {
   read_parameters(open_parameters(folder, params.table()), params);
 }
 
+namespace {
+
+// Whether a model has the weights that an adapter was trained on, known once all that it adapts are read.
+struct AdaptedWeights {
+  std::string of_adapter;  // their sum; "": not known
+  int64_t count = 0;       // parameters
+  std::set<std::string> seen = {};
+  WeightsSum sum = {};
+
+  // True once, with the last.
+  bool are_others(const std::string& name, std::span<const float> values) {
+    if (of_adapter.empty() || !seen.insert(name).second) return false;
+    sum.add(name, values);
+    return static_cast<int64_t>(seen.size()) == count && sum.text() != of_adapter;
+  }
+};
+
+}  // namespace
+
 ParameterSource with_adapter(ParameterSource source, const fs::path& folder, const fs::path& adapter,
                              const ModelConfig& config, const std::string& family) {
   if (adapter.empty()) return source;
-  if (has_tensor_files(folder, kAdapterStem))
+  const bool has_own = has_tensor_files(folder, kAdapterStem);
+  if (has_own)
     log::warning("{}: adapters of its own training are in its weights already; {} is added to them", folder.string(),
                  adapter.string());
   const auto peft = std::make_shared<const PeftAdapter>(find_adapter(adapter), config, find_hf_family(config, family));
-  log::info("{}: adapters of {}, merged into the model's weights as they are read", adapter.string(),
-            counted(peft->num_modules(), "module"));
-  return [source = std::move(source), peft](const Parameter& parameter, std::span<float> values) {
+  log::info("{}: adapters of {}, merged into the model's weights as they are read (trained on {}{})", adapter.string(),
+            counted(peft->num_modules(), "module"),
+            peft->base_model().empty() ? "a model that their files do not name" : peft->base_model(),
+            peft->base_weights().empty() ? "; whether on these weights their files do not say" : "");
+  const auto base = std::make_shared<AdaptedWeights>(
+      AdaptedWeights{.of_adapter = has_own ? "" : peft->base_weights(), .count = peft->num_parameters()});
+  return [=, source = std::move(source)](const Parameter& parameter, std::span<float> values) {
     source(parameter, values);
+    if (peft->adapts(parameter) && base->are_others(parameter.name, values))
+      log::warning("{}: adapters trained on {}, whose weights {} does not have: on others they mean little, unless those "
+                   "are nearly the same",
+                   adapter.string(), peft->base_model(), folder.string());
     peft->add_to(parameter, values);
   };
 }

@@ -40,7 +40,7 @@ struct OpenParameters {
 };
 OpenParameters open_parameters(const std::filesystem::path& folder, const ParameterTable& table);
 // What is read of the model at `folder`, with an adapter (model/hf/peft.h; its folder, or a run's) merged into it,
-// unless `adapter` is empty.
+// unless `adapter` is empty. A line of the log says on which model it was trained; a warning, if on other weights.
 ParameterSource with_adapter(ParameterSource source, const std::filesystem::path& folder,
                              const std::filesystem::path& adapter, const ModelConfig& config,
                              const std::string& family);

@@ -107,6 +107,12 @@ const TensorView* ModelTensors::find(const std::string& name) const {
   return found == index_.end() ? nullptr : found->second;
 }
 
+std::string ModelTensors::metadata(const std::string& key) const {
+  for (const SafetensorsFile& file : files_)
+    if (const auto found = file.metadata().find(key); found != file.metadata().end()) return found->second;
+  return {};
+}
+
 void ModelTensors::read_f32(const std::string& name, const Shape& shape, std::span<float> out) const {
   const TensorView* tensor = find(name);
   if (!tensor || tensor->shape != shape)

@@ -43,6 +43,7 @@ class ModelTensors {
   const std::vector<const TensorView*>& tensors() const { return tensors_; }  // in the order of the files
   const TensorView* find(const std::string& name) const;                      // nullptr if absent
   const std::string& where() const { return where_; }
+  std::string metadata(const std::string& key) const;  // of the first file that has it; "" if none has
   // Values as float32; throws kData if absent or of another shape.
   void read_f32(const std::string& name, const Shape& shape, std::span<float> out) const;
   // Gives back the memory of these bytes of a tensor: they would be read from the file again.

@@ -21,6 +21,7 @@
 #include "io/json_file.h"
 #include "io/provenance.h"
 #include "io/tokenizer_files.h"
+#include "model/decoder_parameters.h"
 #include "model/hf/hf_write.h"
 #include "model/hf/peft.h"
 #include "model/model_directory.h"
@@ -373,11 +374,13 @@ class TrialRun {
     load_adapters(folder_.files().best(), values);
     AtomicDirectory out(folder_.files().adapter());
     const ModelConfig& config = trial_.config.model;
-    const int64_t modules = write_peft_adapter(out.path(), *trainer_.adapters(), values, config,
-                                               find_hf_family(config, model_family(source_model_.folder)),
-                                               {.base_model = finetune().model,
-                                                .alpha = finetune().lora.alpha,
-                                                .dropout = finetune().lora.dropout});
+    const int64_t modules =
+        write_peft_adapter(out.path(), *trainer_.adapters(), values, config,
+                           find_hf_family(config, model_family(source_model_.folder)),
+                           {.base_model = finetune().model,
+                            .alpha = finetune().lora.alpha,
+                            .dropout = finetune().lora.dropout,
+                            .base = open_parameters(source_model_.folder, make_parameter_table(config)).read});
     out.commit(AtomicDirectory::Existing::kReplace);
     log::info("adapter: {}, of {}", folder_.files().adapter().string(), counted(modules, "module"));
   }

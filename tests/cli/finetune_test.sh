@@ -147,6 +147,14 @@ expect "an adapter in tasks" 0 '"adapter":"lora/adapter"' "$program" eval tasks 
   --data-dir tasks --tasks sky --convention paper --json
 expect "an adapter in generate" 0 "merged into the model's weights as they are read" "$program" generate --model pre \
   --adapter lora --prompt "the sun" --max-tokens 2
+# It knows its base by the weights, whichever files have them.
+grep -q "(trained on pre)" out || fail "an adapter's base: $(cat out)"
+"$program" convert pre theirs --to hf --family xglm_moe >log 2>&1 || fail "convert: $(cat log)"
+for model in pre theirs whole; do
+  "$program" eval ppl --data text.txt --model $model --adapter lora >out 2>&1 || fail "an adapter over $model: $(cat out)"
+  others=$(grep -c "adapters trained on pre, whose weights .* does not have: on others they mean little" out)
+  [ "$others" -eq $([ $model = whole ] && echo 1 || echo 0) ] || fail "an adapter over $model: $(cat out)"
+done
 tensors() { python3 "$tests/tensors.py" "$@"; }
 # Merged as it is read, an adapter gives the weights of training, to the bit.
 tensors write ids.safetensors src=4,5,6,7:8,9,10,11 tgt=5,6,7,8:9,10,11,12

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include "model/decoder_parameters.h"
 #include "model/hf/hf_model.h"
 #include "model/model_tensors.h"
+#include "model/weights_sum.h"
 #include "ops/linear.h"
 #include "ops/transfer.h"
 
@@ -31,6 +33,7 @@ using nlohmann::json;
 using nlohmann::ordered_json;
 
 constexpr const char *kPeftConfig = "adapter_config.json", *kPeftTensors = "adapter_model";
+constexpr const char* kBaseWeights = "base_weights";  // in the metadata of the tensors
 constexpr std::string_view kBaseModel = "base_model.model.", kDotWeight = ".weight", kLoraA = ".lora_A.weight",
                            kLoraB = ".lora_B.weight";
 constexpr std::string_view kGateUp = "gate_up_proj", kDown = "down_proj", kInner = ".base_layer";
@@ -193,6 +196,7 @@ class AdapterConfig {
     return has_inner || !any(kGateUp) ? kDown : kGateUp;
   }
 
+  std::string base_model() const { return facts_.base_model.value_or(""); }
   int64_t rank_of(const std::string& module) const {
     const double rank = by_pattern(facts_.rank_pattern, "rank_pattern", module, static_cast<double>(facts_.r), where_);
     if (!(rank >= 1 && rank <= 1 << 20) || rank != std::floor(rank))
@@ -217,12 +221,14 @@ class AdapterConfig {
     bool use_rslora = false;
     json rank_pattern, alpha_pattern;
     std::optional<std::vector<std::string>> target_parameters;
+    std::optional<std::string> base_model;
 
     template <class V>
     void fields(V& v) {
       v("peft_type", peft_type), v("r", r), v("lora_alpha", lora_alpha), v.may_lack("bias", bias);
       v.may_lack("use_rslora", use_rslora), v.may_lack("rank_pattern", rank_pattern);
       v.may_lack("alpha_pattern", alpha_pattern), v.may_lack("target_parameters", target_parameters);
+      v.may_lack("base_model_name_or_path", base_model);
     }
   };
   [[noreturn]] void refuse(std::string_view key, std::string_view expected, const json& got) const {
@@ -291,6 +297,7 @@ ModelTensors open_adapter_tensors(const fs::path& adapter) { return ModelTensors
 PeftAdapter::PeftAdapter(const fs::path& folder, const ModelConfig& config, const HfFamily* family) {
   const AdapterConfig settings(folder / kPeftConfig);
   const ModelTensors tensors = open_adapter_tensors(folder);
+  base_model_ = settings.base_model(), base_weights_ = tensors.metadata(kBaseWeights);
   const Modules modules(config, family, Modules::Names::kAll);
   std::set<const Module*> seen;
   for (const TensorView* tensor : tensors.tensors()) {
@@ -379,6 +386,7 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
   std::set<std::string> suffixes, parameters;  // of modules, and of tensors of experts and routers
   ordered_json ranks = ordered_json::object(), alphas = ordered_json::object();
   Buffer<float> a_room, b_room;
+  std::map<std::string, Parameter> adapted;
   const Modules modules(config, family, theirs ? Modules::Names::kTheirs : Modules::Names::kOurs);
   for (const Module& module : modules.all()) {
     // The pairs A and B that lie in it, in the order of their rows.
@@ -401,6 +409,7 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
       if (const auto pair = pair_of(piece); pair && std::ranges::find(pairs, *pair) == pairs.end())
         pairs.push_back(*pair);
     if (pairs.empty()) continue;
+    for (const ModulePiece& piece : module.pieces) adapted.emplace(piece.parameter.name, piece.parameter);
     Written made{.name = module.name, .out = module.out, .in = module.in, .a = {}, .b = {}};
     made.rank = rank * static_cast<int64_t>(pairs.size());
     made.b.resize(static_cast<size_t>(made.out * made.rank));
@@ -455,8 +464,19 @@ int64_t write_peft_adapter(const fs::path& folder, const LoraParameters& adapter
     tensors.push_back({stem + std::string(kLoraA), DType::kF32, {inner_size, made.in}, made.a.data()});
     tensors.push_back({stem + std::string(kLoraB), DType::kF32, {made.out, inner_size}, made.b.data()});
   }
+  Metadata metadata;
+  if (facts.base) {
+    WeightsSum sum;
+    std::vector<float> weights;
+    for (const auto& [name, parameter] : adapted) {
+      weights.resize(static_cast<size_t>(parameter.size()));
+      facts.base(parameter, weights);
+      sum.add(name, weights);
+    }
+    metadata = {{"format", "pt"}, {kBaseWeights, sum.text()}};
+  }
   write_file_atomically(folder / (std::string(kPeftTensors) + ".safetensors"),
-                        [&](FileWriter& file) { write_safetensors(file, tensors); });
+                        [&](FileWriter& file) { write_safetensors(file, tensors, metadata); });
   const bool transposed = theirs && family->model_type == "gpt2";
   ordered_json said = {{"peft_type", "LORA"},
                        {"task_type", "CAUSAL_LM"},

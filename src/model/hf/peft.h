@@ -7,10 +7,14 @@
 // MODULE.gate_up_proj and .down_proj (PEFT's target_parameters), which is read and written. Then lora_A is [E r, in], a
 // slice's rows one after the other, and lora_B [out, r E], a slice's columns E apart; of the two tensors, if both have an
 // adapter, gate_up_proj's is MODULE.base_layer.
+//
+// What we write has in the tensors' __metadata__, which PEFT does not read, "base_weights": a sum of the weights that the
+// adapters were trained on (model/weights_sum.h), of all parameters that have a module here.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -43,6 +47,10 @@ class PeftAdapter {
   // training merges with (nn/lora.h), so the bits are those of a training on this processor.
   void add_to(const Parameter& parameter, std::span<float> values) const;
   int64_t num_modules() const { return num_modules_; }  // of experts: tensors
+  int64_t num_parameters() const { return static_cast<int64_t>(parts_.size()); }
+  bool adapts(const Parameter& parameter) const { return parts_.contains(parameter.name); }
+  const std::string& base_model() const { return base_model_; }      // as its files name it; "" if they do not
+  const std::string& base_weights() const { return base_weights_; }  // WeightsSum of what it adapts; "" as well
 
  private:
   struct Factors {
@@ -56,6 +64,7 @@ class PeftAdapter {
   };
 
   int64_t num_modules_ = 0;
+  std::string base_model_, base_weights_;
   std::vector<std::unique_ptr<Factors>> factors_;
   std::unordered_map<std::string, std::vector<Part>> parts_;  // by parameter
 };
@@ -64,6 +73,8 @@ class PeftAdapter {
 struct PeftFacts {
   std::string base_model;  // as given
   double alpha = 0.0, dropout = 0.0;
+  // Gives the weights that it was trained on, of which its files keep a sum; none: they do not.
+  std::function<void(const Parameter&, std::span<float>)> base = {};
 };
 
 // Writes the adapters into `folder`, which exists. What several adapters have in one module of transformers (q, k and v
