@@ -37,12 +37,18 @@ struct FinetuneArguments {
 
 std::string shown(double value) { return std::isnan(value) ? "" : fmt::format("{:.4f}", value); }
 
+// With those that diverged: "3e-05 (0.1, 0.3 diverged)".
+std::string rate_of(const FinetuneResultLine& line) {
+  if (line.diverged.empty()) return fmt::format("{:g}", line.lr);
+  return fmt::format("{:g} ({:g} diverged)", line.lr, fmt::join(line.diverged, ", "));
+}
+
 void print_results(const std::vector<FinetuneResultLine>& results) {
   std::vector<std::vector<std::string>> rows = {
       {"task", "split", "n", "zero-shot", "fine-tuned", "±", "metric", "rate", "epoch", "model"}};
   for (const FinetuneResultLine& line : results)
     rows.push_back({line.task, line.split, grouped(line.n), shown(line.zero_shot), shown(line.value),
-                    shown(line.interval_half), line.metric, fmt::format("{:g}", line.lr),
+                    shown(line.interval_half), line.metric, rate_of(line),
                     fmt::format("{}", fmt::join(line.epochs, " ")), line.model});
   print_table(rows);
 }
@@ -109,7 +115,7 @@ void run(const FinetuneArguments& arguments, Communicator* ranks) {
     if (line["schema"] == FinetuneLine::kSchema) log_figure(line);
   };
   options.step = [&](const StepStats& stats, int64_t steps, double step_seconds) {
-    if (!progress) progress.emplace("finetune", static_cast<double>(steps));
+    if (!progress || stats.step == 1) progress.emplace("finetune", static_cast<double>(steps));
     seconds += step_seconds;
     tokens += static_cast<double>(stats.loss.tokens);
     progress->update(static_cast<double>(stats.step),

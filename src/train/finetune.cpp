@@ -1,6 +1,6 @@
 #include "train/finetune.h"
 
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <limits>
@@ -12,10 +12,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/quantity.h"
+#include "dist/communicator.h"
 #include "eval/statistics.h"
 #include "io/atomic_file.h"
 #include "io/json_fields.h"
 #include "io/provenance.h"
+#include "io/toml_config.h"
 #include "model/flops.h"
 #include "model/model_directory.h"
 #include "train/finetune_trial.h"
@@ -118,7 +120,7 @@ std::string test_split(const FinetuneSource& source) { return source.task ? sour
 struct DoneTrial {
   const Trial* trial;
   TrialFigures figures;
-  int64_t epoch = 0;  // the best; 0: of none there are finite figures
+  int64_t epoch = 0;  // the best; 0: of none there are finite figures, or it diverged
   double loss = std::numeric_limits<double>::infinity();
 };
 
@@ -149,8 +151,8 @@ double best_rate(const std::vector<double>& rates, const std::vector<DoneTrial>&
 }
 
 // `trials`: the seeds of the best rate.
-FinetuneResultLine result_of(const FinetuneSource& source, const std::vector<DoneTrial>& trials,
-                             const fs::path& model) {
+FinetuneResultLine result_of(const FinetuneSource& source, const std::vector<DoneTrial>& trials, const fs::path& model,
+                             const std::vector<double>& diverged) {
   FinetuneResultLine line{.task = source.name, .split = test_split(source), .chosen_by = select_split(source)};
   for (const DoneTrial& done : trials) {
     const FinetuneLine& figure = done.figures.at(source.name, line.split, done.epoch);
@@ -162,7 +164,7 @@ FinetuneResultLine result_of(const FinetuneSource& source, const std::vector<Don
     line.epochs.push_back(done.epoch), line.seeds.push_back(done.trial->seed);
   }
   const Estimate mean = mean_of(line.values);
-  line.value = mean.value, line.model = model.string();
+  line.value = mean.value, line.model = model.string(), line.diverged = diverged;
   line.interval_half = half_interval95(mean.standard_error, static_cast<int64_t>(line.values.size()));
   return line;
 }
@@ -245,15 +247,30 @@ std::vector<Group> make_groups(const RunConfig& config, const std::string& where
 // What there is of a trial, as the first rank sees it.
 struct Begun {
   bool exists = false, is_complete = false;
+  bool has_diverged = false;  // with these settings, and would again
 };
 Begun begun(const Trial& trial, Communicator* ranks) {
-  const Begun own{.exists = fs::exists(trial.folder), .is_complete = is_complete(trial.folder)};
-  return ranks ? ranks->all_of(own, "the run's folder").front() : own;
+  constexpr const char* kPlace = "the run's folder";
+  Begun own;
+  run_on_first(ranks, [&] {
+    const fs::path config = RunFiles{trial.folder}.config();
+    own = {.exists = fs::exists(trial.folder), .is_complete = is_complete(trial.folder)};
+    own.has_diverged = RunHistory(trial.folder).has_diverged() && fs::exists(config) &&
+                       read_file(config) == to_toml_in(trial.folder, fields_of(trial.config));
+  }, kPlace);
+  return ranks ? ranks->all_of(own, kPlace).front() : own;
 }
 
+// The trainings of a group that have ended, and the rates that diverged, of which the rest is left out.
+struct Trained {
+  std::vector<DoneTrial> trials;
+  std::vector<double> diverged;
+};
+
 // Of the best rate; the model of its best seed becomes the group's.
-std::vector<FinetuneResultLine> results_of(const Group& group, std::vector<DoneTrial> done,
-                                           const FinetuneConfig& settings, Communicator* ranks) {
+std::vector<FinetuneResultLine> results_of(const Group& group, const Trained& trained, const FinetuneConfig& settings,
+                                           Communicator* ranks) {
+  std::vector<DoneTrial> done = trained.trials;
   const double best_lr = best_rate(settings.lr, done);
   std::erase_if(done, [&](const DoneTrial& trial) { return trial.trial->lr != best_lr; });
   for (const DoneTrial& trial : done)
@@ -269,8 +286,55 @@ std::vector<FinetuneResultLine> results_of(const Group& group, std::vector<DoneT
   };
   run_on_first(ranks, copy, "the run's folder");
   std::vector<FinetuneResultLine> lines;
-  for (const FinetuneSource& source : group.sources) lines.push_back(result_of(source, done, to.model()));
+  for (const FinetuneSource& source : group.sources) lines.push_back(result_of(source, done, to.model(), trained.diverged));
   return lines;
+}
+
+// Says, on all ranks, that a training of several rates diverged; any other error goes on.
+void pass_over_divergence(const Error& error, const Trial& trial, Communicator* ranks) {
+  if (error.code() != ErrorCode::kNonFinite || (ranks && !dynamic_cast<const SharedError*>(&error))) throw;
+  if (leads(ranks))
+    log::warning("{}: diverged, and counts as worse than every other rate: {}", trial.folder.string(), error.what());
+}
+
+// All that is left of a group's trainings; nothing if it was interrupted.
+std::optional<Trained> train_group(const Group& group, bool has_others, const FinetuneConfig& settings,
+                                   const FinetuneModel& model, const std::string& where,
+                                   const FinetuneOptions& options) {
+  const bool several = has_several_trials(settings), rates = settings.lr.size() > 1;
+  Trained trained;
+  for (const Trial& trial : group.trials) {
+    if (!trained.diverged.empty() && trained.diverged.back() == trial.lr) continue;  // no other seed makes it the best
+    const Begun before = begun(trial, options.ranks);
+    bool diverged = rates && options.resume && before.has_diverged;
+    if (diverged) {
+      if (leads(options.ranks))
+        log::warning("{}: diverged before, and counts as worse than every other rate", trial.folder.string());
+    } else if (!(several && options.resume && before.is_complete)) {
+      FinetuneOptions of_trial = options;
+      if (several || has_others)  // those that an interrupted sweep had not begun begin now
+        of_trial.resume = options.resume && before.exists;
+      const std::vector<FinetuneLine> zero_shot =
+          trained.trials.empty() ? std::vector<FinetuneLine>{} : trained.trials.front().figures.of_epoch(0);
+      try {
+        if (!run_trial(trial, group.sources, zero_shot, model, where, of_trial)) return std::nullopt;
+      } catch (const Error& error) {
+        if (!rates) throw;
+        pass_over_divergence(error, trial, options.ranks);
+        diverged = true;
+      }
+    }
+    if (diverged) {
+      trained.diverged.push_back(trial.lr);
+      if (trained.diverged.size() == settings.lr.size())
+        fail(ErrorCode::kNonFinite, "{}: expected a rate that does not diverge, got {} in finetune.lr",
+             group.root.string(), fmt::join(settings.lr, ", "));
+      trained.trials.push_back({&trial, TrialFigures(trial.folder, options.ranks)});
+    } else {
+      trained.trials.push_back(done_trial(trial, group.sources, settings.epochs, options.ranks));
+    }
+  }
+  return trained;
 }
 
 }  // namespace
@@ -297,25 +361,13 @@ FinetuneResult finetune(const RunConfig& config, const std::string& where, const
   log::info("fine-tuning: {} of {}, {:.3g} FLOPs in all", counted(trainings, "training"),
             counted(settings.epochs, "epoch"), flops);
 
-  const bool several = has_several_trials(settings);
   for (const Group& group : groups) {
-    std::vector<DoneTrial> done;
-    for (const Trial& trial : group.trials) {
-      const Begun before = begun(trial, options.ranks);
-      if (!(several && options.resume && before.is_complete)) {
-        FinetuneOptions of_trial = options;
-        if (several || groups.size() > 1)  // those that an interrupted sweep had not begun begin now
-          of_trial.resume = options.resume && before.exists;
-        const std::vector<FinetuneLine> zero_shot =
-            done.empty() ? std::vector<FinetuneLine>{} : done.front().figures.of_epoch(0);
-        if (!run_trial(trial, group.sources, zero_shot, *model, where, of_trial)) {
-          result.interrupted = true;
-          return result;
-        }
-      }
-      done.push_back(done_trial(trial, group.sources, settings.epochs, options.ranks));
+    const std::optional<Trained> trained = train_group(group, groups.size() > 1, settings, *model, where, options);
+    if (!trained) {
+      result.interrupted = true;
+      return result;
     }
-    for (FinetuneResultLine& line : results_of(group, std::move(done), settings, options.ranks)) {
+    for (FinetuneResultLine& line : results_of(group, *trained, settings, options.ranks)) {
       ordered_json json = json_of(line);
       add_provenance(json, to_string(precision_of(config.train.precision)));
       if (options.line && leads(options.ranks)) options.line(json);

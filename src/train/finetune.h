@@ -66,6 +66,7 @@ struct FinetuneResultLine {
   double lr = 0.0;
   std::vector<int64_t> epochs, seeds;  // by seed
   std::string model;                   // of the best seed in validation
+  std::vector<double> diverged;        // rates that did: worse than all others
 
   template <class V>
   void fields(V& v) {
@@ -73,6 +74,7 @@ struct FinetuneResultLine {
     v("task", task), v("split", split), v("chosen_by", chosen_by), v("metric", metric), v("zero_shot", zero_shot);
     v("value", value), v("values", values), v("interval_half", interval_half), v.count("n", n), v("lr", lr);
     v("epochs", epochs), v("seeds", seeds), v("model", model);
+    v("diverged", diverged);
   }
 };
 
@@ -116,7 +118,8 @@ struct FinetuneResult {
 };
 
 // Trains in `run` itself if it is one training, else in run/TASK (several tasks) and lr-R-seed-S (several rates or
-// seeds); the model of a task is model/ there. Throws as pretrain() does.
+// seeds); the model of a task is model/ there. A rate with which loss or weights were not finite is worse than all others,
+// and left. Throws as pretrain() does; kNonFinite of several rates if all diverged.
 FinetuneResult finetune(const RunConfig& config, const std::string& where, const FinetuneOptions& options);
 
 }  // namespace troupe

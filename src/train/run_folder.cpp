@@ -208,7 +208,9 @@ void RunFolder::record_failure(const Error& error, const TrainState& state) {
   };
   // The failure is the last event: that of a checkpoint on its way comes before.
   if (!ranks_ || dynamic_cast<const SharedError*>(&error)) attempt([&] { finish_saving(); });
-  attempt([&] { record("failed", state, {{"error", error.what()}}); });
+  attempt([&] {
+    record("failed", state, {{"error", error.what()}, {"exit_code", static_cast<int>(error.code())}});
+  });
 }
 
 bool RunFolder::has_room_for_copy(Trainer& trainer) {

@@ -71,6 +71,14 @@ std::string RunHistory::end() const {
   return end;
 }
 
+bool RunHistory::has_diverged() const {
+  bool diverged = false;
+  for_each([&](const std::string& event, int64_t, const nlohmann::json& line) {
+    diverged = event == "failed" && line.value("exit_code", nlohmann::json()) == static_cast<int>(ErrorCode::kNonFinite);
+  });
+  return diverged;
+}
+
 int64_t RunHistory::last_step() const {
   int64_t last = 0;
   for_each([&](const std::string&, int64_t step, const nlohmann::json&) { last = step; });

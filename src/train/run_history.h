@@ -26,6 +26,8 @@ class RunHistory {
   // How the run ended since its last start or resume: "complete", "interrupted", "failed"; empty while it goes on, or
   // was killed.
   std::string end() const;
+  // Whether it failed as loss or weights were not finite: then the same settings come to the same again.
+  bool has_diverged() const;
   int64_t last_step() const;  // that it knows of
   // One line for people per start and resume: "from step 400: troupe 0.1.0 (...), avx2, fp32, ...". Empty without a
   // history, which runs of older versions lack.

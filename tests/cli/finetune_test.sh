@@ -262,6 +262,21 @@ expect "a rate without figures" 0 '"lr":0.03' "$program" finetune ft.toml --mode
 sed -i '/"fine-tuned"/d' own/lr-0.03-seed-*/metrics.jsonl
 expect "no figures" 3 "own/lr-0.01-seed-1/metrics.jsonl: expected finite figures of an epoch, got none" "$program" finetune \
   ft.toml --model pre --run own --resume --set finetune.epochs=1 --set finetune.lr=0.01,0.03 --set finetune.seeds=1,2
+# A rate that diverges is worse than every other, however many seeds are left; what did is not trained again.
+sweep() { expect "$1" "$2" "$3" "$program" finetune ft.toml --model pre --run wild --set finetune.epochs=1 "${@:4}"; }
+sweep "a rate that diverges" 0 "0.01 (1000 diverged)" --set finetune.lr=1000,0.01 --set finetune.seeds=1,2
+grep -qF "warning: wild/lr-1000-seed-1: diverged, and counts as worse than every other rate: step " out || fail "no word of it: $(cat out)"
+[ -e wild/lr-0.01-seed-2/model ] && [ ! -e wild/lr-1000-seed-2 ] || fail "seeds of a rate that diverged: $(ls wild)"
+cp wild/lr-1000-seed-1/history.jsonl diverged.jsonl
+rm -r wild/lr-0.01-seed-2
+sweep "a rate that diverged before" 0 '"seeds":[1,2],"model":"wild/model","diverged":[1000.0]' --resume --json \
+  --set finetune.lr=1000,0.01 --set finetune.seeds=1,2
+cmp diverged.jsonl wild/lr-1000-seed-1/history.jsonl || fail "what diverged began again"
+sweep "another setting" 0 '"diverged":[1000.0]' --resume --json --set finetune.lr=1000,0.01 --set finetune.seeds=1,2 --set train.clip_norm=1e9
+cmp -s diverged.jsonl wild/lr-1000-seed-1/history.jsonl && fail "what diverged did not begin again with another setting"
+rm -r wild
+sweep "every rate diverges" 5 "wild: expected a rate that does not diverge, got 1000, 2000 in finetune.lr" --set finetune.lr=1000,2000
+sweep "every rate diverged" 5 "wild: expected a rate that does not diverge" --set finetune.lr=1000,2000 --resume
 # Of adapters the best one is the run's.
 expect "a sweep of adapters" 0 '"model":"swept/model"' "$program" finetune ft.toml --model pre --run swept --json \
   --set finetune.epochs=1 --set finetune.lr=0.01,0.03 --set finetune.lora.rank=2

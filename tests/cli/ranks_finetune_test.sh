@@ -117,6 +117,9 @@ kill -TERM $job
 wait $job
 [ "$(tail -1 asked/lr-0.01-seed-1/history.jsonl | grep -c '"interrupted"')" = 1 ] || fail "asked to end: $(cat asked.log)"
 
+expect "a rate that diverges" 0 "0.01 (1000 diverged)" on 2 $(tune wild --set finetune.lr=1000,0.01 --set finetune.epochs=1)
+[ "$(grep -c 'wild/lr-1000-seed-1: diverged, and counts as' out)" = 1 ] || fail "a rate that diverges: $(cat out)"
+
 # 3. What is wrong is said once.
 one_error() { [ "$(grep -c '^error' out)" = 1 ] || fail "expected one error, got $(cat out)"; }
 expect "a run is there" 2 "--resume goes on with it" on 2 $(tune task)
