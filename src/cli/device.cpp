@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <functional>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -132,15 +133,33 @@ LocalRank local_rank_of(Communicator& ranks) {
           .ranks = static_cast<int>(std::count(hosts.begin(), hosts.end(), *own))};
 }
 
-// Whether auto is a GPU: it works on all ranks.
+// Whether there is none on any rank; the log has the first.
+bool no_rank_has(const std::string& own_problem, Communicator& ranks) {
+  const std::vector<std::string> problems = ranks.texts(own_problem, kPlace);
+  const auto first = std::find_if(problems.begin(), problems.end(), [](const std::string& one) { return !one.empty(); });
+  if (first != problems.end()) say_no_card(fmt::format("rank {}: {}", first - problems.begin(), *first));
+  return first == problems.end();
+}
+
+// Whether auto is a GPU: all ranks see one that works.
 bool all_have_cards(Communicator& ranks, const std::string& refusal) {
   cuda::Survey own = survey_or_problem();
   const std::vector<char> lack = ranks.all_of<char>(own.no_card ? 1 : 0, kPlace);
   if (std::find(lack.begin(), lack.end(), 0) == lack.end()) return false;
-  const std::vector<std::string> problems = ranks.texts(refusal.empty() ? own.problem : refusal, kPlace);
-  const auto first = std::find_if(problems.begin(), problems.end(), [](const std::string& one) { return !one.empty(); });
-  if (first != problems.end()) say_no_card(fmt::format("rank {}: {}", first - problems.begin(), *first));
-  return first == problems.end();
+  return no_rank_has(refusal.empty() ? own.problem : refusal, ranks);
+}
+
+// Whether auto stays a GPU: all ranks could open theirs. Else none has one.
+bool all_open_cards(const std::function<void()>& open, Communicator& ranks) {
+  std::string problem;
+  try {
+    open();
+  } catch (const Error& error) {
+    problem = error.what();
+  }
+  const bool all = no_rank_has(problem, ranks);
+  if (!all && problem.empty()) cuda::close_card();
+  return all;
 }
 
 // Every rank takes a card of its machine, the next one the next.
@@ -162,7 +181,11 @@ void choose_card_of_rank(const std::string& refusal, Communicator& ranks) {
     const cuda::Card& card = cards.at(static_cast<size_t>(number));
     name = card.name, place = fmt::format("{} {}", host_name(), card.place);
   };
-  ranks.together(open, kPlace);
+  if (wish.device == kAuto) {
+    if (!all_open_cards(open, ranks)) return;
+  } else {
+    ranks.together(open, kPlace);
+  }
   const std::vector<std::string> places = ranks.texts(place, kPlace);
   const auto distinct = static_cast<int64_t>(std::set<std::string>(places.begin(), places.end()).size());
   log::info("device: cuda, {}; {} on {}{}", name, counted(int64_t{ranks.size()}, "rank"), counted(distinct, "GPU"),

@@ -94,5 +94,16 @@ if has_ranks; then
   expect "ranks on the card of a machine" 4 "bytes are free (--device cpu)" with "" ranks ranks
   grep -qF "device: cuda, Stub; 2 ranks on 1 GPU, of which several share one and its memory" out || fail "ranks: $(cat out)"
   once device
+  # apart RUN FLAGS...: two ranks, of which the second cannot open its card.
+  apart() {
+    with "" "$mpirun" -n 1 "$program" train run.toml --run "$@" : \
+      -n 1 -x STUB_DRIVER=cuModuleLoadData=209 "$program" train run.toml --run "$@"
+  }
+  expect "a rank that cannot open its card" 0 "model: apart/model" apart apart
+  grep -qF "device: cpu; no GPU is used: rank 1: cuda:0: Stub (compute capability 9.9): expected a card of" out || fail "apart: $(cat out)"
+  once device
+  [ "$(grep -c '^stub: a context is released' out)" = 2 ] || fail "apart: a rank keeps its card: $(cat out)"
+  expect "a rank that cannot open the card it was told to" 4 "cuda:0: Stub (compute capability 9.9): expected a card of" apart no --device cuda
+  once error
 fi
 finish

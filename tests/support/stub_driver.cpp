@@ -1,5 +1,6 @@
 // A stand-in for NVIDIA's driver with one card that computes nothing. STUB_DRIVER is the function that fails, as
 // "cuInit=100"; without it all succeed.
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -33,6 +34,7 @@ STUB(cuDeviceGetPCIBusId, (char* place, int size, Device), std::strncpy(place, "
 STUB(cuDeviceTotalMem_v2, (size_t * bytes, Device), *bytes = size_t{1} << 30)
 STUB(cuDeviceGetAttribute, (int* value, Attribute, Device), *value = 9)
 STUB(cuDevicePrimaryCtxRetain, (Context * context, Device), *context = nullptr)
+STUB(cuDevicePrimaryCtxRelease_v2, (Device), std::fputs("stub: a context is released\n", stderr))
 STUB(cuCtxSetCurrent, (Context), )
 STUB(cuMemGetInfo_v2, (size_t * free, size_t* total), *free = 0; *total = size_t{1} << 30)
 STUB(cuMemAlloc_v2, (Pointer*, size_t), return 2)  // CUDA_ERROR_OUT_OF_MEMORY

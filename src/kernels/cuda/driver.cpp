@@ -108,21 +108,18 @@ class CardMachine final : public Machine {
  public:
   CardMachine(const Driver& driver, int number, CardMemory memory)
       : driver_(driver), api_(driver.api), number_(number), managed_(memory == CardMemory::kManaged) {
-    driver::Device device = 0;
-    check(api_.device(&device, number), "cuDeviceGet");
-    card_ = card_of(driver, device);
-    check(api_.retain_context(&context_, device), "cuDevicePrimaryCtxRetain");
-    enter();
-    check(api_.create_stream(&stream_, driver::kStreamNonBlocking), "cuStreamCreate");
-    driver::Module module = nullptr;
-    if (const driver::Result result = api_.load_module(&module, image()); result != 0)
-      fail(ErrorCode::kEnvironment, "cuda:{}: {} (compute capability {}.{}): expected a card of {}, got {}", number,
-           card_.name, card_.major, card_.minor, kImageCards, driver.why(result));
-    for (size_t id = 0; id < functions_.size(); ++id) {
-      const std::string name = fmt::format("troupe_{}", kernel_name(static_cast<KernelId>(id)));
-      check(api_.function(&functions_[id], module, name.c_str()), name);
+    check(api_.device(&device_, number), "cuDeviceGet");
+    card_ = card_of(driver, device_);
+    check(api_.retain_context(&context_, device_), "cuDevicePrimaryCtxRetain");
+    try {
+      load();
+    } catch (...) {
+      close();
+      throw;
     }
   }
+  // With all that was made in it. Not by a destructor: when the process ends the driver may be gone.
+  void close() { api_.release_context(device_); }
 
   std::string description() const override {
     return fmt::format("cuda:{} ({}, {:.1f} GiB, driver {})", number_, card_.name,
@@ -243,6 +240,18 @@ class CardMachine final : public Machine {
   void wait() override { check(api_.wait(stream_), "cuStreamSynchronize"); }
 
  private:
+  void load() {
+    enter();
+    check(api_.create_stream(&stream_, driver::kStreamNonBlocking), "cuStreamCreate");
+    driver::Module module = nullptr;
+    if (const driver::Result result = api_.load_module(&module, image()); result != 0)
+      fail(ErrorCode::kEnvironment, "cuda:{}: {} (compute capability {}.{}): expected a card of {}, got {}", number_,
+           card_.name, card_.major, card_.minor, kImageCards, driver_.why(result));
+    for (size_t id = 0; id < functions_.size(); ++id) {
+      const std::string name = fmt::format("troupe_{}", kernel_name(static_cast<KernelId>(id)));
+      check(api_.function(&functions_[id], module, name.c_str()), name);
+    }
+  }
   void check(driver::Result result, std::string_view what) const { driver_.check(result, what); }
   // The context is a thread's own business.
   void enter() const {
@@ -287,6 +296,7 @@ class CardMachine final : public Machine {
   int number_;
   bool managed_;
   Card card_;
+  driver::Device device_ = 0;
   driver::Context context_ = nullptr;
   driver::Stream stream_ = nullptr;
   std::array<driver::Function, size_t{kNumKernels}> functions_{};
@@ -300,6 +310,8 @@ class CardMachine final : public Machine {
   size_t half_ = 0, taken_ = 0;
   std::array<int64_t, 2> last_of_half_ = {-1, -1};
 };
+
+std::unique_ptr<CardMachine> opened;  // until the process ends
 
 }  // namespace
 
@@ -329,9 +341,14 @@ void open_card(int number, CardMemory memory) {
          image() ? driver.problem : "this program was built without nvcc, so it has no kernels for one");
   if (number < 0 || number >= driver.num_cards)
     fail(ErrorCode::kEnvironment, "cuda:{}: expected a GPU from 0 to {}, got {}", number, driver.num_cards - 1, number);
-  static std::unique_ptr<CardMachine> machine;  // until the process ends
-  machine = std::make_unique<CardMachine>(driver, number, memory);
-  use_machine(*machine);
+  opened = std::make_unique<CardMachine>(driver, number, memory);
+  use_machine(*opened);
+}
+
+void close_card() {
+  leave_machine();
+  opened->close();
+  opened.reset();
 }
 
 }  // namespace troupe::cuda

@@ -28,11 +28,13 @@ struct Survey {
 Survey survey();
 
 // Opens a card for this process: machine(), active_device() and active_memory() are its from now on. Throws
-// kEnvironment if that cannot be, saying why. May be called once, before the first op.
+// kEnvironment if that cannot be, saying why; then nothing is held. May be called once, before the first op.
 enum class CardMemory {
   kOwn,      // which the host does not reach
   kManaged,  // which both reach, and every launch is waited for: for tests
 };
 void open_card(int number, CardMemory memory = CardMemory::kOwn);
+// Gives it back before the first op: the processor is used.
+void close_card();
 
 }  // namespace troupe::cuda

@@ -50,6 +50,7 @@ struct Copy2D {
   TROUPE_DRIVER(device_memory, cuDeviceTotalMem_v2, (size_t*, Device))                                          \
   TROUPE_DRIVER(device_attribute, cuDeviceGetAttribute, (int*, Attribute, Device))                              \
   TROUPE_DRIVER(retain_context, cuDevicePrimaryCtxRetain, (Context*, Device))                                   \
+  TROUPE_DRIVER(release_context, cuDevicePrimaryCtxRelease_v2, (Device))                                        \
   TROUPE_DRIVER(set_context, cuCtxSetCurrent, (Context))                                                        \
   TROUPE_DRIVER(memory_info, cuMemGetInfo_v2, (size_t*, size_t*))                                               \
   TROUPE_DRIVER(allocate, cuMemAlloc_v2, (Pointer*, size_t))                                                    \

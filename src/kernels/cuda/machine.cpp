@@ -73,6 +73,12 @@ void use_machine(Machine& machine) {
   use_memory(memory());
 }
 
+void leave_machine() {
+  set_machine(nullptr);
+  use_device(Device::kCpu);
+  use_memory(host_memory());
+}
+
 // In sizes of powers of two.
 std::shared_ptr<void> host_block(int64_t bytes) {
   static std::mutex mutex;

@@ -71,6 +71,8 @@ Machine* machine();
 void set_machine(Machine* machine);
 // And they do: active_device() and active_memory() are its from now on.
 void use_machine(Machine& machine);
+// Before the first op: there is none again, and the processor is used.
+void leave_machine();
 
 // The memory of machine().
 Memory& memory();
