@@ -22,7 +22,6 @@
 #include "cli/ranks.h"
 #include "io/json_fields.h"
 #include "io/json_file.h"
-#include "io/named_path.h"
 #include "io/provenance.h"
 #include "io/writer_lock.h"
 #include "study/cluster_plan.h"
@@ -87,7 +86,7 @@ void show(const GridForecast& forecast, const StudyFlags& flags) {
   flush_output();
 }
 
-void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std::filesystem::path& out,
+void run_with_grid(const StudyFlags& flags, const StudyConfig& config, Grid grid, const std::filesystem::path& out,
                    Communicator* ranks) {
   const InterruptGuard guard;
   Events events;
@@ -99,12 +98,12 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
       require_memory(model.config, read_machine(), model.path + " at size " + model.size);
   };
   if (flags.dry_run) {
-    const GridForecast forecast = forecast_grid(config, flags.config, out, events.make(guard));
+    const GridForecast forecast = forecast_grid(config, std::move(grid), flags.config, out, events.make(guard));
     show(forecast, flags);
     return check_memory(forecast);
   }
   const GridResults results = run_grid(
-      config, flags.config, out, {.redo_stale = flags.redo_stale, .measure_speeds = flags.measure_speeds},
+      config, std::move(grid), flags.config, out, {.redo_stale = flags.redo_stale, .measure_speeds = flags.measure_speeds},
       [&] { return meter.best_burst(peak, 5); },
       [&](const GridForecast& forecast) {
         show(forecast, flags);
@@ -134,19 +133,23 @@ void run_with_grid(const StudyFlags& flags, const StudyConfig& config, const std
   for (const char* file : {"points.csv", "factors.csv", "report.html"}) print("{}\n", (out / file).string());
 }
 
-std::vector<NamedRun> runs_of(const StudyConfig& config, const std::string& file) {
-  std::vector<NamedRun> runs;
-  if (config.grid.empty())
-    for (const std::string& text : config.models) {
-      const std::filesystem::path path = parse_named_path(text, "study.models").path;
-      runs.push_back({path.string(), load_run_config(path)});
+// What a study's files say, read once: its models, or its grid.
+struct StudyInput {
+  StudyConfig config;
+  std::vector<StudyModel> models;
+  Grid grid;
+
+  // Each once, under the study's vocabulary.
+  std::vector<NamedRun> runs() const {
+    std::vector<NamedRun> runs;
+    for (const StudyModel& model : models) {
+      runs.push_back({model.path, model.config});
       runs.back().config.model.vocab_size = config.vocab_size;
     }
-  else
-    for (const GridModel& model : make_grid(config, file).models)
-      runs.push_back({model.path + " at size " + model.size, model.config});
-  return runs;
-}
+    for (const GridModel& model : grid.models) runs.push_back({model.path + " at size " + model.size, model.config});
+    return runs;
+  }
+};
 
 StudyConfig load_config(const StudyFlags& flags, const Communicator* ranks) {
   StudyConfig config = load_study(flags.config, flags.overrides);
@@ -168,16 +171,20 @@ void write_results(const StudyResult& result, const std::filesystem::path& out) 
   write_report(out / "report.html", make_report(result));
 }
 
+StudyInput read_input(const StudyFlags& flags, const Communicator* ranks) {
+  StudyInput input{.config = load_config(flags, ranks), .models = {}, .grid = {}};
+  if (input.config.grid.empty())
+    input.models = read_models(input.config);
+  else
+    input.grid = make_grid(input.config, flags.config);
+  return input;
+}
+
 void run(const StudyFlags& flags, Communicator* ranks) {
-  StudyConfig config;
-  std::vector<NamedRun> runs;
-  run_together(
-      ranks,
-      [&] {
-        config = load_config(flags, ranks);
-        runs = runs_of(config, flags.config);
-      },
-      "configuration");
+  StudyInput input;
+  run_together(ranks, [&] { input = read_input(flags, ranks); }, "configuration");
+  const StudyConfig& config = input.config;
+  const std::vector<NamedRun> runs = input.runs();
   std::vector<ModelConfig> models;
   for (const NamedRun& run : runs) models.push_back(run.config.model);
   const std::filesystem::path out =
@@ -187,8 +194,12 @@ void run(const StudyFlags& flags, Communicator* ranks) {
     log::info("ranks: {} ({}), {} each, share every training and evaluation", ranks->size(), ranks->name(),
               counted(num_threads(), "thread"));
   if (ranks && !flags.ignore_memory) require_memory_of_ranks(runs, *ranks);
-  if (!config.grid.empty()) return run_with_grid(flags, config, out, ranks);
-  if (!flags.ignore_memory && !ranks) require_memory(config, read_machine());
+  if (!config.grid.empty()) return run_with_grid(flags, config, std::move(input.grid), out, ranks);
+  if (!flags.ignore_memory && !ranks)
+    for (const NamedRun& run : runs) {
+      check_rules(run.config, run.where);
+      require_memory(run.config, read_machine(), run.where);
+    }
   const InterruptGuard guard;
   Events events;
   PeakMeter meter;
@@ -196,7 +207,7 @@ void run(const StudyFlags& flags, Communicator* ranks) {
   std::optional<WriterLock> lock;
   run_on_first(ranks, [&] { lock.emplace(out, WriterLock::Place::kInside); }, "the study's folder");
   const StudyResult result =
-      run_study(config, out, [&] { return meter.best_burst(peak, 5); }, events.make(guard), ranks);
+      run_study(config, input.models, out, [&] { return meter.best_burst(peak, 5); }, events.make(guard), ranks);
   events.finish();
   run_on_first(ranks, [&] { write_results(result, out); }, "the study's folder");
   if (!leads(ranks)) return;

@@ -8,8 +8,6 @@
 #include "base/device.h"
 #include "base/error.h"
 #include "base/quantity.h"
-#include "io/named_path.h"
-#include "io/toml_config.h"
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/embedding.h"
 #include "kernels/cuda/machine.h"
@@ -170,16 +168,6 @@ void require_memory(const RunConfig& config, const Machine& machine, const std::
        "{}: expected at least {} of memory for training ({} of it activations), got {} that are free "
        "here (train.micro_sequences and train.recompute need less; --ignore-memory starts anyway)",
        where, shown(need), shown(activations), shown(*have));
-}
-
-void require_memory(const StudyConfig& study, const Machine& machine) {
-  for (const std::string& text : study.models) {
-    const std::filesystem::path path = parse_named_path(text, "study.models").path;
-    RunConfig config = load_run_config(path);
-    config.model.vocab_size = study.vocab_size;
-    check_rules(config, path.string());
-    require_memory(config, machine, path.string());
-  }
 }
 
 }  // namespace troupe

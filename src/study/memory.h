@@ -7,7 +7,6 @@
 #include <string>
 
 #include "base/machine.h"
-#include "study/study_config.h"
 #include "tensor/precision.h"
 #include "train/run_config.h"
 
@@ -51,7 +50,5 @@ std::optional<int64_t> free_memory_bytes(const Machine& machine);
 
 // Throws kEnvironment, naming need and have, if a run would take more than this process may have now. Not for a GPU.
 void require_memory(const RunConfig& config, const Machine& machine, const std::string& where);
-// The same of each model of a study.
-void require_memory(const StudyConfig& study, const Machine& machine);
 
 }  // namespace troupe

@@ -61,19 +61,18 @@ struct Order {
 
 class Study {
  public:
-  Study(const StudyConfig& config, const fs::path& out, const std::function<double()>& measure_peak,
-        const StudyEvents& events, Communicator* ranks)
+  Study(const StudyConfig& config, const std::vector<StudyModel>& models, const fs::path& out,
+        const std::function<double()>& measure_peak, const StudyEvents& events, Communicator* ranks)
       : config_(config),
         out_(out),
         measure_peak_(measure_peak),
         events_(events),
         ranks_(ranks),
         team_(ranks, [this](const Order& order) { obey(order); }) {
-    for (const std::string& text : config.models) {
-      const NamedPath entry = parse_named_path(text, "study.models");
-      paths_.push_back(entry.path);
-      models_.push_back({.name = entry.name, .config = load_run_config(entry.path), .folder = out / entry.name});
-      if (ranks) check_shares(models_.back().config, entry.path, ranks->size());
+    for (const StudyModel& model : models) {
+      paths_.push_back(model.path);
+      models_.push_back({.name = model.name, .config = model.config, .folder = out / model.name});
+      if (ranks) check_shares(model.config, model.path, ranks->size());
     }
   }
 
@@ -194,13 +193,22 @@ class Study {
 
 }  // namespace
 
-StudyResult run_study(const StudyConfig& config, const fs::path& out, const std::function<double()>& measure_peak,
-                      const StudyEvents& events, Communicator* ranks) {
+std::vector<StudyModel> read_models(const StudyConfig& config) {
+  std::vector<StudyModel> models;
+  for (const std::string& text : config.models) {
+    const NamedPath entry = parse_named_path(text, "study.models");
+    models.push_back({.name = entry.name, .path = entry.path, .config = load_run_config(entry.path)});
+  }
+  return models;
+}
+
+StudyResult run_study(const StudyConfig& config, const std::vector<StudyModel>& models, const fs::path& out,
+                      const std::function<double()>& measure_peak, const StudyEvents& events, Communicator* ranks) {
   if (find_invalid_utf8(out.string()))
     fail(ErrorCode::kUsage, "{}: expected a folder whose path is UTF-8, since the configuration of each run names it",
          out.string());
   std::optional<Study> study;
-  run_together(ranks, [&] { study.emplace(config, out, measure_peak, events, ranks); }, "configuration");
+  run_together(ranks, [&] { study.emplace(config, models, out, measure_peak, events, ranks); }, "configuration");
   return study->go();
 }
 

@@ -32,6 +32,13 @@ struct StudyResult {
   const std::vector<ModelResult>& models() const { return by_seed.front(); }
 };
 
+// A model of study.models as its file says, without the study's data, tokens and seed.
+struct StudyModel {
+  std::string name, path;
+  RunConfig config;
+};
+std::vector<StudyModel> read_models(const StudyConfig& config);
+
 struct StudyEvents {
   std::function<void(const std::string& model, const StepStats&, int64_t steps, double seconds)> step;
   EvaluationProgress evaluation;
@@ -41,11 +48,11 @@ struct StudyEvents {
 // A study of several ranks: every training and evaluation is of all together, and all make the same call. The first does
 // all else and alone has the result; the others' is empty.
 //
-// `config` has passed check(). Throws kUsage if OUT holds runs with other settings, kInterrupted when
+// `config` has passed check(), `models` are its. Throws kUsage if OUT holds runs with other settings, kInterrupted when
 // events.interrupted() was true (the newest checkpoint is written), and whatever the stages throw. `measure_peak` as in
 // train/pretrain.h.
-StudyResult run_study(const StudyConfig& config, const std::filesystem::path& out,
-                      const std::function<double()>& measure_peak, const StudyEvents& events,
-                      Communicator* ranks = nullptr);
+StudyResult run_study(const StudyConfig& config, const std::vector<StudyModel>& models,
+                      const std::filesystem::path& out, const std::function<double()>& measure_peak,
+                      const StudyEvents& events, Communicator* ranks = nullptr);
 
 }  // namespace troupe

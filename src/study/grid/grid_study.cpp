@@ -235,10 +235,10 @@ void require_utf8(const fs::path& out) {
 
 }  // namespace
 
-GridForecast forecast_grid(const StudyConfig& config, const std::string& where, const fs::path& out,
+GridForecast forecast_grid(const StudyConfig& config, Grid grid, const std::string& where, const fs::path& out,
                            const StudyEvents& events) {
   require_utf8(out);
-  GridForecast forecast{.grid = make_grid(config, where), .speeds = {}, .plan = {}};
+  GridForecast forecast{.grid = std::move(grid), .speeds = {}, .plan = {}};
   const GridTasks tasks(config, where);  // checked as the study would
   forecast.speeds = read_speeds(out / "speeds.json");
   const bool known = std::all_of(forecast.grid.models.begin(), forecast.grid.models.end(),
@@ -254,15 +254,14 @@ GridForecast forecast_grid(const StudyConfig& config, const std::string& where, 
   return forecast;
 }
 
-GridResults run_grid(const StudyConfig& config, const std::string& where, const fs::path& out,
+GridResults run_grid(const StudyConfig& config, Grid grid, const std::string& where, const fs::path& out,
                      const GridOptions& options, const std::function<double()>& measure_peak,
                      const std::function<void(const GridForecast&)>& planned, const StudyEvents& events,
                      Communicator* ranks) {
-  GridForecast forecast;
+  GridForecast forecast{.grid = std::move(grid), .speeds = {}, .plan = {}};
   std::optional<GridTasks> tasks;
   const auto read = [&] {
     require_utf8(out);
-    forecast.grid = make_grid(config, where);
     if (ranks)
       for (const GridModel& model : forecast.grid.models) check_shares(model.config, model.path, ranks->size());
     tasks.emplace(config, where);

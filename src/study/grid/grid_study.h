@@ -26,19 +26,20 @@ struct GridOptions {
   bool measure_speeds = false;  // again
 };
 
-// What it will cost; writes nothing. Epochs are known once the text is encoded, speeds once they are measured, or they
+// What it will cost; writes nothing. `grid` is make_grid() of `config`, here and below. Epochs are known once the text is encoded, speeds once they are measured, or they
 // are measured for this (and not kept).
 struct GridForecast {
   Grid grid;
   Speeds speeds;
   GridPlan plan;
 };
-GridForecast forecast_grid(const StudyConfig& config, const std::string& where, const std::filesystem::path& out,
-                           const StudyEvents& events);
+GridForecast forecast_grid(const StudyConfig& config, Grid grid, const std::string& where,
+                           const std::filesystem::path& out, const StudyEvents& events);
 
-// `ranks` as in run_study(). `config` has passed check(). `planned` is called once before anything is trained. Throws kUsage for a configuration
-// that cannot be and for stale runs, naming each and what differs; kInterrupted when events.interrupted() was true.
-GridResults run_grid(const StudyConfig& config, const std::string& where, const std::filesystem::path& out,
+// `ranks` as in run_study(). `config` has passed check(). `planned` is called once before anything is trained. Throws
+// kUsage for a configuration that cannot be and for stale runs, naming each and what differs; kInterrupted when
+// events.interrupted() was true.
+GridResults run_grid(const StudyConfig& config, Grid grid, const std::string& where, const std::filesystem::path& out,
                      const GridOptions& options, const std::function<double()>& measure_peak,
                      const std::function<void(const GridForecast&)>& planned, const StudyEvents& events,
                      Communicator* ranks = nullptr);

@@ -168,7 +168,7 @@ StudyConfig small_study(const TemporaryFolder& folder) {
 }
 StudyResult study(const StudyConfig& config, const fs::path& out, Said& said) {
   test::LogCapture log;
-  StudyResult result = run_study(config, out, {}, said.events);
+  StudyResult result = run_study(config, read_models(config), out, {}, said.events);
   said.text = log.end();
   return result;
 }
