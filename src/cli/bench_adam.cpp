@@ -1,5 +1,5 @@
-// troupe bench adam: one update of float32 parameters, 28 bytes moved for each (p, g, m, v read; p, m, v written), and
-// the scan for the gradient norm, 4 bytes.
+// troupe bench adam: one update of float32 parameters, 28 bytes moved for each (p, g, m, v read; p, m, v written), or 20
+// with moments in bf16, and the scan for the gradient norm, 4 bytes.
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
@@ -28,6 +28,15 @@ void add_bench_adam(CLI::App& bench) {
                  measure_against(meter, Peak::kTriad, 28 * count, flags->seconds,
                                  [&] {
                                    run(AdamUpdate<float>{p.span(), g.span(), m.span(), v.span(), step, 0.5});
+                                   ++step.t;
+                                 }),
+                 Peak::kTriad);
+    auto m_bf16 = zero_buffer<bf16>(*size), v_bf16 = zero_buffer<bf16>(*size);
+    print_result(*flags, "adam, moments in bf16", shape,
+                 measure_against(meter, Peak::kTriad, 20 * count, flags->seconds,
+                                 [&] {
+                                   run(AdamUpdateBf16<float>{p.span(), g.span(), m_bf16.span(), v_bf16.span(), step, 0.5,
+                                                             static_cast<uint64_t>(step.t), 0});
                                    ++step.t;
                                  }),
                  Peak::kTriad);

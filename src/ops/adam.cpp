@@ -31,14 +31,11 @@ void vectorized(Isa level, const AdamUpdate<float>& task, Context&) {
   });
 }
 
-// The reference itself, by all threads.
-void vectorized(Isa, const AdamUpdateBf16<float>& task, Context&) {
+void vectorized(Isa level, const AdamUpdateBf16<float>& task, Context&) {
+  const AdamCoefficients c = adam_coefficients(task.step, task.grad_scale);
   parallel_chunks(static_cast<int64_t>(task.p.size()), kUpdateChunk, [&](int64_t begin, int64_t end) {
-    const auto part = [first = static_cast<size_t>(begin), count = static_cast<size_t>(end - begin)](auto all) {
-      return all.subspan(first, count);
-    };
-    ref::adam_update_bf16(AdamUpdateBf16<float>{part(task.p), part(task.g), part(task.m), part(task.v), task.step,
-                                                task.grad_scale, task.key, task.first + begin});
+    kernels(level).adam.update_bf16(c, task.g.data() + begin, end - begin, task.p.data() + begin, task.m.data() + begin,
+                                    task.v.data() + begin, task.key, static_cast<uint64_t>(task.first + begin));
   });
 }
 
@@ -106,7 +103,7 @@ Implementations<AdamUpdate<Real>> AdamUpdate<Real>::implementations() {
 template <class Real>
 Implementations<AdamUpdateBf16<Real>> AdamUpdateBf16<Real>::implementations() {
   static const auto rows = with_cuda(
-      rows_at<AdamUpdateBf16>(Levels<Isa::kGeneric>(), kAdamAt, [](const auto& task) { ref::adam_update_bf16(task); }));
+      rows_at<AdamUpdateBf16>(VectorLevels<Real>(), kAdamAt, [](const auto& task) { ref::adam_update_bf16(task); }));
   return rows;
 }
 
