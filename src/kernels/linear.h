@@ -39,6 +39,14 @@ struct ForwardEpilogue {
   Dropout dropout;
 };
 
+// Column sums of a gradient dz, which are the gradient of the bias in z: whoever writes dz may add them up on its way,
+// and says so. Otherwise the product for the gradient of weights, which reads dz, does.
+template <class real>
+struct BiasSums {
+  real* db = nullptr;  // added to: [columns], expert by expert where rows are; nullptr: nobody asks
+  bool added = false;
+};
+
 // dx = dy W, stored as is, or as da = dx * activation'(pre_activation).
 template <class P>
 struct BackwardEpilogue {
@@ -49,6 +57,7 @@ struct BackwardEpilogue {
   Matrix<real> out_real;
   Activation activation = Activation::kNone;
   Matrix<const operand> pre_activation;  // set if there is an activation
+  BiasSums<real>* bias_sums = nullptr;   // of what is stored, summed up as it is rounded
 };
 
 }  // namespace troupe

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "dist/communicator.h"
@@ -249,7 +250,23 @@ struct MicroBatch {
     Workspace<P>& work = s.work;
     const Matrix<real> dx = work.dx_TD;
     run(Fill<real>{.x = dx});
-    s.weights.final_norm.backward(work.stream.back(), work.final_norm, work.scratch.dnorm_TD, dx, grads);
+    // Whoever ends dx leaves what the next block reads it as.
+    RoundedGradient<P> ready, next;
+    const auto expect = [&](const auto& block) {
+      next = block.wants(back, grads);
+      back.next = next.dy_TD ? &next : nullptr;
+    };
+    const auto expect_layer = [&](int64_t l) {
+      if (l < 0) return;
+      std::visit(expect, s.weights.layers[static_cast<size_t>(l)].feed_forward);
+      if (!std::as_const(grads).layers_place().empty()) next.bias = {};  // it lies where those of the layer above do
+    };
+    const auto advance = [&] {
+      ready = std::exchange(next, {});
+      back.ready = std::exchange(back.next, nullptr) ? &ready : nullptr;
+    };
+    expect_layer(config().num_layers - 1);
+    s.weights.final_norm.backward(work.stream.back(), work.final_norm, work.scratch.dnorm_TD, dx, grads, back.next);
     for (int64_t l = config().num_layers - 1; l >= 0; --l) {
       // Again up to what the backward pass reads; the layer's output, the next one's input, is only rewritten.
       if (work.keep() == Keep::kLayerInputs) walk_layer(s.weights, l, back, work, attend(back));
@@ -259,9 +276,13 @@ struct MicroBatch {
       const bool parallel = config().parallel_block;
       const Matrix<real> dout = parallel ? work.scratch.dout_TD : dx;
       if (parallel) run(Copy<real>{dx, dout});
+      advance();
+      if (!parallel) expect(layer.attention);  // else it reads what the feed-forward block does
       std::visit(
           [&](const auto& block) { block.backward(back, parallel ? x : mid, dout, acts.of(block), dx, grads); },
           layer.feed_forward);
+      advance();
+      expect_layer(l - 1);
       layer.attention.backward(back, x, dout, acts.attention, dx, grads);
       layer_done(l);
     }

@@ -1,6 +1,5 @@
 #include "nn/attention_block.h"
 
-#include "ops/elementwise.h"
 #include "ops/rms_norm.h"
 #include "ops/rotary.h"
 
@@ -128,13 +127,17 @@ void AttentionBlock<P>::norm_backward(const Activations& acts, QueryKeyValue<ope
 }
 
 template <class P>
+RoundedGradient<P> AttentionBlock<P>::wants(const Pass<P>& pass, ParameterStore<real>& grads) const {
+  return sublayer_.wants(pass, out_dropout(pass.mode), out_proj_.bias_sums(grads));
+}
+
+template <class P>
 void AttentionBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> dout_TD,
                                  const Activations& acts, Matrix<real> dx_TD, ParameterStore<real>& grads) const {
   Scratch<P>& scratch = pass.scratch;
-  run(DropoutBackward<P>{.dx = sublayer_.output_gradient(pass, acts.sublayer, dout_TD, grads),
-                         .dropout = out_dropout(pass.mode),
-                         .dy = scratch.dy_TD});
-  out_proj_.backward_weight(scratch.dy_TD, acts.ctx_THC, {}, grads, pass.mode);
+  const bool bias_is_added =
+      sublayer_.round_output_gradient(pass, acts.sublayer, dout_TD, out_dropout(pass.mode), grads);
+  out_proj_.backward_weight(scratch.dy_TD, acts.ctx_THC, {}, grads, pass.mode, bias_is_added);
   out_proj_.backward_input(scratch.dy_TD, {}, {.out_operand = scratch.dctx_THC}, pass.mode);
   const auto [q_THC, k_TGC, v_TGC] = attended(acts);
   const QueryKeyValue<operand> gradient = split(scratch.dqkv, spec_);

@@ -52,6 +52,7 @@ class AttentionBlock {
                Matrix<real> out_TD) const;
   void backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> dout_TD, const Activations& acts,
                 Matrix<real> dx_TD, ParameterStore<real>& grads) const;
+  RoundedGradient<P> wants(const Pass<P>& pass, ParameterStore<real>& grads) const;
 
   // The parts of forward(), for decoding with a cache (infer/), which fills acts.ctx_THC in between.
   const AttentionHeads& heads() const { return spec_.heads; }

@@ -35,14 +35,15 @@ void NormLayer<P>::normalise(Matrix<const real> x_TD, Activations& acts, Matrix<
 
 template <class P>
 void NormLayer<P>::backward(Matrix<const real> x_TD, const Activations& acts, Matrix<const real> dy_TD,
-                            Matrix<real> dx_TD, ParameterStore<real>& grads) const {
+                            Matrix<real> dx_TD, ParameterStore<real>& grads, RoundedGradient<P>* rounded) const {
   if (spec.kind == Norm::kRms)
     return run(RmsNormBackward<P>{.x_TD = x_TD,
                                   .gamma_D = params->at(slots.weight),
                                   .rstd_T = acts.rstd_T,
                                   .dy_TD = dy_TD,
                                   .dx_TD = dx_TD,
-                                  .dgamma_D = grads.at(slots.weight)});
+                                  .dgamma_D = grads.at(slots.weight),
+                                  .rounded = rounded});
   run(LayerNormBackward<P>{.x_TD = x_TD,
                            .gamma_D = params->at(slots.weight),
                            .mean_T = acts.mean_T,
@@ -50,7 +51,8 @@ void NormLayer<P>::backward(Matrix<const real> x_TD, const Activations& acts, Ma
                            .dy_TD = dy_TD,
                            .dx_TD = dx_TD,
                            .dgamma_D = grads.at(slots.weight),
-                           .dbeta_D = grads.at(slots.bias)});
+                           .dbeta_D = grads.at(slots.bias),
+                           .rounded = rounded});
 }
 
 template <class P>

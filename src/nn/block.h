@@ -6,8 +6,8 @@
 //
 // A block adds f(x) to a residual stream (nn/sublayer.h): forward() reads x and residual, writes out, and fills the
 // block's Activations; backward() takes the gradient dout of out, adds that of x to dx (dout may be dx: the residual
-// passes through), and adds to the parameters' gradients. All blocks have the same two, so a layer visits whichever it
-// has.
+// passes through), and adds to the parameters' gradients; wants() says what it reads dout as, which the block whose
+// backward() is called before may leave for it. All blocks have the same three, so a layer visits whichever it has.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@
 #include "nn/linear.h"
 #include "nn/parameters.h"
 #include "nn/run_mode.h"
+#include "ops/rounded_gradient.h"
 #include "ops/route/router_stats.h"
 #include "tensor/arena.h"
 #include "troupe/config.h"
@@ -74,7 +75,7 @@ struct NormLayer {
   // The same with the output elsewhere; either may be empty.
   void normalise(Matrix<const real> x_TD, Activations& acts, Matrix<operand> y_TD, Matrix<real> y_real_TD) const;
   void backward(Matrix<const real> x_TD, const Activations& acts, Matrix<const real> dy_TD, Matrix<real> dx_TD,
-                ParameterStore<real>& grads) const;
+                ParameterStore<real>& grads, RoundedGradient<P>* rounded = nullptr) const;
 };
 
 // The sizes that scratch memory serves.
@@ -127,6 +128,10 @@ struct Pass {
   // Rotary positions (ops/rotary.h): the row of the table of every token, and the table.
   std::span<const int32_t> positions_T = {};
   Matrix<const typename P::real> rotary_PR = {};
+  // On the way back: what this block wants() of the gradient of its output, if the block before has left it, and what
+  // the next one wants of that of its own.
+  const RoundedGradient<P>* ready = nullptr;
+  RoundedGradient<P>* next = nullptr;
 };
 
 }  // namespace troupe

@@ -1,7 +1,5 @@
 #include "nn/ffn_block.h"
 
-#include "ops/elementwise.h"
-
 namespace troupe {
 
 template <class P>
@@ -29,14 +27,18 @@ void FfnBlock<P>::forward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<c
 }
 
 template <class P>
+RoundedGradient<P> FfnBlock<P>::wants(const Pass<P>& pass, ParameterStore<real>& grads) const {
+  return sublayer_.wants(pass, out_dropout(pass.mode), mlp_.out_bias_sums(grads));
+}
+
+template <class P>
 void FfnBlock<P>::backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> dout_TD,
                            const Activations& acts, Matrix<real> dx_TD, ParameterStore<real>& grads) const {
   Scratch<P>& scratch = pass.scratch;
-  run(DropoutBackward<P>{.dx = sublayer_.output_gradient(pass, acts.sublayer, dout_TD, grads),
-                         .dropout = out_dropout(pass.mode),
-                         .dy = scratch.dy_TD});
+  const bool bias_is_added =
+      sublayer_.round_output_gradient(pass, acts.sublayer, dout_TD, out_dropout(pass.mode), grads);
   mlp_.backward(scratch.dy_TD, acts.sublayer.norm.y_TD, {}, pass.mode, acts.mlp, scratch.dhidden_TF, scratch.dnorm_TD,
-                grads);
+                grads, bias_is_added);
   sublayer_.add_input_gradient(pass, x_TD, acts.sublayer, dx_TD, grads);
 }
 

@@ -63,10 +63,16 @@ class Linear {
     if (!dropped_.empty()) return dropped_.backward_input(dy, mode, epilogue);
     run(LinearBackwardInput<P>{bank(), dy, offsets, epilogue});
   }
+  // Where whoever writes dy may add up the gradient of the bias before backward_weight() does; nowhere unless `grads`
+  // holds all of it.
+  BiasSums<real> bias_sums(ParameterStore<real>& grads) const {
+    const std::span<real> db = grads.at(slots_.bias);
+    return {!db.empty() && db.size() == params_->at(slots_.bias).size() ? db.data() : nullptr};
+  }
   // Adds to the gradients of weight and bias of every map that `grads` holds; the others are frozen, and so may the
   // bias alone be. Throws kUsage if it holds another part of a map: a weight is one gradient.
   void backward_weight(Matrix<const operand> dy, Matrix<const operand> x, RowOffsets offsets,
-                       ParameterStore<real>& grads, const RunMode& mode = {}) const {
+                       ParameterStore<real>& grads, const RunMode& mode = {}, bool bias_is_added = false) const {
     const int64_t E = num_maps();
     if (!dropped_.empty()) dropped_.add_gradients(dy, x, mode);
     for (const LowRank<real>& adapters : adapters_) add_low_rank_gradients<P>(adapters, E, dy, x, offsets);
@@ -76,7 +82,7 @@ class Linear {
       while (end < E && holds(grads, end) == held) ++end;
       if (!held) continue;
       const std::span<real> dw = grads.at(part(slots_.weight, begin, end)), db = grads.at(part(slots_.bias, begin, end));
-      real* const db_data = db.empty() ? nullptr : db.data();
+      real* const db_data = db.empty() || bias_is_added ? nullptr : db.data();
       if (end - begin == E) {
         run(LinearBackwardWeight<P>{bank_, dy, x, offsets, dw.data(), db_data});
         continue;

@@ -44,10 +44,11 @@ class Mlp {
   void forward(Matrix<const operand> x_RD, RowOffsets offsets, const RunMode& mode, Activations& acts,
                const ForwardEpilogue<P>& out) const;
   // dx_RD is overwritten; x_RD and acts as forward() had and left them. work_RF is memory to
-  // work in, of work_width() columns.
+  // work in, of work_width() columns. out_bias_is_added: out_bias_sums() of dy_RD are.
   void backward(Matrix<const operand> dy_RD, Matrix<const operand> x_RD, RowOffsets offsets, const RunMode& mode,
-                const Activations& acts, Matrix<operand> work_RF, Matrix<real> dx_RD,
-                ParameterStore<real>& grads) const;
+                const Activations& acts, Matrix<operand> work_RF, Matrix<real> dx_RD, ParameterStore<real>& grads,
+                bool out_bias_is_added = false) const;
+  BiasSums<real> out_bias_sums(ParameterStore<real>& grads) const { return fc2_.bias_sums(grads); }
 
   // Calls f with every map whose weights a model for inference may keep packed alone.
   template <class F>

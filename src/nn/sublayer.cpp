@@ -46,9 +46,18 @@ Matrix<const typename P::real> Sublayer<P>::output_gradient(const Pass<P>& pass,
 }
 
 template <class P>
+bool Sublayer<P>::round_output_gradient(const Pass<P>& pass, const Activations& acts, Matrix<const real> dout_TD,
+                                        const Dropout& dropout, ParameterStore<real>& grads) const {
+  if (pass.ready) return pass.ready->bias.added;
+  run(DropoutBackward<P>{
+      .dx = output_gradient(pass, acts, dout_TD, grads), .dropout = dropout, .dy = pass.scratch.dy_TD});
+  return false;
+}
+
+template <class P>
 void Sublayer<P>::add_input_gradient(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts,
                                      Matrix<real> dx_TD, ParameterStore<real>& grads) const {
-  if (!after()) return norm_.backward(x_TD, acts.norm, pass.scratch.dnorm_TD, dx_TD, grads);
+  if (!after()) return norm_.backward(x_TD, acts.norm, pass.scratch.dnorm_TD, dx_TD, grads, pass.next);
   run(Add<real>{dx_TD, pass.scratch.dnorm_TD, dx_TD});
 }
 

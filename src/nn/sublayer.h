@@ -42,6 +42,15 @@ class Sublayer {
   // The gradient of f's output before dropout' is applied: dout_TD itself, or its way through the norm.
   Matrix<const real> output_gradient(const Pass<P>& pass, const Activations& acts, Matrix<const real> dout_TD,
                                      ParameterStore<real>& grads) const;
+  // The same as f's products read it, in scratch.dy_TD: what the block before left there, or made now. True if its
+  // column sums are in the gradient of f's bias.
+  bool round_output_gradient(const Pass<P>& pass, const Activations& acts, Matrix<const real> dout_TD,
+                             const Dropout& dropout, ParameterStore<real>& grads) const;
+  // What may be left there; nothing if dout_TD goes through the norm first.
+  RoundedGradient<P> wants(const Pass<P>& pass, const Dropout& dropout, const BiasSums<real>& bias) const {
+    if (after()) return {};
+    return {dropout, pass.scratch.dy_TD, bias};
+  }
   // Adds to dx_TD the way of f's input gradient, in scratch.dnorm_TD, back to x.
   void add_input_gradient(const Pass<P>& pass, Matrix<const real> x_TD, const Activations& acts, Matrix<real> dx_TD,
                           ParameterStore<real>& grads) const;

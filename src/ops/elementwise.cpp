@@ -5,6 +5,7 @@
 #include "kernels/ref/elementwise.h"
 #include "kernels/table.h"
 #include "ops/cuda/row.h"
+#include "ops/dropout_rows.h"
 
 namespace troupe {
 namespace {
@@ -12,10 +13,7 @@ namespace {
 template <class P>
 void vectorized(Isa level, const DropoutBackward<P>& task, Context&) {
   parallel_chunks(task.dx.rows, 64, [&](int64_t begin, int64_t end) {
-    if constexpr (std::is_same_v<P, F32>)
-      kernels(level).rows.dropout_f32(task.dx, task.dropout, begin, end, task.dy);
-    else
-      kernels(level).rows.dropout_bf16(task.dx, task.dropout, begin, end, task.dy);
+    drop_rows_at<P>(level, task.dx, task.dropout, begin, end, task.dy);
   });
 }
 

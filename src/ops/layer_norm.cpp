@@ -6,6 +6,7 @@
 #include "kernels/ref/layer_norm.h"
 #include "kernels/table.h"
 #include "ops/cuda/row.h"
+#include "ops/dropout_rows.h"
 
 namespace troupe {
 namespace {
@@ -54,6 +55,7 @@ void vectorized(Isa level, const LayerNormBackward<P>& task, Context& context) {
     layer_norm.backward({task.x_TD.rows_from(begin, count), task.gamma_D.data(), task.mean_T.data() + begin,
                          task.rstd_T.data() + begin, task.dy_TD.rows_from(begin, count),
                          task.dx_TD.rows_from(begin, count), sums, sums + D});
+    round_rows_at<P>(level, task.dx_TD, begin, end, task.rounded);
   });
   add_parts(parts, num_parts, 2 * D, task.dgamma_D);
   add_parts(parts + D, num_parts, 2 * D, task.dbeta_D);

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "ops/op.h"
+#include "ops/rounded_gradient.h"
 #include "tensor/matrix.h"
 
 namespace troupe {
@@ -40,6 +41,7 @@ struct LayerNormBackward {
   Matrix<const real> dy_TD;
   Matrix<real> dx_TD;                 // added to
   std::span<real> dgamma_D, dbeta_D;  // added to; each may be empty
+  RoundedGradient<P>* rounded = nullptr;  // of dx with what is added; may be nullptr
 
   static Implementations<LayerNormBackward> implementations();
 };

@@ -20,7 +20,7 @@ struct GatherRows {
   static constexpr std::string_view kName = "gather_rows";
 
   Matrix<const operand> x_TD;
-  const Routed<real>& rows;  // at least as many as xe has
+  const Routed<real>& rows;  // as many as xe has
   Matrix<operand> xe_RD;  // overwritten
 
   static Implementations<GatherRows> implementations();

@@ -4,6 +4,7 @@
 #include "kernels/ref/rms_norm.h"
 #include "kernels/table.h"
 #include "ops/cuda/row.h"
+#include "ops/dropout_rows.h"
 
 namespace troupe {
 namespace {
@@ -56,6 +57,7 @@ void normalise(Isa level, const RmsNormBackward<P>& task, Context& context) {
   add_chunks(task.x_TD.rows, task.x_TD.cols, task.dgamma_D, context, [&](int64_t begin, int64_t count, float* sums) {
     rms_norm.backward({task.x_TD.rows_from(begin, count), task.gamma_D.data(), &task.rstd_T[begin], task.x_TD.cols,
                        task.dy_TD.rows_from(begin, count), task.dx_TD.rows_from(begin, count), sums});
+    round_rows_at<P>(level, task.dx_TD, begin, begin + count, task.rounded);
   });
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "ops/op.h"
+#include "ops/rounded_gradient.h"
 #include "tensor/matrix.h"
 
 namespace troupe {
@@ -38,6 +39,7 @@ struct RmsNormBackward {
   Matrix<const real> dy_TD;
   Matrix<real> dx_TD;        // added to
   std::span<real> dgamma_D;  // added to; may be empty
+  RoundedGradient<P>* rounded = nullptr;  // of dx with what is added; may be nullptr
 
   static Implementations<RmsNormBackward> implementations();
 };

@@ -166,11 +166,11 @@ struct GroupedForwardKernel {
   const float* bias;   // [E, N] or nullptr
   ForwardStore<bf16> store;
 
-  int64_t blocks() const { return tiles.blocks(N, kGroupedTile); }
+  int64_t blocks() const { return tiles.blocks(N, kGroupedTile, kGroupedTile); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
     const int64_t K = x.cols;
     int64_t expert, first, end, n0;
-    tiles.find(block.index(), N, expert, first, end, n0, kGroupedTile);
+    tiles.find(block.index(), N, expert, first, end, n0, kGroupedTile, kGroupedTile);
     if (first == end) return;
     Product::Sums sums;
     Product::multiply(block, shared, {x.row(first), x.stride, end - first, K},
@@ -197,11 +197,11 @@ struct GroupedBackwardInputKernel {
   const bf16* weight;
   BackwardStore<bf16> store;
 
-  int64_t blocks() const { return tiles.blocks(K, kGroupedTile); }
+  int64_t blocks() const { return tiles.blocks(K, kGroupedTile, kGroupedTile); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
     const int64_t N = dy.cols;
     int64_t expert, first, end, k0;
-    tiles.find(block.index(), K, expert, first, end, k0, kGroupedTile);
+    tiles.find(block.index(), K, expert, first, end, k0, kGroupedTile, kGroupedTile);
     if (first == end) return;
     Product::Sums sums;
     Product::multiply(block, shared, {dy.row(first), dy.stride, end - first, N},

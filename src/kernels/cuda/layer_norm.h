@@ -65,19 +65,24 @@ struct LayerNormForwardKernel {
   }
 };
 
-// dx, and what a chunk of tokens adds to the gradients of gamma and beta, in one reading: a thread has kFours columns
-// of four, of kRows tokens at a time.
-template <int kFours>
+// dx, what products read of it (ops/rounded_gradient.h, without a mask), and what a chunk of tokens adds to the gradients
+// of gamma and beta and to column sums of the former, in one reading: a thread has kFours columns of four, of kRows
+// tokens at a time.
+template <class operand, int kFours>
 struct LayerNormBackwardKernel {
   static constexpr int kThreads = 256, kRows = kFours == 1 ? 2 : 1;
   static constexpr int64_t kMostColumns = 4 * kFours * kThreads, kTokenChunk = 32;
+  static constexpr bool kSumsRounded = kFours <= 2;  // with more it would leave room for fewer blocks
   using Shared = NoShared;
 
   View<const float> x;  // of at most kMostColumns
   const float *gamma, *mean_T, *rstd_T;
   View<const float> dy;
   View<float> dx;
-  float* parts;  // [chunks, 2, D]: [dgamma, dbeta]; or nullptr
+  View<operand> rounded_dx;  // dx times `multiplier`; may be nullptr
+  float multiplier;
+  float* parts;              // [chunks, num_sums, D]: dgamma, dbeta and, if there are 3, sums of rounded_dx; or nullptr
+  int num_sums;
 
   int64_t chunks() const { return blocks_of(x.rows, kTokenChunk); }
   int64_t blocks() const { return chunks(); }
@@ -85,12 +90,12 @@ struct LayerNormBackwardKernel {
     const int64_t D = x.cols, begin = block.index() * kTokenChunk;
     const int64_t end = begin + kTokenChunk < x.rows ? begin + kTokenChunk : x.rows;
     using Columns = float[kFours][4];
-    PerThread<Columns, kThreads> scale, dgamma, dbeta;
+    PerThread<Columns, kThreads> scale, dgamma, dbeta, sums;
     block.each([&](int thread) {
       for (int j = 0; j < kFours; ++j) {
         const int64_t d = column(thread, j);
         load_four(gamma + d, four_at(d, D), scale[thread][j]);
-        for (int i = 0; i < 4; ++i) dgamma[thread][j][i] = dbeta[thread][j][i] = 0.0f;
+        for (int i = 0; i < 4; ++i) dgamma[thread][j][i] = dbeta[thread][j][i] = sums[thread][j][i] = 0.0f;
       }
     });
     for (int64_t first = begin; first < end; first += kRows) {
@@ -134,6 +139,12 @@ struct LayerNormBackwardKernel {
             float(&to)[4] = sum[thread][r][j];
             for (int i = 0; i < 4; ++i) to[i] += rstd * (g[thread][r][j][i] - mean_g - n[thread][r][j][i] * mean_gn);
             store_four(dx.row(first + r) + d, four_at(d, D), to);
+            if (!rounded_dx.data) continue;
+            for (int i = 0; i < 4; ++i) {
+              to[i] = static_cast<float>(rounded<operand>(to[i] * multiplier));
+              if constexpr (kSumsRounded) sums[thread][j][i] += to[i];
+            }
+            store_four(rounded_dx.row(first + r) + d, four_at(d, D), to);
           }
         }
       });
@@ -142,48 +153,16 @@ struct LayerNormBackwardKernel {
     block.each([&](int thread) {
       for (int j = 0; j < kFours; ++j) {
         const int64_t d = column(thread, j);
-        float* const of_chunk = parts + block.index() * 2 * D + d;
+        float* const of_chunk = parts + block.index() * num_sums * D + d;
         store_four(of_chunk, four_at(d, D), dgamma[thread][j]);
         store_four(of_chunk + D, four_at(d, D), dbeta[thread][j]);
+        if (kSumsRounded && num_sums == 3) store_four(of_chunk + 2 * D, four_at(d, D), sums[thread][j]);
       }
     });
   }
 
  private:
   static TROUPE_KERNEL int64_t column(int thread, int j) { return 4 * (thread + j * kThreads); }
-};
-
-// sum[i] += parts[0][i] + parts[1][i] + ...: kLanes sums of every part of so many, which are then added in order.
-// Columns from `count` on, of which there are as many, are those of `second`.
-struct AddPartsKernel {
-  static constexpr int kThreads = 1024, kColumns = 32, kLanes = kThreads / kColumns;
-  struct Shared {
-    float part[kLanes][kColumns];
-  };
-
-  const float* parts;
-  int64_t num_parts, stride, count;
-  float *sum, *second;  // may be nullptr
-
-  int64_t blocks() const { return num_parts == 0 ? 0 : blocks_of(second ? 2 * count : count, kColumns); }
-  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
-    const int64_t first = block.index() * kColumns, columns = second ? 2 * count : count;
-    block.each([&](int thread) {
-      const int64_t i = first + thread % kColumns;
-      float total = 0.0f;
-      for (int64_t part = thread / kColumns; i < columns && part < num_parts; part += kLanes)
-        total += parts[part * stride + i];
-      shared.part[thread / kColumns][thread % kColumns] = total;
-    });
-    block.each([&](int thread) {
-      const int64_t i = first + thread;
-      float* const into = i < count ? sum : second;
-      if (thread >= kColumns || i >= columns || !into) return;
-      float total = 0.0f;
-      for (int lane = 0; lane < kLanes; ++lane) total += shared.part[lane][thread];
-      into[i < count ? i : i - count] += total;
-    });
-  }
 };
 
 }  // namespace troupe::cuda

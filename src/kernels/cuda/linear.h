@@ -122,21 +122,26 @@ struct RowTiles {
     return offsets ? offsets[expert] : expert * (rows / num_experts);
   }
 
-  // Of results with as many columns, in tiles of `size` rows and columns.
-  int64_t blocks(int64_t columns, int size = kTile) const {
-    return rows == 0 ? 0 : (rows / size + num_experts) * blocks_of(columns, size);
+  // Of results with as many columns, in tiles of `high` rows and `wide` columns.
+  int64_t most_tiles(int high) const { return rows == 0 ? 0 : rows / high + num_experts; }
+  int64_t blocks(int64_t columns, int high = kTile, int wide = kTile) const {
+    return most_tiles(high) * blocks_of(columns, wide);
+  }
+  TROUPE_KERNEL int64_t tiles_of(int64_t expert, int high) const {
+    return (begin(expert + 1) - begin(expert) + high - 1) / high;
   }
   // The tile of a block: its expert, its rows [first, end), where first = end if there are none, and its first column.
   TROUPE_KERNEL void find(int64_t block, int64_t columns, int64_t& expert, int64_t& first, int64_t& end,
-                          int64_t& column0, int size = kTile) const {
-    const int64_t across = (columns + size - 1) / size;
+                          int64_t& column0, int high = kTile, int wide = kTile) const {
+    const int64_t across = (columns + wide - 1) / wide;
     int64_t tile = block / across;
-    column0 = block % across * size, first = end = 0;
+    column0 = block % across * wide, first = end = 0;
     for (expert = 0; expert < num_experts; ++expert) {
-      const int64_t start = begin(expert), stop = begin(expert + 1), tiles = (stop - start + size - 1) / size;
+      const int64_t tiles = tiles_of(expert, high);
       if (tile < tiles) {
-        first = start + tile * size;
-        end = first + size < stop ? first + size : stop;
+        const int64_t stop = begin(expert + 1);
+        first = begin(expert) + tile * high;
+        end = first + high < stop ? first + high : stop;
         return;
       }
       tile -= tiles;
@@ -231,82 +236,6 @@ struct LinearBackwardWeightKernel {
         [&](int64_t r, int j) { return k0 + j < K ? static_cast<float>(x(first + r, k0 + j)) : 0.0f; }, sums);
     each_sum(block, sums, [&](int i, int j, float sum) {
       if (n0 + i < N && k0 + j < K) out[(n0 + i) * K + k0 + j] += sum;
-    });
-  }
-};
-
-// part[lane] = the sums of columns n0 on over rows begin + lane, begin + lane + kLanes, ... before `end`.
-template <int kLanes, int kThreads, class operand, int kColumns>
-TROUPE_KERNEL void sum_columns(const Block<kThreads>& block, const View<const operand>& dy, int64_t begin, int64_t end,
-                               int64_t n0, float (&part)[kLanes][kColumns]) {
-  constexpr int kPacks = kThreads / kLanes, kCount = kColumns / kPacks;
-  block.each([&](int thread) {
-    const int lane = thread / kPacks, at = thread % kPacks * kCount;
-    const int64_t left = dy.cols - n0 - at;
-    const int count = static_cast<int>(left < kCount ? left : kCount);
-    float sum[kCount] = {}, row[kCount];
-    for (int64_t r = begin + lane; count > 0 && r < end; r += kLanes) {
-      load_pack(&dy(r, n0 + at), count, row);
-      for (int i = 0; i < kCount; ++i) sum[i] += row[i];
-    }
-    for (int i = 0; i < kCount; ++i) part[lane][at + i] = sum[i];
-  });
-}
-
-// db[e] += column sums of dy over the expert's rows: kLanes rows at a time for 64 columns.
-template <class operand>
-struct BiasGradientKernel {
-  static constexpr int kThreads = 1024, kColumns = 64, kCount = 16 / sizeof(operand);
-  static constexpr int kPacks = kColumns / kCount, kLanes = kThreads / kPacks;
-  struct Shared {
-    float part[kLanes][kColumns];
-  };
-
-  View<const operand> dy;
-  RowTiles experts;
-  float* db;
-
-  int64_t blocks() const { return experts.num_experts * blocks_of(dy.cols, kColumns); }
-  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
-    const int64_t N = dy.cols, column_blocks = (N + kColumns - 1) / kColumns;
-    const int64_t expert = block.index() / column_blocks, n0 = block.index() % column_blocks * kColumns;
-    const int64_t begin = experts.begin(expert), end = experts.begin(expert + 1);
-    if (begin == end) return;
-    sum_columns<kLanes>(block, dy, begin, end, n0, shared.part);
-    block.each([&](int thread) {
-      if (thread >= kColumns || n0 + thread >= N) return;
-      float sum = 0.0f;
-      for (int lane = 0; lane < kLanes; ++lane) sum += shared.part[lane][thread];
-      db[expert * N + n0 + thread] += sum;
-    });
-  }
-};
-
-// parts[chunk] = column sums of dy over the rows of a chunk, of one map: kLanes rows at a time for 128 columns.
-template <class operand>
-struct BiasPartsKernel {
-  static constexpr int kThreads = 256, kColumns = 128, kCount = 16 / sizeof(operand);
-  static constexpr int kPacks = kColumns / kCount, kLanes = kThreads / kPacks;
-  static constexpr int64_t kChunk = 256;
-  struct Shared {
-    float part[kLanes][kColumns];
-  };
-
-  View<const operand> dy;
-  float* parts;  // [chunks, N]
-
-  int64_t chunks() const { return blocks_of(dy.rows, kChunk); }
-  int64_t blocks() const { return chunks() * blocks_of(dy.cols, kColumns); }
-  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& shared) const {
-    const int64_t N = dy.cols, column_blocks = (N + kColumns - 1) / kColumns;
-    const int64_t chunk = block.index() / column_blocks, n0 = block.index() % column_blocks * kColumns;
-    const int64_t end = (chunk + 1) * kChunk < dy.rows ? (chunk + 1) * kChunk : dy.rows;
-    sum_columns<kLanes>(block, dy, chunk * kChunk, end, n0, shared.part);
-    block.each([&](int thread) {
-      if (thread >= kColumns || n0 + thread >= N) return;
-      float sum = 0.0f;
-      for (int lane = 0; lane < kLanes; ++lane) sum += shared.part[lane][thread];
-      parts[chunk * N + n0 + thread] = sum;
     });
   }
 };

@@ -1,4 +1,4 @@
-// Rows between tokens and experts (ops/moe_rows.h): a block a row or a token.
+// Rows between tokens and experts (ops/moe_rows.h): a block a token, which reads once what its rows share.
 #pragma once
 
 #include <cmath>
@@ -21,22 +21,24 @@ struct Rows {
 
 template <class operand>
 struct GatherRowsKernel {
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = 128, kCount = 16 / sizeof(operand);
   using Shared = NoShared;
 
   View<const operand> x;
   Rows rows;
   View<operand> xe;
 
-  int64_t blocks() const { return xe.rows; }
+  int64_t blocks() const { return x.rows; }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    const int64_t r = block.index(), t = rows.token_of_R[r];
+    const int64_t t = block.index(), D = x.cols;
+    const int32_t begin = rows.begin_T[t], end = rows.begin_T[t + 1];
+    if (begin == end) return;
     block.each([&](int thread) {
-      for (int64_t d = 4 * thread; d < xe.cols; d += 4 * kThreads) {
-        float four[4];
-        const int count = four_at(d, xe.cols);
-        load_four(&x(t, d), count, four);
-        store_four(&xe(r, d), count, four);
+      for (int64_t d = kCount * thread; d < D; d += kCount * kThreads) {
+        float pack[kCount];
+        const int count = static_cast<int>(D - d < kCount ? D - d : kCount);
+        load_pack(&x(t, d), count, pack);
+        for (int32_t i = begin; i < end; ++i) store_pack(&xe(rows.rows_by_token[i], d), count, pack);
       }
     });
   }
@@ -108,9 +110,15 @@ struct CombineRowsBackwardKernel {
   View<operand> dye;
   float* dweight_R;
 
-  int64_t blocks() const { return dye.rows; }
+  int64_t blocks() const { return dout.rows; }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
-    const int64_t r = block.index(), t = rows.token_of_R[r], D = dout.cols;
+    const int64_t t = block.index();
+    for (int32_t i = rows.begin_T[t]; i < rows.begin_T[t + 1]; ++i) of_row(block, t, rows.rows_by_token[i]);
+  }
+
+ private:
+  TROUPE_KERNEL void of_row(const Block<kThreads>& block, int64_t t, int64_t r) const {
+    const int64_t D = dout.cols;
     const float weight = rows.weight_R[r];
     PerThread<float, kThreads> part;
     block.each([&](int thread) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/cuda/fours.h"
 #include "kernels/cuda/grid.h"
 #include "tensor/bf16.h"
 
@@ -52,8 +53,9 @@ struct RmsNormForwardKernel {
   }
 };
 
-// dx += rstd (g - n mean(g n)) with `adds`; else dx = that, and dx may be dy.
-template <class T>
+// dx += rstd (g - n mean(g n)) with `adds`; else dx = that, and dx may be dy. And what products read of dx
+// (ops/rounded_gradient.h, without a mask), of which one head is a row.
+template <class T, class operand>
 struct RmsNormBackwardKernel {
   static constexpr int kThreads = 128;
   using Shared = NoShared;
@@ -64,6 +66,8 @@ struct RmsNormBackwardKernel {
   View<const T> dy;
   View<T> dx;
   bool adds;
+  View<operand> rounded_dx = {};  // dx times `multiplier`; may be nullptr
+  float multiplier = 1.0f;
 
   int64_t blocks() const { return size.count(); }
   TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
@@ -80,7 +84,9 @@ struct RmsNormBackwardKernel {
       for (int64_t c = thread; c < size.C; c += kThreads) {
         const float n = static_cast<float>(x(t, first + c)) * scale;
         const float gradient = scale * (gamma[c] * static_cast<float>(dy(t, first + c)) - n * mean);
-        dx(t, first + c) = static_cast<T>(adds ? static_cast<float>(dx(t, first + c)) + gradient : gradient);
+        const float sum = adds ? static_cast<float>(dx(t, first + c)) + gradient : gradient;
+        dx(t, first + c) = static_cast<T>(sum);
+        if (rounded_dx.data) rounded_dx(t, first + c) = rounded<operand>(sum * multiplier);
       }
     });
   }

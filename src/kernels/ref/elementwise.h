@@ -18,6 +18,12 @@ void drop_rows(const Matrix<From>& from, const Dropout& dropout, const Matrix<To
       y(t, d) = static_cast<To>(static_cast<real>(x(t, d)) * static_cast<real>(dropout.scale(t, d, x.cols)));
 }
 
+// RoundedGradient (ops/rounded_gradient.h) of dx, if somebody asks.
+template <class real, class Rounded>
+void round_gradient(const Matrix<real>& dx, const Rounded* rounded) {
+  if (rounded && rounded->dy_TD) drop_rows<real>(dx, rounded->dropout, rounded->dy_TD);
+}
+
 template <class Task>
 void fill(const Task& task) {
   const HostMatrix x(task.x);

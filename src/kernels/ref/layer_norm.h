@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/ref/elementwise.h"
 #include "tensor/host_matrix.h"
 
 namespace troupe::ref {
@@ -52,6 +53,7 @@ void layer_norm_backward(const Task& task) {
     for (int64_t d = 0; d < D; ++d)
       dx_TD(t, d) += static_cast<real>(double{task.rstd_T[t]} * (g(t, d) - mean_g - n(t, d) * mean_gn));
   }
+  round_gradient<real>(task.dx_TD, task.rounded);
   for (int64_t d = 0; d < D; ++d) {
     double dgamma = 0.0, dbeta = 0.0;
     for (int64_t t = 0; t < T; ++t) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/ref/elementwise.h"
 #include "tensor/host_matrix.h"
 
 namespace troupe::ref {
@@ -51,6 +52,7 @@ void rms_norm_backward(const Task& task) {
       dgamma[d] += dy_TD(t, d) * n;
     }
   }
+  round_gradient<real>(task.dx_TD, task.rounded);
   for (int64_t d = 0; d < D && !task.dgamma_D.empty(); ++d) task.dgamma_D[d] += static_cast<real>(dgamma[d]);
 }
 

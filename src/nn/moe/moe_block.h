@@ -59,6 +59,7 @@ class MoeBlock {
                Matrix<real> out_TD) const;
   void backward(const Pass<P>& pass, Matrix<const real> x_TD, Matrix<const real> dout_TD, const Activations& acts,
                 Matrix<real> dx_TD, ParameterStore<real>& grads) const;
+  RoundedGradient<P> wants(const Pass<P>&, ParameterStore<real>&) const { return {}; }  // it reads dout as it is
 
   // Calls f with every map whose weights a model for inference may keep packed alone.
   template <class F>

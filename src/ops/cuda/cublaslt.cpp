@@ -149,6 +149,16 @@ bool rounds_sums_first(const LinearBackwardInput<P>& task, Context& context) {
                              factor(task.dy_RN.rows_from(first, rows), false), {.rows_vary = !task.offsets.empty()});
     };
     if (!multiply_all(task.offsets, task.dy_RN.rows, product_of, context)) return false;
+    if (BiasSums<float>* const sums_of = task.epilogue.bias_sums; sums_of && sums_of->db) {
+      const DeviceOffsets offsets(task.offsets, task.bank.num_experts(), sums.rows, context);
+      sum_tiles(
+          cuda::ActivationBackwardSumsKernel{task.epilogue.activation, cuda::view(task.epilogue.pre_activation),
+                                             cuda::view(Matrix<const bf16>(sums)), cuda::view(sums), offsets.tiles,
+                                             nullptr},
+          sums.cols, sums_of->db, context);
+      sums_of->added = true;
+      return true;
+    }
     cuda::ActivationBackwardKernel derive{task.epilogue.activation,
                                           cuda::view(task.epilogue.pre_activation.rows_from(0, sums.rows)),
                                           cuda::view(Matrix<const bf16>(sums)), cuda::view(sums)};

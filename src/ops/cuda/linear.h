@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/context.h"
-#include "kernels/cuda/layer_norm.h"
+#include "kernels/cuda/bias.h"
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/machine.h"
 #include "ops/linear.h"
@@ -30,16 +30,20 @@ cuda::BackwardStore<typename P::operand> device_store(const BackwardEpilogue<P>&
           cuda::view(epilogue.pre_activation)};
 }
 
+// `kernel`, which leaves column sums of N columns by tiles of rows in its `parts`, and these in db, expert by expert.
+template <class Kernel>
+void sum_tiles(Kernel kernel, int64_t N, float* db, Context& context) {
+  const int64_t count = kernel.tiles.most_tiles(Kernel::kHigh) * N;
+  const Context::Lease lease(context, count * static_cast<int64_t>(sizeof(float)));
+  kernel.parts = lease.as<float>();
+  cuda::launch(kernel);
+  cuda::launch(cuda::AddTilePartsKernel{kernel.parts, kernel.tiles, Kernel::kHigh, N, db});
+}
+
 // db += column sums of dy, expert by expert.
 template <class operand>
 void add_bias_gradient(Matrix<const operand> dy_RN, const cuda::RowTiles& tiles, float* db, Context& context) {
-  if (tiles.num_experts > 1) return cuda::launch(cuda::BiasGradientKernel<operand>{cuda::view(dy_RN), tiles, db});
-  cuda::BiasPartsKernel<operand> parts{cuda::view(dy_RN), nullptr};
-  const int64_t N = dy_RN.cols;
-  const Context::Lease lease(context, parts.chunks() * N * static_cast<int64_t>(sizeof(float)));
-  parts.parts = lease.as<float>();
-  cuda::launch(parts);
-  cuda::launch(cuda::AddPartsKernel{parts.parts, parts.chunks(), N, N, db, nullptr});
+  sum_tiles(cuda::BiasPartsKernel<operand>{cuda::view(dy_RN), tiles, nullptr}, dy_RN.cols, db, context);
 }
 
 }  // namespace troupe

@@ -18,11 +18,28 @@ namespace troupe {
 namespace {
 
 constexpr int kMostNormFours = 8;  // of kernels.inc
-static_assert(cuda::LayerNormBackwardKernel<kMostNormFours>::kMostColumns == kWidestNorm);
+static_assert(cuda::LayerNormBackwardKernel<float, kMostNormFours>::kMostColumns == kWidestNorm);
 
 template <class T>
 T* data_or_null(std::span<T> values) {
   return values.empty() ? nullptr : values.data();
+}
+
+// Whether a kernel that makes dx rounds it, too: masks are a pass of their own, as their code would take its registers.
+template <class P>
+bool rounds_on_its_way(const RoundedGradient<P>* rounded) {
+  return rounded && rounded->dy_TD && !rounded->dropout.active();
+}
+
+// Launches a kernel that makes dx, and what is asked for of it.
+template <class P, class Kernel>
+void launch_rounding(Kernel kernel, Matrix<const float> dx, const RoundedGradient<P>* rounded) {
+  const bool in_kernel = rounds_on_its_way(rounded);
+  if (in_kernel) kernel.rounded_dx = cuda::view(rounded->dy_TD), kernel.multiplier = rounded->dropout.multiplier;
+  cuda::launch(kernel);
+  if (rounded && rounded->dy_TD && !in_kernel)
+    cuda::launch(cuda::DropoutBackwardKernel<typename P::operand>{cuda::view(dx), rounded->dropout,
+                                                                  cuda::view(rounded->dy_TD)});
 }
 
 }  // namespace
@@ -86,24 +103,30 @@ namespace {
 
 template <int kFours, class P>
 void layer_norm_backward(const LayerNormBackward<P>& task, Context& context) {
-  using Kernel = cuda::LayerNormBackwardKernel<kFours>;
+  using Kernel = cuda::LayerNormBackwardKernel<typename P::operand, kFours>;
   const int64_t D = task.x_TD.cols;
   if constexpr (2 * kFours <= kMostNormFours)
     if (D > Kernel::kMostColumns) return layer_norm_backward<2 * kFours>(task, context);
-  Kernel kernel{cuda::view(task.x_TD),
-                task.gamma_D.data(),
-                task.mean_T.data(),
-                task.rstd_T.data(),
-                cuda::view(task.dy_TD),
-                cuda::view(task.dx_TD),
-                nullptr};
-  const bool has_gradients = !task.dgamma_D.empty() || !task.dbeta_D.empty();
-  const Context::Lease lease(context, kernel.chunks() * 2 * D * static_cast<int64_t>(sizeof(float)));
-  if (has_gradients) kernel.parts = lease.as<float>();
-  cuda::launch(kernel);
-  if (has_gradients)
-    cuda::launch(cuda::AddPartsKernel{kernel.parts, kernel.chunks(), 2 * D, D, data_or_null(task.dgamma_D),
-                                      data_or_null(task.dbeta_D)});
+  const bool sums_rounded = Kernel::kSumsRounded && rounds_on_its_way(task.rounded) && task.rounded->bias.db;
+  Kernel kernel{.x = cuda::view(task.x_TD),
+                .gamma = task.gamma_D.data(),
+                .mean_T = task.mean_T.data(),
+                .rstd_T = task.rstd_T.data(),
+                .dy = cuda::view(task.dy_TD),
+                .dx = cuda::view(task.dx_TD),
+                .rounded_dx = {},
+                .multiplier = 1.0f,
+                .parts = nullptr,
+                .num_sums = sums_rounded ? 3 : 2};
+  const bool has_sums = !task.dgamma_D.empty() || !task.dbeta_D.empty() || sums_rounded;
+  const Context::Lease lease(context, kernel.chunks() * kernel.num_sums * D * static_cast<int64_t>(sizeof(float)));
+  if (has_sums) kernel.parts = lease.as<float>();
+  launch_rounding(kernel, task.dx_TD, task.rounded);
+  if (!has_sums) return;
+  cuda::AddPartsKernel add{kernel.parts, kernel.chunks(), D, kernel.num_sums,
+                           {data_or_null(task.dgamma_D), data_or_null(task.dbeta_D), nullptr}};
+  if (sums_rounded) add.sums[2] = task.rounded->bias.db, task.rounded->bias.added = true;
+  cuda::launch(add);
 }
 
 }  // namespace
@@ -115,18 +138,17 @@ void on_cuda(const LayerNormBackward<P>& task, Context& context) {
 
 namespace {
 
-// dx of RMSNorm after the parts of dgamma, whose dy may be where dx goes.
-template <class T>
-void rms_norm_backward(const cuda::RmsNormBackwardKernel<T>& kernel, std::span<float> dgamma, Context& context) {
+// dgamma of RMSNorm; to come before dx, which may go where dy is.
+template <class T, class operand>
+void add_rms_norm_parts(const cuda::RmsNormBackwardKernel<T, operand>& kernel, std::span<float> dgamma,
+                        Context& context) {
+  if (dgamma.empty()) return;
   cuda::RmsNormPartsKernel<T> parts{kernel.size, kernel.x, kernel.rstd, kernel.dy, nullptr};
   const int64_t C = kernel.size.C;
   const Context::Lease lease(context, parts.chunks() * C * static_cast<int64_t>(sizeof(float)));
   parts.parts = lease.as<float>();
-  if (!dgamma.empty()) {
-    cuda::launch(parts);
-    cuda::launch(cuda::AddPartsKernel{parts.parts, parts.chunks(), C, C, dgamma.data(), nullptr});
-  }
-  cuda::launch(kernel);
+  cuda::launch(parts);
+  cuda::launch(cuda::AddPartsKernel{parts.parts, parts.chunks(), C, 1, {dgamma.data()}});
 }
 
 template <class Task>
@@ -150,14 +172,15 @@ void on_cuda(const RmsNormForward<P>& task, Context&) {
 
 template <class P>
 void on_cuda(const RmsNormBackward<P>& task, Context& context) {
-  rms_norm_backward<float>({{task.x_TD.rows, 1, task.x_TD.cols},
-                            cuda::view(task.x_TD),
-                            task.gamma_D.data(),
-                            task.rstd_T.data(),
-                            cuda::view(task.dy_TD),
-                            cuda::view(task.dx_TD),
-                            true},
-                           task.dgamma_D, context);
+  cuda::RmsNormBackwardKernel<float, typename P::operand> kernel{{task.x_TD.rows, 1, task.x_TD.cols},
+                                                                 cuda::view(task.x_TD),
+                                                                 task.gamma_D.data(),
+                                                                 task.rstd_T.data(),
+                                                                 cuda::view(task.dy_TD),
+                                                                 cuda::view(task.dx_TD),
+                                                                 true};
+  add_rms_norm_parts(kernel, task.dgamma_D, context);
+  launch_rounding(kernel, task.dx_TD, task.rounded);
 }
 
 template <class P>
@@ -175,9 +198,15 @@ void on_cuda(const HeadNormForward<P>& task, Context&) {
 template <class P>
 void on_cuda(const HeadNormBackward<P>& task, Context& context) {
   using operand = typename P::operand;
-  rms_norm_backward<operand>({heads_of_rows(task), cuda::view(task.x_TNC), task.gamma_C.data(), task.rstd_TN.data(),
-                              cuda::view(Matrix<const operand>(task.dy_TNC)), cuda::view(task.dy_TNC), false},
-                             task.dgamma_C, context);
+  const cuda::RmsNormBackwardKernel<operand, operand> kernel{heads_of_rows(task),
+                                                             cuda::view(task.x_TNC),
+                                                             task.gamma_C.data(),
+                                                             task.rstd_TN.data(),
+                                                             cuda::view(Matrix<const operand>(task.dy_TNC)),
+                                                             cuda::view(task.dy_TNC),
+                                                             false};
+  add_rms_norm_parts(kernel, task.dgamma_C, context);
+  cuda::launch(kernel);
 }
 
 template <class Real>

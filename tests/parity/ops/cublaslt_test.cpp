@@ -177,6 +177,45 @@ TEST_F(CublasLt, GradientsOfBiasesInTheProductOfWeights) {
   }
 }
 
+// The pass that takes a gradient through an activation sums it up for the bias, expert by expert: the same gradient, and
+// the sums that the product for the gradient of weights would add.
+TEST_F(CublasLt, SumsOfBiasesBesideTheDerivative) {
+  const auto expect_sums = [](int64_t E, int64_t K, const std::vector<int64_t>& offsets, test::Layout of_pre) {
+    constexpr int64_t kN = 24;
+    const int64_t R = offsets.back();
+    Guarded<float> weight(E * kN, K), db(E, K);
+    Guarded<bf16> dy(R, kN), pre(R, K, of_pre), alone(R, K), out(R, K);
+    weight.fill_normal(1), dy.fill_normal(2), pre.fill_normal(3), db.fill(0.25);
+    const LinearBank<Bf16> bank(E, kN, K, weight.view().data, nullptr);
+    for (const Activation activation : {Activation::kGeluErf, Activation::kRelu2}) {
+      BiasSums<float> sums{db.view().data}, nobody_asks;
+      const auto derive = [&](Guarded<bf16>& into, BiasSums<float>* bias_sums) {
+        test::run_as("cublaslt", LinearBackwardInput<Bf16>{bank,
+                                                           std::as_const(dy).view(),
+                                                           offsets,
+                                                           {.out_operand = into.view(),
+                                                            .activation = activation,
+                                                            .pre_activation = std::as_const(pre).view(),
+                                                            .bias_sums = bias_sums}});
+      };
+      std::vector<double> expected = test::widened(db);
+      derive(alone, &nobody_asks), derive(out, &sums);
+      EXPECT_TRUE(test::equal_bits(alone, out)) << K;
+      EXPECT_TRUE(sums.added && !nobody_asks.added);
+      for (int64_t e = 0; e < E; ++e)
+        for (int64_t r = offsets[e]; r < offsets[e + 1]; ++r)
+          for (int64_t k = 0; k < K; ++k) expected[e * K + k] += static_cast<double>(static_cast<float>(out(r, k)));
+      test::expect_close(db, expected, 32 * 0x1p-24, fmt::format("{} experts, {} columns", E, K));
+      out.expect_guards_intact("dz"), db.expect_guards_intact("db");
+    }
+  };
+  expect_sums(1, 16, {0, 5}, {});
+  expect_sums(1, 272, {0, 131}, {});         // tiles of 64 rows and 256 columns
+  expect_sums(3, 264, {0, 65, 65, 200}, {});  // an expert without rows
+  expect_sums(4, 16, {0, 8, 16, 24, 32}, {});
+  expect_sums(2, 40, {0, 70, 71}, {3, 1});  // what it derives from starts anywhere
+}
+
 // 70 outputs are 128 to the library, whose rows of logits start at multiples of 16 bytes; the gradient of the weights
 // has the 70 that there are, 64 of them first.
 TEST_F(CublasLt, OutputLayersArePadded) {

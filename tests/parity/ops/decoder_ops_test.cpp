@@ -13,6 +13,7 @@
 #include "ops/rms_norm.h"
 #include "ops/rotary.h"
 #include "parity.h"
+#include "rounded_case.h"
 
 namespace troupe {
 namespace {
@@ -66,6 +67,15 @@ TYPED_TEST(DecoderOps, RmsNormMatchesTheReference) {
       expect_close(dgamma, dgamma64, 64 * 0x1p-24, what + " dgamma");
       for (auto* guarded : {&y_real, &rstd, &dx, &dgamma}) guarded->expect_guards_intact(what);
       y.expect_guards_intact(what);
+      for (const Dropout& dropout : test::kRoundedDropouts) {
+        test::RoundedCase<P> rounded(T, D, {2, 1}, dropout);
+        Guarded<float> dx_too(T, D, layout);
+        dx_too.fill(0.5);
+        test::run_as(row, RmsNormBackward<P>{std::as_const(x).view(), flat(gamma), flat(rstd),
+                                             std::as_const(dy).view(), dx_too.view(), {}, &rounded.asked});
+        EXPECT_TRUE(test::equal_bits(dx, dx_too)) << what;
+        rounded.expect_of(dx, what);
+      }
     }
   }
 }

@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "guarded.h"
 #include "implementations.h"
 #include "parity.h"
+#include "rounded_case.h"
 
 namespace troupe {
 namespace {
@@ -45,13 +47,13 @@ struct LayerNorm {
   static std::span<T> flat(Guarded<T>& m) {
     return {m.view().data, static_cast<size_t>(m.cols())};
   }
-  void run(std::string_view row) {
+  void run(std::string_view row, RoundedGradient<P>* rounded = nullptr) {
     y.fill(9), y_real.fill(9), mean.fill(9), rstd.fill(9);
     dx.fill(0.5), dgamma.fill(0.25), dbeta.fill(0.125);
     test::run_as(row, LayerNormForward<P>{std::as_const(x).view(), flat(gamma), flat(beta), kLayerNormEpsilon, y.view(),
                                           y_real.view(), flat(mean), flat(rstd)});
     test::run_as(row, LayerNormBackward<P>{std::as_const(x).view(), flat(gamma), flat(mean), flat(rstd),
-                                           std::as_const(dy).view(), dx.view(), flat(dgamma), flat(dbeta)});
+                                           std::as_const(dy).view(), dx.view(), flat(dgamma), flat(dbeta), rounded});
   }
   void expect_guards_intact(const std::string& what) {
     y.expect_guards_intact(what), y_real.expect_guards_intact(what), dx.expect_guards_intact(what);
@@ -151,6 +153,24 @@ TYPED_TEST(LayerNormParity, OutputsMayBeLeftOut) {
                                           .y_real_TD = y_real.view()});
     EXPECT_TRUE(test::equal_bits(norm.y_real, y_real)) << row;
   }
+}
+
+// The gradient is the same, and what products read of it is beside it; a GPU sums that up, where no mask is on it.
+TYPED_TEST(LayerNormParity, LeavesTheGradientAsProductsReadIt) {
+  using P = TypeParam;
+  for (const auto& [T, D] : {std::pair<int64_t, int64_t>{0, 5}, {3, 15}, {67, 768}, {33, 1026}, {3, 2050}, {2, 4100}})
+    for (const Dropout& dropout : test::kRoundedDropouts)
+      for (const std::string_view row : test::usable<LayerNormBackward<P>>()) {
+        const std::string what = fmt::format("{} T {} D {} p {}", row, T, D, dropout.probability);
+        LayerNorm<P> alone(T, D, {}), with(T, D, {1, 3});
+        test::RoundedCase<P> rounded(T, D, {2, 1}, dropout);
+        alone.run(row), with.run(row, &rounded.asked);
+        EXPECT_TRUE(test::equal_bits(alone.dx, with.dx)) << what;
+        EXPECT_TRUE(test::equal_bits(alone.dgamma, with.dgamma)) << what;
+        EXPECT_TRUE(test::equal_bits(alone.dbeta, with.dbeta)) << what;
+        rounded.expect_of(with.dx, what);
+        EXPECT_EQ(rounded.asked.bias.added, row == "cuda" && !dropout.active() && D <= 2048) << what;
+      }
 }
 
 TEST(LayerNormDispatch, AGpuTakesRowsOfSoManyColumns) {
