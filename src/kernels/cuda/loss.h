@@ -22,17 +22,41 @@ using Fours = float[kFoursOfPiece][4];
 TROUPE_KERNEL int64_t first_of_four(int64_t first, int k, int thread) {
   return first + 4 * (k * kLossThreads + thread);
 }
+TROUPE_KERNEL void load_four_or(const float* row, int64_t V, int64_t v, float missing, float (&four)[4]) {
+  const int count = four_at(v, V);
+  load_four(row + v, count, four);
+  for (int i = 0; i < 4; ++i)
+    if (i >= count) four[i] = missing;
+}
 TROUPE_KERNEL void load_piece(const float* row, int64_t V, int64_t first, int thread, float missing, Fours& piece) {
   if (first + kLossPiece <= V && reinterpret_cast<uintptr_t>(row) % 16 == 0) {
     for (int k = 0; k < kFoursOfPiece; ++k) load_whole(row + first_of_four(first, k, thread), piece[k]);
     return;
   }
+  for (int k = 0; k < kFoursOfPiece; ++k)
+    load_four_or(row, V, first_of_four(first, k, thread), missing, piece[k]);
+}
+
+// The first columns of a row, which fit into the shared memory of a block beside as many other blocks as its registers
+// allow: who reads the row again has them from there, where each thread finds what it left itself.
+constexpr int64_t kKeptColumns = 11 * 4 * kLossThreads;
+struct alignas(16) KeptColumns {
+  float values[kKeptColumns];
+};
+
+TROUPE_KERNEL void keep_piece(KeptColumns& kept, int64_t first, int thread, const Fours& piece) {
+  for (int k = 0; k < kFoursOfPiece; ++k)
+    if (const int64_t v = first_of_four(first, k, thread); v < kKeptColumns) store_whole(kept.values + v, piece[k]);
+}
+TROUPE_KERNEL void load_kept_piece(const KeptColumns& kept, const float* row, int64_t V, int64_t first, int thread,
+                                   float missing, Fours& piece) {
+  if (first >= kKeptColumns) return load_piece(row, V, first, thread, missing, piece);
   for (int k = 0; k < kFoursOfPiece; ++k) {
     const int64_t v = first_of_four(first, k, thread);
-    const int count = four_at(v, V);
-    load_four(row + v, count, piece[k]);
-    for (int i = 0; i < 4; ++i)
-      if (i >= count) piece[k][i] = missing;
+    if (v < kKeptColumns)
+      load_whole(kept.values + v, piece[k]);
+    else
+      load_four_or(row, V, v, missing, piece[k]);
   }
 }
 
@@ -44,15 +68,18 @@ TROUPE_KERNEL float exp_from(float from, float x) {
   return expf(x - from);
 }
 
-// log sum_v exp(l_v), in one pass: a thread's sum is of exp(l_v - its largest so far).
+// log sum_v exp(l_v), in one pass: a thread's sum is of exp(l_v - its largest so far). What it reads it keeps, if `kept`
+// is not nullptr.
 template <class operand>
-TROUPE_KERNEL float log_sum_exp(const Block<kLossThreads>& block, const float* logits, int64_t V, float& largest) {
+TROUPE_KERNEL float log_sum_exp(const Block<kLossThreads>& block, const float* logits, int64_t V, float& largest,
+                                KeptColumns* kept = nullptr) {
   PerThread<float, kLossThreads> max_of, part;
   block.each([&](int thread) {
     float max = -INFINITY, sum = 0.0f;
     for (int64_t first = 0; first < V; first += kLossPiece) {
       Fours piece;
       load_piece(logits, V, first, thread, -INFINITY, piece);
+      if (kept) keep_piece(*kept, first, thread, piece);
       float piece_max = max;
       for (int k = 0; k < kFoursOfPiece; ++k)
         for (int i = 0; i < 4; ++i) piece_max = fmaxf(piece_max, piece[k][i]);
@@ -122,8 +149,8 @@ struct SoftCapKernel {
 // by piece, ahead of what is written.
 template <class operand>
 struct ScoreWithGradientKernel {
-  static constexpr int kThreads = kLossThreads;
-  using Shared = NoShared;
+  static constexpr int kThreads = kLossThreads, kBlocksAtOnce = 5;
+  using Shared = KeptColumns;
 
   View<float> logits;
   int64_t width;  // of the gradient, whose columns beyond those of the logits are 0
@@ -133,24 +160,24 @@ struct ScoreWithGradientKernel {
   float divisor, inverse_cap, z_loss;  // inverse_cap: 0 without a cap
 
   int64_t blocks() const { return logits.rows; }
-  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared&) const {
+  TROUPE_KERNEL void run(const Block<kThreads>& block, Shared& kept) const {
     const int64_t t = block.index(), V = logits.cols;
     const float* const row = logits.row(t);
     const int32_t target = targets[t];
     const float at_target = target < 0 ? 0.0f : row[target];
     float largest;
-    const float sum = log_sum_exp<operand>(block, row, V, largest), factor = 1.0f / divisor;
+    const float sum = log_sum_exp<operand>(block, row, V, largest, &kept), factor = 1.0f / divisor;
     const OfToken token{target, sum, (1.0f + 2.0f * z_loss * sum) * factor, factor};
     // The gradient of columns [begin, 2 begin) goes to where columns [begin / 2, begin) were, which all threads have
     // read by then; that of the first piece to where the piece itself is.
     PerThread<Fours, kThreads> piece;
-    block.each([&](int thread) { load(t, 0, thread, token, piece[thread]); });
+    block.each([&](int thread) { load(kept, t, 0, thread, token, piece[thread]); });
     block.each([&](int thread) { store(t, 0, thread, piece[thread]); });
     for (int64_t begin = kLossPiece; begin < width; begin *= 2)
       block.each([&](int thread) {
         for (int64_t first = begin; first < 2 * begin && first < width; first += kLossPiece) {
           Fours gradient;
-          load(t, first, thread, token, gradient);
+          load(kept, t, first, thread, token, gradient);
           store(t, first, thread, gradient);
         }
       });
@@ -167,8 +194,9 @@ struct ScoreWithGradientKernel {
     float lse, scale, factor;  // a logit's gradient is exp(l - lse) scale, less factor for the target
   };
   // The gradient of a thread's logits in a piece.
-  TROUPE_KERNEL void load(int64_t t, int64_t first, int thread, const OfToken& token, Fours& piece) const {
-    load_piece(logits.row(t), logits.cols, first, thread, -INFINITY, piece);
+  TROUPE_KERNEL void load(const KeptColumns& kept, int64_t t, int64_t first, int thread, const OfToken& token,
+                          Fours& piece) const {
+    load_kept_piece(kept, logits.row(t), logits.cols, first, thread, -INFINITY, piece);
     for (int k = 0; k < kFoursOfPiece; ++k) {
       const int64_t v = first_of_four(first, k, thread);
       float(&four)[4] = piece[k];
