@@ -26,6 +26,7 @@ ALLOWED = {
     'src/nn/dropped_adapters': ('a tensor of the host', 'room for what products of adapters make, as src/nn/lo'),
     'src/model/workspace.h': ('a tensor of the host', 'sinusoids, in the memory of the workspace'),
     'src/model/decoder.cpp': ('an element of a tensor', 'the batch as the host has it'),
+    'src/model/decoder_state.cpp': ('an element of a tensor', 'the batch as the host has it'),
     'src/model/language_model.cpp': ('a tensor of the host', 'a parameter on its way from a file into packed weights'),
     'src/model/model_directory.cpp': ('a tensor of the host', 'a parameter on its way into a file'),
     'src/model/fairseq_model.cpp': ('a tensor of the host', 'compares two tensors of a file'),

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "dist/communicator.h"
+#include "model/decoder_state.h"
 #include "model/walk.h"
 #include "ops/elementwise.h"
 #include "ops/loss.h"
@@ -15,160 +15,11 @@
 namespace troupe {
 
 template <class P>
-struct Decoder<P>::State {
-  DecoderWeights<P> weights;
-  DecoderOptions options;
-  Workspace<P> work;
-  ModelConfig sizes;  // of what `work` has memory for
-
-  // The batch at hand as the host has it, and what its MoE layers reported. Where ranks share it, all have the whole of
-  // it, of which the pass takes `own` sequences.
-  SequenceShape shape;
-  Share own;
-  std::vector<int32_t> positions_T, targets_T;
-  std::vector<uint8_t> valid_T;
-  std::vector<int32_t> key_end_T;
-  std::vector<RouterStats> stats;
-  Decoder* teacher = nullptr;
-  Distillation distillation;
-
-  void read_batch(const Batch& batch, bool shared);
-  void place_batch();
-  Share own_tokens() const { return {own.begin * shape.S, own.end * shape.S}; }
-  int64_t routing_unit() const;
-  bool is_shared() const { return shape.whole.B > 0; }
-  void merge_reports();
-};
-
-template <class T>
-std::span<T> part(std::span<T> all, Share share) {
-  return all.subspan(static_cast<size_t>(share.begin), static_cast<size_t>(share.size()));
-}
-
-// Ids are checked here, once; positions count real tokens (fairseq utils.py:239-249).
-template <class P>
-void Decoder<P>::State::read_batch(const Batch& batch, bool shared) {
-  const int64_t T = batch.tokens();
-  if (batch.B < 1 || batch.S < 1 || static_cast<int64_t>(batch.src.size()) != T ||
-      static_cast<int64_t>(batch.tgt.size()) != T)
-    fail(ErrorCode::kUsage, "batch: expected B, S >= 1 and B*S ids in src and tgt, got B {}, S {}, {} and {} ids",
-         batch.B, batch.S, batch.src.size(), batch.tgt.size());
-  if (weights.config.positions == Positions::kLearned && batch.S > weights.config.context)
-    fail(ErrorCode::kUsage, "batch: expected at most {} positions (model.context, learned), got {}",
-         weights.config.context, batch.S);
-  if (!batch.begins_text.empty() && static_cast<int64_t>(batch.begins_text.size()) != T)
-    fail(ErrorCode::kUsage, "batch: expected none or {} marks of texts, got {}", T, batch.begins_text.size());
-  const auto begins_text = [&](int64_t t) {
-    return batch.texts_apart &&
-           (batch.begins_text.empty() ? batch.src[t] == weights.config.eos_id : batch.begins_text[t] != 0);
-  };
-  positions_T.resize(T), targets_T.resize(T);
-  bool has_pad = false;
-  for (int64_t b = 0; b < batch.B; ++b) {
-    int32_t position = kFirstPosition;
-    for (int64_t t = b * batch.S; t < (b + 1) * batch.S; ++t) {
-      const int32_t id = batch.src[t];
-      if (id < 0 || id >= weights.config.vocab_size)
-        fail(ErrorCode::kData, "batch: token {} of sequence {}: expected an id in [0, {}), got {}", t - b * batch.S, b,
-             weights.config.vocab_size, id);
-      if (batch.tgt[t] >= weights.config.vocab_size)
-        fail(ErrorCode::kData, "batch: target {} of sequence {}: expected an id < {}, got {}", t - b * batch.S, b,
-             weights.config.vocab_size, batch.tgt[t]);
-      if (begins_text(t)) position = kFirstPosition;
-      const bool pad = id == weights.config.pad_id;
-      has_pad |= pad;
-      positions_T[t] = pad ? kPadPosition : position++;
-      targets_T[t] = batch.tgt[t] < 0 || batch.tgt[t] == weights.config.pad_id ? -1 : batch.tgt[t];
-    }
-  }
-  valid_T.clear();
-  if (has_pad) {
-    valid_T.resize(T);
-    std::transform(batch.src.begin(), batch.src.end(), valid_T.begin(),
-                   [&](int32_t id) { return static_cast<uint8_t>(id != weights.config.pad_id); });
-  }
-  key_end_T.assign(batch.texts_apart ? T : 0, static_cast<int32_t>(batch.S));
-  for (int64_t t = T - 2; batch.texts_apart && t >= 0; --t) {
-    const int64_t next = (t + 1) % batch.S;  // 0: t is the last of its sequence
-    if (next > 0) key_end_T[t] = begins_text(t + 1) ? static_cast<int32_t>(next) : key_end_T[t + 1];
-  }
-  own = {0, batch.B};
-  if (shared) own = share_of(batch.B, options.ranks->rank(), options.ranks->size(), routing_unit());
-  shape = {own.size(), batch.S, {}};
-  if (shared) shape.whole = {.B = batch.B, .before = own.begin, .token_valid = valid_T, .ids_T = batch.src};
-  stats.clear();
-}
-
-// Sequences that are not parted: those of a routing group, where it is not the whole micro-batch.
-template <class P>
-int64_t Decoder<P>::State::routing_unit() const {
-  return std::max<int64_t>(1, weights.config.num_moe_layers() > 0 ? weights.config.moe.group_sequences : 0);
-}
-
-// To where ops read it, once there is memory for a batch of its size.
-template <class P>
-void Decoder<P>::State::place_batch() {
-  copy<int32_t>(part<const int32_t>(targets_T, own_tokens()), work.targets_T);
-  if (!valid_T.empty()) {
-    copy<uint8_t>(part<const uint8_t>(valid_T, own_tokens()), work.valid_T);
-    shape.token_valid = work.valid_T;
-  }
-  if (!key_end_T.empty()) {
-    copy<int32_t>(part<const int32_t>(key_end_T, own_tokens()), work.key_end_T);
-    shape.key_end = work.key_end_T;
-  }
-  if (!is_shared()) return;
-  shape.whole.token_valid = to_device<uint8_t>(shape.whole.token_valid, work.valid_of_all);
-  shape.whole.ids_T = to_device<int32_t>(shape.whole.ids_T, work.ids_of_all);
-}
-
-// Where every rank routes groups of its own, their reports become those of the whole micro-batch. Where all route all,
-// they are.
-template <class P>
-void Decoder<P>::State::merge_reports() {
-  if (!is_shared() || stats.empty() || weights.config.moe.group_sequences == 0) return;
-  for (RouterStats& layer : stats) layer.arrive();
-  const int64_t S = shape.S, T = shape.whole.B * S, size = weights.config.moe.group_sequences * S;
-  const auto groups = static_cast<size_t>((T + size - 1) / size), before = static_cast<size_t>(own.begin * S / size);
-  std::vector<int64_t> counts;
-  std::vector<double> sums;
-  for (const RouterStats& layer : stats) {
-    counts.insert(counts.end(), layer.load_E.begin(), layer.load_E.end());
-    counts.insert(counts.end(), layer.dropped_K.begin(), layer.dropped_K.end());
-    sums.push_back(layer.entropy_sum);
-    for (const RouterStats::Loss& loss : layer.losses) {
-      const auto at = static_cast<std::ptrdiff_t>(sums.size() + before);
-      sums.resize(sums.size() + groups, 0.0);
-      std::copy(loss.by_group.begin(), loss.by_group.end(), sums.begin() + at);
-    }
-  }
-  options.ranks->sum(std::span(counts), "loads of experts");
-  options.ranks->sum(std::span(sums), "losses of routing");
-  auto count = counts.begin();
-  auto sum = sums.begin();
-  for (RouterStats& layer : stats) {
-    for (int64_t& load : layer.load_E) load = *count++;
-    for (int64_t& dropped : layer.dropped_K) dropped = *count++;
-    layer.tokens = layer.loss_tokens = T;
-    layer.entropy_sum = *sum++;
-    for (RouterStats::Loss& loss : layer.losses) {
-      loss.by_group.assign(sum, sum + static_cast<std::ptrdiff_t>(groups));
-      sum += static_cast<std::ptrdiff_t>(groups);
-      loss.mean = 0.0;
-      for (size_t g = 0; g < groups; ++g)
-        loss.mean += loss.by_group[g] *
-                     static_cast<double>(std::min(T, static_cast<int64_t>(g + 1) * size) - static_cast<int64_t>(g) * size) /
-                     static_cast<double>(T);
-    }
-  }
-}
-
-template <class P>
 Decoder<P>::Decoder(const ModelConfig& config, const ParameterStore<real>& params, DecoderOptions options)
-    : state_(new State{.weights = {config, params, options.ranks},
-                       .options = options,
-                       .work = Workspace<P>(params.memory()),
-                       .sizes = config}) {
+    : state_(new DecoderState<P>{.weights = {config, params, options.ranks},
+                                 .options = options,
+                                 .work = Workspace<P>(params.memory()),
+                                 .sizes = config}) {
   // All experts may choose the tokens of one rank: rows for that. Untouched memory is none.
   if (options.ranks && config.moe.router == RouterKind::kExpertChoice) state_->sizes.moe.top_k = config.moe.num_experts;
 }
@@ -214,7 +65,7 @@ template <class P>
 struct MicroBatch {
   using real = typename P::real;
 
-  typename Decoder<P>::State& s;
+  DecoderState<P>& s;
   const Batch& batch;
   RunMode mode;
 
@@ -409,7 +260,7 @@ Batch sequences_of(const Batch& batch, Share share) {
 // What the teacher, if there is one, makes of this rank's sequences of `batch`; its sum of divergences will be in
 // `divergence`.
 template <class P>
-OutputTeacher<P> taught(typename Decoder<P>::State& s, const Batch& batch, double& divergence) {
+OutputTeacher<P> taught(DecoderState<P>& s, const Batch& batch, double& divergence) {
   if (!s.teacher || s.own.size() == 0) return {};
   Decoder<P>& teacher = *s.teacher;
   return {.embed = &teacher.weights().output.bank(),
@@ -430,7 +281,7 @@ RunMode mode_for(const Batch& batch, RunMode mode, bool training, Share own) {
 
 // A pass in evaluation. A batch of fewer routing groups than ranks is scored by every rank; all make the same calls.
 template <class P>
-MicroBatch<P> evaluated(typename Decoder<P>::State& s, const Batch& batch, const RunMode& mode) {
+MicroBatch<P> evaluated(DecoderState<P>& s, const Batch& batch, const RunMode& mode) {
   Communicator* const ranks = s.options.ranks;
   s.read_batch(batch, ranks && (batch.B + s.routing_unit() - 1) / s.routing_unit() >= ranks->size());
   s.work.plan(s.sizes, s.own.size(), batch.S, Keep::kNothing);
@@ -451,7 +302,7 @@ LossSum Decoder<P>::forward_backward(const Batch& batch, const RunMode& mode, Pa
 template <class P>
 Later<PassSums> Decoder<P>::forward_backward_later(const Batch& batch, const RunMode& mode,
                                                    ParameterStore<real>& grads, const LayerDone& layer_done) {
-  State& s = *state_;
+  DecoderState<P>& s = *state_;
   s.read_batch(batch, s.options.ranks != nullptr);  // of which a rank may get nothing
   s.work.plan(s.sizes, s.own.size(), batch.S, s.options.recompute ? Keep::kLayerInputs : Keep::kAll);
   s.place_batch();
@@ -494,7 +345,7 @@ Matrix<const typename P::operand> Decoder<P>::hidden(const Batch& batch) {
 
 template <class P>
 LossSum Decoder<P>::score(const Batch& batch, const RunMode& mode, std::span<real> nll_T, std::span<int32_t> argmax_T) {
-  State& s = *state_;
+  DecoderState<P>& s = *state_;
   const MicroBatch<P> micro = evaluated<P>(s, batch, mode);
   run(OutputLoss<P>{.embed = s.weights.output.bank(),
                     .h_TD = s.work.final_norm.y_TD,

@@ -53,6 +53,9 @@ struct PassSums {
 using LayerDone = std::function<void(int64_t layer, const std::function<LossSum()>& loss)>;
 
 template <class P>
+struct DecoderState;  // decoder_state.h
+
+template <class P>
 class Decoder {
  public:
   using real = typename P::real;
@@ -96,10 +99,8 @@ class Decoder {
   DecoderWeights<P>& weights();
   Workspace<P>& workspace();
 
-  struct State;
-
  private:
-  std::unique_ptr<State> state_;
+  std::unique_ptr<DecoderState<P>> state_;
 };
 
 extern template class Decoder<F64>;
