@@ -13,6 +13,7 @@
 #include "ops/loss.h"
 #include "parity.h"
 #include "recorded_cublaslt.h"
+#include "setting.h"
 
 namespace troupe {
 namespace {
@@ -163,7 +164,7 @@ TEST_F(CublasLt, GradientsOfBiasesInTheProductOfWeights) {
   };
   for (const std::vector<int64_t>& offsets : {std::vector<int64_t>{0, 4, 6}, {0, 0, 6}, {0, 6, 6}}) {
     const auto alone = gradients(offsets);
-    setenv("TROUPE_CUDA_BIAS_SUMS", "1", 1);
+    const test::Setting sums("TROUPE_CUDA_BIAS_SUMS", "1");
     EXPECT_EQ(gradients(offsets).first, alone.first);
     test::expect_close(e.db, alone.second, 8 * 0x1p-24, "in the product of weights");
     for (const LtCall& call : RecordedLt::the().calls) EXPECT_TRUE(call.sums_b);
@@ -173,7 +174,6 @@ TEST_F(CublasLt, GradientsOfBiasesInTheProductOfWeights) {
     for (const LtCall& call : RecordedLt::the().calls) EXPECT_FALSE(call.sums_b);
     RecordedLt::the().without_bias = false;
     cuda::lt_use(&RecordedLt::api());
-    unsetenv("TROUPE_CUDA_BIAS_SUMS");
   }
 }
 

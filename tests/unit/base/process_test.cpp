@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include "setting.h"
 
 namespace troupe {
 namespace {
@@ -24,11 +24,8 @@ TEST(RunProgram, SaysAsAShellWhyAProgramDidNotStart) {
 
 // Such a folder of PATH cannot be made for root, but a folder of the program's name gives the same error.
 TEST(RunProgram, IsNotFoundWhereAFolderOfPathCannotBeSearched) {
-  const std::string path = std::getenv("PATH");
-  setenv("PATH", "/", 1);
-  const int status = run_program({"etc"}).status;
-  setenv("PATH", path.c_str(), 1);
-  EXPECT_EQ(status, 127);
+  const test::Setting path("PATH", "/");
+  EXPECT_EQ(run_program({"etc"}).status, 127);
 }
 
 TEST(RunProgram, GivesInputOfAnySizeAndTakesBackAsMuch) {
@@ -42,9 +39,8 @@ TEST(RunProgram, GivesInputOfAnySizeAndTakesBackAsMuch) {
 }
 
 TEST(RunProgram, SpeaksEnglish) {
-  setenv("LC_ALL", "de_DE.UTF-8", 1);
+  const test::Setting language("LC_ALL", "de_DE.UTF-8");
   EXPECT_EQ(run_program({"sh", "-c", "echo $LC_ALL"}).output, "C.UTF-8\n");
-  unsetenv("LC_ALL");
 }
 
 }  // namespace
