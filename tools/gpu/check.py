@@ -264,9 +264,16 @@ class Bench:
                      flops_per_s / max(peaks) if peaks else None)
         return row | {'first_step_s': line['first_step_s']}, process
 
-    def add(self, row):
-        self.check.rows.append(row)
-        self.check.save()
+    def keep(self, what, row, process):
+        """A row, or why there is none: its time was over, or the check has failed."""
+        if row:
+            self.check.rows.append(row)
+            return self.check.save()
+        if process.returncode == 124:
+            print(f'{what}: stopped, it {process.stderr}', flush=True)
+            return self.check.skipped.append(f'{what} (it {process.stderr})')
+        print(tail(process))
+        self.check.result(what, False)
 
     def longest(self):
         return 600 if self.options.dry_run else max(SHORTEST_SECONDS, min(self.clock.left(), LONGEST_SECONDS))
@@ -294,16 +301,12 @@ class Bench:
             else:
                 row, process = self.troupe(program, name, micro, seconds, self.moments.get(what, []))
             self.took[what], self.micro[what] = time.monotonic() - began, micro
-            if row:
-                return self.add(row)
-            if process.returncode == 124:
-                print(f'{what}: stopped, it {process.stderr}', flush=True)
-                self.micro[what] = 0
-                return self.check.skipped.append(f'{what} (it {process.stderr})')
-            if not any(words in tail(process, 40) for words in ('out of memory', 'OutOfMemory', 'OUT_OF_MEMORY')):
-                print(tail(process))
-                self.micro[what] = 0
-                return self.check.result(what, False)
+            lacks_memory = not row and any(
+                words in tail(process, 40) for words in ('out of memory', 'OutOfMemory', 'OUT_OF_MEMORY'))
+            if not lacks_memory or process.returncode == 124:
+                if not row:
+                    self.micro[what] = 0
+                return self.keep(what, row, process)
             print(f'{what}: {micro} sequences at a time do not fit: {tail(process, 1)[:300]}', flush=True)
             micro //= 2
             if micro == 0 and program != 'pytorch' and what not in self.moments:
@@ -337,12 +340,7 @@ def what_options_cost(check, options):
                          *(f'{key}={value}' for key, value in switches.items())])
         if bench.left_out(what):
             continue
-        row, process = bench.troupe('troupe', name, micro, bench.longest(), flags, switches, sequences)
-        if row:
-            bench.add(row)
-        else:
-            print(tail(process))
-            check.result(what, False)
+        bench.keep(what, *bench.troupe('troupe', name, micro, bench.longest(), flags, switches, sequences))
     # What a person gets who says nothing of devices.
     sizes = ['--context', '16', '--sequences', '2', '--micro', '2', '--seconds', '0']
     process = run(['./troupe', '--device', 'auto', 'bench', 'step', 'dense-6x256', '--json', *sizes], 60)
