@@ -13,11 +13,6 @@ namespace {
 template <class T>
 constexpr cuda::lt::Type kLtType = std::is_same_v<T, bf16> ? cuda::lt::kBf16 : cuda::lt::kF32;
 
-template <class T>
-bool aligned(const Matrix<T>& matrix) {
-  return !matrix || rows_aligned(matrix);
-}
-
 template <class P>
 bool weights_aligned(const LinearBank<P>& bank) {
   return rows_aligned(bank.view().weight, bank.in() * static_cast<int64_t>(sizeof(typename P::operand)));
@@ -117,11 +112,9 @@ bool multiply_all(const RowOffsets& offsets, int64_t rows, const ProductOf& prod
 template <class P>
 bool rounds_sums_first(const LinearForward<P>& task, Context& context) {
   if constexpr (std::is_same_v<P, Bf16>) {
-    const ForwardEpilogue<P>& epilogue = task.epilogue;
-    const bool scales = epilogue.dropout.active() || epilogue.dropout.multiplier != 1.0f;
-    if (epilogue.activation == Activation::kNone || !epilogue.out_operand || epilogue.residual || scales) return false;
+    if (!rounds_sums(task.epilogue)) return false;
     const WeightView<P>& view = task.bank.view();
-    const Matrix<bf16> sums = epilogue.pre_activation ? epilogue.pre_activation : epilogue.out_operand;
+    const Matrix<bf16> sums = rounded_sums(task.epilogue);
     if (!aligned(sums) || !bias_fits(view)) return false;
     const auto product_of = [&](int64_t e, int64_t first, int64_t rows) {
       return product_into<P>(sums.rows_from(first, rows), {}, factor(weights_of(task.bank, e), true),
@@ -130,10 +123,7 @@ bool rounds_sums_first(const LinearForward<P>& task, Context& context) {
                               .rows_vary = !task.offsets.empty()});
     };
     if (!multiply_all(task.offsets, task.x_RK.rows, product_of, context)) return false;
-    cuda::ActivationForwardKernel activate{epilogue.activation, cuda::view(Matrix<const bf16>(sums)),
-                                           cuda::view(epilogue.out_operand.rows_from(0, sums.rows))};
-    cuda::flatten(activate.z, activate.out);
-    cuda::launch(activate);
+    activate_sums(task.epilogue);
     return true;
   }
   return false;
@@ -143,27 +133,13 @@ template <class P>
 bool rounds_sums_first(const LinearBackwardInput<P>& task, Context& context) {
   if constexpr (std::is_same_v<P, Bf16>) {
     const Matrix<bf16> sums = task.epilogue.out_operand;
-    if (task.epilogue.activation == Activation::kNone || !sums || !aligned(sums)) return false;
+    if (!rounds_sums(task.epilogue) || !aligned(sums)) return false;
     const auto product_of = [&](int64_t e, int64_t first, int64_t rows) {
       return product_into<P>(sums.rows_from(first, rows), {}, factor(weights_of(task.bank, e), false),
                              factor(task.dy_RN.rows_from(first, rows), false), {.rows_vary = !task.offsets.empty()});
     };
     if (!multiply_all(task.offsets, task.dy_RN.rows, product_of, context)) return false;
-    if (BiasSums<float>* const sums_of = task.epilogue.bias_sums; sums_of && sums_of->db) {
-      const DeviceOffsets offsets(task.offsets, task.bank.num_experts(), sums.rows, context);
-      sum_tiles(
-          cuda::ActivationBackwardSumsKernel{task.epilogue.activation, cuda::view(task.epilogue.pre_activation),
-                                             cuda::view(Matrix<const bf16>(sums)), cuda::view(sums), offsets.tiles,
-                                             nullptr},
-          sums.cols, sums_of->db, context);
-      sums_of->added = true;
-      return true;
-    }
-    cuda::ActivationBackwardKernel derive{task.epilogue.activation,
-                                          cuda::view(task.epilogue.pre_activation.rows_from(0, sums.rows)),
-                                          cuda::view(Matrix<const bf16>(sums)), cuda::view(sums)};
-    cuda::flatten(derive.z, derive.dy, derive.dz);
-    cuda::launch(derive);
+    derive_sums(task, context);
     return true;
   }
   return false;

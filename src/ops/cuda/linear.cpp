@@ -26,6 +26,34 @@ DeviceOffsets::DeviceOffsets(const RowOffsets& offsets, int64_t num_experts, int
   cuda::copy(offsets.here().data(), lease_.as<int64_t>(), num_experts + 1);
 }
 
+void activate_sums(const ForwardEpilogue<Bf16>& epilogue) {
+  const Matrix<const bf16> sums = rounded_sums(epilogue);
+  cuda::ActivationForwardKernel activate{epilogue.activation, cuda::view(sums),
+                                         cuda::view(epilogue.out_operand.rows_from(0, sums.rows))};
+  cuda::flatten(activate.z, activate.out);
+  cuda::launch(activate);
+}
+
+void derive_sums(const LinearBackwardInput<Bf16>& task, Context& context) {
+  const BackwardEpilogue<Bf16>& epilogue = task.epilogue;
+  const Matrix<bf16> sums = epilogue.out_operand;
+  if (BiasSums<float>* const sums_of = epilogue.bias_sums; sums_of && sums_of->db) {
+    const DeviceOffsets offsets(task.offsets, task.bank.num_experts(), sums.rows, context);
+    sum_tiles(
+        cuda::ActivationBackwardSumsKernel{epilogue.activation, cuda::view(epilogue.pre_activation),
+                                           cuda::view(Matrix<const bf16>(sums)), cuda::view(sums), offsets.tiles,
+                                           nullptr},
+        sums.cols, sums_of->db, context);
+    sums_of->added = true;
+    return;
+  }
+  cuda::ActivationBackwardKernel derive{epilogue.activation,
+                                        cuda::view(epilogue.pre_activation.rows_from(0, sums.rows)),
+                                        cuda::view(Matrix<const bf16>(sums)), cuda::view(sums)};
+  cuda::flatten(derive.z, derive.dy, derive.dz);
+  cuda::launch(derive);
+}
+
 template <class P>
 void on_cuda(const LinearForward<P>& task, Context& context) {
   const DeviceOffsets offsets(task.offsets, task.bank.num_experts(), task.x_RK.rows, context);
