@@ -1,11 +1,18 @@
 // troupe bench grouped: the experts of one MoE layer, 768 -> 3,072 -> 768 with gelu.
+#include <fmt/core.h>
+
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <cstdlib>
 #include <numeric>
 
+#include "base/device.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "cli/bench.h"
 #include "cli/bench_buffers.h"
+#include "kernels/cuda/cutlass.h"
+#include "kernels/cuda/switches.h"
 #include "ops/linear.h"
 #include "tensor/buffer.h"
 
@@ -86,18 +93,35 @@ struct Experts {
   }
 };
 
+// On a GPU every way to multiply is measured beside the others, unless the switch is set: `way` is what its line says.
+template <class Measure>
+void each_way(const Measure& measure) {
+  const cuda::Switch& grouped = cuda::kGroupedSwitch;
+  if (active_device() == Device::kCpu || !cuda::value_of(grouped).empty()) return measure(std::string());
+  for (const std::string_view value : grouped.values) {
+    if (const std::string reason = value == cuda::kByCutlass ? cuda::cutlass_unavailable() : ""; !reason.empty()) {
+      log::info("{}={} is left out: {}", grouped.name, value, reason);
+      continue;
+    }
+    setenv(grouped.name, std::string(value).c_str(), 1);
+    measure(fmt::format(", {}={}", grouped.name, value));
+  }
+  unsetenv(grouped.name);
+}
+
 void measure_training(const BenchFlags& flags, PeakMeter& meter) {
   Experts experts(32, 8192, 1.0);
   auto dw1 = zero_buffer<float>(experts.weight.size()), dw2 = zero_buffer<float>(experts.weight.size());
   auto db1 = zero_buffer<float>(experts.bias1.size()), db2 = zero_buffer<float>(experts.bias2.size());
   const double flops = 3.0 * 2.0 * 2.0 * static_cast<double>(experts.rows) * kWidth * kInner;
-  print_result(flags, "grouped", "32 experts, 8192 rows (Zipf), train",
-               measure_against(meter, Peak::kBf16, flops, flags.seconds,
-                               [&] {
-                                 experts.forward(true);
-                                 experts.backward(dw1.data(), db1.data(), dw2.data(), db2.data());
-                               }),
-               Peak::kBf16);
+  const auto step = [&] {
+    experts.forward(true);
+    experts.backward(dw1.data(), db1.data(), dw2.data(), db2.data());
+  };
+  each_way([&](const std::string& way) {
+    print_result(flags, "grouped", "32 experts, 8192 rows (Zipf), train" + way,
+                 measure_against(meter, Peak::kBf16, flops, flags.seconds, step), Peak::kBf16);
+  });
 }
 
 void measure_few_rows(const BenchFlags& flags, PeakMeter& meter) {
@@ -105,9 +129,11 @@ void measure_few_rows(const BenchFlags& flags, PeakMeter& meter) {
   int64_t used = 0;  // experts with rows, whose weights must be read
   for (size_t e = 0; e < 512; ++e) used += experts.offsets[e + 1] > experts.offsets[e];
   const double bytes = 2.0 * sizeof(bf16) * static_cast<double>(used) * kWidth * kInner;
-  for (const Peak peak : {Peak::kTriad, Peak::kRead})
-    print_result(flags, "grouped-few-rows", "512 experts, 4096 rows, forward",
-                 measure_against(meter, peak, bytes, flags.seconds, [&] { experts.forward(false); }), peak);
+  each_way([&](const std::string& way) {
+    for (const Peak peak : {Peak::kTriad, Peak::kRead})
+      print_result(flags, "grouped-few-rows", "512 experts, 4096 rows, forward" + way,
+                   measure_against(meter, peak, bytes, flags.seconds, [&] { experts.forward(false); }), peak);
+  });
 }
 
 }  // namespace

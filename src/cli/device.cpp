@@ -16,6 +16,7 @@
 #include "base/quantity.h"
 #include "base/rank_place.h"
 #include "dist/communicator.h"
+#include "kernels/cuda/cutlass.h"
 #include "kernels/cuda/driver.h"
 #include "kernels/cuda/switches.h"
 #include "ops/cuda/attention.h"
@@ -34,6 +35,13 @@ void say_what_differs() {
   if (!is_deterministic())
     log::info("{} is 0: attention adds up gradients in any order, so that two runs differ in their last bits",
               cuda::kDeterministicSwitch.name);
+}
+
+// That the card which was opened computes as a switch asks.
+void require_ways() {
+  if (cuda::value_of(cuda::kGroupedSwitch) != cuda::kByCutlass) return;
+  if (const std::string reason = cuda::cutlass_unavailable(); !reason.empty())
+    fail(ErrorCode::kUsage, "{}: expected 0 or 1, got {}: {}", cuda::kGroupedSwitch.name, cuda::kByCutlass, reason);
 }
 
 // The number of a card in "cuda" or "cuda:N"; -1 if it is neither.
@@ -186,6 +194,7 @@ void choose_card_of_rank(const std::string& refusal, Communicator& ranks) {
   } else {
     ranks.together(open, kPlace);
   }
+  ranks.together(require_ways, kPlace);
   const std::vector<std::string> places = ranks.texts(place, kPlace);
   const auto distinct = static_cast<int64_t>(std::set<std::string>(places.begin(), places.end()).size());
   log::info("device: cuda, {}; {} on {}{}", name, counted(int64_t{ranks.size()}, "rank"), counted(distinct, "GPU"),
@@ -203,6 +212,7 @@ void choose_device(const std::string& refusal, Communicator* ranks) {
     if (!refusal.empty()) refuse(wish, refusal);
     if (active_device() == Device::kCuda) return;
     cuda::open_card(card_number(wish.device));
+    require_ways();
     return say_what_differs();
   }
   cuda::Survey found = survey_or_problem();
@@ -214,6 +224,7 @@ void choose_device(const std::string& refusal, Communicator* ranks) {
     found.problem = error.what();
   }
   if (!found.problem.empty()) return say_no_card(found.problem);
+  require_ways();
   log::info("device: cuda:0, {}", found.cards[0].name);
   say_what_differs();
 }

@@ -20,6 +20,7 @@
 #include "dist/mpi.h"
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cudnn.h"
+#include "kernels/cuda/cutlass.h"
 #include "kernels/cuda/driver.h"
 #include "kernels/onednn/gemm.h"
 #include "kernels/table.h"
@@ -66,6 +67,8 @@ void add_cards(std::vector<Backend>& backends) {
   if (!found.problem.empty()) driver += (driver.empty() ? "" : ", ") + found.problem;
   backends.push_back({"CUDA", driver});
   backends.push_back({"CUDA kernels", found.kernels.empty() ? "not built (no nvcc)" : "for " + found.kernels});
+  const std::string cutlass = cuda::cutlass_version();
+  backends.push_back({"CUTLASS", cutlass.empty() ? "not built" : cutlass + ", if TROUPE_CUDA_GROUPED is cutlass"});
   if (!found.cards.empty()) {
     backends.push_back({"cuBLASLt", cuda::lt_description()});
     backends.push_back({"cuDNN", cuda::dnn_description()});

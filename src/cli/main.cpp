@@ -24,6 +24,7 @@
 #include "dist/mpi.h"
 #include "io/fields.h"
 #include "io/provenance.h"
+#include "kernels/cuda/cutlass.h"
 #include "study/study_config.h"
 #include "train/run_config.h"
 
@@ -113,7 +114,9 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);  // a reader that went away ends the program quietly
   std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error of the write, which says so
   CLI::App app{"Train, evaluate and use dense and Mixture-of-Experts language models on CPUs and a GPU.", "troupe"};
-  app.set_version_flag("-V,--version", fmt::format("{}\nMPI: {}", troupe::program_version(), troupe::mpi_version()));
+  const std::string cutlass = troupe::cuda::cutlass_version();
+  app.set_version_flag("-V,--version", fmt::format("{}\nMPI: {}\nCUTLASS: {}", troupe::program_version(),
+                                                   troupe::mpi_version(), cutlass.empty() ? "not built" : cutlass));
   app.require_subcommand(1);
   app.formatter(std::make_shared<troupe::cli::HelpFormat>());
   app.get_formatter()->column_width(36);

@@ -11,6 +11,7 @@
 #include "kernels/ref/linear.h"
 #include "kernels/table.h"
 #include "ops/cuda/cublaslt.h"
+#include "ops/cuda/cutlass.h"
 #include "ops/cuda/grouped.h"
 #include "ops/cuda/row.h"
 
@@ -271,19 +272,22 @@ const typename P::operand* LinearBank<P>::device_bias() const {
 
 template <class P>
 Implementations<LinearForward<P>> LinearForward<P>::implementations() {
-  static const auto rows = with_grouped(with_cublaslt(with_cuda(gemm_rows<LinearForward>(ProductLevels<P>()))));
+  static const auto rows =
+      with_cutlass(with_grouped(with_cublaslt(with_cuda(gemm_rows<LinearForward>(ProductLevels<P>())))));
   return rows;
 }
 
 template <class P>
 Implementations<LinearBackwardInput<P>> LinearBackwardInput<P>::implementations() {
-  static const auto rows = with_grouped(with_cublaslt(with_cuda(gemm_rows<LinearBackwardInput>(ProductLevels<P>()))));
+  static const auto rows =
+      with_cutlass(with_grouped(with_cublaslt(with_cuda(gemm_rows<LinearBackwardInput>(ProductLevels<P>())))));
   return rows;
 }
 
 template <class P>
 Implementations<LinearBackwardWeight<P>> LinearBackwardWeight<P>::implementations() {
-  static const auto rows = with_grouped(with_cublaslt(with_cuda(gemm_rows<LinearBackwardWeight>(ProductLevels<P>()))));
+  static const auto rows =
+      with_cutlass(with_grouped(with_cublaslt(with_cuda(gemm_rows<LinearBackwardWeight>(ProductLevels<P>())))));
   return rows;
 }
 

@@ -77,6 +77,8 @@ grep -q 'rounded bf16 copies' out || fail "memory is not the GPU's: $(cat out)"
 says "gradients in any order" \
   $'device: cuda:0, Stub\nTROUPE_CUDA_DETERMINISTIC is 0: attention adds up gradients in any order, so that two runs differ in their last bits' \
   with "" env TROUPE_CUDA_DETERMINISTIC=0 "${cost[@]}"
+expect "products by what does not run there" 2 "error: TROUPE_CUDA_GROUPED: expected 0 or 1, got cutlass: " \
+  with "" env TROUPE_CUDA_GROUPED=cutlass "${cost[@]}"
 says "--device auto" "device: cuda:0, Stub" with "" env TROUPE_DEVICE=cpu "${cost[@]}" --device auto
 expect "a card that takes no kernels" 0 "device: cpu; no GPU is used: cuda:0: Stub (compute capability 9.9): expected a card of" \
   with cuModuleLoadData=209 "${cost[@]}"

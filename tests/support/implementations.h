@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,13 +25,21 @@ std::vector<std::string_view> usable() {
   return names;
 }
 
+template <class Task>
+const Implementation<Task>& row_named(std::string_view name) {
+  for (const Implementation<Task>& row : Task::implementations())
+    if (row.name == name) return row;
+  throw std::runtime_error("no row " + std::string(name));
+}
+
 // Runs the row of that name; if it is one for some tasks and refuses this one or is not in its list, that of our plain
 // kernels (but the stand-in for cuBLASLt takes what starts anywhere). An op's forward and backward tasks have lists with
 // the same names.
 template <class Task>
 void run_as(std::string_view name, const Task& task) {
   const bool on_card = cuda::machine() && cuda::machine()->stream();
-  const bool may_refuse = name == "grouped" || name == "cublaslt" || name == "cudnn" || name == "tensor_cores";
+  const bool may_refuse = name == "grouped" || name == "cutlass" || name == "cublaslt" || name == "cudnn" ||
+                          name == "tensor_cores";
   for (const Implementation<Task>& row : Task::implementations())
     if (row.name == name) {
       if (const std::string refusal = may_refuse ? row.refusal(task) : "";

@@ -27,6 +27,7 @@ OPTIONS = [
     ('moe8-12x768', 0, 16, ['--moments', 'bf16'], {}),
     ('moe8-12x768', 0, 16, ['--offload'], {}),
     ('moe8-12x768', 0, 16, [], {'TROUPE_CUDA_DETERMINISTIC': '0'}),
+    ('moe8-12x768', 0, 16, [], {'TROUPE_CUDA_GROUPED': 'cutlass'}),
     ('dense-12x768', 0, 16, [], {}),
     ('dense-12x768', 0, 16, [], {'TROUPE_CUDA_DETERMINISTIC': '0'}),
     ('dense-12x768', 0, 16, [], {'TROUPE_CUDA_BIAS_SUMS': '1'}),
@@ -34,6 +35,7 @@ OPTIONS = [
     ('dense-12x768', 16, 16, [], {}),
     ('dense-12x768', 16, 16, ['--release-gradients'], {}),
     ('moe64-12x768', 0, 16, [], {}),
+    ('moe64-12x768', 0, 16, [], {'TROUPE_CUDA_GROUPED': 'cutlass'}),
     ('moe64-12x768', 0, 16, ['--moments', 'bf16'], {}),
     ('moe64-12x768', 16, 16, ['--moments', 'bf16', '--release-gradients'], {}),
 ]
@@ -49,6 +51,10 @@ class Check:
     def __init__(self, save):
         self.passed, self.failed, self.skipped, self.rows = 0, [], [], []
         self.save = save  # after every row: the machine may be taken away
+        self.states = {}  # of doctor's parts
+
+    def has_cutlass(self):
+        return not self.states.get('CUTLASS', 'not built').startswith('not built')
 
     def result(self, name, is_good):
         if is_good:
@@ -77,26 +83,28 @@ def require(process, what):
     return process.stdout
 
 
-def run_shard(program, test_filter, seconds, shard, shards, report):
-    environment = {**os.environ, 'GTEST_TOTAL_SHARDS': str(shards), 'GTEST_SHARD_INDEX': str(shard), 'OMP_NUM_THREADS': '2'}
+def run_shard(program, test_filter, seconds, shard, shards, report, switches):
+    environment = {**os.environ, **switches, 'GTEST_TOTAL_SHARDS': str(shards), 'GTEST_SHARD_INDEX': str(shard),
+                   'OMP_NUM_THREADS': '2'}
     return run([f'./{program}', f'--gtest_filter={test_filter}', f'--gtest_output=json:{report}'], seconds, env=environment)
 
 
-def run_tests(check, program, test_filter, seconds):
+def run_tests(check, program, test_filter, seconds, switches={}):
     """In processes of their own, so that a kernel that breaks the context of one leaves the others whole."""
+    what = ' '.join([program, *(f'{name}={value}' for name, value in switches.items())])
     shards = max(1, (os.cpu_count() or 1) // 2)
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(shards) as pool:
         reports = [pathlib.Path(folder) / f'{shard}.json' for shard in range(shards)]
-        processes = list(pool.map(lambda shard: run_shard(program, test_filter, seconds, shard, shards, reports[shard]),
-                                  range(shards)))
+        processes = list(pool.map(lambda shard: run_shard(program, test_filter, seconds, shard, shards, reports[shard],
+                                                          switches), range(shards)))
         for shard, (process, report) in enumerate(zip(processes, reports)):
             if not report.exists():
                 print(tail(process, 40))
-                check.result(f'{program}, part {shard + 1} of {shards} (ended with {process.returncode})', False)
+                check.result(f'{what}, part {shard + 1} of {shards} (ended with {process.returncode})', False)
                 continue
             for suite in json.loads(report.read_text())['testsuites']:
                 for case in suite['testsuite']:
-                    name = f'{program}: {suite["name"]}.{case["name"]}'
+                    name = f'{what}: {suite["name"]}.{case["name"]}'
                     if case.get('result') == 'SKIPPED':
                         check.skipped.append(name)
                     elif case.get('status') == 'RUN':
@@ -108,7 +116,7 @@ def run_tests(check, program, test_filter, seconds):
 def smoke(check):
     doctor = json.loads(require(run(['./troupe', 'doctor', '--json'], 60), 'troupe doctor'))
     states = {backend['name']: backend['state'] for backend in doctor['backends']}
-    for name in ('CUDA', 'CUDA kernels', 'cuBLASLt'):
+    for name in ('CUDA', 'CUDA kernels', 'cuBLASLt', 'CUTLASS'):
         print(f'{name}: {states.get(name)}')
     if 'cuda:0' not in states:
         sys.exit(f'check.py: expected a card that works, got none: {states.get("CUDA")}')
@@ -203,6 +211,10 @@ def sanitize(check):
 def correct(check):
     run_tests(check, 'gpu_rows', '-*BitsDoNotDependOnThreads*:*SameBitsForAnyNumberOfThreads*:LinearDispatch.*', 150)
     run_tests(check, 'gpu_models', '*', 60)
+    if check.has_cutlass():
+        run_tests(check, 'gpu_models', '*TrainsAsTheProcessorDoes*bf16', 60, {'TROUPE_CUDA_GROUPED': 'cutlass'})
+    else:
+        check.skipped.append('models with products by CUTLASS (not in this pack)')
     ranks(check)
     other_device(check)
     sanitize(check)
@@ -338,6 +350,9 @@ def what_options_cost(check, options):
             name, sequences, micro = ('moe16-6x256' if name.startswith('moe') else 'dense-6x256'), min(sequences, 2), 2
         what = ' '.join([name, *(['--sequences', str(sequences)] if sequences else []), '--micro', str(micro), *flags,
                          *(f'{key}={value}' for key, value in switches.items())])
+        if 'cutlass' in switches.values() and not check.has_cutlass():
+            check.skipped.append(f'{what} (not in this pack)')
+            continue
         if bench.left_out(what):
             continue
         bench.keep(what, *bench.troupe('troupe', name, micro, bench.longest(), flags, switches, sequences))
@@ -388,10 +403,10 @@ def main():
 
     check = Check(save)
     if not options.dry_run:
-        states = smoke(check)
+        states = check.states = smoke(check)
         report |= {'card': states['cuda:0'], 'driver': states['CUDA'],
                    'versions': {'kernels': states.get('CUDA kernels'), 'cublaslt': states.get('cuBLASLt'),
-                                'cudnn': states.get('cuDNN')}}
+                                'cudnn': states.get('cuDNN'), 'cutlass': states.get('CUTLASS')}}
     report['switches'] = {name: value for name, value in sorted(os.environ.items())
                           if name.startswith('TROUPE_CUDA_') and name != 'TROUPE_CUDA_LIBRARIES'}
     try:

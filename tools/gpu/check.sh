@@ -12,6 +12,7 @@
 # less than four minutes. --dry-run tries speed and options on the processor, with small models.
 # Switches (docs/architecture.md), to be measured beside what is the default; those set stand in OUT.json:
 #   TROUPE_CUDA_GROUPED=0|1      experts' products never / always in one launch; not set: small ones
+#   TROUPE_CUDA_GROUPED=cutlass  in one launch of CUTLASS' (if tools/gpu/headers.sh ran before pack.sh)
 #   TROUPE_CUDA_DETERMINISTIC=0  attention's backward pass adds in any order, as PyTorch's does
 #   TROUPE_CUDA_BIAS_SUMS=1      the library sums up gradients of biases in the products for those of weights
 set -euo pipefail

@@ -12,6 +12,7 @@ most_bytes=$((25 * 1024 * 1024))
 cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DTROUPE_CUDA=ON -DTROUPE_ONEDNN=OFF -DTROUPE_GPU_TESTS=ON \
   -Wno-dev >/dev/null
 [ -d build/gpu/headers/cudnn-frontend ] || echo "pack.sh: without attention by cuDNN (first: tools/gpu/headers.sh)" >&2
+[ -d build/gpu/headers/cutlass ] || echo "pack.sh: without products by CUTLASS (first: tools/gpu/headers.sh)" >&2
 programs=(troupe gpu_rows gpu_models gpu_ranks)
 cmake --build build/gpu --target "${programs[@]}"
 

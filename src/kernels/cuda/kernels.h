@@ -8,6 +8,7 @@
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/embedding.h"
 #include "kernels/cuda/grouped.h"
+#include "kernels/cuda/grouped_arrays.h"
 #include "kernels/cuda/jitter.h"
 #include "kernels/cuda/layer_norm.h"
 #include "kernels/cuda/linear.h"

@@ -13,8 +13,10 @@ struct Switch {
 };
 
 inline constexpr std::string_view kOffOn[] = {"0", "1"};
-// 0, 1: experts' products never, always in one launch of our own; not set: those of experts with few rows each.
-inline constexpr std::string_view kGroupedWays[] = {"0", "1"};
+// 0, 1: experts' products never, always in one launch of our own; cutlass: of CUTLASS'; not set: of our own, those of
+// experts with few rows each.
+inline constexpr std::string_view kByCutlass = "cutlass";
+inline constexpr std::string_view kGroupedWays[] = {"0", "1", kByCutlass};
 inline constexpr Switch kGroupedSwitch{"TROUPE_CUDA_GROUPED", kGroupedWays};
 // 0: attention's backward pass adds in any order, faster, and two runs differ in their last bits.
 inline constexpr Switch kDeterministicSwitch{"TROUPE_CUDA_DETERMINISTIC", kOffOn};

@@ -288,7 +288,7 @@ TEST_F(CublasLt, RefusesWhatDoesNotStartAtMultiplesOf16Bytes) {
   Experts<Bf16> e;
   const LinearBank<Bf16> bank = e.bank(false);
   const auto refusal = [&](Matrix<const bf16> x) {
-    return LinearForward<Bf16>::implementations()[1].refusal(  // after those of all experts at once
+    return test::row_named<LinearForward<Bf16>>("cublaslt").refusal(
         LinearForward<Bf16>{bank, x, e.offsets, {.out_operand = e.y.view()}});
   };
   EXPECT_EQ(refusal(e.x.view()), "");

@@ -29,9 +29,7 @@ constexpr AttentionSizes kModel = {2, 24, 4, 16, 0, false, {}, 2, 0, 0, true};
 
 template <class Task>
 const Implementation<Task>& row_of_cudnn(const Task&) {
-  for (const Implementation<Task>& row : Task::implementations())
-    if (row.name == "cudnn") return row;
-  throw std::runtime_error("no row");
+  return test::row_named<Task>("cudnn");
 }
 
 AttentionForward<Bf16> forward_of(AttentionCase<Bf16>& c) {

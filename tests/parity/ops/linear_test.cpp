@@ -47,7 +47,7 @@ RowOffsets span_of(const WeightView<P>& view, const int64_t* offsets) {
 
 template <class P>
 void check_forward(const Row& row, const LinearSizes& sizes, ForwardOptions options) {
-  options.may_round_sums = row.name == "cublaslt";
+  options.may_round_sums = row.name == "cublaslt" || row.name == "cutlass";
   LinearCase<P>(sizes).check_forward(
       [&](const auto& view, auto x, const int64_t* offsets, const auto& epilogue) {
         test::run_as(row.name, LinearForward<P>{bank_of(view), x, span_of(view, offsets), epilogue});
@@ -57,7 +57,8 @@ void check_forward(const Row& row, const LinearSizes& sizes, ForwardOptions opti
 
 template <class P>
 void check_backward_input(const Row& row, const LinearSizes& sizes, BackwardOptions options) {
-  options.may_round_sums = row.name == "cublaslt" && options.activation != Activation::kNone;
+  options.may_round_sums =
+      (row.name == "cublaslt" || row.name == "cutlass") && options.activation != Activation::kNone;
   LinearCase<P>(sizes).check_backward_input(
       [&](const auto& view, auto dy, const int64_t* offsets, const auto& epilogue) {
         test::run_as(row.name, LinearBackwardInput<P>{bank_of(view), dy, span_of(view, offsets), epilogue});
@@ -94,12 +95,13 @@ const GemmKernels* gemm_of(std::string_view name) {
   return nullptr;
 }
 
-// body(row) for every row that runs here, but that which refuses nearly all shapes unless `grouped`.
+// body(row) for every row that runs here, but those which refuse nearly all shapes unless `grouped`.
 template <class P, class Body>
 void for_each_row(const Body& body, bool grouped = false) {
   for (const std::string_view name : test::usable<LinearForward<P>>()) {
-    if (name == "grouped" && !grouped) continue;
+    if ((name == "grouped" || name == "cutlass") && !grouped) continue;
     SCOPED_TRACE(std::string(name));
+    const Setting way("TROUPE_CUDA_GROUPED", name == "cutlass" ? "cutlass" : "");
     body(Row{name, gemm_of<P>(name)});
   }
 }
@@ -225,6 +227,8 @@ TYPED_TEST(LinearParity, MultiplesOfEightForManyExperts) {
         check_all<TypeParam>(row, {.rows = {0, 130, 1, 128, 0, 17}, .out = 136, .in = 72});
         check_all<TypeParam>(row, {.rows = {3, 0, 40}, .out = 8, .in = 16, .bias = false});
         check_all<TypeParam>(row, {.rows = {0, 0}, .out = 8, .in = 8});
+        if (row.name == "cutlass")  // in tall tiles
+          check_all<TypeParam>(row, {.rows = {600, 0, 300, 257}, .out = 264, .in = 136});
         const LinearSizes sizes{.rows = {35, 6}, .out = 40, .in = 136, .layout = {8, 8}};
         for (const bool keep : {false, true})
           check_forward<TypeParam>(row, sizes, {.activation = Activation::kGeluErf, .keep_pre_activation = keep});
@@ -374,9 +378,8 @@ TEST(GroupedProducts, AreForSmallProductsOfMultiplesOfEight) {
     const Matrix<const bf16> x(first, experts * rows_each, in, (in + 7) / 8 * 8 + in % 8);
     const Matrix<bf16> y(first, experts * rows_each, 16);
     const RowOffsets all = experts > 1 ? RowOffsets(offsets) : RowOffsets();
-    return LinearForward<Bf16>::implementations().front().refusal({bank, x, all, {.out_operand = y}});
+    return test::row_named<LinearForward<Bf16>>("grouped").refusal({bank, x, all, {.out_operand = y}});
   };
-  ASSERT_EQ(LinearForward<Bf16>::implementations().front().name, "grouped");
   EXPECT_EQ(refusal(10, 24), "");
   EXPECT_EQ(refusal((1 << 18) - 1, 64), "");
   EXPECT_EQ(refusal(1 << 18, 64), "a product of an expert has 268435456 multiplications and more");

@@ -20,6 +20,8 @@
 #include "on_the_grid.h"
 #include "ops/loss.h"
 #include "ops/transfer.h"
+#include "recorded_cutlass.h"
+#include "setting.h"
 #include "small_model.h"
 #include "temporary_folder.h"
 #include "train/checkpoint.h"
@@ -79,14 +81,15 @@ TEST(Fetched, IsOfItsPlaceInTheOrder) {
   EXPECT_TRUE(first.get().data() == block || second.get().data() == block);
 }
 
-// A layer whose choices all have a place: what becomes of it is the device's business alone, but for products by a
-// library, which is told of each expert's rows.
+// A layer whose choices all have a place: what becomes of it is the device's business alone, but for products by
+// cuBLASLt, which is told of each expert's rows.
 TEST(PassesOnTheGrid, WaitForNothingButTheRowsOfExpertsOfALibrary) {
   ModelConfig config = test::small_config();
   config.moe.num_experts = 4, config.moe.every = 1;
   Batch batch = test::padded_batch(config, 0, 0);
   for (int32_t& id : batch.src) id = std::max(id, 5);
-  const auto expect_waits = [&](Precision precision, int64_t waits) {
+  const auto expect_waits = [&](Precision precision, const char* way, int64_t waits) {
+    const test::Setting set("TROUPE_CUDA_GROUPED", way);
     OnTheGrid grid;
     if (cuda::machine()->stream()) GTEST_SKIP() << "a GPU does not count them";
     LanguageModel model(config, precision, {}, grid.memory());
@@ -106,8 +109,15 @@ TEST(PassesOnTheGrid, WaitForNothingButTheRowsOfExpertsOfALibrary) {
     EXPECT_EQ(sums.routers[1].entropy_sum, stats.entropy_sum);
     EXPECT_NE(second().loss.total, loss.total);
   };
-  expect_waits(Precision::kBf16, 0);
-  expect_waits(Precision::kFp32, 4);  // in two layers of two passes
+  expect_waits(Precision::kBf16, "", 0);
+  EXPECT_TRUE(test::RecordedCutlass::calls().empty());
+  expect_waits(Precision::kBf16, "cutlass", 0);
+  // Two maps of two layers, forward, for inputs and for weights, in three passes.
+  if (!IsSkipped()) {
+    EXPECT_EQ(test::RecordedCutlass::calls().size(), 3 * 2 * 2 * 3);
+  }
+  expect_waits(Precision::kBf16, "0", 4);  // in two layers of two passes
+  expect_waits(Precision::kFp32, "", 4);
 }
 
 // Of a layer, forward and backward: what docs/performance.md counts, but that cuDNN's attention is one call each way.

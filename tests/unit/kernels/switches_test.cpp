@@ -32,7 +32,11 @@ TEST(Switches, SayWhatTheyExpect) {
   const Setting wait(kWaitSwitch.name, "yes");
   EXPECT_EQ(test::error_of([] { check_switches(); }, ErrorCode::kUsage), "TROUPE_CUDA_WAIT: expected 0 or 1, got yes");
   constexpr std::string_view kThree[] = {"a", "b", "c"};
-  EXPECT_EQ(test::error_of([&] { value_of({kWaitSwitch.name, kThree}); }, ErrorCode::kUsage),
+  EXPECT_EQ(test::error_of(
+                [&] {
+                  value_of({kWaitSwitch.name, kThree});
+                },
+                ErrorCode::kUsage),
             "TROUPE_CUDA_WAIT: expected a, b or c, got yes");
 }
 
