@@ -32,7 +32,7 @@ void add_bench_adam(CLI::App& bench) {
                                  }),
                  Peak::kTriad);
     auto m_bf16 = zero_buffer<bf16>(*size), v_bf16 = zero_buffer<bf16>(*size);
-    print_result(*flags, "adam, moments in bf16", shape,
+    print_result(*flags, "adam-bf16", shape,
                  measure_against(meter, Peak::kTriad, 20 * count, flags->seconds,
                                  [&] {
                                    run(AdamUpdateBf16<float>{p.span(), g.span(), m_bf16.span(), v_bf16.span(), step, 0.5,

@@ -22,7 +22,7 @@ lines 3 "attention-forward attention-backward attention" attention --length 32 -
 lines 3 "loss-score loss" loss --tokens 32 --vocab 300 --width 32
 lines 3 "dense-6x256" step dense-6x256 --context 16 --sequences 4 --micro 2
 grep -q '"shape":"4 x 16 tokens, 2 at a time' out || { fail "bench step: its sizes"; cat out; }
-lines 1000 "adam gradient-norm" adam --parameters 1000  # in the caches, beside memory
+lines 1000 "adam adam-bf16 gradient-norm" adam --parameters 1000  # in the caches, beside memory
 lines 0 "tokenizer-encode tokenizer-decode tokenizer-train" tokenizer --train-vocab-size 300 text.txt
 expect "bench as text" 0 "of triad" "$program" bench adam --parameters 1000 --seconds 0
 grep -q '^2 threads, ' out || fail "bench as text: the threads"
