@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "base/error.h"
@@ -203,6 +204,36 @@ void check_number(const fs::path& folder, int64_t trainings) {
            folder.string(), entry.path().filename().string());
 }
 
+// Lines of `text` that `other` has not, but for those that decide no result.
+std::vector<std::string> own_lines(const std::string& text, const std::string& other) {
+  constexpr std::string_view kNoMatter[] = {"log_every", "valid_", "keep_", "checkpoint_"};
+  const auto lines_of = [](const std::string& all) {
+    std::vector<std::string> lines;
+    std::istringstream stream(all);
+    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    return lines;
+  };
+  std::vector<std::string> own = lines_of(text);
+  const std::vector<std::string> others = lines_of(other);
+  std::erase_if(own, [&](const std::string& line) {
+    return std::ranges::find(others, line) != others.end() ||
+           std::ranges::any_of(kNoMatter, [&](std::string_view key) { return line.starts_with(key); });
+  });
+  return own;
+}
+
+// That what is complete of several trainings, and stays, had the settings of those that are to come.
+void check_complete(const Trial& trial) {
+  if (!is_complete(trial.folder)) return;
+  const std::string now = to_toml_in(trial.folder, fields_of(trial.config));
+  const std::string before = read_file(RunFiles{trial.folder}.config());
+  if (const auto changed = own_lines(now, before); !changed.empty())
+    fail(ErrorCode::kUsage,
+         "{}: expected the settings of this training, which is complete, got {}; it had {} (name another folder, or "
+         "remove this one)",
+         trial.folder.string(), fmt::join(changed, ", "), fmt::join(own_lines(before, now), ", "));
+}
+
 // Everything is read and checked before anything is trained.
 std::vector<Group> make_groups(const RunConfig& config, const std::string& where, const FinetuneOptions& options,
                                const FinetuneModel& model) {
@@ -231,7 +262,10 @@ std::vector<Group> make_groups(const RunConfig& config, const std::string& where
              .folder = has_several_trials(settings) ? group.root / fmt::format("lr-{}-seed-{}", lr, seed) : group.root,
              .config = config_of(config, tasks, lr, seed, per_epoch, where)});
     check_number(group.root, static_cast<int64_t>(group.trials.size()));
-    for (const Trial& trial : group.trials) static_cast<void>(find_start(RunFiles{trial.folder}, options.resume));
+    for (const Trial& trial : group.trials) {
+      static_cast<void>(find_start(RunFiles{trial.folder}, options.resume));
+      if (options.resume && has_several_trials(settings)) check_complete(trial);
+    }
     FinetunePlanLine& plan = group.plan;
     plan.trainings = static_cast<int64_t>(group.trials.size()), plan.epochs = settings.epochs;
     plan.updates = per_epoch;

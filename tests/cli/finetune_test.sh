@@ -272,6 +272,10 @@ rm -r wild/lr-0.01-seed-2
 sweep "a rate that diverged before" 0 '"seeds":[1,2],"model":"wild/model","diverged":[1000.0]' --resume --json \
   --set finetune.lr=1000,0.01 --set finetune.seeds=1,2
 cmp diverged.jsonl wild/lr-1000-seed-1/history.jsonl || fail "what diverged began again"
+sweep "another setting over what is complete" 2 \
+  "wild/lr-0.01-seed-1: expected the settings of this training, which is complete, got clip_norm = 1000000000.0; it had clip_norm = 0.0" \
+  --resume --set finetune.lr=1000,0.01 --set finetune.seeds=1,2 --set train.clip_norm=1e9
+rm -r wild/lr-0.01-seed-*
 sweep "another setting" 0 '"diverged":[1000.0]' --resume --json --set finetune.lr=1000,0.01 --set finetune.seeds=1,2 --set train.clip_norm=1e9
 cmp -s diverged.jsonl wild/lr-1000-seed-1/history.jsonl && fail "what diverged did not begin again with another setting"
 rm -r wild
