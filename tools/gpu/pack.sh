@@ -45,11 +45,11 @@ else
   echo "pack.sh: without Open MPI (Debian: libopenmpi-dev, openmpi-bin): ranks are not checked" >&2
   carried=()
 fi
-# All but the C library's, which every machine has.
-(cd "$folder" && ldd "${programs[@]/#/./}"; ldd "${carried[@]}" /dev/null 2>/dev/null) | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
+# All but the C library's, which every machine has. ldd fails over what is no program, as a script of Open MPI's.
+{ (cd "$folder" && ldd "${programs[@]/#/./}"); [ ${#carried[@]} = 0 ] || ldd "${carried[@]}" || true; } | awk '$2 == "=>" && $3 ~ "^/" { print $3 }' | sort -u |
   grep -vE '/(libc|libm|libpthread|libdl|librt|libresolv|ld-linux[^/]*)\.so' | xargs -I{} cp -L {} "$folder/lib"
 git rev-parse --short HEAD >"$folder/commit"
-tar -C build/gpu -cJf "$out" troupe-gpu
+XZ_OPT=--lzma2=preset=6,dict=64MiB tar -C build/gpu -cJf "$out" troupe-gpu  # the programs are alike for megabytes
 bytes=$(stat -c %s "$out")
 if [ "$bytes" -gt $most_bytes ]; then
   echo "pack.sh: $out: expected at most $most_bytes bytes, got $bytes" >&2
