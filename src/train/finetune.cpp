@@ -7,7 +7,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 #include <utility>
 
 #include "base/error.h"
@@ -204,34 +203,21 @@ void check_number(const fs::path& folder, int64_t trainings) {
            folder.string(), entry.path().filename().string());
 }
 
-// Lines of `text` that `other` has not, but for those that decide no result.
-std::vector<std::string> own_lines(const std::string& text, const std::string& other) {
-  constexpr std::string_view kNoMatter[] = {"log_every", "valid_", "keep_", "checkpoint_"};
-  const auto lines_of = [](const std::string& all) {
-    std::vector<std::string> lines;
-    std::istringstream stream(all);
-    for (std::string line; std::getline(stream, line);) lines.push_back(line);
-    return lines;
-  };
-  std::vector<std::string> own = lines_of(text);
-  const std::vector<std::string> others = lines_of(other);
-  std::erase_if(own, [&](const std::string& line) {
-    return std::ranges::find(others, line) != others.end() ||
-           std::ranges::any_of(kNoMatter, [&](std::string_view key) { return line.starts_with(key); });
-  });
-  return own;
-}
-
-// That what is complete of several trainings, and stays, had the settings of those that are to come.
+// That what is complete of several trainings, and stays, had the settings of those that are to come. Both are read as they
+// are written, paths as the folder has them.
 void check_complete(const Trial& trial) {
   if (!is_complete(trial.folder)) return;
-  const std::string now = to_toml_in(trial.folder, fields_of(trial.config));
-  const std::string before = read_file(RunFiles{trial.folder}.config());
-  if (const auto changed = own_lines(now, before); !changed.empty())
+  const fs::path written = RunFiles{trial.folder}.config();
+  RunConfig before = finetune_keys(), now = finetune_keys();
+  FieldList fields_before = fields_of(before), fields_now = fields_of(now);
+  read_config_text(read_file(written), written.string(), trial.folder, fields_before);
+  read_config_text(to_toml_in(trial.folder, fields_of(trial.config)), written.string(), trial.folder, fields_now);
+  const auto changed = differences_of_results(fields_before, fields_now, "the training", "the configuration");
+  if (!changed.empty())
     fail(ErrorCode::kUsage,
-         "{}: expected the settings of this training, which is complete, got {}; it had {} (name another folder, or "
-         "remove this one)",
-         trial.folder.string(), fmt::join(changed, ", "), fmt::join(own_lines(before, now), ", "));
+         "{}: expected the settings of this training, which is complete, got {} (name another folder, or remove this "
+         "one)",
+         trial.folder.string(), fmt::join(changed, "; "));
 }
 
 // Everything is read and checked before anything is trained.

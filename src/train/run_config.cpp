@@ -90,6 +90,18 @@ std::map<std::string, double> read_weights(const std::vector<std::string>& list,
   return weights;
 }
 
+std::vector<std::string> differences_of_results(const FieldList& a, const FieldList& b, std::string_view name_a,
+                                                std::string_view name_b) {
+  constexpr std::string_view kDecideNone[] = {
+      "data.",       "train.log_every",   "train.valid_every", "train.valid_at_start",
+      "train.keep_", "train.checkpoint_", "train.samples.",    "train.tasks."};
+  std::vector<std::string> lines = differences(a, b, name_a, name_b);
+  std::erase_if(lines, [&](std::string_view line) {
+    return std::ranges::any_of(kDecideNone, [&](std::string_view key) { return line.starts_with(key); });
+  });
+  return lines;
+}
+
 void read_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides, FieldList& fields) {
   RunConfig asked;
   FieldList of_asked = fields_of(asked);

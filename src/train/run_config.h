@@ -178,6 +178,11 @@ inline RunConfig finetune_keys() {
   return config;
 }
 
+// differences() of two runs' settings, but for those that decide no result: what is seen or kept of a run while it goes
+// on, where its data lie (which have a checksum), and the name of a recipe, whose values stand for themselves.
+std::vector<std::string> differences_of_results(const FieldList& a, const FieldList& b, std::string_view name_a,
+                                                std::string_view name_b);
+
 // Reads a file as read_config() (io/toml_config.h), after the recipe that it or an override names.
 void read_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides, FieldList& fields);
 RunConfig load_run_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});

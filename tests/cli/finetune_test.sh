@@ -273,7 +273,7 @@ sweep "a rate that diverged before" 0 '"seeds":[1,2],"model":"wild/model","diver
   --set finetune.lr=1000,0.01 --set finetune.seeds=1,2
 cmp diverged.jsonl wild/lr-1000-seed-1/history.jsonl || fail "what diverged began again"
 sweep "another setting over what is complete" 2 \
-  "wild/lr-0.01-seed-1: expected the settings of this training, which is complete, got clip_norm = 1000000000.0; it had clip_norm = 0.0" \
+  "wild/lr-0.01-seed-1: expected the settings of this training, which is complete, got train.clip_norm: 0.0 in the training, 1000000000.0 in the configuration (name another folder" \
   --resume --set finetune.lr=1000,0.01 --set finetune.seeds=1,2 --set train.clip_norm=1e9
 rm -r wild/lr-0.01-seed-*
 sweep "another setting" 0 '"diverged":[1000.0]' --resume --json --set finetune.lr=1000,0.01 --set finetune.seeds=1,2 --set train.clip_norm=1e9

@@ -26,8 +26,8 @@ struct GridOptions {
   bool measure_speeds = false;  // again
 };
 
-// What it will cost; writes nothing. `grid` is make_grid() of `config`, here and below. Epochs are known once the text is encoded, speeds once they are measured, or they
-// are measured for this (and not kept).
+// What it will cost; writes nothing. `grid` is make_grid() of `config`, here and below. Epochs are known once the text is
+// encoded, speeds once they are measured, or they are measured for this (and not kept).
 struct GridForecast {
   Grid grid;
   Speeds speeds;

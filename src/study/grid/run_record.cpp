@@ -2,9 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
-#include <string_view>
-
 #include "io/atomic_file.h"
 #include "io/json_fields.h"
 #include "io/json_file.h"
@@ -12,19 +9,8 @@
 #include "train/run_folder.h"
 
 namespace troupe {
-namespace {
 
 namespace fs = std::filesystem;
-
-// What is seen or kept of a run while it goes on, where its data lie (which have a checksum), and the name of a recipe,
-// whose values stand for themselves.
-bool is_no_matter(std::string_view line) {
-  constexpr std::string_view kKeys[] = {"data.",       "train.log_every",   "train.valid_every", "train.valid_at_start",
-                                        "train.keep_", "train.checkpoint_", "train.samples.",    "train.tasks."};
-  return std::any_of(std::begin(kKeys), std::end(kKeys), [&](std::string_view key) { return line.starts_with(key); });
-}
-
-}  // namespace
 
 std::optional<RunRecord> read_record(const fs::path& run) {
   const fs::path file = run / RunRecord::kFile;
@@ -46,8 +32,7 @@ std::vector<std::string> stale_because(const fs::path& run, const RunConfig& con
   RunConfig before;
   FieldList fields = fields_of(before);
   read_config_text(record ? record->config : read_file(written), written.string(), run, fields);
-  std::vector<std::string> reasons = differences(fields, fields_of(config), "the run", "the study");
-  std::erase_if(reasons, is_no_matter);
+  std::vector<std::string> reasons = differences_of_results(fields, fields_of(config), "the run", "the study");
   if (record && record->data != data)
     reasons.push_back(fmt::format("data: {} in the run, {} in the study", record->data, data));
   if (record && record->measured && record->valid_tokens != valid_tokens)
